@@ -1,0 +1,1 @@
+"""Doing it: the delegation record, the protocol, the bubbling."""

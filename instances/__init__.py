@@ -1,0 +1,1 @@
+"""The tree of instances and the tasks standing in them."""

@@ -1,0 +1,1 @@
+"""What each scope decides; decides only, writes no task."""
