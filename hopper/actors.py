@@ -1,0 +1,35 @@
+"""Who is doing it: the name that history records and the rights that go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+EVERYWHERE = "*"
+ROLES = ("viewer", "worker", "operator", "admin")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A caller: `grants` maps an instance id (or `*`) to the role held there and below."""
+
+    name: str
+    grants: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may do everything everywhere."""
+        return self.grants.get(EVERYWHERE) == "admin"
+
+    def holds(self, role: str, lineage: list[str]) -> bool:
+        """Return whether the caller has at least `role` on one of `lineage` (ids up to the root)."""
+        wanted = ROLES.index(role)
+        return any(
+            ROLES.index(self.grants[place]) >= wanted
+            for place in (EVERYWHERE, *lineage)
+            if place in self.grants
+        )
+
+
+SYSTEM = Actor("system", {EVERYWHERE: "admin"})
+ROUTER = Actor("router", {EVERYWHERE: "admin"})

@@ -1,0 +1,103 @@
+"""Every refusal Hopper can give: a stable code, an HTTP status, and a message with its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One invalid input: which field, a stable code, and what is allowed, in words."""
+
+    field: str
+    code: str
+    detail: str
+
+
+class HopperError(Exception):
+    """The request cannot be carried out."""
+
+    status = 400
+    code = "error"
+
+    def __init__(
+        self, detail: str = "", *, code: str = "", errors: Sequence[FieldError] = (), **extra: Any
+    ) -> None:
+        self.detail = detail or (self.__doc__ or "").strip()
+        self.code = code or type(self).code
+        self.errors = tuple(errors)
+        self.extra: Mapping[str, Any] = extra
+        super().__init__(self.detail)
+
+
+class Invalid(HopperError):
+    """The input is not valid."""
+
+    status = 400
+    code = "invalid"
+
+    @classmethod
+    def field(cls, field: str, detail: str, code: str = "invalid") -> Invalid:
+        """Return the error for one field, naming it."""
+        return cls(f"{field}: {detail}", errors=[FieldError(field, code, detail)])
+
+
+class NotAllowed(HopperError):
+    """You may see this but not do it."""
+
+    status = 403
+    code = "not_allowed"
+
+
+class NotFound(HopperError):
+    """There is nothing of that id that you may see."""
+
+    status = 404
+    code = "not_found"
+
+
+class Conflict(HopperError):
+    """The present state does not allow this."""
+
+    status = 409
+    code = "conflict"
+
+
+class InvalidTransition(Conflict):
+    """This state cannot change into that one."""
+
+    code = "invalid_transition"
+
+
+class NotAccepting(Conflict):
+    """The instance takes no tasks in its present state (R3)."""
+
+    code = "not_accepting"
+
+
+class AlreadyDelegated(Conflict):
+    """Another delegation of this task is pending (R7)."""
+
+    code = "already_delegated"
+
+
+class LeaseLost(Conflict):
+    """The lease is over: the task lives on without this worker (R21)."""
+
+    code = "lease_lost"
+
+
+class Gone(HopperError):
+    """The task was cancelled or the instance terminated under the worker's feet (R21)."""
+
+    status = 410
+    code = "gone"
+
+
+class RuleBroken(HopperError):
+    """A rule forbids this, whatever the state."""
+
+    status = 422
+    code = "rule_broken"

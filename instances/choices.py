@@ -1,0 +1,107 @@
+"""The words of the seed for scopes, statuses, types and priorities."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class HopperScope(models.TextChoices):
+    """What an instance is for; R1 says who may hang under whom."""
+
+    GLOBAL = "GLOBAL", "Global"
+    PROJECT = "PROJECT", "Project"
+    ORCHESTRATION = "ORCHESTRATION", "Orchestration"
+    PERSONAL = "PERSONAL", "Personal"
+    FAMILY = "FAMILY", "Family"
+    EVENT = "EVENT", "Event"
+    FEDERATED = "FEDERATED", "Federated"
+
+
+class InstanceStatus(models.TextChoices):
+    """The life of an instance (R2)."""
+
+    CREATED = "created", "created"
+    STARTING = "starting", "starting"
+    RUNNING = "running", "running"
+    STOPPING = "stopping", "stopping"
+    STOPPED = "stopped", "stopped"
+    PAUSED = "paused", "paused"
+    ERROR = "error", "error"
+    TERMINATED = "terminated", "terminated"
+
+
+class InstanceType(models.TextChoices):
+    """How long an instance means to live (R2)."""
+
+    PERSISTENT = "persistent", "persistent"
+    EPHEMERAL = "ephemeral", "ephemeral"
+    TEMPORARY = "temporary", "temporary"
+
+
+class TaskStatus(models.TextChoices):
+    """The life of a task (R19)."""
+
+    PENDING = "pending", "pending"
+    CLAIMED = "claimed", "claimed"
+    IN_PROGRESS = "in_progress", "in progress"
+    BLOCKED = "blocked", "blocked"
+    DONE = "done", "done"
+    FAILED = "failed", "failed"
+    CANCELLED = "cancelled", "cancelled"
+
+
+TERMINAL = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.CANCELLED)
+STARTED = (TaskStatus.CLAIMED, TaskStatus.IN_PROGRESS)
+
+
+class TaskPriority(models.TextChoices):
+    """How soon; waiting raises low to medium and medium to high (R22)."""
+
+    LOW = "low", "low"
+    MEDIUM = "medium", "medium"
+    HIGH = "high", "high"
+    URGENT = "urgent", "urgent"
+
+
+class ExecutorPreference(models.TextChoices):
+    """Who should do a task (R9)."""
+
+    ANY = "any", "any"
+    HUMAN = "human", "human"
+    ORCHESTRATION = "orchestration", "orchestration"
+
+
+class Completion(models.TextChoices):
+    """What a decomposed task does when its children are done (R13)."""
+
+    AUTO = "auto", "closes with its children"
+    RESUME = "resume", "returns to its holder"
+
+
+class FailurePolicy(models.TextChoices):
+    """What a failed child means to its parent (R14)."""
+
+    WAIT_ALL = "wait_all", "wait for all"
+    FAIL_FAST = "fail_fast", "fail at once"
+    BEST_EFFORT = "best_effort", "enough is enough"
+    RESUME = "resume", "let the holder decide"
+
+
+class AttemptOutcome(models.TextChoices):
+    """How a lease ended (R21); an open attempt has none."""
+
+    COMPLETED = "completed", "completed"
+    FAILED = "failed", "failed"
+    RELEASED = "released", "released"
+    EXPIRED = "expired", "expired"
+    EVICTED = "evicted", "evicted"
+    CANCELLED = "cancelled", "cancelled"
+
+
+class Role(models.TextChoices):
+    """What a grant allows on an instance and below it (api.md)."""
+
+    VIEWER = "viewer", "viewer"
+    WORKER = "worker", "worker"
+    OPERATOR = "operator", "operator"
+    ADMIN = "admin", "admin"
