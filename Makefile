@@ -1,0 +1,63 @@
+# The targets need Python 3.11 and make; `make venv` brings the rest, every other target runs it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+MANAGE := $(BIN)/python manage.py
+PYTEST := $(BIN)/python -m pytest -n 2 --maxprocesses 2
+FLOOR := 95
+ADDRESS ?= 127.0.0.1:8000
+
+# `demo` and `serve` share one store that is not yours, unless HOPPER_DATABASE_URL names another.
+demo serve: export HOPPER_DATABASE_URL ?= sqlite:///$(CURDIR)/.demo/hopper.db
+
+.PHONY: help venv demo serve test lint types imports check bench storm schema
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Preparing .venv with $(PYTHON) (once, about a minute) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+venv: $(STAMP) ## create or update the environment in .venv
+
+demo: venv ## watch tasks fall down the tree and their completion rise
+	@$(MANAGE) hopper_demo
+
+serve: venv ## serve API and admin on the demo's store (ADDRESS=host:port)
+	@$(MANAGE) migrate --verbosity 0
+	@echo "API    http://$(ADDRESS)/api/v1/docs/"
+	@echo "Admin  http://$(ADDRESS)/admin/  (first: HOPPER_DATABASE_URL=$$HOPPER_DATABASE_URL $(MANAGE) createsuperuser)"
+	@$(MANAGE) hopper_token create serve-$$(date +%Y%m%d-%H%M%S)
+	@$(BIN)/gunicorn hopper.wsgi --bind $(ADDRESS) --workers 2
+
+test: venv ## run the tests on SQLite, then on a PostgreSQL of their own
+	@HOPPER_TEST_DATABASE=sqlite $(PYTEST) --cov --cov-report=
+	@HOPPER_TEST_DATABASE=postgres $(PYTEST) --cov --cov-append --cov-report=term --cov-fail-under=$(FLOOR)
+
+lint: venv ## check form and style
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: venv ## check the types
+	@$(BIN)/mypy
+
+imports: venv ## check who imports whom
+	@$(BIN)/lint-imports
+
+check: test lint types imports schema ## everything that must hold before a release
+	@$(BIN)/python manage.py makemigrations --check --dry-run --settings tests.settings
+	@$(BIN)/python manage.py check --deploy --fail-level ERROR --settings tests.settings
+
+schema: venv ## write docs/openapi.yaml; fails on a warning
+	@$(MANAGE) spectacular --file docs/openapi.yaml --validate --fail-on-warn --settings tests.settings
+
+bench: venv ## measure on a throw-away PostgreSQL
+	@$(BIN)/python -m tests.postgres -- $(BIN)/python -m tests.bench
+
+storm: export HOPPER_STORM = 1
+storm: venv ## the concurrency tests at full length, on both databases
+	@HOPPER_TEST_DATABASE=sqlite $(BIN)/python -m pytest -m storm
+	@HOPPER_TEST_DATABASE=postgres $(BIN)/python -m pytest -m storm

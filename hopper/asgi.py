@@ -1,0 +1,11 @@
+"""The ASGI application; the sync views are faster under WSGI."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
+
+application = get_asgi_application()

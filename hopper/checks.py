@@ -1,0 +1,78 @@
+"""System checks of the deployment: hopper.E00x refuse to start, hopper.W00x advise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+LOOPBACK = frozenset({"localhost", ".localhost", "127.0.0.1", "[::1]", "::1", "testserver"})
+
+
+@register(Tags.compatibility)
+def check_time(**kwargs: Any) -> list[CheckMessage]:
+    """Times are stored and shown in UTC."""
+    if settings.USE_TZ and settings.TIME_ZONE == "UTC":
+        return []
+    return [
+        Error(
+            "Hopper keeps all times in UTC.",
+            hint="Set USE_TZ = True and TIME_ZONE = 'UTC'.",
+            id="hopper.E001",
+        )
+    ]
+
+
+@register(Tags.security)
+def check_open_access(**kwargs: Any) -> list[CheckMessage]:
+    """HOPPER_AUTH=off is for a laptop: every allowed host must be a loopback name."""
+    if settings.HOPPER_AUTH not in ("on", "off"):
+        return [
+            Error(
+                f"HOPPER_AUTH is {settings.HOPPER_AUTH!r}.",
+                hint="Set it to 'on' (the default) or 'off'.",
+                id="hopper.E002",
+            )
+        ]
+    beyond = sorted(set(settings.ALLOWED_HOSTS) - LOOPBACK)
+    if settings.HOPPER_AUTH == "on" or not beyond:
+        return []
+    return [
+        Error(
+            f"HOPPER_AUTH=off makes every caller an admin, and {', '.join(beyond)} can be "
+            "reached from elsewhere.",
+            hint="Leave HOPPER_AUTH on, or keep HOPPER_ALLOWED_HOSTS to localhost and 127.0.0.1.",
+            id="hopper.E003",
+        )
+    ]
+
+
+@register(Tags.files)
+def check_config_folder(**kwargs: Any) -> list[CheckMessage]:
+    """A configuration folder that was asked for exists."""
+    folder = settings.HOPPER_CONFIG_DIR
+    if not folder or Path(folder).is_dir():
+        return []
+    return [
+        Error(
+            f"HOPPER_CONFIG_DIR names {folder}, which is not a folder.",
+            hint="Create it, or unset HOPPER_CONFIG_DIR to use the shipped configuration.",
+            id="hopper.E004",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_engine(**kwargs: Any) -> list[CheckMessage]:
+    """Many machines need PostgreSQL; SQLite has one writer at a time."""
+    if settings.DATABASES["default"]["ENGINE"] != "django.db.backends.sqlite3":
+        return []
+    return [
+        Warning(
+            "The store is SQLite, which has one writer at a time and lives on one machine.",
+            hint="For a server that many workers use, set HOPPER_DATABASE_URL to PostgreSQL.",
+            id="hopper.W001",
+        )
+    ]

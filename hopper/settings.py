@@ -1,0 +1,181 @@
+"""Settings of the project, from the environment; the defaults run on a laptop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import environ
+
+from hopper import __version__, store
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.FileAwareEnv()
+
+# The store
+
+DATABASE_URL = env.str("HOPPER_DATABASE_URL", default="")
+DATABASES = {
+    "default": env.db_url_config(DATABASE_URL)
+    if DATABASE_URL
+    else {"ENGINE": "django.db.backends.sqlite3", "NAME": str(store.find().database)}
+}
+_database = DATABASES["default"]
+_options = _database.setdefault("OPTIONS", {})
+_store: store.Store | None = None
+
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    _options.setdefault("transaction_mode", "IMMEDIATE")
+    _options.setdefault("timeout", 30)
+    _options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL")
+    if _database["NAME"] != ":memory:":
+        _store = store.Store(Path(_database["NAME"])).prepare()
+else:
+    _database["CONN_MAX_AGE"] = env.int("HOPPER_CONN_MAX_AGE", default=60)
+    _database["CONN_HEALTH_CHECKS"] = True
+    # A worker that dies in mid-transaction must not hold its locks for ever.
+    _options.setdefault("options", "-c idle_in_transaction_session_timeout=60s")
+    _options.setdefault("application_name", "hopper")
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Who may call
+
+HOPPER_AUTH = env.str("HOPPER_AUTH", default="on")
+HOPPER_CONFIG_DIR = env.str("HOPPER_CONFIG_DIR", default="")
+SECRET_KEY = env.str("HOPPER_SECRET_KEY", default="")
+if not SECRET_KEY:
+    SECRET_KEY = (_store or store.find()).secret_key()
+DEBUG = env.bool("HOPPER_DEBUG", default=False)
+ALLOWED_HOSTS = env.list("HOPPER_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("HOPPER_CSRF_TRUSTED_ORIGINS", default=[])
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+if env.bool("HOPPER_HTTPS", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# The application
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "mptt",
+    "rest_framework",
+    "knox",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "hopper",
+    "instances",
+    "scopes",
+    "delegation",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+ROOT_URLCONF = "hopper.urls"
+WSGI_APPLICATION = "hopper.wsgi.application"
+APPEND_SLASH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("HOPPER_MAX_BODY_BYTES", default=10 * 1024 * 1024)
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+STATIC_URL = "static/"
+STATIC_ROOT = env.str("HOPPER_STATIC_ROOT", default=str(BASE_DIR / "build" / "static"))
+# Admin and API page are served straight from the packages: no collectstatic step on a laptop.
+WHITENOISE_USE_FINDERS = env.bool("HOPPER_STATIC_FINDERS", default=True)
+
+# The interface
+
+KNOX_TOKEN_MODEL = "instances.AgentToken"  # noqa: S105 - the name of a model
+REST_KNOX = {
+    "TOKEN_PREFIX": "hop_",
+    "TOKEN_TTL": None,
+    "AUTH_HEADER_PREFIX": "Bearer",
+    "TOKEN_MODEL": KNOX_TOKEN_MODEL,
+}
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "hopper.rest.auth.LocalOperatorAuthentication",
+        "hopper.rest.auth.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+        *(["hopper.rest.auth.OpenAuthentication"] if HOPPER_AUTH == "off" else []),
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "hopper.rest.pagination.Page",
+    "DEFAULT_SCHEMA_CLASS": "hopper.rest.schema.HopperSchema",
+    "EXCEPTION_HANDLER": "hopper.rest.problem.exception_handler",
+    "DEFAULT_VERSIONING_CLASS": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "COERCE_DECIMAL_TO_STRING": False,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Hopper",
+    "DESCRIPTION": "A hierarchical task queue for people and AI agents.",
+    "VERSION": __version__,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# Logs
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {"()": "hopper.logs.JsonFormatter"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": env.str("HOPPER_LOG_FORMAT", default="text"),
+        },
+    },
+    "root": {"handlers": ["stderr"], "level": env.str("HOPPER_LOG_LEVEL", default="WARNING")},
+}

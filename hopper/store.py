@@ -1,0 +1,93 @@
+"""The embedded store: where it is, and how it comes to be there; free of Django."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FOLDER = ".hopper"
+DATABASE = "hopper.db"
+
+
+@dataclass(frozen=True)
+class Store:
+    """An SQLite database file and what lies beside it: the secret key and the lock."""
+
+    database: Path
+
+    @property
+    def home(self) -> Path:
+        return self.database.parent
+
+    @property
+    def secret_key_file(self) -> Path:
+        return self.home / "secret_key"
+
+    def prepare(self) -> Store:
+        """Create folder (0700), database (0600, WAL) and secret key (0600) where they are missing.
+
+        Any number of processes may call it at once: the first one works, the others wait.
+        """
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.home.name == FOLDER and self.home.stat().st_mode & 0o077:
+            # An empty folder made by hand counts as a store, whatever its mode.
+            self.home.chmod(0o700)
+        if not (self.database.exists() and self.secret_key_file.exists()):
+            with self.lock():
+                self._create(self.database, _write_empty_database)
+                self._create(self.secret_key_file, _write_secret_key)
+        return self
+
+    def secret_key(self) -> str:
+        """Return the secret key that lies beside the database, made on first use."""
+        return self.prepare().secret_key_file.read_text(encoding="ascii").strip()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store's advisory lock; others wait. It is free again when its holder dies."""
+        descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _create(self, path: Path, write: Callable[[Path], None]) -> None:
+        if path.exists():
+            return
+        draft = path.with_name(f"{path.name}.new")
+        draft.unlink(missing_ok=True)
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        write(draft)
+        draft.rename(path)
+
+
+def _write_empty_database(path: Path) -> None:
+    # Changing the journal mode ignores the busy timeout, so it is done here, once and alone.
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _write_secret_key(path: Path) -> None:
+    path.write_text(secrets.token_urlsafe(50), encoding="ascii")
+
+
+def find(start: Path | None = None) -> Store:
+    """Return the store a command means: the nearest `.hopper` folder upwards from `start`
+    (default: the working directory), else `$HOPPER_HOME`, else `~/.hopper`. Creates nothing.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / FOLDER).is_dir():
+            return Store(folder / FOLDER / DATABASE)
+    home = os.environ.get("HOPPER_HOME")
+    return Store(Path(home).expanduser() / DATABASE if home else Path.home() / FOLDER / DATABASE)

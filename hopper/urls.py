@@ -1,0 +1,21 @@
+"""All addresses: the roof over the rooms, named by strings only."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from hopper.rest import health
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/", include("instances.api.urls")),
+    path("api/v1/", include("scopes.api.urls")),
+    path("api/v1/", include("delegation.api.urls")),
+    path("healthz", health.healthz, name="healthz"),
+    path("health", health.healthz, name="health"),
+    path("readyz", health.readyz, name="readyz"),
+]

@@ -1,0 +1,11 @@
+"""The WSGI application that servers and the in-process command line call."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
+
+application = get_wsgi_application()

