@@ -1,0 +1,1 @@
+"""Every change to delegations: offers, answers, placing, bubbling, the sweep and the audit."""

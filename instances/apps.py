@@ -1,0 +1,13 @@
+"""The app of instances and tasks."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class InstancesConfig(AppConfig):
+    """Instances: the tree of queues and the tasks standing in them."""
+
+    default_auto_field = "django.db.models.BigAutoField"
+    name = "instances"
+    verbose_name = "Hopper"

@@ -1,0 +1,22 @@
+"""The tables of instances, tasks and all that happens to them."""
+
+from instances.models.access import AgentToken, Grant
+from instances.models.attempt import Attempt
+from instances.models.dependency import TaskDependency
+from instances.models.event import Event
+from instances.models.idempotency import IdempotencyRecord
+from instances.models.instance import HopperInstance
+from instances.models.load import InstanceLoad
+from instances.models.task import Task
+
+__all__ = [
+    "AgentToken",
+    "Attempt",
+    "Event",
+    "Grant",
+    "HopperInstance",
+    "IdempotencyRecord",
+    "InstanceLoad",
+    "Task",
+    "TaskDependency",
+]

@@ -1,0 +1,48 @@
+"""Who may do what where: tokens that carry a role on an instance, and grants to people."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from knox.models import AbstractAuthToken
+
+from instances.choices import Role
+from instances.models.instance import HopperInstance
+
+
+class AgentToken(AbstractAuthToken):
+    """A named, revocable credential. `instance` null means everywhere. Only a digest is stored."""
+
+    name = models.CharField(max_length=150)
+    instance = models.ForeignKey(
+        HopperInstance, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens"
+    )
+    role = models.CharField(max_length=8, choices=Role.choices, default=Role.WORKER)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.role} on {self.instance_id or '*'})"
+
+
+class Grant(models.Model):
+    """A person's role on an instance and everything below it; `instance` null means everywhere."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="hopper_grants"
+    )
+    instance = models.ForeignKey(
+        HopperInstance, null=True, blank=True, on_delete=models.CASCADE, related_name="grants"
+    )
+    role = models.CharField(max_length=8, choices=Role.choices)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["user", "instance"], name="grant_once_per_place"),
+            models.UniqueConstraint(
+                fields=["user"],
+                condition=models.Q(instance__isnull=True),
+                name="grant_once_everywhere",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.role} on {self.instance_id or '*'}"

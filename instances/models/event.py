@@ -1,0 +1,69 @@
+"""An event: one immutable line of history for every change, and the feed of its instance."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from instances.models.instance import HopperInstance
+from instances.models.task import Task
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    """Chainable reads of history."""
+
+    def of_instance(self, instance_id: str) -> EventQuerySet:
+        """The feed of one instance."""
+        return self.filter(instance_id=instance_id)
+
+
+class Event(models.Model):
+    """What happened (`kind`), to what, where, by whom, and the state after it.
+
+    `status`, `holder_id` and `attempt` are the task's (or the instance's status) after the change,
+    so that replaying the log gives the present (I20). `ending` marks the one event that each
+    instance on the path gets for a task's end in an epoch (R17). `data` is a JSON object.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=40)
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=150, default="")
+    task = models.ForeignKey(
+        Task, null=True, blank=True, on_delete=models.CASCADE, related_name="events",
+        db_index=False,
+    )
+    instance = models.ForeignKey(
+        HopperInstance, null=True, blank=True, on_delete=models.PROTECT, related_name="events",
+        db_index=False,
+    )
+    delegation_id = models.CharField(max_length=64, default="", blank=True)
+    epoch = models.PositiveIntegerField(null=True, blank=True)
+    attempt = models.PositiveIntegerField(null=True, blank=True)
+    before = models.CharField(max_length=16, default="", blank=True)
+    status = models.CharField(max_length=16, default="", blank=True)
+    holder_id = models.CharField(max_length=100, default="", blank=True)
+    ending = models.BooleanField(default=False)
+    data = models.JSONField(default=dict, blank=True)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        indexes = (
+            models.Index(fields=["task", "id"], name="event_of_task"),
+            models.Index(fields=["instance", "id"], name="event_of_instance"),
+        )
+        constraints = (
+            models.UniqueConstraint(
+                fields=["task", "epoch", "instance"],
+                condition=models.Q(ending=True, instance__isnull=False),
+                name="event_one_end_per_feed",
+            ),
+            models.UniqueConstraint(
+                fields=["task", "epoch"],
+                condition=models.Q(ending=True, instance__isnull=True),
+                name="event_one_end_unassigned",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.kind}"

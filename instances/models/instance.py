@@ -1,0 +1,158 @@
+"""An instance: one node of the tree, one queue (M1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connection, models
+from mptt.managers import TreeManager
+from mptt.models import MPTTModel, TreeForeignKey
+from mptt.querysets import TreeQuerySet
+
+from instances.choices import HopperScope, InstanceStatus, InstanceType
+from instances.states import effective_status
+
+
+class InstanceQuerySet(TreeQuerySet["HopperInstance"]):
+    """Chainable reads of instances."""
+
+    def live(self) -> InstanceQuerySet:
+        """Those that are not terminated."""
+        return self.exclude(status=InstanceStatus.TERMINATED)
+
+    def running(self) -> InstanceQuerySet:
+        """Those whose own status is running; an ancestor may still restrict them (R4)."""
+        return self.filter(status=InstanceStatus.RUNNING)
+
+    def under(self, instance_id: str) -> InstanceQuerySet:
+        """The instance and its whole subtree, its bounds read in the same statement."""
+        top = HopperInstance.objects.filter(pk=instance_id)
+        return self.filter(
+            tree_id=top.values("tree_id"),
+            lft__gte=top.values("lft"),
+            rght__lte=top.values("rght"),
+        )
+
+
+class InstanceManager(TreeManager.from_queryset(InstanceQuerySet)):  # type: ignore[misc]
+    """The tree's manager; structural writes belong to services/tree.py alone."""
+
+
+class HopperInstance(MPTTModel):
+    """A node of the tree of queues. Its place is written only by `services/tree.py`."""
+
+    id = models.CharField(primary_key=True, max_length=100)
+    name = models.CharField(max_length=200)
+    scope = models.CharField(max_length=16, choices=HopperScope.choices)
+    instance_type = models.CharField(
+        max_length=16, choices=InstanceType.choices, default=InstanceType.PERSISTENT
+    )
+    parent = TreeForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+    )
+    config = models.JSONField(default=dict, blank=True)
+    runtime_metadata = models.JSONField(default=dict, blank=True)
+    status = models.CharField(
+        max_length=16, choices=InstanceStatus.choices, default=InstanceStatus.CREATED
+    )
+    description = models.TextField(default="", blank=True)
+    created_by = models.CharField(max_length=150, default="")
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    stopped_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    objects = InstanceManager()
+
+    class Meta:
+        # mptt adds its (tree_id, lft) index only where the concrete model names its own list.
+        indexes = (models.Index(fields=["status", "scope"], name="instance_status_scope"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["parent", "name"],
+                condition=models.Q(parent__isnull=False)
+                & ~models.Q(status=InstanceStatus.TERMINATED),
+                name="instance_name_among_live_siblings",
+            ),
+            models.UniqueConstraint(
+                fields=["name"],
+                condition=models.Q(parent__isnull=True)
+                & ~models.Q(status=InstanceStatus.TERMINATED),
+                name="instance_name_among_live_roots",
+            ),
+            # A tripwire: the tree lock is what keeps two roots from sharing a tree_id.
+            models.UniqueConstraint(
+                fields=["tree_id"],
+                condition=models.Q(parent__isnull=True),
+                name="instance_root_owns_its_tree",
+            ),
+        )
+
+    class MPTTMeta:
+        order_insertion_by: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.scope})"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the instance is not terminated."""
+        return self.status != InstanceStatus.TERMINATED
+
+    def lineage(self) -> list[Lineal]:
+        """Return the instance's ancestors and itself, root first, in one query (M6)."""
+        return lineages([self.pk])[self.pk]
+
+    def effective_status(self) -> str:
+        """Return the status after inheritance (R4), read now, in one query."""
+        *above, own = self.lineage()
+        return effective_status(own.status, [ancestor.status for ancestor in above])
+
+    def depth(self) -> int:
+        """Return the number of ancestors; no query."""
+        return int(self.level)
+
+
+class Lineal:
+    """One instance on a line of descent: what R3, R4 and the grants need of it."""
+
+    __slots__ = ("config", "id", "parent_id", "scope", "status")
+
+    def __init__(self, row: tuple[Any, ...], config: dict[str, Any]) -> None:
+        self.id, self.parent_id, self.scope, self.status = row
+        self.config = config
+
+
+def lineages(instance_ids: Iterable[str]) -> dict[str, list[Lineal]]:
+    """Return, for each id that exists, its ancestors and itself, root first; one query for all.
+
+    By pointers, not by ranges: ancestors are the read at which nested sets are slow.
+    """
+    wanted = sorted(set(instance_ids))
+    if not wanted:
+        return {}
+    table = connection.ops.quote_name(HopperInstance._meta.db_table)
+    marks = ", ".join(["%s"] * len(wanted))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH RECURSIVE line (start, depth, id, parent_id, scope, status, config) AS (
+                SELECT id, 0, id, parent_id, scope, status, config FROM {table}
+                WHERE id IN ({marks})
+                UNION ALL
+                SELECT l.start, l.depth + 1, i.id, i.parent_id, i.scope, i.status, i.config
+                FROM line l JOIN {table} i ON i.id = l.parent_id
+            )
+            SELECT start, id, parent_id, scope, status, config FROM line
+            ORDER BY start, depth DESC
+            """,  # noqa: S608
+            wanted,
+        )
+        rows = cursor.fetchall()
+    read = HopperInstance._meta.get_field("config").from_db_value
+    found: dict[str, list[Lineal]] = {}
+    for start, *row, config in rows:
+        found.setdefault(start, []).append(Lineal(tuple(row), read(config, None, connection)))
+    return found

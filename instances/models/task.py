@@ -1,0 +1,248 @@
+"""A task: one row, moved from holder to holder, never copied (R6)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+from instances.choices import (
+    STARTED,
+    TERMINAL,
+    Completion,
+    ExecutorPreference,
+    FailurePolicy,
+    TaskPriority,
+    TaskStatus,
+)
+from instances.models.instance import HopperInstance
+from instances.models.tags import register_tag_lookups
+
+AGEING = timedelta(minutes=30)
+_STEPS_TO_HIGH = {
+    TaskPriority.URGENT: 0,
+    TaskPriority.HIGH: 0,
+    TaskPriority.MEDIUM: 1,
+    TaskPriority.LOW: 2,
+}
+
+
+class TaskQuerySet(models.QuerySet["Task"]):
+    """Chainable reads of tasks."""
+
+    def open(self) -> TaskQuerySet:
+        """Those that are not done, failed or cancelled."""
+        return self.exclude(status__in=TERMINAL)
+
+    def started(self) -> TaskQuerySet:
+        """Those that somebody works on."""
+        return self.filter(status__in=STARTED)
+
+    def leased(self) -> TaskQuerySet:
+        """Those under a live lease; hand work has none."""
+        return self.started().filter(lease_token__isnull=False)
+
+    def claimable(self, now: datetime) -> TaskQuerySet:
+        """Those that a worker may claim at their holder now (R21, R23)."""
+        return self.filter(
+            models.Q(not_before__isnull=True) | models.Q(not_before__lte=now),
+            models.Q(retry_at__isnull=True) | models.Q(retry_at__lte=now),
+            status=TaskStatus.PENDING,
+            route_due=False,
+            offered_to__isnull=True,
+            ready=True,
+        )
+
+    def in_subtree(self, instance_id: str) -> TaskQuerySet:
+        """Those held by the instance or anything below it."""
+        return self.filter(instance__in=HopperInstance.objects.under(instance_id).values("pk"))
+
+
+class Task(models.Model):
+    """A piece of work. `instance` is its holder, `origin` where it came in, `offered_to` the intent.
+
+    JSON: `tags` and `required_capabilities` are lists of strings, `context` any object, `result`
+    any value, `waiting` the stored part of the reason (R26): {code, detail, object, since, until}.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    title = models.CharField(max_length=500)
+    description = models.TextField(default="", blank=True)
+    project = models.CharField(max_length=200, default="", blank=True)
+    tags = models.JSONField(default=list, blank=True)
+    priority = models.CharField(
+        max_length=8, choices=TaskPriority.choices, default=TaskPriority.MEDIUM
+    )
+    required_capabilities = models.JSONField(default=list, blank=True)
+    requester = models.CharField(max_length=200, default="", blank=True)
+    owner = models.CharField(max_length=200, default="", blank=True)
+    source = models.CharField(max_length=200, default="", blank=True)
+    external_id = models.CharField(max_length=500, default="", blank=True)
+    external_url = models.CharField(max_length=2000, default="", blank=True)
+    external_platform = models.CharField(max_length=200, default="", blank=True)
+    conversation_id = models.CharField(max_length=500, default="", blank=True)
+    context = models.JSONField(default=dict, blank=True)
+    task_type = models.CharField(max_length=100, default="", blank=True)
+    complexity = models.PositiveSmallIntegerField(null=True, blank=True)
+    executor_preference = models.CharField(
+        max_length=16, choices=ExecutorPreference.choices, default=ExecutorPreference.ANY
+    )
+    estimated_effort = models.CharField(max_length=100, default="", blank=True)
+    velocity_requirement = models.CharField(max_length=100, default="", blank=True)
+    not_before = models.DateTimeField(null=True, blank=True)
+    unique_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
+    max_attempts = models.PositiveSmallIntegerField(null=True, blank=True)
+
+    status = models.CharField(
+        max_length=16, choices=TaskStatus.choices, default=TaskStatus.PENDING
+    )
+    instance = models.ForeignKey(
+        HopperInstance, null=True, blank=True, on_delete=models.PROTECT, related_name="tasks",
+        db_index=False,
+    )
+    origin = models.ForeignKey(
+        HopperInstance, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    offered_to = models.ForeignKey(
+        HopperInstance, null=True, blank=True, on_delete=models.PROTECT, related_name="offered_tasks"
+    )
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+    )
+    root = models.ForeignKey("self", on_delete=models.PROTECT, related_name="+")
+    epoch = models.PositiveIntegerField(default=1)
+    attempt = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    route_due = models.BooleanField(default=False)
+    ready = models.BooleanField(default=True)
+    waiting = models.JSONField(default=dict, blank=True)
+
+    queue_urgent = models.BooleanField(default=False)
+    queue_at = models.DateTimeField()
+    cap_key = models.CharField(max_length=500, default="", blank=True)
+    retry_at = models.DateTimeField(null=True, blank=True)
+
+    worker = models.CharField(max_length=200, default="", blank=True)
+    lease_token = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
+    lease_holder = models.CharField(max_length=150, default="", blank=True)
+    lease_seconds = models.PositiveIntegerField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+
+    completion = models.CharField(
+        max_length=8, choices=Completion.choices, default=Completion.AUTO
+    )
+    failure_policy = models.CharField(
+        max_length=12, choices=FailurePolicy.choices, default=FailurePolicy.WAIT_ALL
+    )
+    quorum = models.PositiveIntegerField(default=1)
+    decomposed = models.BooleanField(default=False)
+    on_parent_close = models.CharField(max_length=8, default="cancel")
+    result = models.JSONField(null=True, blank=True)
+    error = models.TextField(default="", blank=True)
+    created_by = models.CharField(max_length=150, default="")
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TaskQuerySet.as_manager()
+
+    class Meta:
+        indexes = (
+            # The claim, in R22's order, over nothing but what may be claimed.
+            models.Index(
+                fields=["instance", "-queue_urgent", "queue_at", "id"],
+                condition=models.Q(
+                    status=TaskStatus.PENDING,
+                    ready=True,
+                    route_due=False,
+                    offered_to__isnull=True,
+                ),
+                name="task_claim",
+            ),
+            # The sweep and the capacity audit; not on the lease's time, so that heartbeats stay HOT.
+            models.Index(
+                fields=["instance"],
+                condition=models.Q(status__in=STARTED),
+                name="task_started",
+            ),
+            models.Index(
+                fields=["id"], condition=models.Q(route_due=True), name="task_route_due"
+            ),
+            models.Index(
+                fields=["id"],
+                condition=models.Q(ready=False, status=TaskStatus.PENDING),
+                name="task_not_ready",
+            ),
+            models.Index(fields=["instance", "status", "id"], name="task_instance_status"),
+            models.Index(fields=["status", "id"], name="task_status"),
+            models.Index(fields=["project", "id"], name="task_project"),
+        )
+        constraints = (
+            models.UniqueConstraint(
+                fields=["origin", "unique_key"],
+                condition=models.Q(unique_key__isnull=False, origin__isnull=False)
+                & ~models.Q(status__in=TERMINAL),
+                name="task_unique_key_at_origin",
+            ),
+            models.UniqueConstraint(
+                fields=["unique_key"],
+                condition=models.Q(unique_key__isnull=False, origin__isnull=True)
+                & ~models.Q(status__in=TERMINAL),
+                name="task_unique_key_unassigned",
+            ),
+            # A lease exists only while somebody works on the task (I7).
+            models.CheckConstraint(
+                condition=models.Q(lease_token__isnull=True) | models.Q(status__in=STARTED),
+                name="task_lease_only_while_started",
+            ),
+            # Only a pending task with a holder and without an offer is ever due (R9).
+            models.CheckConstraint(
+                condition=models.Q(route_due=False)
+                | models.Q(
+                    status=TaskStatus.PENDING, instance__isnull=False, offered_to__isnull=True
+                ),
+                name="task_due_only_when_it_can_move",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.title}"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the task is done, failed or cancelled."""
+        return self.status in TERMINAL
+
+    @property
+    def has_live_lease(self) -> bool:
+        """Whether a worker holds a lease; its time may have run out unswept."""
+        return self.lease_token is not None
+
+    def end_lease(self) -> None:
+        """Forget worker and lease on the object; the caller saves and ends the attempt."""
+        self.worker = ""
+        self.lease_token = None
+        self.lease_holder = ""
+        self.lease_seconds = None
+        self.lease_expires_at = None
+
+    def queue_from(self, since: datetime) -> None:
+        """Set the static ageing key for a task that waits since then (R22)."""
+        self.queue_urgent = self.priority == TaskPriority.URGENT
+        self.queue_at = since + AGEING * _STEPS_TO_HIGH[TaskPriority(self.priority)]
+
+    def wait(self, code: str, now: datetime | None = None, **details: Any) -> None:
+        """Set the stored reason on the object (R26); an empty code clears it."""
+        since = (now or timezone.now()).isoformat()
+        self.waiting = {"code": code, "since": since, **details} if code else {}
+
+    @property
+    def waiting_code(self) -> str:
+        """The stored reason's code, or "" where the reason is derived when read."""
+        return str(self.waiting.get("code", ""))
+
+
+register_tag_lookups()

@@ -1,0 +1,234 @@
+"""The life of an instance: one function per change, all through the table of R2."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from hopper.actors import Actor
+from hopper.errors import Conflict, NotFound
+from hopper.locks import lock_row, lock_rows, lock_tree
+from instances.choices import AttemptOutcome
+from instances.choices import InstanceStatus as I
+from instances.models import HopperInstance, Task
+from instances.models.instance import lineages
+from instances.services.history import instance_event, record
+from instances.services.leases import revoke_leases
+from instances.signals import instance_changed
+from instances.states import INSTANCE
+
+
+def start_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
+    """Bring an instance to running, by way of starting, both recorded (R2). Running: no change."""
+    return _walk(instance_id, {I.STARTING: [I.RUNNING]}, [I.STARTING, I.RUNNING], actor=actor)
+
+
+def pause_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
+    """Pause a running instance: running work goes on, nothing new begins below (R3, R5)."""
+    return _walk(instance_id, {}, [I.PAUSED], actor=actor)
+
+
+def resume_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
+    """Let a paused instance run again. Raises InvalidTransition from any other state."""
+    return _walk(instance_id, {}, [I.RUNNING], actor=actor, only_from=(I.PAUSED, I.RUNNING))
+
+
+def recover_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
+    """Let an instance in error run again (R2)."""
+    return _walk(instance_id, {}, [I.RUNNING], actor=actor, only_from=(I.ERROR, I.RUNNING))
+
+
+def fail_instance(instance_id: str, *, reason: str = "", actor: Actor) -> HopperInstance:
+    """Declare an instance in error; offers to it are cancelled (R5)."""
+    return _walk(instance_id, {}, [I.ERROR], actor=actor, reason=reason)
+
+
+def stop_instance(
+    instance_id: str, *, force: bool = False, evacuate: bool = False, actor: Actor
+) -> HopperInstance:
+    """Stop an instance: stopping at once, stopped when no live lease remains below (R5).
+
+    `force` revokes the leases below, the attempts recorded as evicted and not counted; `evacuate`
+    sends unstarted tasks back up. An instance that is stopping or stopped is left as it is, but for
+    what `force` and `evacuate` ask.
+    """
+    with transaction.atomic():
+        now = timezone.now()
+        instance = _locked(instance_id)
+        if instance.status not in (I.STOPPING, I.STOPPED):
+            _change(instance, I.STOPPING, actor, now, {"evacuate": evacuate})
+        elif evacuate:
+            _announce(instance, instance.status, actor, now, {"evacuate": True})
+        if force:
+            revoke_leases(
+                Task.objects.in_subtree(instance_id),
+                outcome=AttemptOutcome.EVICTED,
+                actor=actor,
+                now=now,
+            )
+    settle_instance(instance_id, actor=actor)
+    return HopperInstance.objects.get(pk=instance_id)
+
+
+def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> HopperInstance:
+    """Stop and start, or just start where that is legal (R2).
+
+    Raises Conflict with the number of live leases below, unless `force` revokes them.
+    """
+    instance = _present(instance_id)
+    if instance.status not in (I.CREATED, I.STOPPED, I.ERROR):
+        leases = Task.objects.in_subtree(instance_id).leased().count()
+        if leases and not force:
+            raise Conflict(
+                f"{leases} live lease(s) below {instance_id}: wait for them or use force.",
+                code="live_leases",
+                live_leases=leases,
+            )
+        INSTANCE.require(instance.status, I.STOPPING, instance_id)
+        stop_instance(instance_id, force=force, actor=actor)
+    return start_instance(instance_id, actor=actor)
+
+
+def set_instance_status(instance_id: str, *, status: str, actor: Actor) -> HopperInstance:
+    """Take exactly the one edge to `status`, with all its effects; the present one is no change."""
+    if status == I.TERMINATED:
+        return terminate_instance(instance_id, actor=actor)
+    return _walk(instance_id, {}, [status], actor=actor)
+
+
+def settle_instance(instance_id: str, *, actor: Actor) -> bool:
+    """Let a stopping instance be stopped if no live lease remains below; return whether it was."""
+    with transaction.atomic():
+        instance = _locked(instance_id)
+        if instance.status != I.STOPPING:
+            return False
+        if Task.objects.in_subtree(instance_id).leased().exists():
+            return False
+        _change(instance, I.STOPPED, actor, timezone.now(), {})
+    return True
+
+
+def settle_above(instance_id: str, *, actor: Actor) -> None:
+    """Settle every stopping instance on the line from `instance_id` to its root."""
+    for lineal in reversed(lineages([instance_id]).get(instance_id, [])):
+        if lineal.status == I.STOPPING:
+            settle_instance(lineal.id, actor=actor)
+
+
+def terminate_instance(
+    instance_id: str, *, cascade: bool = False, actor: Actor
+) -> HopperInstance:
+    """End an instance for good (R5); a terminated one is left as it is.
+
+    Raises Conflict with the counts if live children or unfinished tasks exist and `cascade` is not
+    set. With it everything below ends too, deepest first, and no unfinished task is lost.
+    """
+    with transaction.atomic():
+        lock_tree()
+        now = timezone.now()
+        below = HopperInstance.objects.under(instance_id).live()
+        locked = lock_rows(HopperInstance, list(below.values_list("pk", flat=True)))
+        instance = locked.get(instance_id)
+        if instance is None:
+            return _present(instance_id)
+        unfinished = Task.objects.open().filter(instance__in=list(locked)).count()
+        if (len(locked) > 1 or unfinished) and not cascade:
+            raise Conflict(
+                f"{instance_id} has {len(locked) - 1} live child instance(s) below it and "
+                f"{unfinished} unfinished task(s); cascade=true ends them and moves the tasks up.",
+                code="not_empty",
+                live_children=len(locked) - 1,
+                unfinished_tasks=unfinished,
+            )
+        for row in sorted(locked.values(), key=lambda row: -row.depth()):
+            _write(row, I.TERMINATED, actor, now)
+        _announce(instance, I.RUNNING, actor, now, {"subtree": sorted(locked)})
+    return instance
+
+
+def _walk(
+    instance_id: str,
+    onward: dict[str, list[str]],
+    steps: list[str],
+    *,
+    actor: Actor,
+    only_from: tuple[str, ...] = (),
+    reason: str = "",
+) -> HopperInstance:
+    """Take `steps` one after another, skipping those that lie behind."""
+    with transaction.atomic():
+        instance = _locked(instance_id)
+        if instance.status == steps[-1]:
+            return instance
+        if only_from and instance.status not in only_from:
+            raise Conflict(
+                f"instance {instance_id} is {instance.status}; this is for {only_from[0]} ones. "
+                f"Allowed from here: {', '.join(INSTANCE.allowed(instance.status)) or 'nothing'}.",
+                code="invalid_transition",
+                state=instance.status,
+                requested=steps[-1],
+                allowed=INSTANCE.allowed(instance.status),
+            )
+        now = timezone.now()
+        for status in onward.get(instance.status, steps):
+            _change(instance, status, actor, now, {"reason": reason} if reason else {})
+    return instance
+
+
+def _change(
+    instance: HopperInstance, status: str, actor: Actor, now: datetime, options: dict[str, Any]
+) -> None:
+    """The one edge: ask the table, write the row and the event, tell those above."""
+    before = instance.status
+    INSTANCE.require(before, status, instance.pk)
+    _write(instance, status, actor, now, reason=options.get("reason", ""))
+    _announce(instance, before, actor, now, options)
+
+
+def _write(
+    instance: HopperInstance, status: str, actor: Actor, now: datetime, reason: str = ""
+) -> None:
+    before = instance.status
+    instance.status = status
+    instance.updated_at = now
+    if status == I.RUNNING and before != I.PAUSED:
+        instance.started_at = now
+    if status in (I.STOPPED, I.TERMINATED):
+        instance.stopped_at = now
+    HopperInstance.objects.filter(pk=instance.pk).update(
+        status=status,
+        updated_at=now,
+        started_at=instance.started_at,
+        stopped_at=instance.stopped_at,
+    )
+    details = {"reason": reason} if reason else {}
+    record(
+        instance_event(
+            instance, f"instance.{status}", actor=actor, now=now, before=before, **details
+        )
+    )
+
+
+def _announce(
+    instance: HopperInstance, before: str, actor: Actor, now: datetime, options: dict[str, Any]
+) -> None:
+    instance_changed.send(
+        HopperInstance, instance=instance, before=before, actor=actor, now=now, options=options
+    )
+
+
+def _locked(instance_id: str) -> HopperInstance:
+    instance = lock_row(HopperInstance, instance_id)
+    if instance is None:
+        raise NotFound(f"There is no instance {instance_id}.")
+    return instance
+
+
+def _present(instance_id: str) -> HopperInstance:
+    instance = HopperInstance.objects.filter(pk=instance_id).first()
+    if instance is None:
+        raise NotFound(f"There is no instance {instance_id}.")
+    return instance

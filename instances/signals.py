@@ -1,0 +1,24 @@
+"""The only ways in which `instances` speaks upwards; receivers stand in `delegation`.
+
+`task_finished`, `offer_overtaken` and `instance_changed` are sent inside the transaction: a failing
+receiver rolls it back. `routing_due` is sent after commit, and the sweep repeats it from the stored `route_due`.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+routing_due = Signal()
+"""A task is due for placing. Sent with `task_id`, `actor`; after commit."""
+
+task_finished = Signal()
+"""A task ended. Sent with `task` (locked, under its root's lock), `actor`, `now`; inside."""
+
+offer_overtaken = Signal()
+"""A task was taken, blocked or edited under its pending offer, which ends with it. Sent with `task`
+(locked, under its root's lock), `reason`, `actor`, `now`; inside."""
+
+instance_changed = Signal()
+"""An instance changed its status or is about to move. Sent with `instance`, `before`, `actor`, `now`
+and `options` ({"evacuate": bool, "subtree": [ids], "moving": bool}); inside, under the lock of the
+instance row, and of the tree where several rows change."""
