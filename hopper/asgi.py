@@ -9,3 +9,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
 
 application = get_asgi_application()
+
+from hopper.checks import require_safe_access  # noqa: E402 - needs the settings
+
+require_safe_access()

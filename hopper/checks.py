@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.management.base import SystemCheckError
 
 LOOPBACK = frozenset({"localhost", ".localhost", "127.0.0.1", "[::1]", "::1", "testserver"})
 
@@ -47,6 +48,15 @@ def check_open_access(**kwargs: Any) -> list[CheckMessage]:
             id="hopper.E003",
         )
     ]
+
+
+def require_safe_access() -> None:
+    """Refuse to start a server that is open to the world; raises SystemCheckError.
+
+    Servers do not run the system checks, `manage.py` does.
+    """
+    if errors := check_open_access():
+        raise SystemCheckError("\n".join(str(error) for error in errors))
 
 
 @register(Tags.files)

@@ -9,3 +9,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
 
 application = get_wsgi_application()
+
+from hopper.checks import require_safe_access  # noqa: E402 - needs the settings
+
+require_safe_access()

@@ -1,0 +1,79 @@
+"""The system checks and the settings they look at."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management.base import SystemCheckError
+from django.db import connection
+from pytest_django import Settings
+
+from hopper import checks
+from hopper.logs import JsonFormatter
+
+
+def test_the_shipped_settings_pass() -> None:
+    assert checks.check_time() == []
+    assert checks.check_open_access() == []
+    assert checks.check_config_folder() == []
+    checks.require_safe_access()
+
+
+def test_another_time_zone_is_refused(settings: Settings) -> None:
+    settings.TIME_ZONE = "Europe/Vienna"
+    assert [message.id for message in checks.check_time()] == ["hopper.E001"]
+
+
+def test_open_access_needs_loopback_names_only(settings: Settings) -> None:
+    settings.HOPPER_AUTH = "off"
+    settings.ALLOWED_HOSTS = ["localhost"]
+    assert checks.check_open_access() == []
+    settings.ALLOWED_HOSTS = ["localhost", "hopper.example"]
+    assert [message.id for message in checks.check_open_access()] == ["hopper.E003"]
+    with pytest.raises(SystemCheckError, match=r"hopper\.example"):
+        checks.require_safe_access()
+
+
+def test_a_mistyped_switch_is_refused(settings: Settings) -> None:
+    settings.HOPPER_AUTH = "of"
+    assert [message.id for message in checks.check_open_access()] == ["hopper.E002"]
+
+
+def test_a_missing_config_folder_is_refused(tmp_path: Path, settings: Settings) -> None:
+    settings.HOPPER_CONFIG_DIR = str(tmp_path)
+    assert checks.check_config_folder() == []
+    settings.HOPPER_CONFIG_DIR = str(tmp_path / "none")
+    assert [message.id for message in checks.check_config_folder()] == ["hopper.E004"]
+
+
+def test_sqlite_is_advised_against_for_servers() -> None:
+    advice = [message.id for message in checks.check_engine()]
+    assert advice == (["hopper.W001"] if connection.vendor == "sqlite" else [])
+
+
+@pytest.mark.django_db
+def test_the_engine_is_set_up_as_measured() -> None:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA journal_mode")
+            assert cursor.fetchone() == ("wal",)
+            cursor.execute("PRAGMA synchronous")
+            assert cursor.fetchone() == (1,)
+        else:
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            assert cursor.fetchone() == ("1min",)
+
+
+def test_a_log_line_is_one_json_object() -> None:
+    try:
+        raise ValueError("bad")
+    except ValueError:
+        record = logging.LogRecord("h", logging.INFO, __file__, 1, "it %s", ("is",), sys.exc_info())
+    record.event = "task.created"
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["message"], line["level"], line["event"]) == ("it is", "info", "task.created")
+    assert "ValueError: bad" in line["exception"]

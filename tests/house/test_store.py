@@ -1,0 +1,90 @@
+"""The embedded store: found, prepared, and prepared by many at once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from hopper import store
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_nearest_folder_upwards_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOPPER_HOME", str(tmp_path / "elsewhere"))
+    (tmp_path / "a" / ".hopper").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    assert store.find(tmp_path / "a" / "b" / "c").home == tmp_path / "a" / ".hopper"
+
+
+def test_without_one_it_is_hopper_home_then_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOPPER_HOME", str(tmp_path / "elsewhere"))
+    assert store.find(tmp_path).home == tmp_path / "elsewhere"
+    monkeypatch.delenv("HOPPER_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    assert store.find(tmp_path).database == tmp_path / "me" / ".hopper" / "hopper.db"
+
+
+def test_finding_creates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOPPER_HOME", str(tmp_path / "elsewhere"))
+    store.find(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_is_initialised_and_closed_to_others(tmp_path: Path) -> None:
+    (tmp_path / ".hopper").mkdir(mode=0o755)
+    found = store.find(tmp_path).prepare()
+    assert mode(found.home) == 0o700
+    assert mode(found.database) == mode(found.secret_key_file) == 0o600
+    with sqlite3.connect(found.database) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_second_call_keeps_the_key(tmp_path: Path) -> None:
+    key = store.Store(tmp_path / "new" / "hopper.db").secret_key()
+    assert len(key) >= 50
+    assert store.Store(tmp_path / "new" / "hopper.db").secret_key() == key
+
+
+def test_a_draft_left_by_a_crash_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "hopper.db.new").write_text("half a database")
+    found = store.Store(tmp_path / "hopper.db").prepare()
+    with sqlite3.connect(found.database) as connection:
+        connection.execute("CREATE TABLE t (x)")
+
+
+def test_parallel_first_callers_wait_and_none_fails(tmp_path: Path) -> None:
+    program = (
+        "import django, os; django.setup();"
+        "from django.conf import settings; from django.db import connection;"
+        "connection.cursor().execute('SELECT 1'); print(settings.SECRET_KEY)"
+    )
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("HOPPER_")}
+    environ |= {
+        "HOPPER_DATABASE_URL": f"sqlite:///{tmp_path}/new/hopper.db",
+        "DJANGO_SETTINGS_MODULE": "hopper.settings",
+    }
+    callers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            cwd=settings.BASE_DIR,
+            env=environ,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(6)
+    ]
+    keys = {caller.communicate()[0] for caller in callers}
+    assert [caller.returncode for caller in callers] == [0] * 6
+    assert len(keys) == 1
