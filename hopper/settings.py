@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import environ
 
@@ -14,7 +15,7 @@ env = environ.FileAwareEnv()
 # The store
 
 DATABASE_URL = env.str("HOPPER_DATABASE_URL", default="")
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": env.db_url_config(DATABASE_URL)
     if DATABASE_URL
     else {"ENGINE": "django.db.backends.sqlite3", "NAME": str(store.find().database)}
@@ -124,6 +125,8 @@ WHITENOISE_USE_FINDERS = env.bool("HOPPER_STATIC_FINDERS", default=True)
 # The interface
 
 KNOX_TOKEN_MODEL = "instances.AgentToken"  # noqa: S105 - the name of a model
+# Its migrations would make the table of the model that ours replaces.
+MIGRATION_MODULES = {"knox": None}
 REST_KNOX = {
     "TOKEN_PREFIX": "hop_",
     "TOKEN_TTL": None,

@@ -84,7 +84,7 @@ def server() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="hopper-pg-", dir="/tmp"))
     who = _unprivileged(folder)
     if who and not _may_run(binaries, who):
-        binaries = _copy(binaries.parent, folder / "server") / "bin"
+        binaries = _copy(binaries, folder / "server")
     try:
         _initialise(binaries, folder, who)
     except BaseException:
@@ -126,13 +126,22 @@ def _may_run(binaries: Path, who: dict[str, Any]) -> bool:
         return False
 
 
-def _copy(installation: Path, target: Path) -> Path:
-    """Copy an installation out of a folder that only root may enter."""
-    shutil.copytree(installation, target, symlinks=True)
+def _copy(binaries: Path, target: Path) -> Path:
+    """Copy an installation out of a folder that only root may enter; returns its binaries.
+
+    A wheel keeps the libraries beside the package, and the binaries find them by relative path.
+    """
+    installation = binaries.parent
+    package = installation.parent
+    copied = target / package.name / installation.name
+    shutil.copytree(installation, copied, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / libraries.name, symlinks=True)
     owner = target.parent.stat()
     for path in (target, *target.rglob("*")):
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-    return target
+    return copied / binaries.name
 
 
 def _initialise(binaries: Path, folder: Path, who: dict[str, Any]) -> None:
