@@ -1,0 +1,11 @@
+"""`manage.py hopper_delegation`: manage delegations, as in `hopper delegation`."""
+
+from __future__ import annotations
+
+from hopper.cli.handlers import delegations
+from hopper.cli.local import SharedCommand
+
+
+class Command(SharedCommand):
+    help = "manage delegations"
+    fill = delegations.add_commands

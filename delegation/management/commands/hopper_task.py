@@ -1,0 +1,11 @@
+"""`manage.py hopper_task`: manage tasks, as in `hopper task`."""
+
+from __future__ import annotations
+
+from hopper.cli.handlers import tasks
+from hopper.cli.local import SharedCommand
+
+
+class Command(SharedCommand):
+    help = "manage tasks"
+    fill = tasks.add_commands

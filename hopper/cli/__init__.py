@@ -1,0 +1,1 @@
+"""The command line: one tree of commands, two transports (HTTP and in-process)."""

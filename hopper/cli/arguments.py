@@ -1,0 +1,167 @@
+"""The building blocks of the argparse tree: the parser class and the global options."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hopper import __version__
+from hopper.cli.transport import CliError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hopper.cli.render.screen import Screen
+    from hopper.cli.transport import Client
+
+    Handler = Callable[[argparse.Namespace, Client], Any]
+    Show = Callable[[Any, argparse.Namespace, Screen], None]
+
+GLOBAL_DEFAULTS: dict[str, Any] = {
+    "json": False,
+    "quiet": False,
+    "local": False,
+    "server": None,
+    "token": None,
+    "config": None,
+    "verbose": False,
+    "color": True,
+    "interactive": True,
+}
+
+
+class HopperParser(argparse.ArgumentParser):
+    """A parser that knows the global options, wherever they stand.
+
+    With `takes_command` everything after `--` is a command line of its own; with `takes_rest`
+    whatever the parser does not know is handed on.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        # `resolve`: where a command has an option of a global one's name, the command's wins.
+        super().__init__(**{"allow_abbrev": False, "conflict_handler": "resolve", **options})
+        self.takes_command = False
+        self.takes_rest = False
+        add_global_options(self)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        words = list(args or ())
+        command: list[str] = []
+        if self.takes_command and "--" in words:
+            cut = words.index("--")
+            words, command = words[:cut], words[cut + 1 :]
+        found, rest = super().parse_known_args(words, namespace)
+        if self.takes_command:
+            found.command = command
+        if self.takes_rest:
+            found.rest, rest = rest, []
+        return found, rest
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def add_global_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that are accepted before the group and after it."""
+    group = parser.add_argument_group("global options")
+    add = group.add_argument
+    absent = argparse.SUPPRESS
+    add("--json", action="store_true", default=absent, help="print the bare object or array")
+    add("--quiet", "-q", action="store_true", default=absent, help="print the id alone")
+    add("--local", action="store_true", default=absent, help="no server: the embedded store")
+    add("--server", metavar="URL", default=absent, help="the server (else HOPPER_URL)")
+    add("--token", default=absent, help="the token (else HOPPER_TOKEN)")
+    add("--config", metavar="FILE", default=absent, help="TOML file with server and token")
+    add("--verbose", action="store_true", default=absent, help="say more on stderr")
+    add("--no-color", dest="color", action="store_false", default=absent, help="no colours")
+    add(
+        "--non-interactive",
+        dest="interactive",
+        action="store_false",
+        default=absent,
+        help="never ask anything",
+    )
+    add("--version", action="version", version=f"hopper {__version__}")
+
+
+def settle(args: argparse.Namespace) -> argparse.Namespace:
+    """Give the global options that were not given their defaults."""
+    for name, default in GLOBAL_DEFAULTS.items():
+        if not hasattr(args, name):
+            setattr(args, name, default)
+    return args
+
+
+class Group:
+    """The commands of one group, as they are added to the tree."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._commands = parser.add_subparsers(
+            metavar="COMMAND", required=True, parser_class=HopperParser
+        )
+
+    def add(self, name: str, handler: Handler, show: Show, help: str) -> HopperParser:
+        """Add a command: what it does (`handler`) and how the result is shown."""
+        parser: HopperParser = self._commands.add_parser(name, help=help, description=help)
+        return bind(parser, handler, show)
+
+
+def bind(parser: HopperParser, handler: Handler, show: Show) -> HopperParser:
+    """Let a parser's command be done by `handler` and shown by `show`."""
+    parser.set_defaults(handler=handler, show=show)
+    return parser
+
+
+def confirmed(args: argparse.Namespace, question: str) -> None:
+    """Ask on a terminal before something destructive; raise CliError on anything but yes."""
+    if args.yes or not args.interactive or args.json or not sys.stdin.isatty():
+        return
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CliError("Nothing was changed.")
+
+
+def text_of(path: str) -> str:
+    """Return the text of a file (`-` is standard input), line ends as they are."""
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return data.decode()
+    except OSError as error:
+        raise CliError(f"Cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise CliError(f"{path} is not UTF-8 text (byte {error.start}).") from error
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object that an argument holds."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("must be a JSON object such as {}")
+    return value
+
+
+def json_or_text(text: str) -> Any:
+    """Return the JSON that an argument holds, or {"output": text} when it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"output": text}
+
+
+def user_name() -> str:
+    """Return the name of the person at this machine."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "local"

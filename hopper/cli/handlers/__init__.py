@@ -1,0 +1,1 @@
+"""The commands: arguments in, API calls out, data back; nothing is printed here."""

@@ -1,0 +1,60 @@
+"""`hopper lesson`: what a task taught, for those who come after."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli.arguments import Group
+from hopper.cli.render import plain
+from hopper.cli.transport import Client, at, clean
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+CONFIDENCE = ("low", "medium", "high")
+
+
+def add_commands(parser: ArgumentParser) -> None:
+    """Add the group's commands to its parser."""
+    group = Group(parser)
+    file = group.add("add", add, plain.show_lesson_filed, "file a lesson")
+    file.add_argument("--task", dest="task_id", metavar="ID")
+    file.add_argument("--title", required=True)
+    file.add_argument("--domain", required=True)
+    file.add_argument("--confidence", type=str.lower, choices=CONFIDENCE, default="medium")
+    file.add_argument("--body", help="the lesson itself; asked for on a terminal")
+    file.add_argument("--project")
+    rows = group.add("list", list_lessons, plain.show_lessons, "list lessons")
+    rows.add_argument("--project")
+    rows.add_argument("--domain")
+    rows.add_argument("--confidence", type=str.lower, choices=CONFIDENCE)
+    group.add("get", get, plain.show_lesson, "show a lesson").add_argument("id")
+
+
+def add(args: Namespace, client: Client) -> Any:
+    """File a lesson; its text may be asked for on a terminal."""
+    body = args.body
+    if body is None and args.interactive and not args.json and sys.stdin.isatty():
+        sys.stderr.write("The lesson (end with Ctrl-D):\n")
+        body = sys.stdin.read()
+    fields = {
+        "task_id": args.task_id,
+        "title": args.title,
+        "domain": args.domain,
+        "confidence": args.confidence,
+        "description": body or "",
+        "project": args.project,
+    }
+    return client.post(at("lessons"), clean(fields))
+
+
+def list_lessons(args: Namespace, client: Client) -> list[Any]:
+    """Return the lessons that match."""
+    params = {"project": args.project, "domain": args.domain, "confidence": args.confidence}
+    return client.pages(at("lessons"), params)
+
+
+def get(args: Namespace, client: Client) -> Any:
+    """Return one lesson."""
+    return client.get(at("lessons", args.id))

@@ -1,0 +1,62 @@
+"""`hopper check`, `sweep`, `demo`, `token`: on the database; `config`; `mcp`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli import places
+from hopper.cli.arguments import Group, HopperParser, bind
+from hopper.cli.render import plain
+from hopper.cli.transport import Client, CliError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+
+def database_command(parser: HopperParser, name: str) -> None:
+    """Make a parser hand its arguments to the management command `hopper_<name>`."""
+    bind(parser, call, plain.show_any)
+    parser.set_defaults(management=f"hopper_{name}", transport=None)
+    parser.takes_rest = True
+    parser.epilog = f"Further arguments are those of `manage.py hopper_{name}`."
+
+
+def call(args: Namespace, client: Client) -> None:
+    """Run a management command on the database; it writes its own output."""
+    rest = [*args.rest, *(["--json"] if args.json else [])]
+    importlib.import_module("hopper.cli.local").call(args.management, rest)
+
+
+def add_config_commands(parser: ArgumentParser) -> None:
+    """Add the commands of `config`."""
+    group = Group(parser)
+    group.add(
+        "show", show_config, plain.show_any, "what the options, files and environment say"
+    ).set_defaults(transport=None)
+
+
+def show_config(args: Namespace, client: Client) -> dict[str, Any]:
+    """Return where commands go to and what decides it; secrets are not shown."""
+    target = places.chosen(args)
+    return {
+        "transport": "http" if target.server else "local",
+        "server": target.server,
+        "token": "set" if target.token else "none",
+        "store": None if target.server else places.database(),
+        "config_file": args.config,
+    }
+
+
+def mcp_options(parser: HopperParser) -> None:
+    """Make a parser the command `hopper mcp`."""
+    bind(parser, mcp, plain.show_any)
+    parser.set_defaults(transport=None)
+
+
+def mcp(args: Namespace, client: Client) -> None:
+    """Refuse until the extra is there."""
+    raise CliError(
+        "The MCP server is not part of this release.",
+        hint="It comes as the extra `mcp`: pip install 'hopper-queue[mcp]'.",
+    )

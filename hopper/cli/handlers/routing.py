@@ -1,0 +1,56 @@
+"""`hopper route` and `hopper rules`: where a task would go, and why one went where it did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli.arguments import Group
+from hopper.cli.handlers.tasks import ADD_FIELDS, add_options, described
+from hopper.cli.render import plain
+from hopper.cli.transport import Client, CliError, at, clean
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+
+def add_route_commands(parser: ArgumentParser) -> None:
+    """Add the commands of `route`."""
+    group = Group(parser)
+    add_options(group.add("preview", preview, plain.show_decisions, "where a task would go"))
+    told = group.add("explain", explain, plain.show_decisions, "why a task went where it is")
+    told.add_argument("id")
+
+
+def add_rules_commands(parser: ArgumentParser) -> None:
+    """Add the commands of `rules`."""
+    group = Group(parser)
+    group.add("list", rules, plain.show_any, "list the routing rules in force")
+    group.add("check", check, plain.show_any, "fail when a routing rule is unsound")
+
+
+def preview(args: Namespace, client: Client) -> Any:
+    """Return the decision that a task would get; nothing is written."""
+    fields = {name: getattr(args, name) for name in ADD_FIELDS}
+    return client.post(at("rules", "preview"), clean({**fields, "description": described(args)}))
+
+
+def explain(args: Namespace, client: Client) -> list[Any]:
+    """Return the decisions about a task, each with its candidates and reasons."""
+    return client.pages(at("tasks", args.id, "decisions"))
+
+
+def rules(args: Namespace, client: Client) -> list[Any]:
+    """Return the rules in force."""
+    return client.pages(at("rules"))
+
+
+def check(args: Namespace, client: Client) -> Any:
+    """Return how many rules there are; raise CliError naming those the server cannot use."""
+    found = client.pages(at("rules"))
+    broken = [row for row in found if row.get("error") or row.get("problems")]
+    if broken:
+        named = "; ".join(
+            f"{row.get('id')}: {row.get('error') or row['problems']}" for row in broken
+        )
+        raise CliError(f"{len(broken)} of {len(found)} rules are unsound: {named}")
+    return {"rules": len(found), "sound": True}

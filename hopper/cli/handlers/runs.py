@@ -1,0 +1,219 @@
+"""`hopper run`: an orchestration for one run of an orchestrator of agents, such as Czarina."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli.arguments import Group, confirmed, text_of
+from hopper.cli.handlers.instances import the_global
+from hopper.cli.render import plain
+from hopper.cli.transport import Client, CliError, Refused, UsageError, at, clean
+from hopper.cli.words import spoken
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+ROLE_PRIORITY = {"architect": "high", "qa": "high", "documentation": "low", "docs": "low"}
+SOURCE = "czarina"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is made of: its project, its name, and its workers in order of dependency."""
+
+    project: str
+    name: str
+    id: str
+    description: str = ""
+    workers: list[dict[str, Any]] = field(default_factory=list)
+    briefs: Path | None = None
+
+
+def add_commands(parser: ArgumentParser) -> None:
+    """Add the group's commands to its parser."""
+    group = Group(parser)
+    begin = group.add("start", start, plain.show_run_started, "create and start a run")
+    begin.add_argument("config_json", nargs="?", metavar="CONFIG", help="a Czarina config.json")
+    begin.add_argument("--project", help="id or name; created when missing")
+    begin.add_argument("--name", help="the run's id (default: made of project, version, phase)")
+    begin.add_argument("--description")
+    begin.add_argument("--workers-dir", metavar="DIR", help="the briefs (default: beside CONFIG)")
+    begin.add_argument("--max-concurrent", type=int, metavar="N", help="tasks at a time")
+    look = group.add("status", status, plain.show_run_status, "how far a run is")
+    look.add_argument("id")
+    end = group.add("close", close, plain.show_run_closed, "close a run and keep its summary")
+    end.add_argument("id")
+    end.add_argument("-f", "--force", action="store_true", help="cancel what is still open")
+    end.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def start(args: Namespace, client: Client) -> dict[str, Any]:
+    """Create and start the run's ORCHESTRATION and register each worker's brief as a task.
+
+    Repeating it changes nothing: the run is found by its id, a task by its `unique_key`.
+    """
+    run = planned(args)
+    project = the_project(run.project, client)
+    instance = the_run(run, project["id"], args.max_concurrent, client)
+    known = {
+        task["unique_key"]: task
+        for task in client.pages(at("tasks"), {"source": SOURCE, "all_tags": [tag_of(run)]})
+        if task.get("unique_key")
+    }
+    before = {task["id"] for task in known.values()}
+    tasks: dict[str, Any] = {}
+    for worker in run.workers:
+        key = f"{run.id}/{worker['id']}"
+        task = known.get(key)
+        if task is None:
+            ids = [tasks[name]["id"] for name in worker.get("dependencies") or ()]
+            task = client.post(at("tasks"), _task(run, worker, key, ids))
+        tasks[worker["id"]] = task
+    return {
+        "project": project,
+        "instance": instance,
+        "tasks": {name: spoken(task) for name, task in tasks.items()},
+        "known": sorted(before & {task["id"] for task in tasks.values()}),
+    }
+
+
+def planned(args: Namespace) -> Run:
+    """Return the run that the options and the config file ask for."""
+    if args.config_json:
+        return from_config(args)
+    if not (args.project and args.name):
+        raise UsageError("Give a Czarina config.json, or --project and --name.")
+    return Run(args.project, args.name, slug(args.name), args.description or "")
+
+
+def from_config(args: Namespace) -> Run:
+    """Return the run that a Czarina config.json describes."""
+    path = Path(args.config_json)
+    path = path / "config.json" if path.is_dir() else path
+    try:
+        config = json.loads(text_of(str(path)))
+        project = config["project"]
+        workers = in_order(config.get("workers") or [])
+        name = args.project or project.get("slug") or project["name"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CliError(f"{path} is no Czarina configuration: {error!r}.") from error
+    version, phase = project.get("version"), project.get("phase")
+    parts = [name, f"v{version}" if version else "", f"phase{phase}" if phase else ""]
+    id = args.name or "-".join(part for part in parts if part)
+    return Run(
+        project=name,
+        name=id,
+        id=slug(id),
+        description=args.description or project.get("description") or "",
+        workers=workers,
+        briefs=Path(args.workers_dir) if args.workers_dir else path.parent / "workers",
+    )
+
+
+def in_order(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the workers, each after those it depends on."""
+    by_id = {worker["id"]: worker for worker in workers}
+    graph = {id: worker.get("dependencies") or () for id, worker in by_id.items()}
+    unknown = {name for names in graph.values() for name in names} - by_id.keys()
+    if unknown:
+        raise CliError(f"Workers depend on unknown ones: {', '.join(sorted(unknown))}.")
+    try:
+        return [by_id[id] for id in TopologicalSorter(graph).static_order()]
+    except CycleError as error:
+        raise CliError(f"The workers depend on one another: {' > '.join(error.args[1])}.") from None
+
+
+def the_project(name: str, client: Client) -> dict[str, Any]:
+    """Return the live PROJECT of that id or name, created and running where it is missing."""
+    wanted = name.casefold()
+    for row in client.pages(at("instances"), {"scope": "PROJECT"}):
+        if wanted in (row["id"].casefold(), row["name"].casefold()):
+            found: dict[str, Any] = row
+            return running(found, client)
+    body = {"name": name, "id": slug(name), "scope": "PROJECT", "parent_id": the_global(client)}
+    return running(client.post(at("instances"), clean(body)), client)
+
+
+def running(instance: dict[str, Any], client: Client) -> dict[str, Any]:
+    """Return the instance, started if nobody ever did."""
+    if instance["status"] != "created":
+        return instance
+    started: dict[str, Any] = client.post(at("instances", instance["id"], "start"))
+    return started
+
+
+def the_run(run: Run, project: str, limit: int | None, client: Client) -> dict[str, Any]:
+    """Return the run's ORCHESTRATION, created and running where it is missing."""
+    try:
+        found = client.get(at("instances", run.id))
+    except Refused as refusal:
+        if refusal.status != 404:
+            raise
+        body = {
+            "name": run.name,
+            "id": run.id,
+            "scope": "ORCHESTRATION",
+            "instance_type": "ephemeral",
+            "parent_id": project,
+            "description": run.description,
+            "config": {"max_concurrent_tasks": limit} if limit else None,
+        }
+        found = client.post(at("instances"), clean(body))
+    if found["status"] == "terminated":
+        raise CliError(f"The run {run.id} is closed.", hint="Give the next one another --name.")
+    if found["scope"] != "ORCHESTRATION" or found["parent_id"] != project:
+        raise CliError(
+            f"{run.id} is a {found['scope']} under {found['parent_id']}, not a run of {project}.",
+            hint="Give the run another --name.",
+        )
+    return running(found, client)
+
+
+def _task(run: Run, worker: dict[str, Any], key: str, depends_on: list[str]) -> dict[str, Any]:
+    role = str(worker.get("role") or "code")
+    brief = run.briefs / f"{worker['id']}.md" if run.briefs else None
+    words = str(worker.get("description") or worker.get("mission") or worker["id"])
+    return {
+        "title": f"[{worker['id']}] {words}",
+        "description": text_of(str(brief)) if brief and brief.is_file() else words,
+        "instance_id": run.id,
+        "priority": ROLE_PRIORITY.get(role, "medium"),
+        "tags": ["czarina", run.project, tag_of(run), f"worker-{worker['id']}", f"role-{role}"],
+        "depends_on": depends_on,
+        "unique_key": key,
+        "source": SOURCE,
+    }
+
+
+def tag_of(run: Run) -> str:
+    """Return the tag that all tasks of a run carry, wherever they are."""
+    return f"run-{run.id}"
+
+
+def slug(text: str) -> str:
+    """Return the text as an instance's id."""
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:100] or "run"
+
+
+def status(args: Namespace, client: Client) -> dict[str, Any]:
+    """Return the run's instance, its tasks and their count by status."""
+    instance = client.get(at("instances", args.id))
+    rows = client.pages(at("tasks"), {"under": args.id})
+    rows += client.pages(at("tasks"), {"all_tags": [f"run-{args.id}"]})
+    tasks = list({row["id"]: spoken(row) for row in rows}.values())
+    tasks.sort(key=lambda task: (str(task.get("created_at")), str(task["id"])))
+    counts = Counter(task["status"] for task in tasks)
+    return {"instance": instance, "by_status": dict(counts), "tasks": tasks}
+
+
+def close(args: Namespace, client: Client) -> Any:
+    """Close the run: its summary stays with the parent (R5)."""
+    if args.force:
+        confirmed(args, f"Close {args.id} and cancel what is still open?")
+    return client.post(at("instances", args.id, "close"), {"force": True} if args.force else {})

@@ -1,0 +1,242 @@
+"""`hopper task`: creating, finding, reading and changing tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli.arguments import Group, bind, confirmed, text_of, user_name
+from hopper.cli.handlers import progress
+from hopper.cli.render import tasks as render
+from hopper.cli.transport import Client, Refused, UsageError, at, clean
+from hopper.cli.words import priority_word, server_word, server_words, spoken, status_word
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+SORT_FIELDS = {
+    "created": "created_at",
+    "updated": "updated_at",
+    "priority": "priority",
+    "status": "status",
+    "title": "title",
+}
+
+
+def add_commands(parser: ArgumentParser) -> None:
+    """Add the group's commands to its parser."""
+    group = Group(parser)
+    add_options(group.add("add", add, render.show_created, "create a task"))
+    list_options(group.add("list", list_tasks, render.show_list, "list tasks of every status"))
+
+    get_ = group.add("get", get, render.show_task, "show a task with its whole description")
+    get_.add_argument("id")
+    get_.add_argument("--with-lessons", action="store_true", help="add the lessons that apply")
+
+    change = group.add("update", update, render.show_updated, "change a task")
+    change.add_argument("id")
+    change.add_argument("--title")
+    _description(change)
+    change.add_argument("-p", "--priority", type=priority_word)
+    change.add_argument("--add-tag", action="append", metavar="TAG")
+    change.add_argument("--remove-tag", action="append", metavar="TAG")
+    change.add_argument("--project")
+    change.add_argument("-i", "--ask", action="store_true", help="ask for each field")
+
+    set_ = group.add("status", set_status, render.show_status, "change a task's status")
+    set_.add_argument("id")
+    set_.add_argument("word", type=status_word, metavar="WORD")
+    set_.add_argument("-f", "--force", action="store_true", help="from any status to any")
+    set_.add_argument("--reason", help="why, kept apart from the description")
+    set_.add_argument("--worker", help="who works on it (default: you)")
+
+    remove = group.add("delete", delete, render.show_deleted, "cancel a task")
+    remove.add_argument("id")
+    remove.add_argument("-f", "--force", "--yes", dest="yes", action="store_true")
+
+    find = group.add("search", search, render.show_list, "find tasks by text")
+    find.add_argument("text")
+    find.add_argument("--limit", type=int)
+    find.add_argument("--compact", action="store_true")
+    progress.add_commands(group)
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add what `task add` (and `hopper add`) takes."""
+    parser.add_argument("title")
+    _description(parser)
+    parser.add_argument("-p", "--priority", type=priority_word)
+    parser.add_argument("-t", "--tag", action="append", dest="tags")
+    parser.add_argument("--project")
+    parser.add_argument("--instance", dest="instance_id", metavar="ID")
+    parser.add_argument("--parent", dest="parent_id", metavar="ID")
+    parser.add_argument("--depends-on", action="append", metavar="ID")
+    parser.add_argument("--capability", action="append", dest="required_capabilities")
+    parser.add_argument("--task-type")
+    parser.add_argument("--complexity", type=int, metavar="1..5")
+    parser.add_argument(
+        "--executor", dest="executor_preference", choices=("any", "human", "orchestration")
+    )
+    parser.add_argument("--not-before", metavar="TIME", help="RFC 3339")
+    parser.add_argument("--status", type=status_word, metavar="WORD")
+    parser.add_argument("--source")
+
+
+def list_options(parser: ArgumentParser) -> None:
+    """Add what `task list` (and `hopper ls`) takes."""
+    parser.add_argument("-s", "--status", type=status_word, action="append", metavar="WORD")
+    parser.add_argument("-p", "--priority", type=priority_word)
+    parser.add_argument("--project")
+    parser.add_argument("--instance", metavar="ID")
+    parser.add_argument("--subtree", action="store_true", help="and everything below --instance")
+    parser.add_argument("-t", "--tag", action="append", help="all given tags must match")
+    parser.add_argument("--owner")
+    parser.add_argument("--ready", action="store_true", help="what a worker could claim now")
+    parser.add_argument("--blocked", action="store_true", help="what needs a person")
+    parser.add_argument(
+        "--sort-by",
+        metavar="FIELD",
+        choices=[sign + field for field in SORT_FIELDS for sign in ("", "-")],
+        help=f"{', '.join(SORT_FIELDS)}; with - in front the other way round (--sort-by=-created)",
+    )
+    parser.add_argument("--limit", type=int, metavar="N")
+    parser.add_argument("--compact", action="store_true", help="id, status and title alone")
+
+
+def short_add(parser: Any) -> None:
+    """Make a parser the short form of `task add`."""
+    add_options(bind(parser, add, render.show_created))
+
+
+def short_list(parser: Any) -> None:
+    """Make a parser the short form of `task list`."""
+    list_options(bind(parser, list_tasks, render.show_list))
+
+
+def _description(parser: ArgumentParser) -> None:
+    text = parser.add_mutually_exclusive_group()
+    text.add_argument("-d", "--description")
+    text.add_argument("--brief-file", metavar="FILE", help="its text is the description; - = stdin")
+
+
+def described(args: Namespace) -> str | None:
+    """Return the description that was given, in words or as a file."""
+    given: str | None = args.description if args.brief_file is None else text_of(args.brief_file)
+    return given
+
+
+ADD_FIELDS = (
+    "title",
+    "priority",
+    "tags",
+    "project",
+    "instance_id",
+    "parent_id",
+    "depends_on",
+    "required_capabilities",
+    "task_type",
+    "complexity",
+    "executor_preference",
+    "not_before",
+    "source",
+)
+
+
+def add(args: Namespace, client: Client) -> Any:
+    """Create a task, and bring it to `--status` where one is given."""
+    fields = {name: getattr(args, name) for name in ADD_FIELDS}
+    task = client.post(at("tasks"), clean({**fields, "description": described(args)}))
+    if args.status and server_word(args.status) != task["status"]:
+        body = {"status": server_word(args.status), "owner": user_name()}
+        task = client.post(at("tasks", task["id"], "status"), body)
+    return spoken(task)
+
+
+def list_tasks(args: Namespace, client: Client) -> list[Any]:
+    """Return the tasks that match, page after page to the end."""
+    if args.subtree and not args.instance:
+        raise UsageError("--subtree needs --instance.")
+    words = [*(args.status or ()), *(["blocked"] if args.blocked else [])]
+    sort = args.sort_by or ""
+    params = {
+        "status": [server for word in words for server in server_words(word)] or None,
+        "priority": args.priority,
+        "project": args.project,
+        "under" if args.subtree else "instance_id": args.instance,
+        "all_tags": args.tag,
+        "owner": args.owner,
+        "ready": True if args.ready else None,
+        "ordering": sort[: -len(sort.lstrip("-"))] + SORT_FIELDS[sort.lstrip("-")]
+        if sort
+        else None,
+    }
+    return [spoken(task) for task in client.pages(at("tasks"), params, limit=args.limit)]
+
+
+def search(args: Namespace, client: Client) -> list[Any]:
+    """Return the tasks whose text matches."""
+    rows = client.pages(at("tasks", "search"), {"q": args.text}, limit=args.limit)
+    return [spoken(task) for task in rows]
+
+
+def get(args: Namespace, client: Client) -> Any:
+    """Return a task, with the lessons that apply to it where asked."""
+    task = client.get(at("tasks", args.id))
+    if args.with_lessons:
+        task = {**task, "lessons": lessons_for(task, client)}
+    return spoken(task)
+
+
+def lessons_for(task: dict[str, Any], client: Client) -> list[Any]:
+    """Return the lessons of the task's project: the one it names or one of its tags."""
+    projects = dict.fromkeys(filter(None, [task.get("project"), *(task.get("tags") or ())]))
+    found: dict[str, Any] = {}
+    for project in projects:
+        try:
+            rows = client.pages(at("lessons"), {"project": project})
+        except Refused as refusal:
+            if refusal.status == 404:
+                return []
+            raise
+        found.update({row["id"]: row for row in rows})
+    return list(found.values())
+
+
+def update(args: Namespace, client: Client) -> Any:
+    """Change the given fields of a task; tags are added to and taken from those it has."""
+    fields = clean(
+        {
+            "title": args.title,
+            "description": described(args),
+            "priority": args.priority,
+            "project": args.project,
+        }
+    )
+    if args.add_tag or args.remove_tag or args.ask:
+        task = client.get(at("tasks", args.id))
+        if args.add_tag or args.remove_tag:
+            kept = [tag for tag in task["tags"] if tag not in (args.remove_tag or ())]
+            fields["tags"] = list(dict.fromkeys([*kept, *(args.add_tag or ())]))
+        if args.ask:
+            fields = {**progress.asked(args, task), **fields}
+    if not fields:
+        raise UsageError("Nothing to change: give --title, --description, --priority, …")
+    return spoken(client.patch(at("tasks", args.id), fields))
+
+
+def set_status(args: Namespace, client: Client) -> Any:
+    """Bring a task to a status along the legal path (R19)."""
+    status = server_word(args.word)
+    body = {
+        "status": status,
+        "reason": args.reason,
+        "owner": args.worker or (user_name() if status in ("in_progress", "claimed") else None),
+        "force": True if args.force else None,
+    }
+    return spoken(client.post(at("tasks", args.id, "status"), clean(body)))
+
+
+def delete(args: Namespace, client: Client) -> dict[str, str]:
+    """Cancel a task (R16)."""
+    confirmed(args, f"Cancel {args.id} and what is open below it?")
+    client.delete(at("tasks", args.id))
+    return {"id": args.id, "status": "cancelled", "server_status": "cancelled"}

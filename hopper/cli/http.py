@@ -1,0 +1,87 @@
+"""The transport over HTTP: urllib3 with its retries, bearer token, idempotency keys (R20)."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+
+from hopper import __version__
+from hopper.cli.transport import PREFIX, CliError, Params, Reply, Unreachable, query
+
+METHODS = frozenset({"GET", "HEAD", "PUT", "PATCH", "DELETE", "POST"})
+
+
+class HttpTransport:
+    """Calls a server; a POST carries a key of its own, so that repeating it is safe."""
+
+    def __init__(self, server: str, token: str | None = None, *, retries: int = 3) -> None:
+        parts = urlsplit(server)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise CliError(
+                f"'{server}' is not the address of a server.",
+                hint="Use an address such as http://127.0.0.1:8000.",
+            )
+        self.server = server.rstrip("/").removesuffix(PREFIX)
+        self._headers = {"Accept": "application/json", "User-Agent": f"hopper/{__version__}"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._pool = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=5, read=60),
+            retries=urllib3.Retry(
+                total=retries,
+                redirect=False,
+                allowed_methods=METHODS,
+                status_forcelist=(429, 502, 503, 504),
+                backoff_factor=0.2,
+                raise_on_status=False,
+            ),
+        )
+
+    def request(
+        self, method: str, path: str, *, params: Params | None = None, body: Any = None
+    ) -> Reply:
+        """Return the answer; raise Unreachable when there is none after the retries."""
+        headers = dict(self._headers)
+        payload = None
+        if body is not None:
+            payload = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        if method == "POST":
+            headers["Idempotency-Key"] = uuid.uuid4().hex
+        url = f"{self.server}{PREFIX}{path}{query(params)}"
+        try:
+            response = self._pool.request(
+                method, url, body=payload, headers=headers, redirect=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(
+                f"No answer from {self.server}: {reason(error)}.",
+                hint="Is the server running there (`make serve`)? Without a server: --local.",
+            ) from error
+        return Reply(response.status, decoded(response.data, response.status, self.server))
+
+
+def reason(error: Exception) -> str:
+    """Return why a connection failed, without the library's wrapping."""
+    inner = getattr(error, "reason", None) or error
+    text = str(inner)
+    return text.split(": ", 1)[-1] if "object at 0x" in text else text
+
+
+def decoded(data: bytes, status: int, server: str) -> Any:
+    """Return the JSON of an answer; a success that is no JSON did not come from Hopper."""
+    if not data:
+        return None
+    try:
+        return json.loads(data)
+    except ValueError:
+        if status >= 400:
+            return {"detail": f"The server answered {status} without saying why."}
+        raise Unreachable(
+            f"{server} answers, but not as Hopper does.",
+            hint="Check --server or HOPPER_URL: it must be Hopper's own base address.",
+        ) from None

@@ -1,0 +1,190 @@
+"""The transport without a server: the WSGI application called in this process.
+
+The one module of the command line that knows Django; it is loaded by name.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sqlite3
+import sys
+import zlib
+from argparse import SUPPRESS, Namespace
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+import django
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.core.management.base import BaseCommand
+from django.db import OperationalError, connection
+
+from hopper.cli.arguments import HopperParser, user_name
+from hopper.cli.main import run
+from hopper.cli.transport import PREFIX, CliError, Params, Reply, query
+from hopper.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+OPERATOR_KEY = "hopper.local_operator"
+SQLITE = "django.db.backends.sqlite3"
+ROOMS = ("instances", "scopes", "delegation")
+
+
+class LocalTransport:
+    """Calls the application as the local operator: a key in the environ that no header can set."""
+
+    def __init__(self) -> None:
+        from django.core.wsgi import get_wsgi_application
+
+        self._application = get_wsgi_application()
+        self._host = next(
+            (host for host in settings.ALLOWED_HOSTS if host[:1] not in (".", "*")), "localhost"
+        )
+
+    def request(
+        self, method: str, path: str, *, params: Params | None = None, body: Any = None
+    ) -> Reply:
+        """Return the application's answer to one call."""
+        payload = b"" if body is None else json.dumps(body).encode()
+        environ = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": unquote(f"{PREFIX}{path}", "utf-8").encode().decode("latin-1"),
+            "QUERY_STRING": query(params).removeprefix("?"),
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(payload)),
+            "HTTP_ACCEPT": "application/json",
+            "HTTP_HOST": self._host,
+            "SERVER_NAME": self._host,
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "https" if settings.SECURE_SSL_REDIRECT else "http",
+            "wsgi.input": io.BytesIO(payload),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+            OPERATOR_KEY: user_name(),
+        }
+        answered: list[int] = []
+
+        def start_response(status: str, headers: object, exc_info: object = None) -> None:
+            answered.append(int(status.split(" ", 1)[0]))
+
+        response: Iterable[bytes] = self._application(environ, cast("Any", start_response))
+        with closing(cast("Any", response)):
+            data = b"".join(response)
+        return Reply(answered[-1], _decoded(data, answered[-1]))
+
+
+def _decoded(data: bytes, status: int) -> Any:
+    try:
+        return json.loads(data) if data else None
+    except ValueError:
+        return {"detail": f"Hopper answered {status} without saying why; see its log."}
+
+
+def open_transport() -> LocalTransport:
+    """Return the transport on the configured database, made and migrated where it is our own."""
+    set_up()
+    return LocalTransport()
+
+
+def set_up() -> None:
+    """Load Django, and bring an embedded store to the newest schema."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
+    try:
+        django.setup()
+        prepare()
+    except (OSError, sqlite3.Error, OperationalError) as error:
+        raise CliError(
+            f"The store of this machine cannot be used: {error}.",
+            hint="See `hopper config show` for where it is; HOPPER_HOME moves it.",
+        ) from error
+
+
+def prepare() -> None:
+    """Migrate an embedded store that is not of this schema; others wait until it is.
+
+    The schema's fingerprint stands in the database file itself (`user_version`), so that a
+    current store costs one look and a store that was removed and made anew is seen as such.
+    """
+    database = settings.DATABASES["default"]
+    # A caller inside a transaction (a test) has a schema, and holds the lock that migrating needs.
+    if database["ENGINE"] != SQLITE or connection.in_atomic_block:
+        return
+    store = Store(Path(database["NAME"]))
+    wanted = fingerprint()
+    if _version(store) == wanted:
+        return
+    store.prepare()
+    with store.lock():
+        if _version(store) == wanted:
+            return
+        call_command("migrate", verbosity=0, interactive=False)
+        with closing(sqlite3.connect(store.database, timeout=30)) as database_file:
+            database_file.execute(f"PRAGMA user_version = {wanted}")
+
+
+def _version(store: Store) -> int | None:
+    if not store.database.exists():
+        return None
+    with closing(sqlite3.connect(store.database, timeout=30)) as database_file:
+        return int(database_file.execute("PRAGMA user_version").fetchone()[0])
+
+
+def fingerprint() -> int:
+    """Return a number that changes with the migrations there are (ours, and the libraries')."""
+    top = Path(__file__).resolve().parents[2]
+    names = sorted(
+        f"{room}/{file.name}"
+        for room in ROOMS
+        for file in (top / room / "migrations").glob("[0-9]*.py")
+    )
+    return zlib.crc32("\n".join([django.__version__, *names]).encode()) & 0x7FFFFFFF or 1
+
+
+def call(command: str, arguments: Sequence[str]) -> None:
+    """Run a management command on the configured database with its own output."""
+    set_up()
+    try:
+        call_command(command, *arguments)
+    except CommandError as error:
+        raise CliError(str(error)) from error
+
+
+class SharedCommand(BaseCommand):
+    """A management command that is a part of the tree of `hopper`, on the configured database."""
+
+    fill: Callable[[HopperParser], None]
+    requires_system_checks: list[str] = []
+
+    def create_parser(  # type: ignore[override]
+        self, prog_name: str, subcommand: str, **options: Any
+    ) -> HopperParser:
+        """Return the shared parser with what Django itself needs."""
+        prog = f"{Path(prog_name).name} {subcommand}"
+        parser = HopperParser(prog=prog, description=self.help)
+        type(self).fill(parser)
+        for name in ("--settings", "--pythonpath"):
+            parser.add_argument(name, help=SUPPRESS)
+        for name in ("--traceback", "--force-color", "--skip-checks"):
+            parser.add_argument(name, action="store_true", help=SUPPRESS)
+        parser.set_defaults(verbosity=1)
+        return parser
+
+    def execute(self, *args: Any, **options: Any) -> None:
+        """Carry out the command; leave with its exit code unless it is 0."""
+        self.stdout.ending = ""
+        set_up()
+        code = run(Namespace(**options), LocalTransport(), cast("Any", self.stdout))
+        if code:
+            sys.exit(code)

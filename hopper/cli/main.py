@@ -1,0 +1,90 @@
+"""The entry of `hopper`: parse, carry out, show; exit 0 done, 1 refused or failed, 2 usage."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+from hopper.cli import places
+from hopper.cli.arguments import settle
+from hopper.cli.parser import build_parser
+from hopper.cli.render.screen import Screen
+from hopper.cli.transport import Client, CliError, Reply, Transport
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+
+WATCH_SECONDS = 2
+
+
+class NoTransport:
+    """Stands for the transport of a command that makes no calls."""
+
+    def request(self, method: str, path: str, **_: Any) -> Reply:
+        """Refuse."""
+        raise CliError("This command makes no calls.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    args = build_parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
+    return run(args)
+
+
+def run(args: Namespace, transport: Transport | None = None, out: TextIO | None = None) -> int:
+    """Carry out parsed arguments and return the exit code."""
+    settle(args)
+    screen = Screen(out or sys.stdout, json=args.json, quiet=args.quiet, color=args.color)
+    try:
+        if transport is None:
+            makes_calls = getattr(args, "transport", True) is not None
+            transport = places.transport(args) if makes_calls else NoTransport()
+        carry_out(args, Client(transport), screen)
+        screen.out.flush()
+    except CliError as error:
+        complain(error, args)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has gone: nothing may be written any more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def carry_out(args: Namespace, client: Client, screen: Screen) -> None:
+    """Do the command and show what it returns, once or with --watch again and again."""
+    while True:
+        data = args.handler(args, client)
+        if getattr(args, "watch", False) and screen.tty:
+            screen.out.write("\x1b[2J\x1b[H")
+        if screen.json and data is not None:
+            screen.data(data)
+        else:
+            args.show(data, args, screen)
+        if not getattr(args, "watch", False):
+            return
+        screen.out.flush()
+        time.sleep(WATCH_SECONDS)
+
+
+def complain(error: CliError, args: Namespace) -> None:
+    """Write on stderr what went wrong, field by field, and what is allowed."""
+    screen = Screen(sys.stderr)
+    first, *rest = error.lines()
+    screen.line(f"Error: {first}")
+    for line in rest:
+        screen.line(line)
+    if args.verbose and error.__cause__ is not None:
+        screen.line(f"  cause: {error.__cause__!r}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

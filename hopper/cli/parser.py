@@ -1,0 +1,51 @@
+"""The tree of commands, built once for `hopper` and for `manage.py hopper_*`."""
+
+from __future__ import annotations
+
+from hopper.cli.arguments import HopperParser
+from hopper.cli.handlers import (
+    delegations,
+    instances,
+    lessons,
+    operators,
+    routing,
+    runs,
+    tasks,
+    worker,
+)
+
+GROUPS = {
+    "task": (tasks.add_commands, "create, find, read and change tasks"),
+    "instance": (instances.add_commands, "the tree of instances"),
+    "delegation": (delegations.add_commands, "offers and what became of them"),
+    "lesson": (lessons.add_commands, "what tasks taught"),
+    "run": (runs.add_commands, "an orchestration for a run"),
+    "worker": (worker.add_options, "let a command do the tasks of an instance"),
+    "route": (routing.add_route_commands, "where a task would go, and why"),
+    "rules": (routing.add_rules_commands, "the routing rules"),
+    "config": (operators.add_config_commands, "where commands go to"),
+    "mcp": (operators.mcp_options, "serve tools to agents"),
+    "add": (tasks.short_add, "short for task add"),
+    "ls": (tasks.short_list, "short for task list"),
+}
+DATABASE_COMMANDS = {
+    "check": "prove the invariants on the database",
+    "sweep": "do what is due: expired leases and offers, tasks to be placed",
+    "demo": "load and work off the example hierarchy",
+    "token": "create, list and revoke tokens",
+}
+
+
+def build_parser() -> HopperParser:
+    """Return the parser of the whole command line."""
+    root = HopperParser(
+        prog="hopper",
+        description="A hierarchical task queue for people and AI agents.",
+        epilog="Without --server or HOPPER_URL commands work on the store of this machine.",
+    )
+    groups = root.add_subparsers(metavar="GROUP", required=True, parser_class=HopperParser)
+    for name, (fill, help) in GROUPS.items():
+        fill(groups.add_parser(name, help=help, description=help))
+    for name, help in DATABASE_COMMANDS.items():
+        operators.database_command(groups.add_parser(name, help=help, description=help), name)
+    return root

@@ -1,0 +1,1 @@
+"""Data in, text out: what people and scripts read."""

@@ -1,0 +1,213 @@
+"""Instances as text: the tree and the dashboard of the seed, lists and details."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli.render.screen import COLORS, Screen
+from hopper.cli.transport import in_words
+from hopper.cli.words import OPEN_STATUSES
+
+if TYPE_CHECKING:
+    from rich.text import Text
+    from rich.tree import Tree
+
+PLURALS = {
+    "PROJECT": "Projects",
+    "ORCHESTRATION": "Orchestrations",
+    "PERSONAL": "Personal",
+    "FAMILY": "Families",
+    "EVENT": "Events",
+    "FEDERATED": "Federated",
+}
+ALWAYS = ("PROJECT", "ORCHESTRATION")
+BOX = 51
+
+
+def state(instance: dict[str, Any]) -> str:
+    """Return the own status and, where it differs, the effective one (R4)."""
+    own = str(instance["status"])
+    effective = instance.get("effective_status") or own
+    return own if effective == own else f"{own}, effectively {effective}"
+
+
+def open_tasks(instance: dict[str, Any]) -> int:
+    """Return how many unfinished tasks the instance itself holds."""
+    counts = instance.get("task_counts") or {}
+    if "open" in counts:
+        return int(counts["open"])
+    return sum(int(counts.get(status, 0)) for status in OPEN_STATUSES)
+
+
+def label(instance: dict[str, Any], *, tasks: bool, screen: Screen) -> Text:
+    """Return the one line that stands for an instance in the tree."""
+    from rich.text import Text
+
+    name, id = screen.safe(instance["name"]), screen.safe(instance["id"])
+    text = Text(name, style="bold")
+    if id != name:
+        text.append(f" {id}", style="not bold")
+    text.append(f" ({instance['scope']})", style="not bold")
+    color = COLORS.get(str(instance.get("effective_status") or instance["status"]), "")
+    text.append(f" [{state(instance)}]", style=f"not bold {color}")
+    count = open_tasks(instance) if tasks else 0
+    if count:
+        text.append(f" - {count} task{'' if count == 1 else 's'}", style="not bold")
+    return text
+
+
+def show_tree(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """Draw every root with what is below it."""
+    if not data:
+        screen.line("No instances yet. `hopper instance create NAME --scope GLOBAL` makes one.")
+    for root in data:
+        screen.draw(_branch(root, args, screen))
+
+
+def _branch(root: dict[str, Any], args: Any, screen: Screen) -> Tree:
+    from rich.tree import Tree
+
+    def grow(tree: Tree, node: dict[str, Any]) -> Tree:
+        for child in node.get("children") or ():
+            grow(tree.add(label(child, tasks=not args.no_tasks, screen=screen)), child)
+        return tree
+
+    return grow(Tree(label(root, tasks=not args.no_tasks, screen=screen)), root)
+
+
+def show_status(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Draw the dashboard."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SQUARE)
+    table.add_column("Hopper Instance Status", min_width=BOX, no_wrap=not screen.tty)
+    for line in _dashboard(data):
+        table.add_row(Text(screen.safe(line)))
+    screen.draw(table)
+
+
+def _dashboard(data: dict[str, Any]) -> list[str]:
+    root = data.get("global")
+    lines = []
+    if root:
+        shown = f"[{state(root)}]"
+        lines.append(f"Global: {root['name']} ".ljust(BOX - 1 - len(shown)) + shown)
+    else:
+        lines.append("Global: none")
+    scopes = data.get("scopes") or {}
+    for scope, plural in PLURALS.items():
+        counts = scopes.get(scope) or {}
+        if scope in ALWAYS or any(counts.values()):
+            lines.append(f"{plural}: {_by_state(counts)}")
+    tasks = data.get("tasks") or {}
+    lines.append(
+        f"Total Tasks: {tasks.get('total', 0)} ({tasks.get('in_progress', 0)} in progress)"
+    )
+    lines += _attention(data)
+    return lines
+
+
+def _by_state(counts: dict[str, int]) -> str:
+    others = [
+        f"{number} {status}"
+        for status, number in counts.items()
+        if number and status not in ("running", "stopped", "terminated")
+    ]
+    first = [f"{counts.get('running', 0)} active", f"{counts.get('stopped', 0)} stopped"]
+    return ", ".join(first + others)
+
+
+def _attention(data: dict[str, Any]) -> list[str]:
+    attention = dict(data.get("attention") or {})
+    total = attention.pop("total", None)
+    parts = [f"{number} {key.replace('_', ' ')}" for key, number in attention.items() if number]
+    lines = []
+    if parts:
+        total = sum(attention.values()) if total is None else total
+        lines.append(f"Needs a person: {total} ({', '.join(parts)})")
+    if data.get("tree_sound") is False:
+        lines.append("The tree is damaged: run `hopper check`")
+    return lines
+
+
+def show_list(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """List instances, one a line."""
+    if screen.quiet:
+        for row in data:
+            screen.line(row["id"])
+        return
+    if not data:
+        screen.line("No instances.")
+        return
+    screen.table(
+        ("ID", "Name", "Scope", "Type", "Status", "Parent", "Tasks"),
+        [
+            (
+                row["id"],
+                row["name"],
+                row["scope"],
+                row.get("instance_type"),
+                state(row),
+                row.get("parent_id") or "-",
+                open_tasks(row),
+            )
+            for row in data
+        ],
+    )
+
+
+def show_instance(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Show everything about one instance."""
+    screen.fields(
+        [
+            ("Instance", data["id"]),
+            ("Name", data["name"]),
+            ("Scope", data["scope"]),
+            ("Type", data.get("instance_type")),
+            ("Status", state(data)),
+            ("Parent", data.get("parent_id") or "none (a root)"),
+            ("Ancestors", in_words(data.get("ancestors") or [])),
+            ("Description", data.get("description")),
+            ("Config", in_words(data.get("config") or {})),
+            ("Tasks", in_words(data.get("task_counts") or {})),
+            ("Created", f"{data.get('created_at')} by {data.get('created_by') or '-'}"),
+            ("Started", data.get("started_at")),
+            ("Stopped", data.get("stopped_at")),
+            ("Expires", data.get("expires_at")),
+        ]
+    )
+
+
+def show_created(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say what was created, and where it hangs."""
+    screen.done(f"Created instance: {data['id']}", data["id"])
+    parent = data.get("parent_id")
+    screen.remark(f"  {data['scope']} under {parent}" if parent else f"  {data['scope']}, a root")
+    if args.start:
+        screen.remark(f"✓ Status of {data['id']}: {state(data)}")
+    else:
+        screen.remark(f"  Next: hopper instance start {data['id']}")
+
+
+def show_changed(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """Say the status each instance has now."""
+    for row in data:
+        if "status" in row and "id" in row:
+            screen.done(f"Status of {row['id']}: {state(row)}", row["id"])
+        else:
+            screen.line(in_words(row))
+
+
+def show_updated(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say that the instance was changed."""
+    screen.done(f"Updated instance: {data['id']}", data["id"])
+
+
+def show_deleted(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say that the instance is terminated, or what terminating it would do."""
+    if args.preview:
+        screen.line(in_words(data))
+    else:
+        screen.done(f"Terminated instance: {data['id']}", data["id"])

@@ -1,0 +1,114 @@
+"""Where output goes: verbatim into a pipe, escaped and coloured on a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+# Control characters, and those that turn the direction of writing round.
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_NO_TERMINAL_WIDTH = 100_000
+
+COLORS = {
+    "running": "green",
+    "in_progress": "cyan",
+    "completed": "green",
+    "accepted": "cyan",
+    "blocked": "yellow",
+    "paused": "yellow",
+    "pending": "yellow",
+    "failed": "red",
+    "error": "red",
+    "rejected": "red",
+    "terminated": "dim",
+    "cancelled": "dim",
+    "stopped": "dim",
+}
+
+
+def escaped(text: str) -> str:
+    """Return the text with its control characters shown as `\\x1b` and the like."""
+    return _UNSAFE.sub(lambda match: ascii(match.group())[1:-1], text)
+
+
+class Screen:
+    """One stream of output. Text of users is never markup; a pipe gets it as it is."""
+
+    def __init__(
+        self, out: TextIO, *, json: bool = False, quiet: bool = False, color: bool = True
+    ) -> None:
+        self.out = out
+        self.json = json
+        self.quiet = quiet
+        self.tty = out.isatty()
+        self.color = color and self.tty
+
+    def safe(self, text: object) -> str:
+        """Return the text as this stream may show it."""
+        return escaped(str(text)) if self.tty else str(text)
+
+    def line(self, text: object = "") -> None:
+        """Write one line, or the lines that the text already has."""
+        self.out.write(self.safe(text) + "\n")
+
+    def done(self, line: str, id: str) -> None:
+        """Write a success line, or with --quiet the id alone."""
+        self.line(id if self.quiet else f"✓ {line}")
+
+    def remark(self, text: str) -> None:
+        """Write a line that --quiet leaves out."""
+        if not self.quiet:
+            self.line(text)
+
+    def data(self, value: Any) -> None:
+        """Write JSON: the bare object or array and nothing else."""
+        encoding = (getattr(self.out, "encoding", None) or "utf-8").lower().replace("-", "")
+        self.out.write(json.dumps(value, indent=2, ensure_ascii=encoding != "utf8") + "\n")
+
+    def fields(self, pairs: Iterable[tuple[str, object]]) -> None:
+        """Write `Name: value` lines, leaving out what is empty."""
+        for name, value in pairs:
+            if value not in (None, "", [], {}):
+                self.line(f"{name}: {value}")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Write rows under their columns: a Rich table on a terminal, plain lines elsewhere."""
+        cells = [[self.safe("" if cell is None else cell) for cell in row] for row in rows]
+        if self.tty:
+            self._rich_table(columns, cells)
+            return
+        widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+        for row in [list(columns), *cells]:
+            padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.out.write("  ".join(padded).rstrip() + "\n")
+
+    def _rich_table(self, columns: Sequence[str], cells: list[list[str]]) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column, overflow="fold", no_wrap=column == "ID")
+        for row in cells:
+            table.add_row(*(Text(cell, style=COLORS.get(cell, "")) for cell in row))
+        self.draw(table)
+
+    def draw(self, renderable: RenderableType) -> None:
+        """Write something of Rich's; without a terminal there is no width to wrap at."""
+        from rich.console import Console
+
+        console = Console(
+            file=self.out,
+            color_system="auto" if self.color else None,
+            width=None if self.tty else _NO_TERMINAL_WIDTH,
+            markup=False,
+            highlight=False,
+            emoji=False,
+        )
+        console.print(renderable, crop=False, overflow="ignore")

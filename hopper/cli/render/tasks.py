@@ -1,0 +1,199 @@
+"""Tasks and their delegations as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli.transport import in_words
+
+if TYPE_CHECKING:
+    from hopper.cli.render.screen import Screen
+
+
+def show_list(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """List tasks, one a line."""
+    if screen.quiet:
+        for row in data:
+            screen.line(row["id"])
+    elif getattr(args, "compact", False):
+        for row in data:
+            screen.line(f"{row['id']} {row['status']} {row['title']}")
+    elif not data:
+        screen.line("No tasks.")
+    else:
+        screen.table(
+            ("ID", "Status", "Priority", "Instance", "Title", "Tags"),
+            [
+                (
+                    row["id"],
+                    row["status"],
+                    row.get("priority"),
+                    row.get("instance_id") or "-",
+                    row["title"],
+                    ", ".join(row.get("tags") or ()),
+                )
+                for row in data
+            ],
+        )
+
+
+def show_task(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Show one task; its description comes last and verbatim."""
+    waiting = data.get("waiting_on") or {}
+    reason = " ".join(str(waiting[key]) for key in ("code", "detail") if waiting.get(key))
+    screen.fields(
+        [
+            ("Task", data["id"]),
+            ("Title", data["title"]),
+            ("Status", data["status"]),
+            ("Waiting on", reason),
+            ("Priority", data.get("priority")),
+            ("Instance", data.get("instance_id") or "none (unassigned)"),
+            ("Origin", data.get("origin_instance_id")),
+            ("Offered to", data.get("offered_to")),
+            ("Project", data.get("project")),
+            ("Tags", ", ".join(data.get("tags") or ())),
+            ("Parent", data.get("parent_id")),
+            ("Depends on", ", ".join(data.get("depends_on") or ())),
+            ("Needs", ", ".join(data.get("required_capabilities") or ())),
+            ("Owner", data.get("owner")),
+            ("Worker", data.get("worker")),
+            ("Lease until", data.get("lease_expires_at")),
+            ("Attempt", data.get("attempt")),
+            ("Created", f"{data.get('created_at')} by {data.get('created_by') or '-'}"),
+            ("Finished", data.get("finished_at")),
+            ("Result", in_words(data.get("result") or {})),
+            ("Error", in_words(data.get("error") or {})),
+        ]
+    )
+    if data.get("description"):
+        screen.line()
+        text = str(data["description"])
+        screen.line(text.removesuffix("\n"))
+    if data.get("lessons"):
+        screen.line("\n## Relevant Lessons")
+        for lesson in data["lessons"]:
+            screen.line(f"\n### {lesson['title']} ({lesson.get('confidence', '-')} confidence)\n")
+            screen.line(lesson.get("description") or "")
+
+
+def show_created(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say the id of the new task: scripts read it here."""
+    screen.done(f"Created task: {data['id']}", data["id"])
+
+
+def show_updated(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say that the task was changed."""
+    screen.done(f"Updated task: {data['id']}", data["id"])
+
+
+def show_status(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say the status that the task has now."""
+    screen.done(f"Changed status to: {data['status']}", data["id"])
+
+
+def show_deleted(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say that the task is gone from the work: cancelled (R16)."""
+    screen.done(f"Deleted task: {data['id']}", data["id"])
+
+
+def show_claimed(data: Any, args: Any, screen: Screen) -> None:
+    """Say what was claimed, and with which lease."""
+    for task in data.get("tasks", [data]):
+        screen.done(f"Claimed task: {task['id']}", task["id"])
+        lease = task.get("lease") or {}
+        if lease.get("token"):
+            screen.remark(f"  Lease: {lease['token']} until {lease.get('expires_at')}")
+    if "tasks" in data and not data["tasks"]:
+        screen.line(f"Nothing to claim: {in_words(data.get('waiting') or 'no ready task')}")
+
+
+def show_why(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Give the one reason why the task waits (R26)."""
+    words = data.get("words") or data.get("message") or data.get("detail")
+    if words:
+        screen.line(words)
+    screen.fields(
+        (key.replace("_", " ").capitalize(), in_words(value))
+        for key, value in data.items()
+        if value != words
+    )
+
+
+def show_events(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """List what happened, oldest first."""
+    for row in data:
+        when = row.get("created_at") or row.get("at") or ""
+        kind = row.get("kind") or row.get("type") or ""
+        known = ("created_at", "at", "kind", "type", "actor", "id", "seq", "task_id")
+        rest = {key: value for key, value in row.items() if key not in known and value}
+        screen.line(f"{when}  {kind}  by {row.get('actor') or '-'}  {in_words(rest)}".rstrip())
+
+
+def show_delegated(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say how the target answered and what comes next (R8)."""
+    task, target, id = data["task_id"], data["target_instance_id"], data["id"]
+    status = data["status"]
+    if status == "pending":
+        until = f" until {data['expires_at']}" if data.get("expires_at") else ""
+        screen.done(f"Offered task: {task} to {target}, pending{until}", id)
+        screen.remark(f"  Next: hopper delegation accept {id}, or reject {id} --reason WHY")
+    elif status in ("accepted", "completed"):
+        screen.done(f"Delegated task: {task} to {target}, {status}", id)
+        screen.remark(f"  Delegation: {id}")
+        screen.remark(f"  Next: {target} holds it; follow it with hopper task delegations {task}")
+    else:
+        why = data.get("rejection_reason") or data.get("reason") or "no reason given"
+        screen.line(f"✗ {target} did not take {task}: {status} ({why})")
+        screen.remark(f"  Next: hopper task why {task} says where it waits")
+
+
+def show_chain(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Draw the way of a task: origin, each hop, and where it is."""
+    screen.line(f"{data['task_id']}: {data['total_delegations']} delegations")
+    screen.line(f"origin   {data.get('origin_instance_id') or 'none (unassigned)'}")
+    for depth, hop in enumerate(data["delegations"]):
+        words = hop.get("rejection_reason") or hop.get("reason")
+        why = f" ({words})" if words else ""
+        source = hop.get("source_instance_id") or "unassigned"
+        screen.line(
+            f"{'   ' * depth}└── {hop['delegation_type']}: {source} → "
+            f"{hop['target_instance_id']} [{hop['status']}]{why} {hop['id']}"
+        )
+    screen.line(f"current  {data.get('current_instance_id') or 'none (unassigned)'}")
+
+
+def show_delegations(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """List delegations, one a line."""
+    if screen.quiet:
+        for row in data:
+            screen.line(row["id"])
+        return
+    if not data:
+        screen.line("No delegations.")
+        return
+    screen.table(
+        ("ID", "Task", "Type", "From", "To", "Status", "Reason"),
+        [
+            (
+                row["id"],
+                row["task_id"],
+                row["delegation_type"],
+                row.get("source_instance_id") or "-",
+                row["target_instance_id"],
+                row["status"],
+                row.get("rejection_reason") or row.get("reason"),
+            )
+            for row in data
+        ],
+    )
+
+
+def show_delegation(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Show everything about one delegation."""
+    screen.fields((key.replace("_", " ").capitalize(), in_words(data[key])) for key in data)
+
+
+def show_answered(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say what became of the delegation."""
+    screen.done(f"Delegation {data['id']}: {data['status']}", data["id"])

@@ -1,0 +1,174 @@
+"""What the commands speak through: a transport of REST calls, and the client on top of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+PREFIX = "/api/v1"
+PAGE = 500
+
+Params = Mapping[str, str | int | bool | Sequence[str] | None]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one call: HTTP status and decoded body (None when there is none)."""
+
+    status: int
+    data: Any
+
+
+class Transport(Protocol):
+    """Carries one call; raises CliError when no answer can be had, never for a refusal."""
+
+    def request(
+        self, method: str, path: str, *, params: Params | None = None, body: Any = None
+    ) -> Reply: ...
+
+
+class CliError(Exception):
+    """A command cannot go on: a message, and what to do next where there is something."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def lines(self) -> Iterator[str]:
+        """Yield what a person reads, most important first."""
+        yield self.message
+        if self.hint:
+            yield self.hint
+
+
+class UsageError(CliError):
+    """The arguments do not fit together."""
+
+    exit_code = 2
+
+
+class Unreachable(CliError):
+    """There was no answer, or none of ours."""
+
+
+class Refused(CliError):
+    """The server said no: its problem (RFC 9457) in words."""
+
+    KNOWN = frozenset({"type", "title", "status", "detail", "code", "errors", "instance"})
+
+    def __init__(self, reply: Reply) -> None:
+        self.status = reply.status
+        self.problem: dict[str, Any] = reply.data if isinstance(reply.data, dict) else {}
+        self.code = str(self.problem.get("code", ""))
+        detail = self.problem.get("detail") or self.problem.get("title")
+        hint = ""
+        if reply.status == 401:
+            hint = (
+                "Give a token with --token or HOPPER_TOKEN; on the server's machine "
+                "`manage.py hopper_token create NAME` makes one."
+            )
+        super().__init__(str(detail or f"The server answered {reply.status}."), hint=hint)
+
+    def lines(self) -> Iterator[str]:
+        yield self.message
+        for error in self.problem.get("errors") or ():
+            if isinstance(error, Mapping):
+                yield f"  {error.get('field') or 'body'}: {error.get('detail', '')}"
+        for key, value in self.problem.items():
+            if key not in self.KNOWN and value not in (None, "", [], {}):
+                yield f"  {key}: {in_words(value)}"
+        if self.hint:
+            yield self.hint
+
+
+def in_words(value: Any) -> str:
+    """Return a JSON value as one line for a person."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {in_words(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(in_words(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
+
+
+def at(*parts: str) -> str:
+    """Return the path of a resource below `/api/v1`; every part is quoted whole."""
+    for part in parts:
+        if part.strip(".") == "":
+            raise CliError(f"'{part}' is not an id.")
+    return "".join("/" + quote(part, safe="") for part in parts)
+
+
+def query(params: Params | None) -> str:
+    """Return the query string of the parameters that were given."""
+    given = {
+        key: ("true" if value else "false") if isinstance(value, bool) else value
+        for key, value in (params or {}).items()
+        if value is not None
+    }
+    return f"?{urlencode(given, doseq=True)}" if given else ""
+
+
+def clean(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that were given: those that are not None."""
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+class Client:
+    """The REST contract as the handlers use it: paths below `/api/v1`, refusals as exceptions."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def call(
+        self, method: str, path: str, *, params: Params | None = None, body: Any = None
+    ) -> Reply:
+        """Return the reply to one call; raise Refused for 4xx and 5xx."""
+        reply = self._transport.request(method, path, params=params, body=body)
+        if reply.status >= 400:
+            raise Refused(reply)
+        if reply.status >= 300:
+            raise Unreachable(
+                f"The server answered {reply.status}, which Hopper never does.",
+                hint="Check --server or HOPPER_URL: it must be Hopper's own base address.",
+            )
+        return reply
+
+    def get(self, path: str, params: Params | None = None) -> Any:
+        """Return the body of a GET."""
+        return self.call("GET", path, params=params).data
+
+    def post(self, path: str, body: Any = None, params: Params | None = None) -> Any:
+        """Return the body of the answer to a POST."""
+        return self.call("POST", path, params=params, body={} if body is None else body).data
+
+    def patch(self, path: str, body: Any) -> Any:
+        """Return the body of the answer to a PATCH."""
+        return self.call("PATCH", path, body=body).data
+
+    def delete(self, path: str, params: Params | None = None) -> Any:
+        """Return the body of the answer to a DELETE (None for 204)."""
+        return self.call("DELETE", path, params=params).data
+
+    def pages(
+        self, path: str, params: Params | None = None, *, limit: int | None = None
+    ) -> list[Any]:
+        """Return the rows of a list, page after page to its end or to `limit` rows."""
+        rows: list[Any] = []
+        wanted = dict(params or {})
+        wanted["limit"] = PAGE if limit is None else min(limit, PAGE)
+        page_params: Params = wanted
+        while True:
+            page = self.get(path, page_params)
+            if isinstance(page, list):
+                return page[:limit]
+            rows += page["results"]
+            if not page.get("next") or (limit is not None and len(rows) >= limit):
+                return rows[:limit]
+            page_params = parse_qs(urlsplit(page["next"]).query, keep_blank_values=True)

@@ -1,0 +1,70 @@
+"""The status words of the command line and those of the server (R19)."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from typing import Any
+
+CLI_WORD = {
+    "pending": "open",
+    "claimed": "in_progress",
+    "in_progress": "in_progress",
+    "blocked": "blocked",
+    "done": "completed",
+    "cancelled": "cancelled",
+    "failed": "failed",
+}
+SERVER_WORDS = {
+    "open": ("pending",),
+    "in_progress": ("claimed", "in_progress"),
+    "completed": ("done",),
+}
+STATUS_WORDS = ("open", "in_progress", "blocked", "completed", "cancelled", "failed")
+PRIORITIES = ("low", "medium", "high", "urgent")
+SCOPES = ("GLOBAL", "PROJECT", "ORCHESTRATION", "PERSONAL", "FAMILY", "EVENT", "FEDERATED")
+OPEN_STATUSES = ("pending", "claimed", "in_progress", "blocked")
+
+
+def status_word(text: str) -> str:
+    """Return a status in the command line's words or the server's, as typed by anyone."""
+    word = text.strip().lower().replace("-", "_")
+    if word not in STATUS_WORDS and word not in CLI_WORD:
+        raise ArgumentTypeError(
+            f"'{text}' is no status; one of {', '.join(STATUS_WORDS)} "
+            f"(or the server's {', '.join(CLI_WORD)})"
+        )
+    return word
+
+
+def server_words(word: str) -> tuple[str, ...]:
+    """Return the server's statuses that a word means in a filter."""
+    return SERVER_WORDS.get(word, (word,))
+
+
+def server_word(word: str) -> str:
+    """Return the server's status that a word asks for (R19)."""
+    return {"open": "pending", "completed": "done"}.get(word, word)
+
+
+def scope_word(text: str) -> str:
+    """Return a scope in upper case, however it was typed."""
+    word = text.strip().upper()
+    if word not in SCOPES:
+        raise ArgumentTypeError(f"'{text}' is no scope; one of {', '.join(SCOPES)}")
+    return word
+
+
+def priority_word(text: str) -> str:
+    """Return a priority in lower case, however it was typed."""
+    word = text.strip().lower()
+    if word not in PRIORITIES:
+        raise ArgumentTypeError(f"'{text}' is no priority; one of {', '.join(PRIORITIES)}")
+    return word
+
+
+def spoken(task: Any) -> Any:
+    """Return a task of the server with `status` in the command line's words (R19)."""
+    if not isinstance(task, dict) or "status" not in task:
+        return task
+    status = task["status"]
+    return {**task, "status": CLI_WORD.get(status, status), "server_status": status}

@@ -1,0 +1,11 @@
+"""`manage.py hopper_instance`: manage instances, as in `hopper instance`."""
+
+from __future__ import annotations
+
+from hopper.cli.handlers import instances
+from hopper.cli.local import SharedCommand
+
+
+class Command(SharedCommand):
+    help = "manage instances"
+    fill = instances.add_commands
