@@ -35,6 +35,7 @@ class DelegationQuerySet(models.QuerySet["TaskDelegation"]):
 class TaskDelegation(models.Model):
     """One hand-over. `hop` counts from 1 along the active path; `result` is any JSON value.
 
+    `explicit` marks an offer that a person answers: no behaviour is asked (R8).
     `source_instance` is null where an unassigned task was handed out (R25). `completed_at` is the
     time of the final state, whichever it is.
     """

@@ -1,1 +1,62 @@
-"""The listeners for what `instances` says (R9, R17, R5)."""
+"""The listeners for what `instances` says (R5, R9, R17)."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from django.dispatch import receiver
+
+from delegation.choices import DelegationStatus as D
+from delegation.models import TaskDelegation
+from delegation.services.completion import CompletionBubbler
+from delegation.services.dispatch import place_task
+from delegation.services.offers import close_offer
+from delegation.services.upheaval import react_to_instance, refuse_crossing_move
+from hopper.actors import Actor
+from instances.models import HopperInstance, Task
+from instances.signals import instance_changed, offer_overtaken, routing_due, task_finished
+
+logger = logging.getLogger(__name__)
+
+
+@receiver(routing_due)
+def place_due_task(task_id: str, actor: Actor, **_: Any) -> None:
+    """Place a task after the commit that made it due; a failure leaves it to the sweep."""
+    try:
+        place_task(task_id, actor=actor)
+    except Exception:
+        # The task's own change is committed: its caller must not see this fail.
+        logger.exception("placing failed", extra={"event": "placing_failed", "task": task_id})
+
+
+@receiver(task_finished)
+def bubble_finished_task(task: Task, actor: Actor, now: datetime, **_: Any) -> None:
+    """Carry a task's end upwards, inside the transaction that ended it."""
+    CompletionBubbler(actor).bubble_completion(task, now)
+
+
+@receiver(offer_overtaken)
+def withdraw_overtaken_offer(
+    task: Task, reason: str, actor: Actor, now: datetime, **_: Any
+) -> None:
+    """Take back the pending offer of a task that moved on without it."""
+    for offer in TaskDelegation.objects.filter(task=task, status=D.PENDING):
+        close_offer(offer, task, D.CANCELLED, reason=reason, actor=actor, now=now)
+
+
+@receiver(instance_changed)
+def follow_instance(
+    instance: HopperInstance,
+    before: str,
+    actor: Actor,
+    now: datetime,
+    options: dict[str, Any],
+    **_: Any,
+) -> None:
+    """Do to tasks and delegations what a change of their instance means (R5)."""
+    if options.get("moving"):
+        refuse_crossing_move(instance)
+    else:
+        react_to_instance(instance, before, actor=actor, now=now, options=options)

@@ -20,5 +20,5 @@ offer_overtaken = Signal()
 
 instance_changed = Signal()
 """An instance changed its status or is about to move. Sent with `instance`, `before`, `actor`, `now`
-and `options` ({"evacuate": bool, "subtree": [ids], "moving": bool}); inside, under the lock of the
+and `options` ({"evacuate", "force", "moving", "configured": bool, "subtree": [ids]}); inside, under the lock of the
 instance row, and of the tree where several rows change."""

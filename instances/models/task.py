@@ -222,8 +222,7 @@ class Task(models.Model):
         return self.lease_token is not None
 
     def end_lease(self) -> None:
-        """Forget worker and lease on the object; the caller saves and ends the attempt."""
-        self.worker = ""
+        """Forget the lease on the object; the caller saves and ends the attempt."""
         self.lease_token = None
         self.lease_holder = ""
         self.lease_seconds = None

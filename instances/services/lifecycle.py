@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
 from django.db import transaction
 from django.utils import timezone
 
 from hopper.actors import Actor
-from hopper.errors import Conflict, NotFound
-from hopper.locks import lock_row, lock_rows, lock_tree
+from hopper.errors import Conflict
+from hopper.locks import lock_rows, lock_tree
 from instances.choices import AttemptOutcome
 from instances.choices import InstanceStatus as I
 from instances.models import HopperInstance, Task
-from instances.models.instance import lineages
-from instances.services.history import instance_event, record
+from instances.services.instance_states import (
+    announce,
+    change_instance,
+    lock_instance,
+    present_instance,
+    write_status,
+)
 from instances.services.leases import revoke_leases
-from instances.signals import instance_changed
+from instances.services.settling import settle_instance
 from instances.states import INSTANCE
 
 
@@ -56,12 +58,16 @@ def stop_instance(
     what `force` and `evacuate` ask.
     """
     with transaction.atomic():
+        if evacuate:
+            # Evacuation points tasks at other instances, so it locks several instance rows.
+            lock_tree()
         now = timezone.now()
-        instance = _locked(instance_id)
+        instance = lock_instance(instance_id)
+        options = {"evacuate": evacuate, "force": force}
         if instance.status not in (I.STOPPING, I.STOPPED):
-            _change(instance, I.STOPPING, actor, now, {"evacuate": evacuate})
-        elif evacuate:
-            _announce(instance, instance.status, actor, now, {"evacuate": True})
+            change_instance(instance, I.STOPPING, actor, now, options)
+        elif evacuate or force:
+            announce(instance, instance.status, actor, now, options)
         if force:
             revoke_leases(
                 Task.objects.in_subtree(instance_id),
@@ -78,7 +84,7 @@ def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> 
 
     Raises Conflict with the number of live leases below, unless `force` revokes them.
     """
-    instance = _present(instance_id)
+    instance = present_instance(instance_id)
     if instance.status not in (I.CREATED, I.STOPPED, I.ERROR):
         leases = Task.objects.in_subtree(instance_id).leased().count()
         if leases and not force:
@@ -99,25 +105,6 @@ def set_instance_status(instance_id: str, *, status: str, actor: Actor) -> Hoppe
     return _walk(instance_id, {}, [status], actor=actor)
 
 
-def settle_instance(instance_id: str, *, actor: Actor) -> bool:
-    """Let a stopping instance be stopped if no live lease remains below; return whether it was."""
-    with transaction.atomic():
-        instance = _locked(instance_id)
-        if instance.status != I.STOPPING:
-            return False
-        if Task.objects.in_subtree(instance_id).leased().exists():
-            return False
-        _change(instance, I.STOPPED, actor, timezone.now(), {})
-    return True
-
-
-def settle_above(instance_id: str, *, actor: Actor) -> None:
-    """Settle every stopping instance on the line from `instance_id` to its root."""
-    for lineal in reversed(lineages([instance_id]).get(instance_id, [])):
-        if lineal.status == I.STOPPING:
-            settle_instance(lineal.id, actor=actor)
-
-
 def terminate_instance(
     instance_id: str, *, cascade: bool = False, actor: Actor
 ) -> HopperInstance:
@@ -133,7 +120,7 @@ def terminate_instance(
         locked = lock_rows(HopperInstance, list(below.values_list("pk", flat=True)))
         instance = locked.get(instance_id)
         if instance is None:
-            return _present(instance_id)
+            return present_instance(instance_id)
         unfinished = Task.objects.open().filter(instance__in=list(locked)).count()
         if (len(locked) > 1 or unfinished) and not cascade:
             raise Conflict(
@@ -144,8 +131,8 @@ def terminate_instance(
                 unfinished_tasks=unfinished,
             )
         for row in sorted(locked.values(), key=lambda row: -row.depth()):
-            _write(row, I.TERMINATED, actor, now)
-        _announce(instance, I.RUNNING, actor, now, {"subtree": sorted(locked)})
+            write_status(row, I.TERMINATED, actor, now)
+        announce(instance, I.RUNNING, actor, now, {"subtree": sorted(locked)})
     return instance
 
 
@@ -160,7 +147,7 @@ def _walk(
 ) -> HopperInstance:
     """Take `steps` one after another, skipping those that lie behind."""
     with transaction.atomic():
-        instance = _locked(instance_id)
+        instance = lock_instance(instance_id)
         if instance.status == steps[-1]:
             return instance
         if only_from and instance.status not in only_from:
@@ -174,61 +161,5 @@ def _walk(
             )
         now = timezone.now()
         for status in onward.get(instance.status, steps):
-            _change(instance, status, actor, now, {"reason": reason} if reason else {})
-    return instance
-
-
-def _change(
-    instance: HopperInstance, status: str, actor: Actor, now: datetime, options: dict[str, Any]
-) -> None:
-    """The one edge: ask the table, write the row and the event, tell those above."""
-    before = instance.status
-    INSTANCE.require(before, status, instance.pk)
-    _write(instance, status, actor, now, reason=options.get("reason", ""))
-    _announce(instance, before, actor, now, options)
-
-
-def _write(
-    instance: HopperInstance, status: str, actor: Actor, now: datetime, reason: str = ""
-) -> None:
-    before = instance.status
-    instance.status = status
-    instance.updated_at = now
-    if status == I.RUNNING and before != I.PAUSED:
-        instance.started_at = now
-    if status in (I.STOPPED, I.TERMINATED):
-        instance.stopped_at = now
-    HopperInstance.objects.filter(pk=instance.pk).update(
-        status=status,
-        updated_at=now,
-        started_at=instance.started_at,
-        stopped_at=instance.stopped_at,
-    )
-    details = {"reason": reason} if reason else {}
-    record(
-        instance_event(
-            instance, f"instance.{status}", actor=actor, now=now, before=before, **details
-        )
-    )
-
-
-def _announce(
-    instance: HopperInstance, before: str, actor: Actor, now: datetime, options: dict[str, Any]
-) -> None:
-    instance_changed.send(
-        HopperInstance, instance=instance, before=before, actor=actor, now=now, options=options
-    )
-
-
-def _locked(instance_id: str) -> HopperInstance:
-    instance = lock_row(HopperInstance, instance_id)
-    if instance is None:
-        raise NotFound(f"There is no instance {instance_id}.")
-    return instance
-
-
-def _present(instance_id: str) -> HopperInstance:
-    instance = HopperInstance.objects.filter(pk=instance_id).first()
-    if instance is None:
-        raise NotFound(f"There is no instance {instance_id}.")
+            change_instance(instance, status, actor, now, {"reason": reason} if reason else {})
     return instance

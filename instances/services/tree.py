@@ -121,6 +121,36 @@ def rename_instance(instance_id: str, *, name: str, actor: Actor) -> HopperInsta
     return instance
 
 
+def describe_instance(instance_id: str, *, changes: dict[str, Any], actor: Actor) -> HopperInstance:
+    """Set description, config, runtime_metadata or expires_at; JSON is replaced whole.
+
+    A changed config may make room for tasks that wait above (R9), so those above are told.
+    """
+    with transaction.atomic():
+        instance = _present(instance_id)
+        now = timezone.now()
+        changed = {name: value for name, value in changes.items() if getattr(instance, name) != value}
+        if not changed:
+            return instance
+        HopperInstance.objects.filter(pk=instance_id).update(**changed, updated_at=now)
+        instance = HopperInstance.objects.get(pk=instance_id)
+        record(
+            instance_event(
+                instance, "instance.updated", actor=actor, now=now, fields=sorted(changed)
+            )
+        )
+        if "config" in changed and instance.is_live:
+            instance_changed.send(
+                HopperInstance,
+                instance=instance,
+                before=instance.status,
+                actor=actor,
+                now=now,
+                options={"configured": True},
+            )
+    return instance
+
+
 def rebuild_tree() -> None:
     """Write all tree numbers anew from the parent pointers; the repair of `hopper_check --fix`."""
     with transaction.atomic():

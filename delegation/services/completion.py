@@ -1,0 +1,175 @@
+"""Completion travels up: hops closed last first, feeds written, parents aggregated (R14, R17)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from delegation.choices import DelegationStatus as D
+from delegation.choices import DelegationType, Reason
+from delegation.models import TaskDelegation
+from delegation.services.offers import close_offer, end_accepted
+from hopper.actors import Actor
+from instances.choices import TERMINAL, Completion, FailurePolicy
+from instances.choices import TaskStatus as T
+from instances.models import Task
+from instances.models.instance import lineages
+from instances.services.dependencies import reevaluate_dependants
+from instances.services.history import record, task_event
+from instances.services.tasks import announce_due, end_open_children
+from instances.services.transitions import change_task, lock_task, rest_or_route, save_task
+
+_ENDS = {
+    T.DONE: (D.COMPLETED, Reason.TASK_DONE),
+    T.FAILED: (D.FAILED, Reason.TASK_FAILED),
+    T.CANCELLED: (D.CANCELLED, Reason.TASK_CANCELLED),
+}
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The children of a parent by how they stand; cancelled ones are out of the count (R14)."""
+
+    done: int
+    failed: int
+    cancelled: int
+    open: int
+
+    @property
+    def counted(self) -> int:
+        """How many children decide."""
+        return self.done + self.failed + self.open
+
+
+class CompletionBubbler:
+    """Carries a task's end to every delegation, instance and parent task above it, once (M16)."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+
+    def bubble_completion(self, task: Task, now: datetime) -> None:
+        """Close the hops of a task that just ended, tell every instance above, then its parent.
+
+        Runs inside the transaction that ended the task, under its root's lock.
+        """
+        path = self._close_delegations(task, now)
+        self.propagate_status_change(task, now, path)
+        task_id = task.pk
+        transaction.on_commit(lambda: reevaluate_dependants(task_id))
+        if task.parent_id is not None:
+            self.aggregate_child_completions(task.parent_id, now)
+
+    def propagate_status_change(self, task: Task, now: datetime, path: Iterable[str]) -> None:
+        """Write the one event that each instance on the path and above it gets for this end."""
+        places = {place for place in (*path, task.origin_id, task.instance_id) if place}
+        above = {lineal.id for line in lineages(places).values() for lineal in line}
+        record(
+            *(
+                task_event(
+                    task,
+                    f"task.{task.status}",
+                    actor=self.actor,
+                    now=now,
+                    instance_id=place,
+                    ending=True,
+                    bubbled=True,
+                )
+                for place in sorted(above - {task.instance_id})
+            )
+        )
+
+    def aggregate_child_completions(self, parent_id: str, now: datetime) -> None:
+        """End a parent task, or hand it back, as its children and its policy say (R14)."""
+        parent = lock_task(parent_id)
+        if parent.is_terminal or not parent.decomposed or parent.status != T.IN_PROGRESS:
+            return
+        tally = _tally(parent)
+        failed_at_once = tally.failed and parent.failure_policy == FailurePolicy.FAIL_FAST
+        if failed_at_once:
+            end_open_children(
+                parent, actor=self.actor, now=now, reason="a sibling failed (fail_fast)"
+            )
+        elif tally.open:
+            return
+        if parent.status != T.IN_PROGRESS:
+            return
+        if not tally.counted:
+            self._return_to_holder(parent, now, "task.undecomposed", decomposed=False)
+            return
+        resume = parent.completion == Completion.RESUME and not tally.failed
+        if resume or (tally.failed and parent.failure_policy == FailurePolicy.RESUME):
+            self._return_to_holder(parent, now, "task.children_done", decomposed=True)
+            return
+        self._end_parent(parent, _tally(parent), now)
+
+    def _end_parent(self, parent: Task, tally: Tally, now: datetime) -> None:
+        best_effort = parent.failure_policy == FailurePolicy.BEST_EFFORT
+        enough = best_effort and tally.done >= parent.quorum
+        summary = _summary(parent, tally)
+        if tally.failed and not enough:
+            parent.result = summary
+            parent.error = f"{tally.failed} of {tally.counted} children failed"
+            status = T.FAILED
+        else:
+            parent.result = summary | ({"partial": True} if tally.failed else {})
+            status = T.DONE
+        change_task(parent, status, actor=self.actor, now=now, aggregated=True)
+
+    def _return_to_holder(self, parent: Task, now: datetime, kind: str, *, decomposed: bool) -> None:
+        """Put the parent back to pending where it is held, with what its children brought."""
+        if decomposed:
+            parent.result = _summary(parent, _tally(parent))
+        parent.decomposed = False
+        parent.wait("")
+        change_task(parent, T.PENDING, actor=self.actor, now=now, kind=kind)
+        rest_or_route(parent)
+        save_task(parent, now)
+        announce_due(parent, self.actor)
+
+    def _close_delegations(self, task: Task, now: datetime) -> list[str]:
+        """End every open delegation of the task, the last hop first; return the path's instances."""
+        status, reason = _ENDS[T(task.status)]
+        places: list[str] = []
+        rows = TaskDelegation.objects.filter(task=task).open().order_by("-hop", "-id")
+        for row in rows:
+            places += [place for place in (row.source_instance_id, row.target_instance_id) if place]
+            if row.is_pending:
+                close_offer(
+                    row, task, D.CANCELLED, reason=reason, actor=self.actor, now=now
+                )
+                continue
+            up = row.delegation_type == DelegationType.ESCALATE
+            end_accepted(
+                row,
+                D.COMPLETED if up else status,
+                reason=reason,
+                result=task.result,
+                actor=self.actor,
+                now=now,
+            )
+        return places
+
+
+def _tally(parent: Task) -> Tally:
+    statuses = list(parent.children.values_list("status", flat=True))
+    return Tally(
+        done=statuses.count(T.DONE),
+        failed=statuses.count(T.FAILED),
+        cancelled=statuses.count(T.CANCELLED),
+        open=sum(status not in TERMINAL for status in statuses),
+    )
+
+
+def _summary(parent: Task, tally: Tally) -> dict[str, Any]:
+    """Return what the children brought: counts and each one's id, status and result."""
+    children = parent.children.order_by("id").values("id", "title", "status", "result", "error")
+    return {
+        "done": tally.done,
+        "failed": tally.failed,
+        "cancelled": tally.cancelled,
+        "children": list(children),
+    }

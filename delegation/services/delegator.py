@@ -1,0 +1,342 @@
+"""The Delegator: hand over, answer, take back, hand up; every verb of R7 in one transaction each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from delegation.choices import OPEN, DelegationType, Reason
+from delegation.choices import DelegationStatus as D
+from delegation.models import TaskDelegation
+from delegation.services.admission import (
+    require_acceptance,
+    require_delegable,
+    require_fitting_target,
+)
+from delegation.services.offers import accept_offer, close_offer, make_offer, target_answer
+from delegation.states import DELEGATION
+from hopper.actors import Actor
+from hopper.errors import AlreadyDelegated, Conflict, NotFound
+from hopper.locks import lock_shared
+from instances.choices import STARTED, AttemptOutcome
+from instances.choices import TaskStatus as T
+from instances.models import HopperInstance, Task
+from instances.services.leases import put_back
+from instances.services.queue import refuse_open_children
+from instances.services.transitions import change_task, lock_task, present_task
+from instances.states import ALLOWANCES
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A delegation, and whether this call made it; not so where the task was there already."""
+
+    delegation: TaskDelegation
+    created: bool
+
+
+class Delegator:
+    """Changes delegations on behalf of one actor (M14); holds no other state."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+
+    def delegate_task(
+        self,
+        task_id: str,
+        target_id: str,
+        *,
+        delegation_type: str = DelegationType.ROUTE,
+        notes: str = "",
+        accept: str | None = None,
+        force: bool = False,
+        reason: str = "",
+    ) -> Handed:
+        """Offer a task to a child of its holder by name (R8); to where it is already: no change.
+
+        With `accept` "auto" the target's behaviour answers at once. `force` with a `reason`
+        overrides an exclusion of this epoch (R10). Raises RuleBroken (422) for a target that is no
+        child of the holder, Conflict (409) for a started task, another pending offer, or a target
+        that takes no offers (R3).
+        """
+        with transaction.atomic():
+            target = self._shared(target_id)
+            task = lock_task(task_id)
+            there = _already_there(task, target_id)
+            if there is not None:
+                return Handed(there, created=False)
+            now = timezone.now()
+            require_delegable(task)
+            require_fitting_target(task, target, force=force, reason=reason)
+            if task.status == T.BLOCKED:
+                task.wait("")
+                change_task(
+                    task, T.PENDING, actor=self.actor, now=now, kind="task.unblocked",
+                    reason="delegated",
+                )
+            delegation = make_offer(
+                task,
+                target,
+                delegation_type=delegation_type,
+                notes=notes,
+                explicit=accept != "auto",
+                forced=force,
+                actor=self.actor,
+                now=now,
+            )
+            if accept == "auto":
+                self._answer(delegation, task, target, now)
+        return Handed(TaskDelegation.objects.get(pk=delegation.pk), created=True)
+
+    def accept_delegation(self, delegation_id: str, *, notes: str = "") -> TaskDelegation:
+        """Accept a pending delegation: the target becomes the holder (R8). Again: no change.
+
+        Raises Conflict where it has ended otherwise, where the target may not accept now (R3), or
+        where its queue is full (R22).
+        """
+
+        def accept(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            if delegation.status in (D.ACCEPTED, D.COMPLETED):
+                return
+            DELEGATION.require(delegation.status, D.ACCEPTED, delegation.pk)
+            require_acceptance(target)
+            delegation.notes = notes or delegation.notes
+            accept_offer(delegation, task, target, actor=self.actor, now=timezone.now())
+
+        return self._change(delegation_id, accept)
+
+    def reject_delegation(self, delegation_id: str, *, reason: str) -> TaskDelegation:
+        """Refuse a pending delegation: the task is placed elsewhere (R9). Again: no change.
+
+        Raises Conflict for one that was answered otherwise, and for an escalation (R11).
+        """
+
+        def reject(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            if delegation.status == D.REJECTED:
+                return
+            if delegation.goes_up:
+                raise Conflict(
+                    "An escalation cannot be rejected: accept it and delegate the task again.",
+                    code="escalation",
+                    state=delegation.status,
+                    allowed=[D.ACCEPTED.value],
+                )
+            DELEGATION.require(delegation.status, D.REJECTED, delegation.pk)
+            self._close(delegation, task, D.REJECTED, Reason.REJECTED, reason)
+
+        return self._change(delegation_id, reject)
+
+    def cancel_delegation(self, delegation_id: str, *, reason: str = "") -> TaskDelegation:
+        """Take a pending delegation back; the target is not excluded by it. Again: no change.
+
+        Raises Conflict for one that was answered, and for an escalation.
+        """
+
+        def cancel(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            if delegation.status == D.CANCELLED:
+                return
+            if delegation.status != D.PENDING or delegation.goes_up:
+                allowed = [] if delegation.status != D.PENDING else [D.ACCEPTED.value]
+                raise Conflict(
+                    f"delegation {delegation.pk} is {delegation.status}: only a pending offer "
+                    "downward can be taken back.",
+                    code="invalid_transition",
+                    state=delegation.status,
+                    allowed=allowed,
+                )
+            self._close(delegation, task, D.CANCELLED, Reason.WITHDRAWN, reason)
+
+        return self._change(delegation_id, cancel)
+
+    def complete_delegation(
+        self, delegation_id: str, *, result: Any = None, notes: str = "", token: str | None = None
+    ) -> TaskDelegation:
+        """Complete the task by the last hop of its path; a pending one is accepted first (R7).
+
+        Raises Conflict where the task is held further down, naming by whom, and where a worker's
+        live lease exists and `token` is not its.
+        """
+
+        def complete(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            if delegation.status == D.COMPLETED:
+                return
+            now = timezone.now()
+            if delegation.status == D.PENDING:
+                require_acceptance(target)
+                accept_offer(delegation, task, target, actor=self.actor, now=now)
+            else:
+                DELEGATION.require(delegation.status, D.COMPLETED, delegation.pk)
+            _require_last_hop(delegation, task)
+            _require_lease_token(task, token)
+            refuse_open_children(task)
+            if notes:
+                TaskDelegation.objects.filter(pk=delegation.pk).update(notes=notes)
+            task.result = result
+            change_task(task, T.DONE, actor=self.actor, now=now, administrative=token is None)
+
+        return self._change(delegation_id, complete)
+
+    def escalate_task(
+        self, task_id: str, *, reason: str = "", severity: str = "", code: str = Reason.ESCALATED
+    ) -> TaskDelegation | None:
+        """Hand a task up to where it came from, or to the tree parent (R11).
+
+        Its lease is revoked. A running parent accepts in the same transaction. At a root the task
+        is blocked for a person, and None is returned. Raises Conflict while another delegation is
+        pending, for an unassigned or a finished task.
+        """
+        parent_id = _escalation_target(present_task(task_id))
+        with transaction.atomic():
+            parent = self._shared(parent_id) if parent_id else None
+            task = lock_task(task_id)
+            if _escalation_target(task) != parent_id:
+                raise Conflict(f"{task_id} moved meanwhile; try again.", state=task.status)
+            _require_escalatable(task)
+            now = timezone.now()
+            if task.status != T.PENDING:
+                task.wait("")
+                if task.status in STARTED:
+                    put_back(task, outcome=AttemptOutcome.RELEASED, actor=self.actor, now=now)
+                else:
+                    change_task(task, T.PENDING, actor=self.actor, now=now, kind="task.unblocked")
+            if parent is None:
+                task.wait("InputRequired", now, detail=reason or "escalated at a root")
+                change_task(task, T.BLOCKED, actor=self.actor, now=now, reason=reason)
+                return None
+            delegation = make_offer(
+                task,
+                parent,
+                delegation_type=DelegationType.ESCALATE,
+                notes=f"[{severity}] {reason}" if severity else reason,
+                reason=code,
+                actor=self.actor,
+                now=now,
+            )
+            if ALLOWANCES[parent.effective_status()].accept == "yes":
+                accept_offer(delegation, task, parent, actor=self.actor, now=now)
+        return TaskDelegation.objects.get(pk=delegation.pk)
+
+    def answer_waiting(self, delegation_id: str) -> TaskDelegation:
+        """Let the target of a waiting offer answer now that it runs (R8)."""
+
+        def answer(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            if delegation.status == D.PENDING:
+                self._answer(delegation, task, target, timezone.now())
+
+        return self._change(delegation_id, answer)
+
+    def expire_delegation(self, delegation_id: str) -> TaskDelegation:
+        """End an offer whose time has run out; its condition is repeated under the lock (R7)."""
+
+        def expire(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            due = delegation.expires_at
+            if delegation.status == D.PENDING and due is not None and due <= timezone.now():
+                self._close(delegation, task, D.EXPIRED, Reason.EXPIRED, "")
+
+        return self._change(delegation_id, expire)
+
+    def _answer(
+        self, delegation: TaskDelegation, task: Task, target: HopperInstance, now: datetime
+    ) -> None:
+        if delegation.goes_up:
+            if ALLOWANCES[target.effective_status()].accept == "yes":
+                accept_offer(delegation, task, target, actor=self.actor, now=now)
+            return
+        answer = target_answer(task, target)
+        if answer.verdict == "accept":
+            accept_offer(delegation, task, target, actor=self.actor, now=now)
+        elif answer.verdict == "refuse":
+            self._close(delegation, task, D.REJECTED, answer.code, answer.reason)
+
+    def _close(
+        self, delegation: TaskDelegation, task: Task, status: str, reason: str, words: str
+    ) -> None:
+        close_offer(
+            delegation, task, status, reason=reason, words=words, actor=self.actor,
+            now=timezone.now(),
+        )
+
+    def _change(
+        self,
+        delegation_id: str,
+        change: Callable[[TaskDelegation, Task, HopperInstance], None],
+    ) -> TaskDelegation:
+        """Run a change under R6's locks: target shared, root and task, then read the row fresh."""
+        known = TaskDelegation.objects.filter(pk=delegation_id).first()
+        if known is None:
+            raise NotFound(f"There is no delegation {delegation_id}.")
+        with transaction.atomic():
+            target = self._shared(known.target_instance_id)
+            task = lock_task(known.task_id)
+            delegation = TaskDelegation.objects.get(pk=delegation_id)
+            change(delegation, task, target)
+        return TaskDelegation.objects.get(pk=delegation_id)
+
+    def _shared(self, instance_id: str) -> HopperInstance:
+        instance = lock_shared(HopperInstance, instance_id)
+        if instance is None:
+            raise NotFound(f"There is no instance {instance_id}.")
+        return instance
+
+
+def _already_there(task: Task, target_id: str) -> TaskDelegation | None:
+    """Return the row by which the task is offered to the target, or came to or through it (R8)."""
+    rows = TaskDelegation.objects.filter(
+        task=task, target_instance_id=target_id, status__in=OPEN
+    ).exclude(delegation_type=DelegationType.ESCALATE, status=D.PENDING)
+    row = rows.order_by("-delegated_at", "-id").first()
+    if row is None or row.is_pending:
+        return row
+    on_path = TaskDelegation.objects.chain(task.pk).filter(pk=row.pk).exists()
+    return row if on_path or task.instance_id == target_id else None
+
+
+def _require_last_hop(delegation: TaskDelegation, task: Task) -> None:
+    if delegation.target_instance_id != task.instance_id:
+        raise Conflict(
+            f"{task.pk} is held further down by {task.instance_id}.",
+            code="held_further_down",
+            state=delegation.status,
+            instance_id=task.instance_id,
+        )
+    if task.offered_to_id is not None:
+        raise AlreadyDelegated(
+            f"{task.pk} is offered to {task.offered_to_id}.", offered_to=task.offered_to_id
+        )
+
+
+def _require_lease_token(task: Task, token: str | None) -> None:
+    if task.has_live_lease and token != task.lease_token:
+        raise Conflict(
+            f"{task.pk} is leased to {task.worker}: send the lease's token.",
+            code="token_required",
+            worker=task.worker,
+        )
+
+
+def _escalation_target(task: Task) -> str | None:
+    last = TaskDelegation.objects.chain(task.pk).last()
+    if last is not None:
+        return last.source_instance_id
+    return task.instance.parent_id if task.instance else None
+
+
+def _require_escalatable(task: Task) -> None:
+    if task.instance_id is None or task.is_terminal or task.decomposed:
+        open_parent = task.decomposed and not task.is_terminal
+        raise Conflict(
+            f"{task.pk} is {'decomposed' if open_parent else task.status or 'unassigned'}"
+            " and cannot be escalated.",
+            state=task.status,
+            allowed=[],
+        )
+    if task.offered_to_id is not None:
+        raise AlreadyDelegated(
+            f"{task.pk} is offered to {task.offered_to_id}.", offered_to=task.offered_to_id
+        )
+

@@ -1,0 +1,313 @@
+"""Placing: decide without locks, then one hop in one transaction, until the task rests (R9)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from delegation.choices import DelegationStatus as D
+from delegation.choices import DelegationType
+from delegation.models import TaskDelegation
+from delegation.services.delegator import Delegator
+from delegation.services.offers import accept_offer, close_offer, make_offer, target_answer
+from delegation.services.situations import barred_for, situation_of
+from hopper.actors import ROUTER, Actor
+from hopper.errors import Conflict, HopperError
+from hopper.ids import new_id
+from hopper.locks import lock_shared
+from instances.choices import TaskStatus as T
+from instances.models import HopperInstance, Task
+from instances.services.history import record, task_event
+from instances.services.lifecycle import start_instance
+from instances.services.tasks import begin_placing_anew
+from instances.services.transitions import change_task, lock_task, present_task, save_task
+from instances.services.tree import create_instance
+from instances.states import ALLOWANCES
+from scopes.config import config_digest
+from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Situation, Stay
+from scopes.models import RoutingDecision
+from scopes.registry import get_behavior_for_instance
+
+MAX_OFFERS = 16
+"""Offers an epoch may make before the task is blocked: HopLimit (R10)."""
+
+MAX_HOPS = 40
+"""Steps one request takes before it leaves the rest to the sweep."""
+
+_UNREAD = 3
+"""How often a decision is made again because the tree changed under it (R9)."""
+
+
+class _Stale(Exception):  # noqa: N818
+    """What the decision was made from no longer holds."""
+
+
+def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
+    """Place a due task hop by hop until it rests, and return it; any other task is left alone.
+
+    Each hop is a transaction of its own; what this leaves due, the sweep takes up again.
+    """
+    stale = 0
+    for _ in range(MAX_HOPS):
+        try:
+            if not _step(task_id, actor):
+                break
+        except _Stale:
+            stale += 1
+            if stale >= _UNREAD:
+                break
+    return Task.objects.get(pk=task_id)
+
+
+def reroute_task(task_id: str, *, actor: Actor) -> Task:
+    """Begin a new epoch at the holder and place the task again (R9).
+
+    Raises Conflict for a task that is started, finished, escalating or blocked by a person.
+    """
+    with transaction.atomic():
+        task = lock_task(task_id)
+        if task.instance_id is None or not begin_placing_anew(
+            task, actor=actor, now=timezone.now(), reason="rerouted"
+        ):
+            raise Conflict(
+                f"{task_id} is {task.status if task.instance_id else 'unassigned'}"
+                f"{' (' + task.waiting_code + ')' if task.waiting_code else ''}: "
+                "only a resting task can be routed again.",
+                code="not_routable",
+                state=task.status,
+                allowed=[T.PENDING.value],
+            )
+    return Task.objects.get(pk=task_id)
+
+
+def preview_route(task_id: str) -> dict[str, Any]:
+    """Return the decision that would be made for a task at its holder now; nothing is written."""
+    task = present_task(task_id)
+    if task.instance is None:
+        raise Conflict(f"{task_id} is unassigned: nobody decides for it.", state=task.status)
+    situation = situation_of(task, task.instance)
+    decision = get_behavior_for_instance(task.instance).decide(situation)
+    return {"task_id": task_id, "instance_id": task.instance_id, **described(decision)}
+
+
+def described(decision: Decision) -> dict[str, Any]:
+    """Return a decision as JSON: verdict, code, target_id, reasons, candidates, rules, confidence."""
+    verdict = {SendTo: "send", Stay: "stay", CreateChild: "create", Refuse: "refuse"}
+    return {
+        "verdict": verdict[type(decision)],
+        "code": getattr(decision, "code", ""),
+        "target_id": getattr(decision, "target_id", "") or getattr(decision, "name", ""),
+        "reasons": list(decision.reasons),
+        "candidates": [asdict(considered) for considered in decision.considered],
+        "rules": list(decision.rules),
+        "confidence": decision.confidence,
+    }
+
+
+def _step(task_id: str, actor: Actor) -> bool:
+    """Decide once and act on it; return whether the task may have to go further."""
+    task = present_task(task_id)
+    holder = task.instance
+    if not task.route_due or holder is None:
+        return False
+    if not ALLOWANCES[holder.effective_status()].route:
+        return False
+    read_at = timezone.now()
+    began = time.perf_counter()
+    barred = barred_for(task)
+    situation = situation_of(task, holder)
+    behavior = get_behavior_for_instance(holder)
+    decision = behavior.decide(situation)
+    elapsed = (time.perf_counter() - began) * 1000
+    note = _Note(task, holder, situation, decision, type(behavior), elapsed, actor)
+    if isinstance(decision, CreateChild):
+        return _create_child(note)
+    if isinstance(decision, SendTo):
+        return _send(note, decision.target_id, barred)
+    if isinstance(decision, Refuse):
+        return _refuse(note, decision, read_at)
+    return _rest(note, read_at)
+
+
+class _Note:
+    """One decision with what it was made from, ready to be recorded."""
+
+    def __init__(
+        self,
+        task: Task,
+        holder: HopperInstance,
+        situation: Situation,
+        decision: Decision,
+        behavior: type,
+        elapsed_ms: float,
+        actor: Actor,
+    ) -> None:
+        self.task, self.holder, self.decision, self.actor = task, holder, decision, actor
+        self._digest = config_digest(situation)
+        self._behavior = f"{behavior.__module__}.{behavior.__qualname__}"
+        self._elapsed_ms = elapsed_ms
+
+    def lock(self) -> Task:
+        """Return the task, locked, if it still is as it was read. Raises _Stale."""
+        task = lock_task(self.task.pk)
+        same = (task.instance_id, task.epoch) == (self.task.instance_id, self.task.epoch)
+        if not (task.route_due and same):
+            raise _Stale
+        return task
+
+    def write(self, now: datetime, **override: Any) -> None:
+        """Record the decision (one immutable row a hop)."""
+        values: Mapping[str, Any] = described(self.decision) | override
+        RoutingDecision.objects.create(
+            id=new_id("dec"),
+            task_id=self.task.pk,
+            instance_id=self.holder.pk,
+            epoch=self.task.epoch,
+            hop=TaskDelegation.objects.chain(self.task.pk).count() + 1,
+            verdict=values["verdict"],
+            code=values["code"],
+            target_id=values["target_id"] if values["verdict"] == "send" else None,
+            reasons=values["reasons"],
+            candidates=values["candidates"],
+            rules=values["rules"],
+            confidence=values["confidence"],
+            config_digest=self._digest,
+            elapsed_ms=self._elapsed_ms,
+            behavior=self._behavior,
+            actor=self.actor.name,
+            created_at=now,
+        )
+
+    def require_nothing_began(self, read_at: datetime) -> None:
+        """Raise _Stale if an instance below the holder began to run since the reading (R9)."""
+        below = HopperInstance.objects.under(self.holder.pk).running()
+        if below.filter(updated_at__gt=read_at).exclude(pk=self.holder.pk).exists():
+            raise _Stale
+
+
+def _send(note: _Note, target_id: str, barred: Mapping[str, str]) -> bool:
+    with transaction.atomic():
+        target = lock_shared(HopperInstance, target_id)
+        task = note.lock()
+        fits = target is not None and target.parent_id == task.instance_id and target.is_live
+        if target is None or not fits or barred_for(task) != barred:
+            raise _Stale
+        now = timezone.now()
+        if ALLOWANCES[target.effective_status()].offer != "yes":
+            raise _Stale
+        if _offers_made(task) >= MAX_OFFERS:
+            _block(note, task, "HopLimit", f"{MAX_OFFERS} offers in this epoch", now)
+            return False
+        delegation_type = _first_hop_type(task)
+        delegation = make_offer(
+            task, target, delegation_type=delegation_type, actor=note.actor, now=now
+        )
+        note.write(now)
+        answer = target_answer(task, target)
+        if answer.verdict == "accept":
+            accept_offer(delegation, task, target, actor=note.actor, now=now)
+        elif answer.verdict == "refuse":
+            close_offer(
+                delegation, task, D.REJECTED, reason=answer.code, words=answer.reason,
+                actor=note.actor, now=now,
+            )
+    return True
+
+
+def _rest(note: _Note, read_at: datetime) -> bool:
+    with transaction.atomic():
+        task = note.lock()
+        note.require_nothing_began(read_at)
+        now = timezone.now()
+        task.route_due = False
+        save_task(task, now)
+        note.write(now)
+        code = getattr(note.decision, "code", "")
+        record(
+            task_event(
+                task, "task.resting", actor=note.actor, now=now, before=task.status, code=code,
+                reasons=list(note.decision.reasons),
+            )
+        )
+    return False
+
+
+def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
+    """Hand the task up where it came from above, else block it here for a person (R9)."""
+    path = TaskDelegation.objects.chain(note.task.pk)
+    if decision.code in ("Unroutable", "CapabilityGap") and path.exists():
+        with transaction.atomic():
+            # The escalation locks the level above before the task (R6), and so must we.
+            source = path.values_list("source_instance_id", flat=True).last()
+            lock_shared(HopperInstance, str(source))
+            note.lock()
+            note.require_nothing_began(read_at)
+            note.write(timezone.now())
+            Delegator(note.actor).escalate_task(
+                note.task.pk, reason="; ".join(decision.reasons), code="unplaceable"
+            )
+        return True
+    with transaction.atomic():
+        task = note.lock()
+        note.require_nothing_began(read_at)
+        _block(note, task, decision.code, "; ".join(decision.reasons), timezone.now())
+    return False
+
+
+def _block(note: _Note, task: Task, code: str, detail: str, now: datetime) -> None:
+    """Block a locked task for a person: the attention list (R26)."""
+    note.write(now, verdict="refuse", code=code)
+    refusals = list(
+        TaskDelegation.objects.filter(task=task, epoch=task.epoch)
+        .exclude(rejection_reason="", reason="")
+        .order_by("id")
+        .values("target_instance_id", "status", "reason", "rejection_reason")
+    )
+    task.wait(code, now, detail=detail, object=task.instance_id, refusals=refusals)
+    change_task(
+        task, T.BLOCKED, actor=note.actor, now=now, reason=code, detail=detail, attention=True
+    )
+
+
+def _create_child(note: _Note) -> bool:
+    """Create and start the instance that the decision asks for, then decide again (R25)."""
+    decision = note.decision
+    assert isinstance(decision, CreateChild)
+    made_by = {"created_for": note.task.pk, "created_at_epoch": note.task.epoch}
+    try:
+        instance = create_instance(
+            decision.name,
+            scope=decision.scope,
+            instance_type=decision.instance_type,
+            parent_id=note.holder.pk,
+            runtime_metadata=made_by,
+            actor=ROUTER,
+        )
+        start_instance(instance.pk, actor=ROUTER)
+    except HopperError:
+        # Somebody made it first, or the holder closed: the next look decides.
+        raise _Stale from None
+    return True
+
+
+def _offers_made(task: Task) -> int:
+    """Return the offers of this epoch that count: withdrawn ones are refunded (R10)."""
+    rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
+    return (
+        rows.exclude(status=D.CANCELLED).exclude(delegation_type=DelegationType.ESCALATE).count()
+    )
+
+
+def _first_hop_type(task: Task) -> str:
+    """Return `decompose` for the first hop of a child (R13), else `route`."""
+    if task.parent_id is None or TaskDelegation.objects.filter(task=task).exists():
+        return DelegationType.ROUTE
+    return DelegationType.DECOMPOSE
+
+

@@ -1,0 +1,182 @@
+"""The edges of a delegation on locked rows: offer, accept, refuse, close (R7, R8)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from delegation.choices import DelegationStatus as D
+from delegation.choices import DelegationType, Reason
+from delegation.models import TaskDelegation
+from delegation.services.situations import facts_of, instance_facts
+from delegation.states import DELEGATION
+from hopper.actors import Actor
+from hopper.ids import new_id
+from instances.models import HopperInstance, Task
+from instances.services.history import record, task_event
+from instances.services.tasks import announce_due
+from instances.services.transitions import rest_or_route, save_task
+from scopes.config import effective_settings
+from scopes.decisions import Answer
+from scopes.registry import get_behavior_for_instance
+
+
+def make_offer(
+    task: Task,
+    target: HopperInstance,
+    *,
+    delegation_type: str = DelegationType.ROUTE,
+    notes: str = "",
+    explicit: bool = False,
+    forced: bool = False,
+    reason: str = "",
+    actor: Actor,
+    now: datetime,
+) -> TaskDelegation:
+    """Offer a locked task to a locked target and return the pending row; the holder stays (R8).
+
+    An escalation never expires (R11); any other offer does after the target's `offer_seconds`.
+    """
+    up = delegation_type == DelegationType.ESCALATE
+    settings = effective_settings(target.scope, target.config)
+    expires = None if up else now + timedelta(seconds=int(settings["offer_seconds"]))
+    delegation = TaskDelegation.objects.create(
+        id=new_id("del"),
+        task=task,
+        source_instance_id=task.instance_id,
+        target_instance=target,
+        delegation_type=delegation_type,
+        hop=TaskDelegation.objects.chain(task.pk).count() + 1,
+        epoch=task.epoch,
+        explicit=explicit,
+        forced=forced,
+        delegated_at=now,
+        expires_at=expires,
+        reason=reason,
+        notes=notes,
+        delegated_by=actor.name,
+    )
+    task.offered_to = target
+    task.route_due = False
+    task.wait(
+        "AwaitingEscalation" if up else "AwaitingAcceptance",
+        now,
+        object=delegation.pk,
+        until=expires.isoformat() if expires else None,
+        who=target.pk,
+        detail=f"offered to {target.pk}",
+    )
+    save_task(task, now)
+    _record(task, delegation, "delegation.offered", actor, now, to=target.pk)
+    return delegation
+
+
+def target_answer(task: Task, target: HopperInstance) -> Answer:
+    """Return what the target's behaviour says to this task (R8, R22)."""
+    return get_behavior_for_instance(target).answer(facts_of(task), instance_facts(target))
+
+
+def accept_offer(
+    delegation: TaskDelegation, task: Task, target: HopperInstance, *, actor: Actor, now: datetime
+) -> None:
+    """Make the target the holder of a locked task (R8); due for placing where it routes on."""
+    _move(delegation, D.ACCEPTED, actor, now)
+    if delegation.goes_up:
+        _leave_child(delegation, task, actor, now)
+    task.instance = target
+    task.offered_to = None
+    if delegation.source_instance_id is None:
+        task.origin = target
+    task.wait("")
+    rest_or_route(task)
+    save_task(task, now)
+    _record(task, delegation, "delegation.accepted", actor, now)
+    announce_due(task, actor)
+
+
+def close_offer(
+    delegation: TaskDelegation,
+    task: Task,
+    status: str,
+    *,
+    reason: str,
+    words: str = "",
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """End a pending delegation unaccepted: rejected, expired or cancelled (R7).
+
+    The task stays with its holder and is due for placing again, unless it has ended.
+    """
+    delegation.rejection_reason = words
+    _move(delegation, status, actor, now, reason=reason)
+    task.offered_to = None
+    if not task.is_terminal:
+        task.wait("")
+        rest_or_route(task)
+    save_task(task, now)
+    _record(task, delegation, f"delegation.{status}", actor, now, reason=reason, words=words)
+    announce_due(task, actor)
+
+
+def end_accepted(
+    delegation: TaskDelegation,
+    status: str,
+    *,
+    reason: str,
+    result: Any = None,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """End an accepted delegation: completed, failed or cancelled (R7). Its task speaks for it."""
+    delegation.result = result
+    _move(delegation, status, actor, now, reason=reason)
+
+
+def _leave_child(
+    escalation: TaskDelegation, task: Task, actor: Actor, now: datetime
+) -> None:
+    """End the downward hop by which the escalating child had got the task (R11)."""
+    last = TaskDelegation.objects.chain(task.pk).last()
+    if last is not None and last.target_instance_id == escalation.source_instance_id:
+        end_accepted(last, D.FAILED, reason=Reason.ESCALATED, actor=actor, now=now)
+
+
+def _move(
+    delegation: TaskDelegation, status: str, actor: Actor, now: datetime, reason: str = ""
+) -> None:
+    DELEGATION.require(delegation.status, status, delegation.pk)
+    delegation.status = status
+    delegation.answered_by = actor.name
+    if reason:
+        delegation.reason = reason
+    if status == D.ACCEPTED:
+        delegation.accepted_at = now
+    else:
+        delegation.completed_at = now
+    delegation.save(force_update=True)
+
+
+def _record(
+    task: Task,
+    delegation: TaskDelegation,
+    kind: str,
+    actor: Actor,
+    now: datetime,
+    **data: Any,
+) -> None:
+    feed = delegation.target_instance_id
+    if kind == "delegation.offered" and delegation.source_instance_id:
+        feed = delegation.source_instance_id
+    record(
+        task_event(
+            task,
+            kind,
+            actor=actor,
+            now=now,
+            before=task.status,
+            instance_id=feed,
+            delegation_id=delegation.pk,
+            **data,
+        )
+    )

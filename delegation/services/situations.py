@@ -1,0 +1,126 @@
+"""Reading what a decision needs: the task, its holder and the candidates, without locks (R9)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from django.db.models import Max
+
+from delegation.choices import DelegationStatus as D
+from delegation.choices import DelegationType
+from delegation.models import TaskDelegation
+from instances.loads import (
+    capabilities_along,
+    capabilities_below,
+    running_at,
+    stated_capabilities,
+    unfinished_below,
+    waiting_at,
+)
+from instances.models import HopperInstance, Task
+from instances.models.instance import lineages
+from instances.states import effective_status
+from scopes.config import effective_settings
+from scopes.decisions import InstanceFacts, Situation, TaskFacts
+
+
+def facts_of(task: Task) -> TaskFacts:
+    """Return what a behaviour may know of a task."""
+    return TaskFacts(
+        id=task.pk,
+        title=task.title,
+        description=task.description,
+        project=task.project,
+        tags=tuple(task.tags),
+        priority=task.priority,
+        required_capabilities=tuple(task.required_capabilities),
+        task_type=task.task_type,
+        complexity=task.complexity,
+        executor_preference=task.executor_preference,
+        owner=task.owner,
+        requester=task.requester,
+        source=task.source,
+    )
+
+
+def situation_of(task: Task, holder: HopperInstance) -> Situation:
+    """Return everything a decision about `task` at `holder` is made from.
+
+    The number of queries does not grow with the number of candidates.
+    """
+    children = list(HopperInstance.objects.filter(parent=holder).order_by("pk"))
+    live = [child for child in children if child.is_live]
+    facts = _facts(holder, live, with_subtrees=bool(task.required_capabilities))
+    barred = barred_for(task)
+    return Situation(
+        task=facts_of(task),
+        instance=facts[holder.pk],
+        candidates=tuple(
+            replace(facts[child.pk], barred=barred.get(child.pk, "")) for child in live
+        ),
+        terminated_names=frozenset(
+            word for child in children if not child.is_live for word in (child.pk, child.name)
+        ),
+    )
+
+
+def instance_facts(instance: HopperInstance) -> InstanceFacts:
+    """Return what a behaviour may know of one instance, as when it answers an offer (R8)."""
+    return _facts(instance, [], with_subtrees=False)[instance.pk]
+
+
+def barred_for(task: Task) -> dict[str, str]:
+    """Return the instances that R10 bars for a task in this epoch, with the reason code.
+
+    `excluded` may be overridden by an operator, `on_path` never.
+    """
+    rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
+    refusers = rows.filter(status__in=(D.REJECTED, D.EXPIRED)).values_list("target_instance_id")
+    givers = rows.filter(delegation_type=DelegationType.ESCALATE).values_list("source_instance_id")
+    barred = {pk: "excluded" for (pk,) in refusers.union(givers)}
+    for ends in TaskDelegation.objects.chain(task.pk).values_list(
+        "source_instance_id", "target_instance_id"
+    ):
+        barred |= dict.fromkeys(map(str, ends), "on_path")
+    return barred
+
+
+def _facts(
+    holder: HopperInstance, children: list[HopperInstance], *, with_subtrees: bool
+) -> dict[str, InstanceFacts]:
+    line = lineages([holder.pk])[holder.pk]
+    above = [lineal.status for lineal in line]
+    own = capabilities_along(lineal.config for lineal in line)
+    rows = [holder, *children]
+    ids = [row.pk for row in rows]
+    waiting, running, unfinished = waiting_at(ids), running_at(ids), unfinished_below(ids)
+    assigned = _last_assigned(ids)
+    below = capabilities_below(holder.pk, own) if with_subtrees else {}
+    facts = {}
+    for row in rows:
+        stated = stated_capabilities(row.config)
+        can = own if row is holder or stated is None else stated
+        facts[row.pk] = InstanceFacts(
+            id=row.pk,
+            name=row.name,
+            scope=row.scope,
+            effective_status=effective_status(
+                row.status, above[:-1] if row is holder else above
+            ),
+            capabilities=can,
+            subtree_capabilities=can | below.get(row.pk, frozenset()),
+            domains=tuple(map(str, row.config.get("domains") or ())),
+            settings=effective_settings(row.scope, row.config),
+            queued=waiting.get(row.pk, 0),
+            running=running.get(row.pk, 0),
+            open_tasks=unfinished.get(row.pk, 0),
+            last_assigned_at=assigned.get(row.pk),
+            started_at=row.started_at,
+        )
+    return facts
+
+
+def _last_assigned(ids: list[str]) -> dict[str, datetime]:
+    rows = TaskDelegation.objects.filter(target_instance_id__in=ids).order_by()
+    return dict(rows.values_list("target_instance_id").annotate(Max("delegated_at")))

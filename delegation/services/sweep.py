@@ -1,0 +1,163 @@
+"""The sweep: whatever time or a crash left to do; any number of sweepers may run (R21)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from delegation.choices import DelegationStatus as D
+from delegation.choices import DelegationType, Reason
+from delegation.models import TaskDelegation
+from delegation.services.delegator import Delegator
+from delegation.services.dispatch import place_task
+from delegation.services.upheaval import (
+    answer_waiting_offers,
+    evacuate_instance,
+    replace_unplaced,
+)
+from hopper.actors import SYSTEM, Actor
+from hopper.errors import HopperError
+from instances.choices import InstanceStatus as I
+from instances.choices import InstanceType
+from instances.choices import TaskStatus as T
+from instances.models import HopperInstance, IdempotencyRecord, Task
+from instances.models.instance import lineages
+from instances.services.dependencies import reevaluate
+from instances.services.leases import expire_leases
+from instances.services.lifecycle import stop_instance, terminate_instance
+from instances.services.settling import settle_instance
+from instances.states import ALLOWANCES, effective_status
+
+INTERVAL_SECONDS = 10
+"""How often a looping sweeper comes round, and how seldom a local command sweeps."""
+
+ERROR_GRACE = timedelta(minutes=15)
+_KEPT_ANSWERS = timedelta(hours=24)
+
+_last_sweep = -float(INTERVAL_SECONDS)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How many of each the sweep dealt with."""
+
+    leases_expired: int
+    offers_expired: int
+    offers_withdrawn: int
+    offers_answered: int
+    instances_settled: int
+    instances_drained: int
+    tasks_placed: int
+    tasks_reevaluated: int
+    answers_forgotten: int
+
+    def total(self) -> int:
+        """Return how much there was to do in all."""
+        return sum(asdict(self).values())
+
+
+def sweep(*, limit: int = 500, actor: Actor = SYSTEM) -> Swept:
+    """Do all that is due now, at most `limit` of each kind; every write repeats its condition."""
+    return Swept(
+        leases_expired=expire_leases(limit=limit, actor=actor),
+        offers_expired=_expire_offers(limit, actor),
+        offers_withdrawn=_withdraw_hopeless_offers(limit, actor),
+        offers_answered=_answer_offers(actor),
+        instances_settled=_settle(actor),
+        instances_drained=_drain(actor),
+        tasks_placed=_place(limit, actor),
+        tasks_reevaluated=_reevaluate(limit),
+        answers_forgotten=_forget_answers(),
+    )
+
+
+def sweep_if_due(*, actor: Actor = SYSTEM) -> Swept | None:
+    """Sweep a little if this process has not done so for 10 s: for where no sweeper runs (R21)."""
+    global _last_sweep  # noqa: PLW0603
+    if time.monotonic() - _last_sweep < INTERVAL_SECONDS:
+        return None
+    _last_sweep = time.monotonic()
+    return sweep(limit=50, actor=actor)
+
+
+def _expire_offers(limit: int, actor: Actor) -> int:
+    overdue = TaskDelegation.objects.filter(status=D.PENDING, expires_at__lte=timezone.now())
+    ids = list(overdue.order_by("expires_at").values_list("pk", flat=True)[:limit])
+    return sum(Delegator(actor).expire_delegation(pk).status == D.EXPIRED for pk in ids)
+
+
+def _withdraw_hopeless_offers(limit: int, actor: Actor) -> int:
+    """Take back offers that slipped in below an instance while it stopped (R5)."""
+    offers = TaskDelegation.objects.filter(status=D.PENDING).exclude(
+        delegation_type=DelegationType.ESCALATE
+    )
+    rows = list(offers.order_by("pk").values_list("pk", "target_instance_id")[:limit])
+    lines = lineages(target for _, target in rows)
+    withdrawn = 0
+    for pk, target in rows:
+        *above, own = [lineal.status for lineal in lines[target]]
+        if ALLOWANCES[effective_status(own, above)].offer == "no":
+            Delegator(actor).cancel_delegation(pk, reason=Reason.TARGET_STOPPED)
+            withdrawn += 1
+    return withdrawn
+
+
+def _answer_offers(actor: Actor) -> int:
+    running = TaskDelegation.objects.filter(target_instance__status=I.RUNNING)
+    return answer_waiting_offers(running, actor=actor)
+
+
+def _settle(actor: Actor) -> int:
+    stopping = HopperInstance.objects.filter(status=I.STOPPING).order_by("pk")
+    return sum(settle_instance(pk, actor=actor) for pk in stopping.values_list("pk", flat=True))
+
+
+def _drain(actor: Actor) -> int:
+    """Stop what has reached its end, terminate an empty EVENT, evacuate what stays in error."""
+    now = timezone.now()
+    over = HopperInstance.objects.filter(
+        Q(instance_type=InstanceType.TEMPORARY) | Q(scope="EVENT"), expires_at__lte=now
+    )
+    drained = 0
+    for pk in over.filter(status__in=(I.STARTING, I.RUNNING, I.PAUSED)).values_list("pk", flat=True):
+        stop_instance(pk, evacuate=True, actor=actor)
+        drained += 1
+    for pk in over.filter(status=I.STOPPED, scope="EVENT").values_list("pk", flat=True):
+        try:
+            terminate_instance(pk, actor=actor)
+            drained += 1
+        except HopperError:
+            # Not empty yet: somebody has to deal with what is left.
+            continue
+    failed = HopperInstance.objects.filter(status=I.ERROR, updated_at__lt=now - ERROR_GRACE)
+    for pk in failed.values_list("pk", flat=True):
+        drained += bool(evacuate_instance(pk, actor=actor))
+    return drained
+
+
+def _place(limit: int, actor: Actor) -> int:
+    due = Task.objects.filter(route_due=True, instance__status=I.RUNNING).order_by("id")
+    placed = 0
+    for task_id in list(due.values_list("pk", flat=True)[:limit]):
+        placed += not place_task(task_id, actor=actor).route_due
+    again = Task.objects.filter(waiting__again=True)
+    return placed + replace_unplaced(again, actor=actor)
+
+
+def _reevaluate(limit: int) -> int:
+    """Look again at tasks that are not ready though all their predecessors have ended (R23)."""
+    open_before = Task.objects.open().filter(dependants__task_id__isnull=False)
+    waiting = Task.objects.filter(ready=False, status=T.PENDING).exclude(
+        dependencies__depends_on__in=open_before
+    )
+    ids = list(waiting.order_by("id").values_list("pk", flat=True)[:limit])
+    return sum(reevaluate(task_id) for task_id in ids)
+
+
+def _forget_answers() -> int:
+    old = IdempotencyRecord.objects.filter(created_at__lt=timezone.now() - _KEPT_ANSWERS)
+    return old.delete()[0]

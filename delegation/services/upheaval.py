@@ -1,0 +1,246 @@
+"""What a change of an instance does to offers and tasks: stop, error, terminate, run again (R5)."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from delegation.choices import DelegationStatus as D
+from delegation.choices import DelegationType, Reason
+from delegation.models import TaskDelegation
+from delegation.services.delegator import Delegator
+from delegation.services.dispatch import place_task
+from delegation.services.offers import close_offer, end_accepted
+from hopper.actors import Actor
+from hopper.errors import Conflict
+from hopper.locks import lock_tree
+from instances.choices import STARTED, AttemptOutcome
+from instances.choices import InstanceStatus as I
+from instances.choices import TaskStatus as T
+from instances.models import Event, HopperInstance, Task
+from instances.models.instance import lineages
+from instances.services.history import record, task_event
+from instances.services.tasks import PLACING_BLOCKS, announce_due, begin_placing_anew
+from instances.services.transitions import (
+    change_task,
+    lock_task,
+    lock_tasks,
+    rest_or_route,
+    save_task,
+)
+
+REPLACE_PAUSE = timedelta(minutes=1)
+"""How often an unroutable task is placed again because the tree changed, at most (R9)."""
+
+_UNPLACED = ("Unroutable", "CapabilityGap")
+
+
+def react_to_instance(
+    instance: HopperInstance,
+    before: str,
+    *,
+    actor: Actor,
+    now: datetime,
+    options: dict[str, Any],
+) -> None:
+    """Do what R5 says a change of status means; called inside the transaction that made it."""
+    if options.get("configured") and instance.status != I.RUNNING:
+        return
+    if "subtree" in options:
+        _empty_terminated(frozenset(options["subtree"]), actor, now)
+    elif instance.status in (I.STOPPING, I.STOPPED):
+        _quieten(instance, actor, now, options)
+    elif instance.status == I.ERROR:
+        offers = _downward_offers().filter(target_instance=instance)
+        _cancel(offers, Reason.TARGET_ERROR, actor, now)
+    elif instance.status == I.RUNNING:
+        instance_id = instance.pk
+        transaction.on_commit(lambda: wake(instance_id, actor=actor))
+
+
+def refuse_crossing_move(instance: HopperInstance) -> None:
+    """Raise Conflict while an offer or an active path crosses the edge above an instance (R1)."""
+    edge = Q(source_instance=instance.parent_id, target_instance=instance) | Q(
+        source_instance=instance, target_instance=instance.parent_id
+    )
+    crossing = TaskDelegation.objects.open().filter(edge).exclude(
+        delegation_type=DelegationType.ESCALATE, status=D.ACCEPTED
+    )
+    if instance.parent_id and crossing.exists():
+        raise Conflict(
+            f"{crossing.count()} delegation(s) still cross the edge above {instance.pk}: it can be "
+            "moved when their tasks have ended.",
+            code="path_crosses",
+            delegations=list(crossing.order_by("pk").values_list("pk", flat=True)[:20]),
+        )
+
+
+def wake(instance_id: str, *, actor: Actor) -> None:
+    """Answer and place what waited for an instance to run: itself, below it, and above (R8, R9).
+
+    What a crash leaves out here, the sweep does.
+    """
+    below = HopperInstance.objects.under(instance_id).values("pk")
+    answer_waiting_offers(TaskDelegation.objects.filter(target_instance__in=below), actor=actor)
+    due = Task.objects.filter(route_due=True, instance__in=below).order_by("id")
+    for task_id in list(due.values_list("pk", flat=True)[:500]):
+        place_task(task_id, actor=actor)
+    above = [lineal.id for lineal in lineages([instance_id]).get(instance_id, [])]
+    replace_unplaced(Task.objects.filter(instance__in=above), actor=actor)
+
+
+def answer_waiting_offers(offers: Any, *, actor: Actor) -> int:
+    """Have the targets answer offers that waited only for them to run; return how many changed."""
+    changed = 0
+    waiting = offers.filter(status=D.PENDING, explicit=False).order_by("delegated_at", "id")
+    for pk in list(waiting.values_list("pk", flat=True)[:500]):
+        changed += not Delegator(actor).answer_waiting(pk).is_pending
+    return changed
+
+
+def replace_unplaced(tasks: Any, *, actor: Actor) -> int:
+    """Place blocked, unroutable tasks again in a new epoch, each at most once a minute (R9)."""
+    placed = 0
+    stuck = tasks.filter(status=T.BLOCKED, waiting__code__in=_UNPLACED).order_by("id")
+    for task_id in list(stuck.values_list("pk", flat=True)[:500]):
+        with transaction.atomic():
+            task = lock_task(task_id)
+            now = timezone.now()
+            if task.status != T.BLOCKED or task.waiting_code not in _UNPLACED:
+                continue
+            if _placed_again_since(task, now - REPLACE_PAUSE):
+                Task.objects.filter(pk=task_id).update(waiting=task.waiting | {"again": True})
+                continue
+            begin_placing_anew(task, actor=actor, now=now, reason="tree_changed")
+            placed += 1
+    return placed
+
+
+def evacuate_instance(instance_id: str, *, actor: Actor) -> int:
+    """Send the unstarted tasks below an instance back up their paths; return how many moved (R5)."""
+    with transaction.atomic():
+        lock_tree()
+        below = frozenset(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
+        tasks = lock_tasks(_unstarted(below).values_list("pk", flat=True))
+        return _evacuate(tasks, below, actor, timezone.now())
+
+
+def _quieten(
+    instance: HopperInstance, actor: Actor, now: datetime, options: dict[str, Any]
+) -> None:
+    """Cancel offers to and from a stopping subtree; evacuate where asked."""
+    below = frozenset(HopperInstance.objects.under(instance.pk).values_list("pk", flat=True))
+    inward = _downward_offers().filter(target_instance__in=below)
+    outward = _downward_offers().filter(source_instance__in=below)
+    wanted = set((inward | outward).values_list("task_id", flat=True))
+    if options.get("force"):
+        leased = Task.objects.leased().filter(instance__in=below)
+        wanted |= set(leased.values_list("pk", flat=True))
+    if options.get("evacuate"):
+        wanted |= set(_unstarted(below).values_list("pk", flat=True))
+    # All roots at once: whoever asks for them later has them already (R6).
+    tasks = lock_tasks(wanted)
+    _cancel(inward, Reason.TARGET_STOPPED, actor, now)
+    _cancel(outward, Reason.SOURCE_STOPPED, actor, now)
+    if options.get("evacuate"):
+        _evacuate(tasks, below, actor, now)
+
+
+def _evacuate(tasks: list[Task], gone: Set[str], actor: Actor, now: datetime) -> int:
+    moved = 0
+    for task in tasks:
+        task.refresh_from_db()
+        stays = task.status != T.PENDING or task.waiting_code == "AwaitingEscalation"
+        if stays or task.instance_id not in gone or _way_out(task, gone) is None:
+            continue
+        _withdraw(task, Reason.SOURCE_STOPPED, actor, now)
+        _move_out(task, gone, Reason.EVACUATED, actor, now)
+        moved += 1
+    return moved
+
+
+def _empty_terminated(gone: frozenset[str], actor: Actor, now: datetime) -> None:
+    """Take every unfinished task out of instances that have just been terminated (R5)."""
+    touched = Q(instance__in=gone) | Q(offered_to__in=gone)
+    for task in lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True)):
+        held = task.instance_id in gone
+        _withdraw(
+            task, Reason.SOURCE_TERMINATED if held else Reason.TARGET_TERMINATED, actor, now
+        )
+        if not held:
+            continue
+        if task.status in STARTED and not task.decomposed:
+            change_task(
+                task, T.PENDING, actor=actor, now=now, kind="task.evicted",
+                outcome=AttemptOutcome.EVICTED,
+            )
+        elif task.status == T.BLOCKED and task.waiting_code in PLACING_BLOCKS:
+            task.wait("")
+            change_task(task, T.PENDING, actor=actor, now=now, kind="task.unblocked")
+        _move_out(task, gone, Reason.TARGET_TERMINATED, actor, now)
+
+
+def _move_out(task: Task, gone: Set[str], reason: str, actor: Actor, now: datetime) -> None:
+    """Move a locked task to its last place outside `gone`, failing the hops it goes back over.
+
+    The tree lock is held: nobody terminates or moves the new holder meanwhile.
+    """
+    was, holder_id = task.instance_id, _way_out(task, gone)
+    for row in TaskDelegation.objects.chain(task.pk).order_by("-hop", "-id"):
+        if row.target_instance_id == holder_id:
+            break
+        end_accepted(row, D.FAILED, reason=reason, actor=actor, now=now)
+    if holder_id is None:
+        above = [lineal for lineal in lineages([str(was)])[str(was)] if lineal.id not in gone]
+        holder_id = above[-1].id if above else None
+    task.instance = HopperInstance.objects.get(pk=holder_id) if holder_id else None
+    rest_or_route(task)
+    save_task(task, now)
+    record(
+        task_event(
+            task, "task.moved", actor=actor, now=now, before=task.status, was=was, reason=reason
+        )
+    )
+    announce_due(task, actor)
+
+
+def _way_out(task: Task, gone: Set[str]) -> str | None:
+    """Return the last instance on the task's path that is not in `gone`."""
+    for source in TaskDelegation.objects.chain(task.pk).order_by("-hop", "-id").values_list(
+        "source_instance_id", flat=True
+    ):
+        if source not in gone:
+            return str(source)
+    return None
+
+
+def _withdraw(task: Task, reason: str, actor: Actor, now: datetime) -> None:
+    for offer in TaskDelegation.objects.filter(task=task, status=D.PENDING):
+        close_offer(offer, task, D.CANCELLED, reason=reason, actor=actor, now=now)
+
+
+def _cancel(offers: Any, reason: str, actor: Actor, now: datetime) -> None:
+    """Cancel pending offers; their tasks are due for placing again."""
+    wanted = list(offers.values_list("pk", "task_id"))
+    tasks = {task.pk: task for task in lock_tasks(task_id for _, task_id in wanted)}
+    for row in TaskDelegation.objects.filter(pk__in=[pk for pk, _ in wanted], status=D.PENDING):
+        close_offer(row, tasks[row.task_id], D.CANCELLED, reason=reason, actor=actor, now=now)
+
+
+def _downward_offers() -> Any:
+    pending = TaskDelegation.objects.filter(status=D.PENDING)
+    return pending.exclude(delegation_type=DelegationType.ESCALATE)
+
+
+def _unstarted(below: Set[str]) -> Any:
+    return Task.objects.filter(instance__in=below, status=T.PENDING)
+
+
+def _placed_again_since(task: Task, moment: datetime) -> bool:
+    again = Event.objects.filter(task=task, kind="task.rerouted", at__gt=moment)
+    return again.filter(data__reason="tree_changed").exists()

@@ -1,0 +1,100 @@
+"""Order between tasks: what is ready, what never will be (R23)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import transaction
+from django.utils import timezone
+
+from hopper.actors import SYSTEM
+from hopper.errors import Invalid, RuleBroken
+from instances.choices import TaskStatus as T
+from instances.models import Task, TaskDependency
+from instances.services.history import record, task_event
+from instances.services.transitions import change_task, lock_task, rest_or_route, save_task
+
+
+def require_known(task_ids: Iterable[str]) -> list[str]:
+    """Return the ids without repeats, in their order. Raises Invalid naming unknown ones."""
+    wanted = list(dict.fromkeys(task_ids))
+    known = set(Task.objects.filter(pk__in=wanted).values_list("pk", flat=True))
+    unknown = [task_id for task_id in wanted if task_id not in known]
+    if unknown:
+        raise Invalid.field("depends_on", f"there is no task {', '.join(unknown)}", "unknown")
+    return wanted
+
+
+def set_dependencies(task: Task, depends_on: list[str]) -> None:
+    """Make `depends_on` the predecessors of a task, under the tree lock when the task is old.
+
+    Raises RuleBroken for a cycle.
+    """
+    _require_no_cycle(task.pk, depends_on)
+    kept = set(depends_on)
+    TaskDependency.objects.filter(task=task).exclude(depends_on__in=kept).delete()
+    have = set(TaskDependency.objects.filter(task=task).values_list("depends_on_id", flat=True))
+    TaskDependency.objects.bulk_create(
+        TaskDependency(task=task, depends_on_id=before) for before in depends_on if before not in have
+    )
+    done = Task.objects.filter(pk__in=depends_on, status=T.DONE).count()
+    task.ready = done == len(depends_on)
+
+
+def reevaluate(task_id: str) -> bool:
+    """Set `ready` from the predecessors as they stand, in a transaction of its own (R23).
+
+    Returns whether something changed. A task under an offer or due for placing is not blocked until
+    it rests; the sweep comes back to it.
+    """
+    with transaction.atomic():
+        task = lock_task(task_id)
+        moving = task.route_due or task.offered_to_id is not None
+        stuck = task.status == T.BLOCKED and task.waiting_code == "DependencyFailed"
+        if not (task.status == T.PENDING or stuck):
+            return False
+        before = list(
+            Task.objects.filter(dependants__task=task).order_by("pk").values_list("pk", "status")
+        )
+        now = timezone.now()
+        failed = [pk for pk, status in before if status in (T.FAILED, T.CANCELLED)]
+        if failed:
+            if stuck or moving:
+                return False
+            task.ready = False
+            detail = f"{', '.join(failed)} ended without being done"
+            task.wait("DependencyFailed", now, detail=detail, object=failed[0])
+            change_task(task, T.BLOCKED, actor=SYSTEM, now=now, reason="DependencyFailed")
+            return True
+        ready = all(status == T.DONE for _, status in before)
+        if stuck:
+            task.ready = ready
+            task.wait("")
+            change_task(task, T.PENDING, actor=SYSTEM, now=now, kind="task.unblocked")
+            rest_or_route(task)
+            save_task(task, now)
+            return True
+        if ready == task.ready:
+            return False
+        task.ready = ready
+        save_task(task, now)
+        kind = "task.ready" if ready else "task.waiting"
+        record(task_event(task, kind, actor=SYSTEM, now=now, before=task.status))
+    return True
+
+
+def reevaluate_dependants(task_id: str) -> None:
+    """Look again at every task that waits for this one, each under its own root."""
+    dependants = TaskDependency.objects.filter(depends_on_id=task_id).order_by("task_id")
+    for dependant_id in dependants.values_list("task_id", flat=True):
+        reevaluate(dependant_id)
+
+
+def _require_no_cycle(task_id: str, depends_on: list[str]) -> None:
+    frontier, seen = set(depends_on), set(depends_on)
+    while frontier:
+        if task_id in frontier:
+            raise RuleBroken("depends_on: that would be a cycle (R23).", code="cycle")
+        after = TaskDependency.objects.filter(task__in=frontier)
+        frontier = set(after.values_list("depends_on_id", flat=True)) - seen
+        seen |= frontier

@@ -1,0 +1,75 @@
+"""The one edge of an instance: ask the table of R2, write row and event, tell those above."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from hopper.actors import Actor
+from hopper.errors import NotFound
+from hopper.locks import lock_row
+from instances.choices import InstanceStatus as I
+from instances.models import HopperInstance
+from instances.services.history import instance_event, record
+from instances.signals import instance_changed
+from instances.states import INSTANCE
+
+
+def change_instance(
+    instance: HopperInstance, status: str, actor: Actor, now: datetime, options: dict[str, Any]
+) -> None:
+    """Take one edge of a locked instance. Raises InvalidTransition naming what is allowed."""
+    before = instance.status
+    INSTANCE.require(before, status, instance.pk)
+    write_status(instance, status, actor, now, reason=options.get("reason", ""))
+    announce(instance, before, actor, now, options)
+
+
+def write_status(
+    instance: HopperInstance, status: str, actor: Actor, now: datetime, reason: str = ""
+) -> None:
+    """Write a status that the table permits, with its times and its event."""
+    before = instance.status
+    instance.status = status
+    instance.updated_at = now
+    if status == I.RUNNING and before != I.PAUSED:
+        instance.started_at = now
+    if status in (I.STOPPED, I.TERMINATED):
+        instance.stopped_at = now
+    HopperInstance.objects.filter(pk=instance.pk).update(
+        status=status,
+        updated_at=now,
+        started_at=instance.started_at,
+        stopped_at=instance.stopped_at,
+    )
+    details = {"reason": reason} if reason else {}
+    record(
+        instance_event(
+            instance, f"instance.{status}", actor=actor, now=now, before=before, **details
+        )
+    )
+
+
+def announce(
+    instance: HopperInstance, before: str, actor: Actor, now: datetime, options: dict[str, Any]
+) -> None:
+    """Tell those above what happened to the instance, inside the transaction."""
+    instance_changed.send(
+        HopperInstance, instance=instance, before=before, actor=actor, now=now, options=options
+    )
+
+
+def lock_instance(instance_id: str) -> HopperInstance:
+    """Return the instance, locked for a change of its status. Raises NotFound."""
+    instance = lock_row(HopperInstance, instance_id)
+    if instance is None:
+        raise NotFound(f"There is no instance {instance_id}.")
+    return instance
+
+
+def present_instance(instance_id: str) -> HopperInstance:
+    """Return the instance, read without a lock. Raises NotFound."""
+    instance = HopperInstance.objects.filter(pk=instance_id).first()
+    if instance is None:
+        raise NotFound(f"There is no instance {instance_id}.")
+    return instance

@@ -1,0 +1,127 @@
+"""What a lease is, and how it ends without its worker: expiry and revocation (R15, R21)."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from hopper.actors import SYSTEM, Actor
+from hopper.locks import lock_row
+from instances.choices import AttemptOutcome
+from instances.choices import TaskStatus as T
+from instances.config import QueueSettings, queue_settings
+from instances.models import Task
+from instances.services.settling import settle_after_commit
+from instances.services.transitions import change_task, end_attempt, lock_tasks, save_task
+
+MIN_LEASE_SECONDS = 30
+MAX_LEASE_SECONDS = 24 * 3600
+_MAX_BACKOFF_SECONDS = 3600
+
+
+def new_secret() -> str:
+    """Return the random part of a lease's token; the attempt's number goes in front."""
+    return secrets.token_urlsafe(18)
+
+
+def max_attempts(task: Task) -> int:
+    """Return how often the task may fail before it has failed for good (R15)."""
+    if task.max_attempts is not None:
+        return task.max_attempts
+    return _settings(task).max_attempts
+
+
+def backoff(task: Task) -> timedelta:
+    """Return how long to wait after the task's latest failure: min(cap, base * 2^n) plus jitter."""
+    base = _settings(task).retry_backoff_seconds
+    seconds = min(_MAX_BACKOFF_SECONDS, base * 2 ** min(max(task.failures - 1, 0), 20))
+    return timedelta(seconds=seconds * (1 + secrets.randbelow(100) / 1000))
+
+
+def lose_attempt(
+    task: Task, outcome: str, *, error: str, retryable: bool, actor: Actor, now: datetime
+) -> None:
+    """End a locked task's attempt as a failure: back to its queue, or failed for good (R15).
+
+    A lost lease is claimable at once (R21's bound); a failure that was reported backs off first.
+    """
+    task.failures += 1
+    task.error = error
+    if retryable and task.failures < max_attempts(task):
+        if outcome == AttemptOutcome.FAILED:
+            task.retry_at = now + backoff(task)
+            task.wait("RetryBackoff", now, until=task.retry_at.isoformat(), detail=error)
+        kind = "task.lease_lost" if outcome == AttemptOutcome.EXPIRED else "task.retrying"
+        change_task(
+            task, T.PENDING, actor=actor, now=now, kind=kind, outcome=outcome, error=error
+        )
+        return
+    change_task(task, T.FAILED, actor=actor, now=now, outcome=outcome, error=error)
+
+
+def expire_leases(
+    *, instance_id: str | None = None, limit: int = 200, actor: Actor = SYSTEM
+) -> int:
+    """Take back leases whose time has run out; return how many (R21).
+
+    Each in a transaction of its own that repeats the condition under the lock, so that a heartbeat
+    that comes first wins and any number of sweepers may run. A root that somebody else holds is
+    left for the next sweep.
+    """
+    overdue = Task.objects.leased().filter(lease_expires_at__lt=timezone.now())
+    if instance_id is not None:
+        overdue = overdue.filter(instance_id=instance_id)
+    found = list(overdue.order_by("lease_expires_at").values_list("pk", "root_id")[:limit])
+    return sum(_expire(task_id, root_id, actor) for task_id, root_id in found)
+
+
+def _expire(task_id: str, root_id: str, actor: Actor) -> bool:
+    with transaction.atomic():
+        roots = Task.objects.select_for_update(skip_locked=True, no_key=True)
+        if not roots.filter(pk=root_id).exists():
+            return False
+        task = lock_row(Task, task_id)
+        now = timezone.now()
+        if task is None or task.lease_expires_at is None or task.lease_expires_at >= now:
+            return False
+        error = f"the lease of {task.worker} ran out"
+        lose_attempt(
+            task, AttemptOutcome.EXPIRED, error=error, retryable=True, actor=actor, now=now
+        )
+        settle_after_commit(task.instance_id, actor=actor)
+    return True
+
+
+def revoke_leases(
+    tasks: QuerySet[Task], *, outcome: str, actor: Actor, now: datetime
+) -> list[Task]:
+    """Take leases back by order: the attempts are not counted, the tasks pending where they were.
+
+    Returns the tasks, locked. Hand work without a lease goes on.
+    """
+    revoked = []
+    for task in lock_tasks(tasks.leased().values_list("pk", flat=True)):
+        if task.has_live_lease:
+            put_back(task, outcome=outcome, actor=actor, now=now)
+            revoked.append(task)
+    return revoked
+
+
+def put_back(task: Task, *, outcome: str, actor: Actor, now: datetime) -> None:
+    """Return a locked, started task to its holder's queue, its attempt ended as `outcome`."""
+    change_task(task, T.PENDING, actor=actor, now=now, kind=f"task.{outcome}", outcome=outcome)
+
+
+def drop_lease(task: Task, outcome: str, now: datetime) -> None:
+    """End the lease of a locked task that stays started, as a decomposed parent does (R13)."""
+    end_attempt(task, outcome, now)
+    save_task(task, now)
+
+
+def _settings(task: Task) -> QueueSettings:
+    holder = task.instance
+    return queue_settings(holder.scope, holder.config) if holder else queue_settings("GLOBAL", {})

@@ -1,0 +1,388 @@
+"""The worker's side: claim, start, heartbeat, complete, fail, release (R21, R22)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from hopper.actors import Actor
+from hopper.errors import Conflict, Gone, InvalidTransition, LeaseLost, NotFound
+from hopper.locks import lock_row
+from instances.choices import STARTED, AttemptOutcome
+from instances.choices import TaskStatus as T
+from instances.config import QueueSettings, queue_settings
+from instances.models import Attempt, Task
+from instances.models.instance import lineages
+from instances.services.claiming import Wish, free_places, pick_tasks, take_places, why_nothing
+from instances.services.history import record, task_event
+from instances.services.leases import expire_leases, lose_attempt, new_secret, put_back
+from instances.services.settling import settle_after_commit
+from instances.services.transitions import change_task, lock_task, present_task
+from instances.states import ALLOWANCES, EXECUTING, effective_status
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A granted lease. `token` is shown to its claimer only."""
+
+    task: Task
+    token: str
+    expires_at: datetime
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The answer to a claim: the leases, and {code, detail} why there are none (R22)."""
+
+    leases: list[Lease]
+    waiting: dict[str, str] | None = None
+
+
+def claim_next(
+    instance_id: str,
+    *,
+    worker: str,
+    limit: int = 1,
+    capabilities: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
+    lease_seconds: int | None = None,
+    actor: Actor,
+) -> Claim:
+    """Lease up to `limit` of the next ready tasks to a worker, in R22's order.
+
+    `capabilities` None takes any work, a list only what it covers; `tags` only tasks with one of
+    them; `lease_seconds` from 30 s to 24 h, by default as the instance says. Raises Conflict where
+    the instance does not execute or may not start work now, Gone where it is terminated.
+    """
+    settings = _require_claiming(instance_id)
+    expire_leases(instance_id=instance_id, limit=20)
+    lease_seconds = lease_seconds or settings.lease_seconds
+    wish = Wish(instance_id, worker, actor.name, limit, lease_seconds, capabilities, tags)
+    for _ in range(3):
+        places = free_places(instance_id, settings.max_concurrent_tasks)
+        if not places:
+            break
+        now = timezone.now()
+        leases = _grant(wish, min(limit, places), settings.max_concurrent_tasks, actor, now)
+        if leases is not None:
+            return Claim(leases, None if leases else why_nothing(wish, now))
+    most = settings.max_concurrent_tasks
+    detail = f"{most} of {most} places are taken"
+    return Claim([], {"code": "AtCapacity", "detail": detail})
+
+
+def claim_task(
+    task_id: str, *, worker: str, lease_seconds: int | None = None, actor: Actor
+) -> Lease:
+    """Lease one given task to a worker; the same worker asking again gets the same lease (R20).
+
+    Raises Conflict where the task cannot be claimed now, saying why.
+    """
+    holder_id = present_task(task_id).instance_id
+    if holder_id is None:
+        raise Conflict(f"{task_id} is unassigned: take it by hand (status in_progress).")
+    settings = _require_claiming(holder_id)
+    with transaction.atomic():
+        task = lock_row(Task, task_id)
+        assert task is not None
+        same = task.worker == worker and task.lease_holder == actor.name
+        if task.lease_token and task.lease_expires_at and same:
+            return Lease(task, task.lease_token, task.lease_expires_at, task.attempt)
+        now = timezone.now()
+        _require_claimable(task, holder_id, now)
+        task.attempt += 1
+        task.status = T.CLAIMED
+        task.worker, task.lease_holder = worker, actor.name
+        task.lease_token = f"{task.attempt}.{new_secret()}"
+        task.lease_seconds = lease_seconds or settings.lease_seconds
+        task.lease_expires_at = now + timedelta(seconds=task.lease_seconds)
+        task.retry_at = None
+        task.wait("")
+        task.updated_at = now
+        task.save(force_update=True)
+        leases = _register([task], actor, now)
+        if not take_places(holder_id, 1, settings.max_concurrent_tasks):
+            raise Conflict(
+                f"{holder_id} is at capacity ({settings.max_concurrent_tasks}).",
+                code="at_capacity",
+            )
+    return leases[0]
+
+
+def start_task(task_id: str, *, token: str | None = None, actor: Actor) -> Task:
+    """Say that work on a claimed task has begun; saying it again changes nothing."""
+    with transaction.atomic():
+        task = lock_task(task_id)
+        _require_lease(task, token)
+        if task.status != T.IN_PROGRESS:
+            if task.status != T.CLAIMED:
+                raise _not_started(task)
+            change_task(task, T.IN_PROGRESS, actor=actor, now=timezone.now(), kind="task.started")
+    return task
+
+
+def heartbeat(
+    task_id: str,
+    *,
+    token: str,
+    checkpoint: Any = None,
+    progress: float | None = None,
+    actor: Actor,
+) -> Task:
+    """Extend a lease by its own length from now; keep a checkpoint and the progress (0 to 1).
+
+    One conditional update: it wins against a sweep that has not yet taken the lease back.
+    """
+    with transaction.atomic():
+        task = lock_row(Task, task_id)
+        if task is None:
+            raise NotFound(f"There is no task {task_id}.")
+        _require_lease(task, token)
+        if task.lease_seconds is None:
+            raise _not_started(task)
+        now = timezone.now()
+        task.lease_expires_at = now + timedelta(seconds=task.lease_seconds)
+        # Not updated_at: a heartbeat is no change of the task, and stays a cheap update.
+        Task.objects.filter(pk=task_id).update(lease_expires_at=task.lease_expires_at)
+        news = {"checkpoint": checkpoint, "progress": progress}
+        kept = {name: value for name, value in news.items() if value is not None}
+        if kept:
+            Attempt.objects.filter(task_id=task_id, number=task.attempt).update(**kept)
+    return task
+
+
+def complete_task(
+    task_id: str, *, token: str | None = None, result: Any = None, actor: Actor
+) -> Task:
+    """Finish a task with its result (R17); completing again changes nothing.
+
+    Raises LeaseLost (409) or Gone (410) for a lease that is over; the result is then kept as the
+    attempt's artifact.
+    """
+
+    def finish(task: Task) -> None:
+        if task.status == T.DONE:
+            return
+        if task.status not in STARTED:
+            raise _not_started(task)
+        refuse_open_children(task)
+        task.result, task.error = result, ""
+        change_task(task, T.DONE, actor=actor, now=timezone.now())
+
+    return _report(task_id, token, finish, T.DONE, artifact=result, actor=actor)
+
+
+def fail_task(
+    task_id: str,
+    *,
+    token: str | None = None,
+    error: str = "",
+    retryable: bool = True,
+    actor: Actor,
+) -> Task:
+    """Report that an attempt failed: retried with back-off while it may be, else failed (R15)."""
+
+    def finish(task: Task) -> None:
+        if task.status == T.FAILED:
+            return
+        if task.status not in STARTED:
+            raise _not_started(task)
+        refuse_open_children(task)
+        lose_attempt(
+            task,
+            AttemptOutcome.FAILED,
+            error=error,
+            retryable=retryable,
+            actor=actor,
+            now=timezone.now(),
+        )
+
+    return _report(task_id, token, finish, T.FAILED, artifact=error, actor=actor)
+
+
+def release_task(
+    task_id: str, *, token: str | None = None, reason: str = "", actor: Actor
+) -> Task:
+    """Give a task back to its queue; the attempt is not counted against it."""
+
+    def finish(task: Task) -> None:
+        if task.status == T.PENDING and token is None:
+            return
+        if task.status not in STARTED:
+            raise _not_started(task)
+        refuse_open_children(task)
+        put_back(task, outcome=AttemptOutcome.RELEASED, actor=actor, now=timezone.now())
+
+    return _report(task_id, token, finish, "", artifact=reason or None, actor=actor)
+
+
+def refuse_open_children(task: Task) -> None:
+    """Raise Conflict naming them where a decomposed task still has open children (R19)."""
+    if not task.decomposed:
+        return
+    open_children = list(task.children.open().values_list("pk", flat=True)[:20])
+    if open_children:
+        raise Conflict(
+            f"{task.pk} has open children: {', '.join(open_children)}.",
+            code="open_children",
+            children=open_children,
+        )
+
+
+def _report(
+    task_id: str,
+    token: str | None,
+    finish: Callable[[Task], None],
+    end: str,
+    *,
+    artifact: Any,
+    actor: Actor,
+) -> Task:
+    """Run one of the worker's reports under the task's lock and lease."""
+    try:
+        with transaction.atomic():
+            task = lock_task(task_id)
+            if not _is_repeat(task, token, end):
+                _require_lease(task, token)
+                finish(task)
+                settle_after_commit(task.instance_id, actor=actor)
+    except (LeaseLost, Gone):
+        _keep_artifact(task_id, token, artifact)
+        raise
+    return task
+
+
+def _is_repeat(task: Task, token: str | None, end: str) -> bool:
+    """Return whether the report was already made, by the same lease or by hand (R20)."""
+    if not end or task.status != end:
+        return False
+    if token is None:
+        return True
+    attempt = task.attempts.filter(lease_token=token).first()
+    return attempt is not None and attempt.number == task.attempt and attempt.outcome == (
+        AttemptOutcome.COMPLETED if end == T.DONE else AttemptOutcome.FAILED
+    )
+
+
+def _keep_artifact(task_id: str, token: str | None, artifact: Any) -> None:
+    if token is not None and artifact is not None:
+        Attempt.objects.filter(task_id=task_id, lease_token=token).update(artifact=artifact)
+
+
+def _require_lease(task: Task, token: str | None) -> None:
+    """Raise unless `token` is the task's live lease, or the task is hand work without one (R21)."""
+    if token is not None and token == task.lease_token:
+        return
+    if token is None and not task.has_live_lease:
+        return
+    if token is None:
+        raise Conflict(
+            f"{task.pk} is leased to {task.worker}: send the lease's token.",
+            code="token_required",
+            worker=task.worker,
+        )
+    attempt = task.attempts.filter(lease_token=token).select_related("instance").first()
+    if attempt and attempt.instance and not attempt.instance.is_live:
+        raise Gone(f"{attempt.instance_id} was terminated.", state="terminated")
+    if task.status == T.CANCELLED:
+        raise Gone(f"{task.pk} was cancelled: {task.error}".rstrip(": "), state=task.status)
+    raise LeaseLost(
+        f"This lease of {task.pk} is over; the task is {task.status} now.",
+        state=task.status,
+        worker=task.worker,
+    )
+
+
+def _not_started(task: Task) -> InvalidTransition:
+    return InvalidTransition(
+        f"{task.pk} is {task.status}: claim it first (or set its status by hand).",
+        state=task.status,
+        allowed=list(STARTED),
+    )
+
+
+def _require_claiming(instance_id: str) -> QueueSettings:
+    """Return the queue's settings. Raises where R1 or R3 forbid to claim at the instance now."""
+    line = lineages([instance_id]).get(instance_id)
+    if not line:
+        raise NotFound(f"There is no instance {instance_id}.")
+    own = line[-1]
+    if own.status == "terminated":
+        raise Gone(f"{instance_id} is terminated.", state="terminated")
+    if own.scope not in EXECUTING:
+        raise Conflict(
+            f"{instance_id} is a {own.scope}: it routes work and executes none (R1).",
+            code="does_not_execute",
+            scope=own.scope,
+        )
+    effective = effective_status(own.status, [lineal.status for lineal in line[:-1]])
+    if not ALLOWANCES[effective].claim:
+        raise Conflict(
+            f"{instance_id} is {effective}: no new work starts there (R3).",
+            code="not_claiming",
+            state=effective,
+            allowed=["running"],
+        )
+    return queue_settings(own.scope, own.config)
+
+
+def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
+    claimable = Task.objects.claimable(now).filter(pk=task.pk, instance_id=holder_id)
+    if not claimable.exists():
+        doing = f" by {task.worker}" if task.worker else ""
+        raise Conflict(
+            f"{task.pk} cannot be claimed now: it is {task.status}{doing}"
+            f"{', offered to ' + task.offered_to_id if task.offered_to_id else ''}"
+            f"{', waiting for its dependencies' if not task.ready else ''}.",
+            code="not_claimable",
+            state=task.status,
+            allowed=[T.PENDING.value],
+        )
+
+
+def _grant(
+    wish: Wish, limit: int, most: int, actor: Actor, now: datetime
+) -> list[Lease] | None:
+    """Mark, register and count in one transaction; None where the last places went meanwhile."""
+    wish = Wish(**{**wish.__dict__, "limit": limit})
+    with transaction.atomic():
+        tasks = pick_tasks(wish, new_secret(), now)
+        leases = _register(tasks, actor, now) if tasks else []
+        if not tasks or take_places(wish.instance_id, len(tasks), most):
+            return leases
+        transaction.set_rollback(True)
+    return None
+
+
+def _register(tasks: list[Task], actor: Actor, now: datetime) -> list[Lease]:
+    """Write the attempt and the event of each freshly marked task and return its lease."""
+    Attempt.objects.bulk_create(
+        Attempt(
+            task=task,
+            number=task.attempt,
+            epoch=task.epoch,
+            instance_id=task.instance_id,
+            worker=task.worker,
+            lease_token=task.lease_token or "",
+            started_at=now,
+        )
+        for task in tasks
+    )
+    record(
+        *(
+            task_event(
+                task, "task.claimed", actor=actor, now=now, before=T.PENDING, worker=task.worker
+            )
+            for task in tasks
+        )
+    )
+    return [
+        Lease(task, task.lease_token or "", task.lease_expires_at or now, task.attempt)
+        for task in tasks
+    ]

@@ -1,0 +1,383 @@
+"""Tasks come in, are edited, are cancelled (R6, R16, R19)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from hopper.actors import Actor
+from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, RuleBroken
+from hopper.ids import new_id
+from hopper.locks import lock_shared, lock_tree
+from instances.choices import AttemptOutcome, Completion, FailurePolicy
+from instances.choices import TaskStatus as T
+from instances.models import HopperInstance, Task
+from instances.services.dependencies import reevaluate, require_known, set_dependencies
+from instances.services.history import record, task_event
+from instances.services.settling import settle_after_commit
+from instances.services.transitions import (
+    change_task,
+    end_attempt,
+    lock_task,
+    lock_tasks,
+    rest_or_route,
+    save_task,
+)
+from instances.signals import offer_overtaken, routing_due
+from instances.states import ALLOWANCES
+
+MAX_TASK_DEPTH = 5
+"""Levels of decomposition (R13), the root being the first."""
+
+PLACING_BLOCKS = frozenset(
+    {
+        "Unroutable",
+        "CapabilityGap",
+        "HopLimit",
+        "AmbiguousTarget",
+        "ExplicitTargetMissing",
+        "ExplicitTargetRefused",
+    }
+)
+"""The blocks that placing sets and that a new routing lifts (R9); others belong to people."""
+
+_ROUTING_FIELDS = ("project", "tags", "required_capabilities")
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """What a caller may say of a task to be created; `instance_id` null leaves it unassigned."""
+
+    title: str
+    description: str = ""
+    instance_id: str | None = None
+    project: str = ""
+    tags: Sequence[str] = ()
+    priority: str = "medium"
+    required_capabilities: Sequence[str] = ()
+    depends_on: Sequence[str] = ()
+    parent_id: str | None = None
+    requester: str = ""
+    owner: str = ""
+    source: str = ""
+    external_id: str = ""
+    external_url: str = ""
+    external_platform: str = ""
+    conversation_id: str = ""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    task_type: str = ""
+    complexity: int | None = None
+    executor_preference: str = "any"
+    estimated_effort: str = ""
+    velocity_requirement: str = ""
+    not_before: datetime | None = None
+    unique_key: str | None = None
+    max_attempts: int | None = None
+    completion: str = Completion.AUTO
+    failure_policy: str = FailurePolicy.WAIT_ALL
+    quorum: int = 1
+    on_conflict: str = "return_existing"
+
+
+@dataclass(frozen=True)
+class Created:
+    """A task, and whether it was there already under its `unique_key` (R20)."""
+
+    task: Task
+    existed: bool = False
+
+
+def create_task(new: NewTask, *, actor: Actor) -> Created:
+    """Create a task and place it as far as it goes; or return the open one of that `unique_key`.
+
+    Raises Invalid for unknown ids, NotAccepting where the instance takes no new tasks (R3),
+    Conflict where the parent cannot have children or, if asked to reject, the key is taken.
+    """
+    for _ in range(3):
+        existing = _open_task_of(new)
+        if existing is not None:
+            if new.on_conflict == "reject":
+                raise Conflict(
+                    f"unique_key: {existing.pk} is still open under this key.",
+                    code="unique_key_taken",
+                    task_id=existing.pk,
+                )
+            return Created(existing, existed=True)
+        try:
+            with transaction.atomic():
+                task = _insert(new, actor, timezone.now())
+            break
+        except IntegrityError:
+            # Somebody took the key meanwhile: look again.
+            if new.unique_key is None:
+                raise
+    else:
+        raise Conflict("unique_key: somebody else keeps taking this key; try again.")
+    return Created(Task.objects.get(pk=task.pk))
+
+
+def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
+    """Create several tasks, all or nothing, in their order; each is placed after the commit."""
+    with transaction.atomic():
+        # All instance rows before any task row (R6).
+        for instance_id in sorted({new.instance_id for new in many if new.instance_id}):
+            lock_shared(HopperInstance, instance_id)
+        created = [create_task(new, actor=actor) for new in many]
+    fresh = Task.objects.in_bulk([one.task.pk for one in created])
+    return [Created(fresh[one.task.pk], one.existed) for one in created]
+
+
+def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Task:
+    """Edit a task's own fields; an edit of project, tags or capabilities places it anew (R9).
+
+    Raises Conflict for a finished task, Invalid for unknown predecessors.
+    """
+    with transaction.atomic():
+        depends_on = changes.get("depends_on")
+        if depends_on is not None:
+            # Two edits at once could close a cycle that neither sees alone.
+            lock_tree()
+        task = lock_task(task_id)
+        if task.is_terminal:
+            raise Conflict(
+                f"{task_id} is {task.status} and cannot be edited.", state=task.status, allowed=[]
+            )
+        now = timezone.now()
+        changed = {
+            name: value
+            for name, value in changes.items()
+            if name != "depends_on" and getattr(task, name) != value
+        }
+        for name, value in changed.items():
+            setattr(task, name, value)
+        if depends_on is not None:
+            set_dependencies(task, require_known(depends_on))
+            transaction.on_commit(lambda: _reevaluate(task_id))
+        if "priority" in changed:
+            task.queue_from(task.created_at)
+        task.cap_key = capability_key(task.required_capabilities)
+        if changed or depends_on is not None:
+            save_task(task, now)
+            names = sorted(changed) + (["depends_on"] if depends_on is not None else [])
+            record(
+                task_event(
+                    task, "task.updated", actor=actor, now=now, before=task.status, fields=names
+                )
+            )
+        if any(name in changed for name in _ROUTING_FIELDS):
+            begin_placing_anew(task, actor=actor, now=now, reason="edited")
+    return Task.objects.get(pk=task_id)
+
+
+def begin_placing_anew(task: Task, *, actor: Actor, now: datetime, reason: str) -> bool:
+    """Start a new epoch for a locked task and have it placed from its holder (R9, R10).
+
+    Withdraws a pending offer and lifts a block that placing set. Returns False, with nothing
+    written, for a task that is started, finished, escalating, decomposed or blocked by a person.
+    """
+    by_placing = task.status == T.BLOCKED and task.waiting_code in PLACING_BLOCKS
+    if not (task.status == T.PENDING or by_placing) or task.waiting_code == "AwaitingEscalation":
+        return False
+    if task.offered_to_id is not None:
+        offer_overtaken.send(Task, task=task, reason="rerouted", actor=actor, now=now)
+    task.epoch += 1
+    task.wait("")
+    if by_placing:
+        change_task(task, T.PENDING, actor=actor, now=now, kind="task.unblocked", reason=reason)
+    rest_or_route(task)
+    save_task(task, now)
+    record(
+        task_event(task, "task.rerouted", actor=actor, now=now, before=task.status, reason=reason)
+    )
+    announce_due(task, actor)
+    return True
+
+
+def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
+    """Cancel a task and its open descendants, in one transaction (R16); again changes nothing.
+
+    Children with `on_parent_close` abandon stay and become roots. Raises Conflict for a task that
+    is done or failed.
+    """
+    with transaction.atomic():
+        task = lock_task(task_id)
+        if task.status == T.CANCELLED:
+            return task
+        now = timezone.now()
+        end_open_children(task, actor=actor, now=now, reason=reason or "its parent was cancelled")
+        task.error = reason
+        change_task(task, T.CANCELLED, actor=actor, now=now, reason=reason)
+        settle_after_commit(task.instance_id, actor=actor)
+    return task
+
+
+def end_open_children(task: Task, *, actor: Actor, now: datetime, reason: str) -> None:
+    """Cancel the open descendants of a locked task, the deepest first; release abandoned ones."""
+    for child in lock_tasks(task.children.open().values_list("pk", flat=True)):
+        if child.on_parent_close == "abandon":
+            _make_root(child, now)
+            continue
+        end_open_children(child, actor=actor, now=now, reason=reason)
+        child.error = reason
+        change_task(
+            child, T.CANCELLED, actor=actor, now=now, reason=reason, cascade_from=task.pk
+        )
+
+
+def capability_key(capabilities: Sequence[str]) -> str:
+    """Return the required capabilities as one sorted key, "" for none."""
+    return "\n".join(sorted(set(capabilities)))
+
+
+def announce_due(task: Task, actor: Actor) -> None:
+    """After the commit, have a due task placed; the sweep does it should this be lost."""
+    if task.route_due:
+        task_id = task.pk
+        transaction.on_commit(lambda: _send_due(task_id, actor))
+
+
+def adopt_child(parent: Task, *, actor: Actor, now: datetime) -> None:
+    """Make a locked, open task the parent of a child that is being created (R13).
+
+    It becomes in progress without a lease, waiting for its children.
+    """
+    if parent.is_terminal or parent.status == T.BLOCKED or parent.offered_to_id is not None:
+        raise Conflict(
+            f"{parent.pk} is {parent.status}"
+            f"{' and offered to ' + parent.offered_to_id if parent.offered_to_id else ''}: "
+            "it takes no children now.",
+            code="parent_closed",
+            state=parent.status,
+        )
+    if parent.decomposed and parent.status == T.IN_PROGRESS:
+        return
+    parent.decomposed = True
+    if parent.status == T.PENDING:
+        parent.wait("WaitingChildren", now)
+        change_task(parent, T.IN_PROGRESS, actor=actor, now=now, kind="task.decomposed")
+        return
+    end_attempt(parent, AttemptOutcome.RELEASED, now)
+    parent.wait("WaitingChildren", now)
+    if parent.status == T.CLAIMED:
+        change_task(parent, T.IN_PROGRESS, actor=actor, now=now, kind="task.decomposed")
+        return
+    save_task(parent, now)
+    record(
+        task_event(parent, "task.decomposed", actor=actor, now=now, before=parent.status)
+    )
+
+
+def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
+    """Write the row, its predecessors and its event, and mark it due for placing."""
+    instance_id = new.instance_id or _default_instance(new)
+    holder = _admitting(instance_id) if instance_id else None
+    depends_on = require_known(new.depends_on)
+    task_id = new_id("task")
+    parent = _adopting(new.parent_id, actor, now) if new.parent_id else None
+    if parent is not None and holder is None:
+        holder = parent.instance
+    task = Task(
+        **{name: value for name, value in asdict(new).items() if name not in _NOT_COLUMNS},
+        id=task_id,
+        root_id=parent.root_id if parent else task_id,
+        parent=parent,
+        instance=holder,
+        origin=holder,
+        status=T.PENDING,
+        ready=not depends_on,
+        cap_key=capability_key(new.required_capabilities),
+        created_by=actor.name,
+        created_at=now,
+        updated_at=now,
+    )
+    task.tags, task.required_capabilities = list(new.tags), list(new.required_capabilities)
+    task.queue_from(now)
+    rest_or_route(task)
+    task.save(force_insert=True)
+    if depends_on:
+        set_dependencies(task, depends_on)
+        save_task(task, now)
+        transaction.on_commit(lambda: _reevaluate(task_id))
+    record(task_event(task, "task.created", actor=actor, now=now))
+    announce_due(task, actor)
+    return task
+
+
+_NOT_COLUMNS = frozenset({"instance_id", "parent_id", "depends_on", "on_conflict"})
+
+
+def _default_instance(new: NewTask) -> str | None:
+    """Return the GLOBAL for a task without a place, where that is switched on (R25)."""
+    if new.parent_id or not settings.HOPPER_AUTO_ROUTE:
+        return None
+    oldest = HopperInstance.objects.live().filter(scope="GLOBAL").order_by("created_at", "id")
+    return oldest.values_list("pk", flat=True).first()
+
+
+def _admitting(instance_id: str) -> HopperInstance:
+    """Return the instance, locked against change, if tasks may be created there now (R3)."""
+    instance = lock_shared(HopperInstance, instance_id)
+    if instance is None:
+        raise Invalid.field("instance_id", f"there is no instance {instance_id}", "unknown")
+    effective = instance.effective_status()
+    if not ALLOWANCES[effective].create:
+        raise NotAccepting(
+            f"{instance_id} is {effective} and takes no new tasks (R3).",
+            state=effective,
+            allowed=sorted(status for status, may in ALLOWANCES.items() if may.create),
+        )
+    return instance
+
+
+def _adopting(parent_id: str, actor: Actor, now: datetime) -> Task:
+    """Return the parent task, locked with its tree, ready to have one more child (R13)."""
+    if not Task.objects.filter(pk=parent_id).exists():
+        raise Invalid.field("parent_id", f"there is no task {parent_id}", "unknown")
+    parent = lock_task(parent_id)
+    depth, above = 1, parent
+    while above.parent_id is not None and above.parent is not None:
+        depth, above = depth + 1, above.parent
+    if depth >= MAX_TASK_DEPTH:
+        raise RuleBroken(
+            f"parent_id: tasks are decomposed at most {MAX_TASK_DEPTH} levels deep (R13).",
+            code="too_deep",
+            errors=[FieldError("parent_id", "too_deep", f"at most {MAX_TASK_DEPTH} levels")],
+        )
+    adopt_child(parent, actor=actor, now=now)
+    return parent
+
+
+def _open_task_of(new: NewTask) -> Task | None:
+    if new.unique_key is None:
+        return None
+    origin = new.instance_id or _default_instance(new)
+    if new.parent_id and origin is None:
+        parents = Task.objects.filter(pk=new.parent_id)
+        origin = parents.values_list("instance_id", flat=True).first()
+    found = Task.objects.open().filter(origin_id=origin, unique_key=new.unique_key)
+    return found.first()
+
+
+def _make_root(task: Task, now: datetime) -> None:
+    """Cut a child loose from its parent: it and what is below it become a tree of their own."""
+    task.parent = None
+    save_task(task, now)
+    frontier = [task.pk]
+    while frontier:
+        Task.objects.filter(pk__in=frontier).update(root_id=task.pk)
+        frontier = list(Task.objects.filter(parent__in=frontier).values_list("pk", flat=True))
+
+
+
+def _send_due(task_id: str, actor: Actor) -> None:
+    routing_due.send(Task, task_id=task_id, actor=actor)
+
+
+def _reevaluate(task_id: str) -> None:
+    reevaluate(task_id)
