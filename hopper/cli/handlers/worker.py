@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import HopperParser, bind
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 TICK = 0.2  # seconds between looks at the stop signal
 GRACE = 10  # seconds between asking a command to end and killing it
-ERROR_TAIL = 4_000  # characters of stderr kept with a failure
+PATIENCE = 2  # seconds between reports that nobody answers
+ERROR_TAIL = 4_000  # bytes of stderr kept with a failure
 RESULT_LIMIT = 4_000_000  # bytes of output kept as a result, well below the body limit
 
 
@@ -76,15 +78,10 @@ class Worker:
     def work(self, task: dict[str, Any]) -> None:
         """Run the command on one task and report how it ended."""
         say(f"{task['id']} claimed: {task['title']}")
+        seconds = lease_of(task, self.lease_seconds)
         try:
-            code, out, err = self._run(task)
-            if code == 0:
-                self.report("complete", task, result=result_of(out))
-                outcome = "completed"
-            else:
-                tail = err.decode(errors="replace")[-ERROR_TAIL:].strip()
-                self.report("fail", task, error=tail or f"exit code {code}", retryable=True)
-                outcome = "failed"
+            code, out, err = self._run(task, seconds)
+            outcome = self._deliver(task, time.monotonic() + seconds, code, out, err)
         except LeaseEnded as ended:
             outcome = "lost"
             say(f"{task['id']}: {ended}")
@@ -94,13 +91,38 @@ class Worker:
         self.tally[outcome] += 1
         say(f"{task['id']} {outcome}")
 
+    def _deliver(
+        self, task: dict[str, Any], until: float, code: int, out: bytes, err: bytes
+    ) -> str:
+        words = readable(err[-ERROR_TAIL:]).strip() or f"exit code {code}"
+        if code == 0:
+            try:
+                self._insist("complete", task, until, result=result_of(out))
+            except Refused as refusal:
+                words = f"The result was refused: {refusal.message}"
+            else:
+                return "completed"
+        self._insist("fail", task, until, error=words, retryable=True)
+        return "failed"
+
+    def _insist(self, verb: str, task: dict[str, Any], until: float, **fields: Any) -> None:
+        """Report, again and again while nobody answers and the lease may still live."""
+        while True:
+            try:
+                return self.report(verb, task, **fields)
+            except Unreachable as error:
+                if self.stop or time.monotonic() >= until:
+                    raise LeaseEnded(f"not reported: {error}") from error
+                say(f"{task['id']}: {error}")
+                time.sleep(PATIENCE)
+
     def _release(self, task: dict[str, Any]) -> None:
         try:
             self.report("release", task)
         except (LeaseEnded, CliError) as error:
             say(f"{task['id']}: not released ({error}); its lease runs out by itself")
 
-    def _run(self, task: dict[str, Any]) -> tuple[int, bytes, bytes]:
+    def _run(self, task: dict[str, Any], seconds: float) -> tuple[int, bytes, bytes]:
         environ = {
             **os.environ,
             "HOPPER_TASK_ID": task["id"],
@@ -116,16 +138,15 @@ class Worker:
             start_new_session=True,
         )
         try:
-            return self._watch(child, task)
+            return self._watch(child, task, seconds / 3)
         finally:
             if child.poll() is None:
                 end(child)
 
     def _watch(
-        self, child: subprocess.Popen[bytes], task: dict[str, Any]
+        self, child: subprocess.Popen[bytes], task: dict[str, Any], pause: float
     ) -> tuple[int, bytes, bytes]:
         given: bytes | None = json.dumps(spoken(task)).encode()
-        pause = lease_of(task, self.lease_seconds) / 3
         next_beat = time.monotonic() + pause
         while True:
             try:
@@ -225,8 +246,6 @@ def loop(worker: Worker, args: Namespace) -> None:
 
 def lease_of(task: dict[str, Any], asked: int | None) -> float:
     """Return for how many seconds the lease was given."""
-    from datetime import UTC, datetime
-
     until = (task.get("lease") or {}).get("expires_at")
     if not until:
         return float(asked or 300)
@@ -236,13 +255,18 @@ def lease_of(task: dict[str, Any], asked: int | None) -> float:
 
 def result_of(out: bytes) -> Any:
     """Return a command's output as a result: its JSON, or the text under `output`."""
-    text = out[-RESULT_LIMIT:].decode(errors="replace").replace("\x00", "")
+    text = readable(out[-RESULT_LIMIT:])
     if len(out) > RESULT_LIMIT:
         return {"output": text, "truncated": True}
     try:
         return json.loads(text)
     except ValueError:
         return {"output": text}
+
+
+def readable(data: bytes) -> str:
+    """Return output as text that the server takes: no NUL, no broken characters."""
+    return data.decode(errors="replace").replace("\x00", "")
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

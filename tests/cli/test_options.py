@@ -1,0 +1,78 @@
+"""Global options stand before the group or after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from hopper.cli.parser import DATABASE_COMMANDS, GROUPS, build_parser
+from tests.cli.fakes import FakeTransport, instance, ok, page, task
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--json --local task list",
+        "task list --json --local",
+        "--local task --json list",
+        "ls --local --json",
+    ],
+)
+def test_they_are_accepted_before_and_after_the_group(
+    hopper: Callable, server: FakeTransport, line: str
+) -> None:
+    server.answers["GET /tasks"] = page(task())
+    outcome = hopper(*line.split())
+    assert outcome.code == 0
+    assert [row["id"] for row in json.loads(outcome.out)] == ["task-0a1b"]
+
+
+def test_the_config_of_an_instance_is_not_the_global_config(
+    hopper: Callable, server: FakeTransport
+) -> None:
+    server.answers["POST /instances"] = ok(instance("sark"), 201)
+    outcome = hopper(
+        "instance", "create", "sark", "--scope", "project", "--root", "--config", '{"a": 1}'
+    )
+    assert outcome.code == 0
+    assert server.calls[-1].body["config"] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "line", ["task status x half-done", "task add", "nonsense", "task list --sort-by x"]
+)
+def test_wrong_usage_is_exit_2(hopper: Callable, line: str) -> None:
+    outcome = hopper(*line.split())
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert "usage:" in outcome.err
+
+
+def test_an_unknown_status_names_the_known_ones(hopper: Callable) -> None:
+    assert (
+        "open, in_progress, blocked, completed, cancelled, failed"
+        in hopper("task", "status", "x", "finished").err
+    )
+
+
+@pytest.mark.parametrize("name", [*GROUPS, *DATABASE_COMMANDS])
+def test_every_group_explains_itself(hopper: Callable, name: str) -> None:
+    outcome = hopper(name, "--help")
+    assert outcome.code == 0
+    assert "usage: hopper" in outcome.out
+
+
+def test_the_words_after_two_dashes_are_the_command_of_a_worker() -> None:
+    args = build_parser().parse_args(
+        ["worker", "w1", "--instance", "run", "--json", "--", "sh", "-c", "exit 1", "--", "x"]
+    )
+    assert args.command == ["sh", "-c", "exit 1", "--", "x"]
+    assert args.json
+
+
+def test_what_a_database_command_does_not_know_is_handed_on() -> None:
+    args = build_parser().parse_args(["token", "--quiet", "create", "NAME", "--role", "worker"])
+    assert args.rest == ["create", "NAME", "--role", "worker"]
+    assert args.quiet
