@@ -41,6 +41,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Who may call
 
+HOPPER_AUTO_ROUTE = env.bool("HOPPER_AUTO_ROUTE", default=False)
 HOPPER_AUTH = env.str("HOPPER_AUTH", default="on")
 HOPPER_CONFIG_DIR = env.str("HOPPER_CONFIG_DIR", default="")
 SECRET_KEY = env.str("HOPPER_SECRET_KEY", default="")

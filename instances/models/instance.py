@@ -29,9 +29,9 @@ class InstanceQuerySet(TreeQuerySet["HopperInstance"]):
         """The instance and its whole subtree, its bounds read in the same statement."""
         top = HopperInstance.objects.filter(pk=instance_id)
         return self.filter(
-            tree_id=top.values("tree_id"),
-            lft__gte=top.values("lft"),
-            rght__lte=top.values("rght"),
+            tree_id=top.values("tree_id")[:1],
+            lft__gte=top.values("lft")[:1],
+            rght__lte=top.values("rght")[:1],
         )
 
 

@@ -31,14 +31,16 @@ def pick_tasks(wish: Wish, secret: str, now: datetime) -> list[Task]:
     picked = fitting(wish, now).select_for_update(skip_locked=True, no_key=True, of=("self",))
     picked = picked.order_by("-queue_urgent", "queue_at", "id").values("pk")[: wish.limit]
     pick_sql, pick_params = picked.query.sql_with_params()
-    table = connection.ops.quote_name(Task._meta.db_table)
+    quote = connection.ops.quote_name
+    table = quote(Task._meta.db_table)
+    columns = ", ".join(quote(field.column) for field in Task._meta.concrete_fields)
     marked = Task.objects.raw(
         f"""
-        WITH pick (id) AS MATERIALIZED ({pick_sql})
+        WITH pick (picked) AS MATERIALIZED ({pick_sql})
         UPDATE {table} SET status = %s, attempt = attempt + 1, worker = %s,
             lease_token = (attempt + 1) || '.' || %s, lease_holder = %s, lease_seconds = %s,
             lease_expires_at = %s, retry_at = NULL, waiting = '{{}}', updated_at = %s
-        FROM pick WHERE {table}.id = pick.id RETURNING {table}.*
+        FROM pick WHERE id = picked RETURNING {columns}
         """,  # noqa: S608
         [
             *pick_params,
