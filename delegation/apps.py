@@ -13,4 +13,4 @@ class DelegationConfig(AppConfig):
 
     def ready(self) -> None:
         """Listen to what `instances` says."""
-        from delegation import receivers  # noqa: F401, PLC0415
+        from delegation import receivers  # noqa: F401

@@ -17,9 +17,13 @@ class DelegationQuerySet(models.QuerySet["TaskDelegation"]):
 
     def chain(self, task_id: str) -> DelegationQuerySet:
         """The active path: accepted, unfinished, downward, from the origin to the holder (R6)."""
-        return self.filter(
-            task_id=task_id, status=DelegationStatus.ACCEPTED, source_instance__isnull=False
-        ).exclude(delegation_type=DelegationType.ESCALATE).order_by("hop", "id")
+        return (
+            self.filter(
+                task_id=task_id, status=DelegationStatus.ACCEPTED, source_instance__isnull=False
+            )
+            .exclude(delegation_type=DelegationType.ESCALATE)
+            .order_by("hop", "id")
+        )
 
     def pending_for(self, instance_id: str) -> DelegationQuerySet:
         """What waits for an instance's answer, oldest first."""
@@ -45,11 +49,16 @@ class TaskDelegation(models.Model):
         Task, on_delete=models.CASCADE, related_name="delegations", db_index=False
     )
     source_instance = models.ForeignKey(
-        HopperInstance, null=True, on_delete=models.PROTECT, related_name="outgoing_delegations",
+        HopperInstance,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="outgoing_delegations",
         db_index=False,
     )
     target_instance = models.ForeignKey(
-        HopperInstance, on_delete=models.PROTECT, related_name="incoming_delegations",
+        HopperInstance,
+        on_delete=models.PROTECT,
+        related_name="incoming_delegations",
         db_index=False,
     )
     delegation_type = models.CharField(
@@ -78,12 +87,8 @@ class TaskDelegation(models.Model):
     class Meta:
         indexes = (
             models.Index(fields=["task", "delegated_at", "id"], name="delegation_of_task"),
-            models.Index(
-                fields=["target_instance", "status", "id"], name="delegation_incoming"
-            ),
-            models.Index(
-                fields=["source_instance", "status", "id"], name="delegation_outgoing"
-            ),
+            models.Index(fields=["target_instance", "status", "id"], name="delegation_incoming"),
+            models.Index(fields=["source_instance", "status", "id"], name="delegation_outgoing"),
             models.Index(
                 fields=["expires_at"],
                 condition=models.Q(status=DelegationStatus.PENDING),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.dispatch import receiver
 
@@ -14,9 +13,13 @@ from delegation.services.completion import CompletionBubbler
 from delegation.services.dispatch import place_task
 from delegation.services.offers import close_offer
 from delegation.services.upheaval import react_to_instance, refuse_crossing_move
-from hopper.actors import Actor
-from instances.models import HopperInstance, Task
 from instances.signals import instance_changed, offer_overtaken, routing_due, task_finished
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hopper.actors import Actor
+    from instances.models import HopperInstance, Task
 
 logger = logging.getLogger(__name__)
 

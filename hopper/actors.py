@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 EVERYWHERE = "*"
 ROLES = ("viewer", "worker", "operator", "admin")
@@ -22,7 +25,7 @@ class Actor:
         return self.grants.get(EVERYWHERE) == "admin"
 
     def holds(self, role: str, lineage: list[str]) -> bool:
-        """Return whether the caller has at least `role` on one of `lineage` (ids up to the root)."""
+        """Return whether the caller has at least `role` on one of `lineage` (instance ids)."""
         wanted = ROLES.index(role)
         return any(
             ROLES.index(self.grants[place]) >= wanted

@@ -1,4 +1,4 @@
-"""The lock primitives of R6, for both engines; on SQLite an immediate transaction is all of them."""
+"""The lock primitives of R6; on SQLite an immediate transaction stands for all of them."""
 
 from __future__ import annotations
 

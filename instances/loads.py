@@ -1,15 +1,17 @@
-"""How busy instances are, and what they and those below them can do; constant numbers of queries."""
+"""How busy instances are and what they can do; the number of queries is constant."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Max, Min
 
 from instances.choices import InstanceStatus, TaskStatus
 from instances.models import HopperInstance, InstanceLoad, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 _DISABLED = (InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.ERROR)
 
@@ -80,5 +82,3 @@ def capabilities_below(instance_id: str, own: frozenset[str]) -> dict[str, froze
             below[above] |= can[pk]
             above = parents.get(above)
     return {pk: frozenset(words) for pk, words in below.items()}
-
-

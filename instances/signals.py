@@ -1,7 +1,8 @@
 """The only ways in which `instances` speaks upwards; receivers stand in `delegation`.
 
 `task_finished`, `offer_overtaken` and `instance_changed` are sent inside the transaction: a failing
-receiver rolls it back. `routing_due` is sent after commit, and the sweep repeats it from the stored `route_due`.
+receiver rolls it back. `routing_due` is sent after commit, and the sweep repeats it from the stored
+`route_due`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,6 @@ offer_overtaken = Signal()
 (locked, under its root's lock), `reason`, `actor`, `now`; inside."""
 
 instance_changed = Signal()
-"""An instance changed its status or is about to move. Sent with `instance`, `before`, `actor`, `now`
-and `options` ({"evacuate", "force", "moving", "configured": bool, "subtree": [ids]}); inside, under the lock of the
-instance row, and of the tree where several rows change."""
+"""An instance changed its status or config, or is about to move. Sent with `instance`, `before`,
+`actor`, `now`, `options` ({"evacuate", "force", "moving", "configured": bool, "subtree": [ids]});
+inside, under the lock of the instance row, and of the tree where several rows change."""

@@ -3,13 +3,16 @@ effective status allows (R3, R4)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hopper.states import StateMachine
 from instances.choices import HopperScope as S
 from instances.choices import InstanceStatus as I
 from instances.choices import TaskStatus as T
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 INSTANCE = StateMachine(
     "instance",
@@ -29,9 +32,7 @@ TASK = StateMachine(
     "task",
     {
         T.PENDING: frozenset({T.CLAIMED, T.IN_PROGRESS, T.BLOCKED, T.CANCELLED, T.DONE}),
-        T.CLAIMED: frozenset(
-            {T.IN_PROGRESS, T.PENDING, T.BLOCKED, T.DONE, T.FAILED, T.CANCELLED}
-        ),
+        T.CLAIMED: frozenset({T.IN_PROGRESS, T.PENDING, T.BLOCKED, T.DONE, T.FAILED, T.CANCELLED}),
         T.IN_PROGRESS: frozenset({T.PENDING, T.BLOCKED, T.DONE, T.FAILED, T.CANCELLED}),
         T.BLOCKED: frozenset({T.PENDING, T.IN_PROGRESS, T.CANCELLED, T.FAILED, T.DONE}),
         T.DONE: frozenset({T.PENDING}),
@@ -89,7 +90,7 @@ def effective_status(own: str, ancestors: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Allowance:
-    """One row of R3; for offers and acceptance: `yes`, `explicit` (somebody asked by name), `no`."""
+    """One row of R3; offers and acceptance: `yes`, `explicit` (asked by name), `no`."""
 
     create: bool
     offer: str

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from instances.models import HopperInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def unsound_places() -> Iterator[tuple[str, str]]:

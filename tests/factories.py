@@ -25,7 +25,9 @@ class InstanceFactory(factory.django.DjangoModelFactory[HopperInstance]):
     scope = "GLOBAL"
 
     @classmethod
-    def _create(cls, model_class: type[HopperInstance], *args: Any, **values: Any) -> HopperInstance:
+    def _create(
+        cls, model_class: type[HopperInstance], *args: Any, **values: Any
+    ) -> HopperInstance:
         running = values.pop("running", True)
         parent = values.pop("parent", None)
         made = create_instance(

@@ -30,9 +30,7 @@ def require_delegable(task: Task) -> None:
         )
 
 
-def require_fitting_target(
-    task: Task, target: HopperInstance, *, force: bool, reason: str
-) -> None:
+def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, reason: str) -> None:
     """Raise unless `target` is a child of the holder that R3 and R10 allow to be asked by name."""
     if task.instance is not None:
         if target.parent_id != task.instance_id:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from delegation.services import audit_delegations, audit_structure, audit_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Invariant:
-    """An invariant by its number in the protocol, its promise, and the question that finds breaches.
+    """An invariant: its number in the protocol, its promise, the question that finds breaches.
 
     The question yields pairs of object id and detail.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from django.db.models import Count, F, Q
 
@@ -29,7 +29,7 @@ def paths() -> Breaches:
     )
     for task_id, group in groupby(rows, key=lambda row: row[0]):
         hops = list(group)
-        if any(here[2] != after[1] for here, after in zip(hops, hops[1:], strict=False)):
+        if any(here[2] != after[1] for here, after in pairwise(hops)):
             yield task_id, "its active path is not connected"
         places = [hops[0][1], *(hop[2] for hop in hops)]
         if len(set(places)) != len(places):
@@ -52,9 +52,7 @@ def pending() -> Breaches:
     unsaid = rows.exclude(task__offered_to=F("target_instance"))
     for pk, task_id in unsaid.values_list("pk", "task_id"):
         yield task_id, f"delegation {pk} is pending, but the task is not offered to its target"
-    hollow = Task.objects.filter(offered_to__isnull=False).exclude(
-        pk__in=rows.values("task_id")
-    )
+    hollow = Task.objects.filter(offered_to__isnull=False).exclude(pk__in=rows.values("task_id"))
     for pk in hollow.values_list("pk", flat=True):
         yield pk, "is offered without a pending delegation"
 
@@ -111,8 +109,10 @@ def ends_agree() -> Breaches:
     lost = TaskDelegation.objects.filter(status=D.COMPLETED).exclude(
         delegation_type=DelegationType.ESCALATE
     )
-    for pk in lost.filter(epoch=F("task__epoch")).exclude(task__status=T.DONE).values_list(
-        "pk", flat=True
+    for pk in (
+        lost.filter(epoch=F("task__epoch"))
+        .exclude(task__status=T.DONE)
+        .values_list("pk", flat=True)
     ):
         yield pk, "is completed, but its task is not done"
 

@@ -17,7 +17,7 @@ _TWO_SWEEPS = timedelta(seconds=20)
 
 
 def acyclic() -> Breaches:
-    """I16: instance tree, task tree and dependency graph are acyclic, and the tree numbers sound."""
+    """I16: the trees and the dependency graph are acyclic, and the tree numbers sound."""
     parents = HopperInstance.objects.filter(parent__isnull=False).values_list("pk", "parent_id")
     yield from _cycles(_edges(parents), "is its own ancestor")
     children = Task.objects.filter(parent__isnull=False).values_list("pk", "parent_id")
@@ -28,7 +28,7 @@ def acyclic() -> Breaches:
 
 
 def history() -> Breaches:
-    """I20: replaying the log gives each task's status, holder and attempt, each instance's status."""
+    """I20: the log replays to each task's status, holder and attempt, each instance's status."""
     last: dict[str, tuple[str, str, int | None]] = {}
     events = Event.objects.filter(task__isnull=False).order_by("id")
     for task_id, status, holder, attempt in events.values_list(

@@ -17,7 +17,7 @@ Breaches = Iterator[tuple[str, str]]
 
 
 def tasks_nowhere() -> Breaches:
-    """I1: an event speaks of the task, and the task is terminal, held, or unassigned by a record."""
+    """I1: an event speaks of each task, which is terminal, held or unassigned."""
     odd = Task.objects.filter(instance__isnull=True, route_due=True)
     for pk in odd.values_list("pk", flat=True):
         yield pk, "is unassigned and yet due for placing"
@@ -43,9 +43,9 @@ def leases() -> Breaches:
         task__status__in=STARTED, task__lease_token__isnull=False, task__attempt=F("number")
     ).values_list("task_id", "number"):
         yield pk, f"attempt {number} is open, but the task has no such lease"
-    for pk in Task.objects.leased().exclude(
-        pk__in=live.values("task_id")
-    ).values_list("pk", flat=True):
+    for pk in (
+        Task.objects.leased().exclude(pk__in=live.values("task_id")).values_list("pk", flat=True)
+    ):
         yield pk, "has a lease without an open attempt"
     for pk in Task.objects.leased().filter(decomposed=True).values_list("pk", flat=True):
         yield pk, "is decomposed and has a lease"
@@ -68,9 +68,7 @@ def open_ends_of_the_finished() -> Breaches:
     """I10: a terminal task has no open delegation, lease, or non-abandoned open child."""
     done = Task.objects.filter(status__in=TERMINAL)
     for row, task_id in (
-        TaskDelegation.objects.open()
-        .filter(task__status__in=TERMINAL)
-        .values_list("pk", "task_id")
+        TaskDelegation.objects.open().filter(task__status__in=TERMINAL).values_list("pk", "task_id")
     ):
         yield task_id, f"has ended, but delegation {row} is open"
     leased = done.filter(Q(lease_token__isnull=False) | Q(offered_to__isnull=False))
@@ -161,9 +159,7 @@ def one_end_each() -> Breaches:
     """I19: exactly one event per terminal transition and per (task, epoch, instance)."""
     endings = Event.objects.filter(ending=True)
     ended = Task.objects.filter(status__in=TERMINAL)
-    told = endings.filter(
-        task=OuterRef("pk"), epoch=OuterRef("epoch"), status=OuterRef("status")
-    )
+    told = endings.filter(task=OuterRef("pk"), epoch=OuterRef("epoch"), status=OuterRef("status"))
     silent = ended.exclude(pk__in=ended.filter(pk__in=told.values("task_id")).values("pk"))
     for pk, status in silent.values_list("pk", "status"):
         yield pk, f"is {status} without an event that says so"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -13,15 +11,20 @@ from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.services.offers import close_offer, end_accepted
-from hopper.actors import Actor
 from instances.choices import TERMINAL, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
-from instances.models import Task
 from instances.models.instance import lineages
 from instances.services.dependencies import reevaluate_dependants
 from instances.services.history import record, task_event
 from instances.services.tasks import announce_due, end_open_children
 from instances.services.transitions import change_task, lock_task, rest_or_route, save_task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from hopper.actors import Actor
+    from instances.models import Task
 
 _ENDS = {
     T.DONE: (D.COMPLETED, Reason.TASK_DONE),
@@ -119,7 +122,9 @@ class CompletionBubbler:
             status = T.DONE
         change_task(parent, status, actor=self.actor, now=now, aggregated=True)
 
-    def _return_to_holder(self, parent: Task, now: datetime, kind: str, *, decomposed: bool) -> None:
+    def _return_to_holder(
+        self, parent: Task, now: datetime, kind: str, *, decomposed: bool
+    ) -> None:
         """Put the parent back to pending where it is held, with what its children brought."""
         if decomposed:
             parent.result = _summary(parent, _tally(parent))
@@ -131,16 +136,14 @@ class CompletionBubbler:
         announce_due(parent, self.actor)
 
     def _close_delegations(self, task: Task, now: datetime) -> list[str]:
-        """End every open delegation of the task, the last hop first; return the path's instances."""
+        """End the task's open delegations, the last hop first; return the path's instances."""
         status, reason = _ENDS[T(task.status)]
         places: list[str] = []
         rows = TaskDelegation.objects.filter(task=task).open().order_by("-hop", "-id")
         for row in rows:
             places += [place for place in (row.source_instance_id, row.target_instance_id) if place]
             if row.is_pending:
-                close_offer(
-                    row, task, D.CANCELLED, reason=reason, actor=self.actor, now=now
-                )
+                close_offer(row, task, D.CANCELLED, reason=reason, actor=self.actor, now=now)
                 continue
             up = row.delegation_type == DelegationType.ESCALATE
             end_accepted(

@@ -1,11 +1,9 @@
-"""The Delegator: hand over, answer, take back, hand up; every verb of R7 in one transaction each."""
+"""The Delegator: hand over, answer, take back, hand up; one transaction each (R7)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -20,7 +18,6 @@ from delegation.services.admission import (
 )
 from delegation.services.offers import accept_offer, close_offer, make_offer, target_answer
 from delegation.states import DELEGATION
-from hopper.actors import Actor
 from hopper.errors import AlreadyDelegated, Conflict, NotFound
 from hopper.locks import lock_shared
 from instances.choices import STARTED, AttemptOutcome
@@ -30,6 +27,12 @@ from instances.services.leases import put_back
 from instances.services.queue import refuse_open_children
 from instances.services.transitions import change_task, lock_task, present_task
 from instances.states import ALLOWANCES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from hopper.actors import Actor
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,11 @@ class Delegator:
             if task.status == T.BLOCKED:
                 task.wait("")
                 change_task(
-                    task, T.PENDING, actor=self.actor, now=now, kind="task.unblocked",
+                    task,
+                    T.PENDING,
+                    actor=self.actor,
+                    now=now,
+                    kind="task.unblocked",
                     reason="delegated",
                 )
             delegation = make_offer(
@@ -257,7 +264,12 @@ class Delegator:
         self, delegation: TaskDelegation, task: Task, status: str, reason: str, words: str
     ) -> None:
         close_offer(
-            delegation, task, status, reason=reason, words=words, actor=self.actor,
+            delegation,
+            task,
+            status,
+            reason=reason,
+            words=words,
+            actor=self.actor,
             now=timezone.now(),
         )
 
@@ -339,4 +351,3 @@ def _require_escalatable(task: Task) -> None:
         raise AlreadyDelegated(
             f"{task.pk} is offered to {task.offered_to_id}.", offered_to=task.offered_to_id
         )
-

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -34,6 +32,10 @@ from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Situation, S
 from scopes.models import RoutingDecision
 from scopes.registry import get_behavior_for_instance
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
 MAX_OFFERS = 16
 """Offers an epoch may make before the task is blocked: HopLimit (R10)."""
 
@@ -44,7 +46,7 @@ _UNREAD = 3
 """How often a decision is made again because the tree changed under it (R9)."""
 
 
-class _Stale(Exception):  # noqa: N818
+class _Stale(Exception):
     """What the decision was made from no longer holds."""
 
 
@@ -97,7 +99,7 @@ def preview_route(task_id: str) -> dict[str, Any]:
 
 
 def described(decision: Decision) -> dict[str, Any]:
-    """Return a decision as JSON: verdict, code, target_id, reasons, candidates, rules, confidence."""
+    """Return a decision as JSON: verdict, code, target_id, reasons, candidates, rules, ..."""
     verdict = {SendTo: "send", Stay: "stay", CreateChild: "create", Refuse: "refuse"}
     return {
         "verdict": verdict[type(decision)],
@@ -214,8 +216,13 @@ def _send(note: _Note, target_id: str, barred: Mapping[str, str]) -> bool:
             accept_offer(delegation, task, target, actor=note.actor, now=now)
         elif answer.verdict == "refuse":
             close_offer(
-                delegation, task, D.REJECTED, reason=answer.code, words=answer.reason,
-                actor=note.actor, now=now,
+                delegation,
+                task,
+                D.REJECTED,
+                reason=answer.code,
+                words=answer.reason,
+                actor=note.actor,
+                now=now,
             )
     return True
 
@@ -231,7 +238,12 @@ def _rest(note: _Note, read_at: datetime) -> bool:
         code = getattr(note.decision, "code", "")
         record(
             task_event(
-                task, "task.resting", actor=note.actor, now=now, before=task.status, code=code,
+                task,
+                "task.resting",
+                actor=note.actor,
+                now=now,
+                before=task.status,
+                code=code,
                 reasons=list(note.decision.reasons),
             )
         )
@@ -278,7 +290,8 @@ def _block(note: _Note, task: Task, code: str, detail: str, now: datetime) -> No
 def _create_child(note: _Note) -> bool:
     """Create and start the instance that the decision asks for, then decide again (R25)."""
     decision = note.decision
-    assert isinstance(decision, CreateChild)
+    if not isinstance(decision, CreateChild):
+        raise TypeError("only a CreateChild makes a child")
     made_by = {"created_for": note.task.pk, "created_at_epoch": note.task.epoch}
     try:
         instance = create_instance(
@@ -299,9 +312,7 @@ def _create_child(note: _Note) -> bool:
 def _offers_made(task: Task) -> int:
     """Return the offers of this epoch that count: withdrawn ones are refunded (R10)."""
     rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
-    return (
-        rows.exclude(status=D.CANCELLED).exclude(delegation_type=DelegationType.ESCALATE).count()
-    )
+    return rows.exclude(status=D.CANCELLED).exclude(delegation_type=DelegationType.ESCALATE).count()
 
 
 def _first_hop_type(task: Task) -> str:
@@ -309,5 +320,3 @@ def _first_hop_type(task: Task) -> str:
     if task.parent_id is None or TaskDelegation.objects.filter(task=task).exists():
         return DelegationType.ROUTE
     return DelegationType.DECOMPOSE
-
-

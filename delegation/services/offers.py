@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.services.situations import facts_of, instance_facts
 from delegation.states import DELEGATION
-from hopper.actors import Actor
 from hopper.ids import new_id
-from instances.models import HopperInstance, Task
 from instances.services.history import record, task_event
 from instances.services.tasks import announce_due
 from instances.services.transitions import rest_or_route, save_task
 from scopes.config import effective_settings
-from scopes.decisions import Answer
 from scopes.registry import get_behavior_for_instance
+
+if TYPE_CHECKING:
+    from hopper.actors import Actor
+    from instances.models import HopperInstance, Task
+    from scopes.decisions import Answer
 
 
 def make_offer(
@@ -133,9 +135,7 @@ def end_accepted(
     _move(delegation, status, actor, now, reason=reason)
 
 
-def _leave_child(
-    escalation: TaskDelegation, task: Task, actor: Actor, now: datetime
-) -> None:
+def _leave_child(escalation: TaskDelegation, task: Task, actor: Actor, now: datetime) -> None:
     """End the downward hop by which the escalating child had got the task (R11)."""
     last = TaskDelegation.objects.chain(task.pk).last()
     if last is not None and last.target_instance_id == escalation.source_instance_id:

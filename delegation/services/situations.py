@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.db.models import Max
 
@@ -23,6 +23,9 @@ from instances.models.instance import lineages
 from instances.states import effective_status
 from scopes.config import effective_settings
 from scopes.decisions import InstanceFacts, Situation, TaskFacts
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def facts_of(task: Task) -> TaskFacts:
@@ -105,9 +108,7 @@ def _facts(
             id=row.pk,
             name=row.name,
             scope=row.scope,
-            effective_status=effective_status(
-                row.status, above[:-1] if row is holder else above
-            ),
+            effective_status=effective_status(row.status, above[:-1] if row is holder else above),
             capabilities=can,
             subtree_capabilities=can | below.get(row.pk, frozenset()),
             domains=tuple(map(str, row.config.get("domains") or ())),

@@ -77,7 +77,7 @@ def sweep(*, limit: int = 500, actor: Actor = SYSTEM) -> Swept:
 
 def sweep_if_due(*, actor: Actor = SYSTEM) -> Swept | None:
     """Sweep a little if this process has not done so for 10 s: for where no sweeper runs (R21)."""
-    global _last_sweep  # noqa: PLW0603
+    global _last_sweep
     if time.monotonic() - _last_sweep < INTERVAL_SECONDS:
         return None
     _last_sweep = time.monotonic()
@@ -123,7 +123,9 @@ def _drain(actor: Actor) -> int:
         Q(instance_type=InstanceType.TEMPORARY) | Q(scope="EVENT"), expires_at__lte=now
     )
     drained = 0
-    for pk in over.filter(status__in=(I.STARTING, I.RUNNING, I.PAUSED)).values_list("pk", flat=True):
+    for pk in over.filter(status__in=(I.STARTING, I.RUNNING, I.PAUSED)).values_list(
+        "pk", flat=True
+    ):
         stop_instance(pk, evacuate=True, actor=actor)
         drained += 1
     for pk in over.filter(status=I.STOPPED, scope="EVENT").values_list("pk", flat=True):

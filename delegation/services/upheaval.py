@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -16,7 +15,6 @@ from delegation.models import TaskDelegation
 from delegation.services.delegator import Delegator
 from delegation.services.dispatch import place_task
 from delegation.services.offers import close_offer, end_accepted
-from hopper.actors import Actor
 from hopper.errors import Conflict
 from hopper.locks import lock_tree
 from instances.choices import STARTED, AttemptOutcome
@@ -33,6 +31,11 @@ from instances.services.transitions import (
     rest_or_route,
     save_task,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+    from hopper.actors import Actor
 
 REPLACE_PAUSE = timedelta(minutes=1)
 """How often an unroutable task is placed again because the tree changed, at most (R9)."""
@@ -68,8 +71,10 @@ def refuse_crossing_move(instance: HopperInstance) -> None:
     edge = Q(source_instance=instance.parent_id, target_instance=instance) | Q(
         source_instance=instance, target_instance=instance.parent_id
     )
-    crossing = TaskDelegation.objects.open().filter(edge).exclude(
-        delegation_type=DelegationType.ESCALATE, status=D.ACCEPTED
+    crossing = (
+        TaskDelegation.objects.open()
+        .filter(edge)
+        .exclude(delegation_type=DelegationType.ESCALATE, status=D.ACCEPTED)
     )
     if instance.parent_id and crossing.exists():
         raise Conflict(
@@ -122,7 +127,7 @@ def replace_unplaced(tasks: Any, *, actor: Actor) -> int:
 
 
 def evacuate_instance(instance_id: str, *, actor: Actor) -> int:
-    """Send the unstarted tasks below an instance back up their paths; return how many moved (R5)."""
+    """Send the unstarted tasks below an instance back up; return how many moved (R5)."""
     with transaction.atomic():
         lock_tree()
         below = frozenset(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
@@ -169,14 +174,16 @@ def _empty_terminated(gone: frozenset[str], actor: Actor, now: datetime) -> None
     touched = Q(instance__in=gone) | Q(offered_to__in=gone)
     for task in lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True)):
         held = task.instance_id in gone
-        _withdraw(
-            task, Reason.SOURCE_TERMINATED if held else Reason.TARGET_TERMINATED, actor, now
-        )
+        _withdraw(task, Reason.SOURCE_TERMINATED if held else Reason.TARGET_TERMINATED, actor, now)
         if not held:
             continue
         if task.status in STARTED and not task.decomposed:
             change_task(
-                task, T.PENDING, actor=actor, now=now, kind="task.evicted",
+                task,
+                T.PENDING,
+                actor=actor,
+                now=now,
+                kind="task.evicted",
                 outcome=AttemptOutcome.EVICTED,
             )
         elif task.status == T.BLOCKED and task.waiting_code in PLACING_BLOCKS:
@@ -211,8 +218,10 @@ def _move_out(task: Task, gone: Set[str], reason: str, actor: Actor, now: dateti
 
 def _way_out(task: Task, gone: Set[str]) -> str | None:
     """Return the last instance on the task's path that is not in `gone`."""
-    for source in TaskDelegation.objects.chain(task.pk).order_by("-hop", "-id").values_list(
-        "source_instance_id", flat=True
+    for source in (
+        TaskDelegation.objects.chain(task.pk)
+        .order_by("-hop", "-id")
+        .values_list("source_instance_id", flat=True)
     ):
         if source not in gone:
             return str(source)

@@ -15,7 +15,7 @@ class AgentToken(AbstractAuthToken):
 
     name = models.CharField(max_length=150)
     instance = models.ForeignKey(
-        HopperInstance, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens"
+        HopperInstance, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
     )
     role = models.CharField(max_length=8, choices=Role.choices, default=Role.WORKER)
 

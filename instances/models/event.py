@@ -29,11 +29,19 @@ class Event(models.Model):
     at = models.DateTimeField()
     actor = models.CharField(max_length=150, default="")
     task = models.ForeignKey(
-        Task, null=True, blank=True, on_delete=models.CASCADE, related_name="events",
+        Task,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="events",
         db_index=False,
     )
     instance = models.ForeignKey(
-        HopperInstance, null=True, blank=True, on_delete=models.PROTECT, related_name="events",
+        HopperInstance,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="events",
         db_index=False,
     )
     delegation_id = models.CharField(max_length=64, default="", blank=True)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection, models
-from mptt.managers import TreeManager
-from mptt.models import MPTTModel, TreeForeignKey
-from mptt.querysets import TreeQuerySet
+from mptt.models import TreeForeignKey
 
 from instances.choices import HopperScope, InstanceStatus, InstanceType
 from instances.states import effective_status
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-class InstanceQuerySet(TreeQuerySet["HopperInstance"]):
+    # mptt has no types; to the type checker its classes are Django's.
+    from django.db.models import Model as MPTTModel
+
+    _TreeQuerySet = models.QuerySet["HopperInstance"]
+else:
+    from mptt.managers import TreeManager
+    from mptt.models import MPTTModel
+    from mptt.querysets import TreeQuerySet as _TreeQuerySet
+
+
+class InstanceQuerySet(_TreeQuerySet):
     """Chainable reads of instances."""
 
     def live(self) -> InstanceQuerySet:
@@ -35,8 +44,12 @@ class InstanceQuerySet(TreeQuerySet["HopperInstance"]):
         )
 
 
-class InstanceManager(TreeManager.from_queryset(InstanceQuerySet)):  # type: ignore[misc]
-    """The tree's manager; structural writes belong to services/tree.py alone."""
+if TYPE_CHECKING:
+    InstanceManager = models.Manager.from_queryset(InstanceQuerySet)
+else:
+
+    class InstanceManager(TreeManager.from_queryset(InstanceQuerySet)):
+        """The tree's manager; structural writes belong to services/tree.py alone."""
 
 
 class HopperInstance(MPTTModel):
@@ -65,6 +78,9 @@ class HopperInstance(MPTTModel):
     expires_at = models.DateTimeField(null=True, blank=True)
 
     objects = InstanceManager()
+
+    if TYPE_CHECKING:
+        level: int
 
     class Meta:
         # mptt adds its (tree_id, lft) index only where the concrete model names its own list.
@@ -112,7 +128,7 @@ class HopperInstance(MPTTModel):
 
     def depth(self) -> int:
         """Return the number of ancestors; no query."""
-        return int(self.level)
+        return self.level
 
 
 class Lineal:
@@ -151,7 +167,8 @@ def lineages(instance_ids: Iterable[str]) -> dict[str, list[Lineal]]:
             wanted,
         )
         rows = cursor.fetchall()
-    read = HopperInstance._meta.get_field("config").from_db_value
+    field: Any = HopperInstance._meta.get_field("config")
+    read = field.from_db_value
     found: dict[str, list[Lineal]] = {}
     for start, *row, config in rows:
         found.setdefault(start, []).append(Lineal(tuple(row), read(config, None, connection)))

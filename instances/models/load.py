@@ -1,4 +1,4 @@
-"""The capacity counter of an instance (R22), on a narrow row of its own so that claims stay cheap."""
+"""The capacity counter of an instance (R22), on a narrow row so that claims stay cheap."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
 
 class Task(models.Model):
-    """A piece of work. `instance` is its holder, `origin` where it came in, `offered_to` the intent.
+    """A piece of work. `instance` is its holder, `origin` where it came in.
 
     JSON: `tags` and `required_capabilities` are lists of strings, `context` any object, `result`
     any value, `waiting` the stored part of the reason (R26): {code, detail, object, since, until}.
@@ -95,18 +95,24 @@ class Task(models.Model):
     unique_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
     max_attempts = models.PositiveSmallIntegerField(null=True, blank=True)
 
-    status = models.CharField(
-        max_length=16, choices=TaskStatus.choices, default=TaskStatus.PENDING
-    )
+    status = models.CharField(max_length=16, choices=TaskStatus.choices, default=TaskStatus.PENDING)
     instance = models.ForeignKey(
-        HopperInstance, null=True, blank=True, on_delete=models.PROTECT, related_name="tasks",
+        HopperInstance,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="tasks",
         db_index=False,
     )
     origin = models.ForeignKey(
         HopperInstance, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     offered_to = models.ForeignKey(
-        HopperInstance, null=True, blank=True, on_delete=models.PROTECT, related_name="offered_tasks"
+        HopperInstance,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="offered_tasks",
     )
     parent = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
@@ -130,9 +136,7 @@ class Task(models.Model):
     lease_seconds = models.PositiveIntegerField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
 
-    completion = models.CharField(
-        max_length=8, choices=Completion.choices, default=Completion.AUTO
-    )
+    completion = models.CharField(max_length=8, choices=Completion.choices, default=Completion.AUTO)
     failure_policy = models.CharField(
         max_length=12, choices=FailurePolicy.choices, default=FailurePolicy.WAIT_ALL
     )
@@ -162,15 +166,13 @@ class Task(models.Model):
                 ),
                 name="task_claim",
             ),
-            # The sweep and the capacity audit; not on the lease's time, so that heartbeats stay HOT.
+            # The sweep and the audit; not on the lease's time, so that heartbeats stay HOT.
             models.Index(
                 fields=["instance"],
                 condition=models.Q(status__in=STARTED),
                 name="task_started",
             ),
-            models.Index(
-                fields=["id"], condition=models.Q(route_due=True), name="task_route_due"
-            ),
+            models.Index(fields=["id"], condition=models.Q(route_due=True), name="task_route_due"),
             models.Index(
                 fields=["id"],
                 condition=models.Q(ready=False, status=TaskStatus.PENDING),

@@ -1,16 +1,19 @@
-"""Picking the next tasks of a queue: one statement marks them, so that nobody gets one twice (R21)."""
+"""Picking the next tasks: one statement marks them, so that nobody gets one twice (R21)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.db import connection
 from django.db.models import F, QuerySet
 
 from instances.choices import TaskStatus as T
 from instances.models import InstanceLoad, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,12 @@ class Wish:
 
 def pick_tasks(wish: Wish, secret: str, now: datetime) -> list[Task]:
     """Mark up to `limit` of the next claimable tasks as claimed and return them, in queue order."""
-    picked = fitting(wish, now).select_for_update(skip_locked=True, no_key=True, of=("self",))
-    picked = picked.order_by("-queue_urgent", "queue_at", "id").values("pk")[: wish.limit]
+    free = fitting(wish, now).select_for_update(skip_locked=True, no_key=True, of=("self",))
+    picked = free.order_by("-queue_urgent", "queue_at", "id").values("pk")[: wish.limit]
     pick_sql, pick_params = picked.query.sql_with_params()
     quote = connection.ops.quote_name
     table = quote(Task._meta.db_table)
-    columns = ", ".join(quote(field.column) for field in Task._meta.concrete_fields)
+    columns = ", ".join(quote(str(field.column)) for field in Task._meta.concrete_fields)
     marked = Task.objects.raw(
         f"""
         WITH pick (picked) AS MATERIALIZED ({pick_sql})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils import timezone
@@ -13,6 +13,9 @@ from instances.choices import TaskStatus as T
 from instances.models import Task, TaskDependency
 from instances.services.history import record, task_event
 from instances.services.transitions import change_task, lock_task, rest_or_route, save_task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def require_known(task_ids: Iterable[str]) -> list[str]:
@@ -35,7 +38,9 @@ def set_dependencies(task: Task, depends_on: list[str]) -> None:
     TaskDependency.objects.filter(task=task).exclude(depends_on__in=kept).delete()
     have = set(TaskDependency.objects.filter(task=task).values_list("depends_on_id", flat=True))
     TaskDependency.objects.bulk_create(
-        TaskDependency(task=task, depends_on_id=before) for before in depends_on if before not in have
+        TaskDependency(task=task, depends_on_id=before)
+        for before in depends_on
+        if before not in have
     )
     done = Task.objects.filter(pk__in=depends_on, status=T.DONE).count()
     task.ready = done == len(depends_on)

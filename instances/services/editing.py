@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from hopper.actors import Actor
 from hopper.locks import lock_tree
 from instances.models import HopperInstance
 from instances.services.lifecycle import set_instance_status
 from instances.services.tree import describe_instance, move_instance, rename_instance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hopper.actors import Actor
 
 _DETAILS = ("description", "config", "runtime_metadata", "expires_at")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hopper.actors import Actor
 from instances.models import Event, HopperInstance, Task
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hopper.actors import Actor
 
 
 def task_event(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hopper.actors import Actor
 from hopper.errors import NotFound
 from hopper.locks import lock_row
 from instances.choices import InstanceStatus as I
@@ -13,6 +11,11 @@ from instances.models import HopperInstance
 from instances.services.history import instance_event, record
 from instances.signals import instance_changed
 from instances.states import INSTANCE
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hopper.actors import Actor
 
 
 def change_instance(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from hopper.actors import SYSTEM, Actor
@@ -17,6 +17,9 @@ from instances.config import QueueSettings, queue_settings
 from instances.models import Task
 from instances.services.settling import settle_after_commit
 from instances.services.transitions import change_task, end_attempt, lock_tasks, save_task
+
+if TYPE_CHECKING:
+    from instances.models.task import TaskQuerySet
 
 MIN_LEASE_SECONDS = 30
 MAX_LEASE_SECONDS = 24 * 3600
@@ -56,9 +59,7 @@ def lose_attempt(
             task.retry_at = now + backoff(task)
             task.wait("RetryBackoff", now, until=task.retry_at.isoformat(), detail=error)
         kind = "task.lease_lost" if outcome == AttemptOutcome.EXPIRED else "task.retrying"
-        change_task(
-            task, T.PENDING, actor=actor, now=now, kind=kind, outcome=outcome, error=error
-        )
+        change_task(task, T.PENDING, actor=actor, now=now, kind=kind, outcome=outcome, error=error)
         return
     change_task(task, T.FAILED, actor=actor, now=now, outcome=outcome, error=error)
 
@@ -96,9 +97,7 @@ def _expire(task_id: str, root_id: str, actor: Actor) -> bool:
     return True
 
 
-def revoke_leases(
-    tasks: QuerySet[Task], *, outcome: str, actor: Actor, now: datetime
-) -> list[Task]:
+def revoke_leases(tasks: TaskQuerySet, *, outcome: str, actor: Actor, now: datetime) -> list[Task]:
     """Take leases back by order: the attempts are not counted, the tasks pending where they were.
 
     Returns the tasks, locked. Hand work without a lease goes on.

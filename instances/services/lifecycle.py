@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.db import transaction
 from django.utils import timezone
 
-from hopper.actors import Actor
 from hopper.errors import Conflict
 from hopper.locks import lock_rows, lock_tree
 from instances.choices import AttemptOutcome
@@ -21,6 +22,9 @@ from instances.services.instance_states import (
 from instances.services.leases import revoke_leases
 from instances.services.settling import settle_instance
 from instances.states import INSTANCE
+
+if TYPE_CHECKING:
+    from hopper.actors import Actor
 
 
 def start_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
@@ -105,9 +109,7 @@ def set_instance_status(instance_id: str, *, status: str, actor: Actor) -> Hoppe
     return _walk(instance_id, {}, [status], actor=actor)
 
 
-def terminate_instance(
-    instance_id: str, *, cascade: bool = False, actor: Actor
-) -> HopperInstance:
+def terminate_instance(instance_id: str, *, cascade: bool = False, actor: Actor) -> HopperInstance:
     """End an instance for good (R5); a terminated one is left as it is.
 
     Raises Conflict with the counts if live children or unfinished tasks exist and `cascade` is not

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from hopper.actors import Actor
 from hopper.errors import Conflict, Gone, InvalidTransition, LeaseLost, NotFound
 from hopper.locks import lock_row
 from instances.choices import STARTED, AttemptOutcome
@@ -24,6 +22,11 @@ from instances.services.leases import expire_leases, lose_attempt, new_secret, p
 from instances.services.settling import settle_after_commit
 from instances.services.transitions import change_task, lock_task, present_task
 from instances.states import ALLOWANCES, EXECUTING, effective_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hopper.actors import Actor
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ def claim_task(
     settings = _require_claiming(holder_id)
     with transaction.atomic():
         task = lock_row(Task, task_id)
-        assert task is not None
+        if task is None:
+            raise NotFound(f"There is no task {task_id}.")
         same = task.worker == worker and task.lease_holder == actor.name
         if task.lease_token and task.lease_expires_at and same:
             return Lease(task, task.lease_token, task.lease_expires_at, task.attempt)
@@ -206,9 +210,7 @@ def fail_task(
     return _report(task_id, token, finish, T.FAILED, artifact=error, actor=actor)
 
 
-def release_task(
-    task_id: str, *, token: str | None = None, reason: str = "", actor: Actor
-) -> Task:
+def release_task(task_id: str, *, token: str | None = None, reason: str = "", actor: Actor) -> Task:
     """Give a task back to its queue; the attempt is not counted against it."""
 
     def finish(task: Task) -> None:
@@ -265,8 +267,11 @@ def _is_repeat(task: Task, token: str | None, end: str) -> bool:
     if token is None:
         return True
     attempt = task.attempts.filter(lease_token=token).first()
-    return attempt is not None and attempt.number == task.attempt and attempt.outcome == (
-        AttemptOutcome.COMPLETED if end == T.DONE else AttemptOutcome.FAILED
+    return (
+        attempt is not None
+        and attempt.number == task.attempt
+        and attempt.outcome
+        == (AttemptOutcome.COMPLETED if end == T.DONE else AttemptOutcome.FAILED)
     )
 
 
@@ -346,9 +351,7 @@ def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
         )
 
 
-def _grant(
-    wish: Wish, limit: int, most: int, actor: Actor, now: datetime
-) -> list[Lease] | None:
+def _grant(wish: Wish, limit: int, most: int, actor: Actor, now: datetime) -> list[Lease] | None:
     """Mark, register and count in one transaction; None where the last places went meanwhile."""
     wish = Wish(**{**wish.__dict__, "limit": limit})
     with transaction.atomic():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.db import transaction
 from django.utils import timezone
 
-from hopper.actors import Actor
 from instances.choices import InstanceStatus as I
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.services.instance_states import change_instance, lock_instance
+
+if TYPE_CHECKING:
+    from hopper.actors import Actor
 
 
 def settle_instance(instance_id: str, *, actor: Actor) -> bool:

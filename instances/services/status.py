@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils import timezone
 
-from hopper.actors import Actor
 from hopper.errors import Conflict, Invalid
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
@@ -20,8 +19,19 @@ from instances.services.tasks import (
     begin_placing_anew,
     cancel_task,
 )
-from instances.services.transitions import change_task, end_attempt, lock_task, rest_or_route, save_task
+from instances.services.transitions import (
+    change_task,
+    end_attempt,
+    lock_task,
+    rest_or_route,
+    save_task,
+)
 from instances.signals import offer_overtaken
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hopper.actors import Actor
 
 SETTABLE = (T.PENDING, T.CLAIMED, T.IN_PROGRESS, T.BLOCKED, T.DONE, T.CANCELLED)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from hopper.actors import Actor
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, RuleBroken
 from hopper.ids import new_id
 from hopper.locks import lock_shared, lock_tree
@@ -31,6 +28,12 @@ from instances.services.transitions import (
 )
 from instances.signals import offer_overtaken, routing_due
 from instances.states import ALLOWANCES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from hopper.actors import Actor
 
 MAX_TASK_DEPTH = 5
 """Levels of decomposition (R13), the root being the first."""
@@ -225,9 +228,7 @@ def end_open_children(task: Task, *, actor: Actor, now: datetime, reason: str) -
             continue
         end_open_children(child, actor=actor, now=now, reason=reason)
         child.error = reason
-        change_task(
-            child, T.CANCELLED, actor=actor, now=now, reason=reason, cascade_from=task.pk
-        )
+        change_task(child, T.CANCELLED, actor=actor, now=now, reason=reason, cascade_from=task.pk)
 
 
 def capability_key(capabilities: Sequence[str]) -> str:
@@ -268,9 +269,7 @@ def adopt_child(parent: Task, *, actor: Actor, now: datetime) -> None:
         change_task(parent, T.IN_PROGRESS, actor=actor, now=now, kind="task.decomposed")
         return
     save_task(parent, now)
-    record(
-        task_event(parent, "task.decomposed", actor=actor, now=now, before=parent.status)
-    )
+    record(task_event(parent, "task.decomposed", actor=actor, now=now, before=parent.status))
 
 
 def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
@@ -317,7 +316,8 @@ def _default_instance(new: NewTask) -> str | None:
     if new.parent_id or not settings.HOPPER_AUTO_ROUTE:
         return None
     oldest = HopperInstance.objects.live().filter(scope="GLOBAL").order_by("created_at", "id")
-    return oldest.values_list("pk", flat=True).first()
+    found: str | None = oldest.values_list("pk", flat=True).first()
+    return found
 
 
 def _admitting(instance_id: str) -> HopperInstance:
@@ -372,7 +372,6 @@ def _make_root(task: Task, now: datetime) -> None:
     while frontier:
         Task.objects.filter(pk__in=frontier).update(root_id=task.pk)
         frontier = list(Task.objects.filter(parent__in=frontier).values_list("pk", flat=True))
-
 
 
 def _send_due(task_id: str, actor: Actor) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import F, Q
 
-from hopper.actors import Actor
 from hopper.errors import NotFound
 from hopper.locks import lock_rows
 from instances.choices import TERMINAL, AttemptOutcome
@@ -18,6 +15,12 @@ from instances.models import Attempt, InstanceLoad, Task
 from instances.services.history import record, task_event
 from instances.signals import task_finished
 from instances.states import ROUTING, TASK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from hopper.actors import Actor
 
 _OUTCOMES = {
     T.DONE: AttemptOutcome.COMPLETED,
@@ -41,7 +44,7 @@ def lock_task(task_id: str) -> Task:
 
 
 def lock_tasks(task_ids: Iterable[str]) -> list[Task]:
-    """Lock the roots of tasks in id order, then those and all open tasks of their trees in id order.
+    """Lock the roots of tasks, then them and all open tasks of their trees, each in id order.
 
     The whole trees, because an end may reach every open relative, and no task row may be asked for
     after a capacity counter (R6). Returns the wanted tasks, fresh, in id order.
@@ -89,7 +92,12 @@ def change_task(
     ending = status in TERMINAL
     record(
         task_event(
-            task, kind or f"task.{status}", actor=actor, now=now, before=before, ending=ending,
+            task,
+            kind or f"task.{status}",
+            actor=actor,
+            now=now,
+            before=before,
+            ending=ending,
             **data,
         )
     )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from hopper.actors import Actor
 from hopper.errors import Conflict, FieldError, Invalid, NotFound, RuleBroken
 from hopper.ids import is_slug, slug_of
 from hopper.locks import lock_row, lock_shared, lock_tree
@@ -18,6 +16,11 @@ from instances.services.history import instance_event, record
 from instances.signals import instance_changed
 from instances.states import MAX_DEPTH, PARENTS, ROOTS
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hopper.actors import Actor
+
 _CLOSED = (InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.TERMINATED)
 
 
@@ -25,7 +28,7 @@ def create_instance(
     name: str,
     *,
     scope: str,
-    id: str | None = None,  # noqa: A002
+    id: str | None = None,
     instance_type: str = InstanceType.PERSISTENT,
     parent_id: str | None = None,
     config: dict[str, Any] | None = None,
@@ -129,7 +132,9 @@ def describe_instance(instance_id: str, *, changes: dict[str, Any], actor: Actor
     with transaction.atomic():
         instance = _present(instance_id)
         now = timezone.now()
-        changed = {name: value for name, value in changes.items() if getattr(instance, name) != value}
+        changed = {
+            name: value for name, value in changes.items() if getattr(instance, name) != value
+        }
         if not changed:
             return instance
         HopperInstance.objects.filter(pk=instance_id).update(**changed, updated_at=now)
@@ -179,7 +184,9 @@ def _fitting_parent(
         raise Invalid.field("parent_id", f"there is no instance {parent_id}", "unknown")
     line = parent.lineage()
     if moving and moving.pk in {ancestor.id for ancestor in line}:
-        raise RuleBroken(f"{parent_id} lies below {moving.pk}: that would be a cycle.", code="cycle")
+        raise RuleBroken(
+            f"{parent_id} lies below {moving.pk}: that would be a cycle.", code="cycle"
+        )
     if parent.scope not in allowed:
         raise _illegal_parent(f"A {scope} cannot hang under a {parent.scope}", allowed)
     _require_one_phase_level(scope, [ancestor.scope for ancestor in line], moving)
@@ -253,9 +260,7 @@ def _free_id(wanted: str | None, name: str, scope: str) -> str:
             )
         return wanted
     base = slug_of(name) or scope.lower()
-    taken = set(
-        HopperInstance.objects.filter(pk__startswith=base).values_list("pk", flat=True)
-    )
+    taken = set(HopperInstance.objects.filter(pk__startswith=base).values_list("pk", flat=True))
     if base not in taken:
         return base
     number = 2
