@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import sqlite3
 import sys
+import time
 import zlib
 from argparse import SUPPRESS, Namespace
 from contextlib import closing
@@ -22,6 +24,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 from django.db import OperationalError, connection
+from django.utils.module_loading import import_string
 
 from hopper.cli.arguments import HopperParser, user_name
 from hopper.cli.main import run
@@ -31,7 +34,11 @@ from hopper.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+logger = logging.getLogger(__name__)
+
 OPERATOR_KEY = "hopper.local_operator"
+SWEEP_SECONDS = 10
+SWEEP_LIMIT = 100
 SQLITE = "django.db.backends.sqlite3"
 ROOMS = ("instances", "scopes", "delegation")
 
@@ -94,16 +101,18 @@ def _decoded(data: bytes, status: int) -> Any:
 
 def open_transport() -> LocalTransport:
     """Return the transport on the configured database, made and migrated where it is our own."""
-    set_up()
+    store = set_up()
+    if store is not None:
+        sweep(store)
     return LocalTransport()
 
 
-def set_up() -> None:
-    """Load Django, and bring an embedded store to the newest schema."""
+def set_up() -> Store | None:
+    """Load Django; bring an embedded store to the newest schema and return it."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
     try:
         django.setup()
-        prepare()
+        return prepare()
     except (OSError, sqlite3.Error, OperationalError) as error:
         raise CliError(
             f"The store of this machine cannot be used: {error}.",
@@ -111,7 +120,7 @@ def set_up() -> None:
         ) from error
 
 
-def prepare() -> None:
+def prepare() -> Store | None:
     """Migrate an embedded store that is not of this schema; others wait until it is.
 
     The schema's fingerprint stands in the database file itself (`user_version`), so that a
@@ -120,18 +129,33 @@ def prepare() -> None:
     database = settings.DATABASES["default"]
     # A caller inside a transaction (a test) has a schema, and holds the lock that migrating needs.
     if database["ENGINE"] != SQLITE or connection.in_atomic_block:
-        return
+        return None
     store = Store(Path(database["NAME"]))
     wanted = fingerprint()
     if _version(store) == wanted:
-        return
+        return store
     store.prepare()
     with store.lock():
         if _version(store) == wanted:
-            return
+            return store
         call_command("migrate", verbosity=0, interactive=False)
         with closing(sqlite3.connect(store.database, timeout=30)) as database_file:
             database_file.execute(f"PRAGMA user_version = {wanted}")
+    return store
+
+
+def sweep(store: Store) -> None:
+    """Do a little of what is due, at most once in 10 s: on a laptop no sweeper runs (R21)."""
+    mark = store.home / "swept"
+    if mark.exists() and abs(time.time() - mark.stat().st_mtime) < SWEEP_SECONDS:
+        return
+    mark.touch()
+    try:
+        # By name: what a sweep does is known to the room at the top alone.
+        import_string("delegation.services.sweep.sweep")(limit=SWEEP_LIMIT)
+    except Exception:
+        # The command itself must not fail because something else is due.
+        logger.exception("sweep failed", extra={"event": "sweep_failed"})
 
 
 def _version(store: Store) -> int | None:
@@ -184,7 +208,6 @@ class SharedCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> None:
         """Carry out the command; leave with its exit code unless it is 0."""
         self.stdout.ending = ""
-        set_up()
-        code = run(Namespace(**options), LocalTransport(), cast("Any", self.stdout))
+        code = run(Namespace(**options), open_transport(), cast("Any", self.stdout))
         if code:
             sys.exit(code)
