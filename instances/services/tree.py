@@ -97,7 +97,9 @@ def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> H
             now=now,
             options={"moving": True},
         )
-        HopperInstance.objects.move_node(instance, parent, position="last-child")
+        HopperInstance.objects.move_node(  # type: ignore[attr-defined]
+            instance, parent, position="last-child"
+        )
         HopperInstance.objects.filter(pk=instance_id).update(updated_at=now)
         moved = HopperInstance.objects.get(pk=instance_id)
         record(
@@ -160,7 +162,7 @@ def rebuild_tree() -> None:
     """Write all tree numbers anew from the parent pointers; the repair of `hopper_check --fix`."""
     with transaction.atomic():
         lock_tree()
-        HopperInstance.objects.rebuild()
+        HopperInstance.objects.rebuild()  # type: ignore[attr-defined]
 
 
 def _present(instance_id: str) -> HopperInstance:

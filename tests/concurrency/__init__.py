@@ -1,0 +1,1 @@
+"""Every promise about races, tried with real processes."""

@@ -1,0 +1,52 @@
+"""A crowd: N processes that do the same thing at the same moment on the test's database."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from multiprocessing.synchronize import Barrier
+
+_barrier: Barrier | None = None
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+def crowd(environ: dict[str, str], member: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+    """Run `member` ("package.module:function") once per entry of `calls`, each in its own process.
+
+    All begin together. Returns what they returned, in order; an exception in one is raised here.
+    """
+    barrier = _SPAWN.Barrier(len(calls))
+    with ProcessPoolExecutor(
+        len(calls), mp_context=_SPAWN, initializer=_begin, initargs=(environ, barrier)
+    ) as pool:
+        futures = [pool.submit(_run, member, list(arguments)) for arguments in calls]
+        return [future.result(timeout=900) for future in futures]
+
+
+def together() -> None:
+    """Wait until every member of the crowd has come to this point."""
+    assert _barrier is not None
+    _barrier.wait(timeout=300)
+
+
+def _begin(environ: dict[str, str], barrier: Barrier) -> None:
+    global _barrier  # noqa: PLW0603
+    os.environ.clear()
+    os.environ.update(environ)
+    _barrier = barrier
+    import django  # noqa: PLC0415
+
+    django.setup()
+
+
+def _run(member: str, arguments: list[Any]) -> Any:
+    module, name = member.split(":")
+    function = getattr(importlib.import_module(module), name)
+    together()
+    return function(*arguments)
