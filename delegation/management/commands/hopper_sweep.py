@@ -1,0 +1,96 @@
+"""`manage.py hopper_sweep`: do what time or a crash left to do, once or again and again (R21)."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+from django.db import DatabaseError, InterfaceError, connection
+
+from delegation.management.operating import OperatorCommand
+from delegation.services.sweep import INTERVAL_SECONDS, Swept, sweep
+from hopper.errors import HopperError
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+logger = logging.getLogger(__name__)
+
+_TICK = 0.2  # seconds between looks at the stop signal
+
+
+class Command(OperatorCommand):
+    help = (
+        "Do what is due: expired leases and offers, tasks to be placed, instances to be settled. "
+        "Any number of sweepers may run at once."
+    )
+    examples = """\
+  hopper sweep                   one sweep
+  hopper sweep --loop            every 10 s until SIGTERM or Ctrl-C
+  hopper sweep --loop --json     one JSON object a line and sweep"""
+
+    stop = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--loop", action="store_true", help="until SIGTERM or SIGINT")
+        parser.add_argument(
+            "--interval",
+            type=float,
+            default=float(INTERVAL_SECONDS),
+            metavar="SECONDS",
+            help=f"between two sweeps (default {INTERVAL_SECONDS})",
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["interval"] <= 0:
+            raise CommandError("--interval: more than 0 seconds.", returncode=2)
+        if options["loop"]:
+            self._loop(options["interval"], json=options["json"])
+        elif options["json"]:
+            self.say_json(asdict(sweep()))
+        else:
+            self.say(in_words(sweep()))
+
+    def _loop(self, interval: float, *, json: bool) -> None:
+        def ask_to_stop(number: int, frame: object) -> None:
+            self.stop = True
+
+        signals = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, ask_to_stop) for number in signals}
+        try:
+            if not json:
+                self.say(f"sweeping every {interval:g} s; SIGTERM or Ctrl-C ends it")
+            while not self.stop:
+                self._sweep_once(json)
+                wake = time.monotonic() + interval
+                while not self.stop and time.monotonic() < wake:
+                    time.sleep(min(_TICK, interval))
+            if not json:
+                self.say("ended")
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _sweep_once(self, json: bool) -> None:
+        """Sweep, or say why not: the next round tries again, with a new connection."""
+        try:
+            swept = sweep()
+        except (DatabaseError, InterfaceError, HopperError) as error:
+            logger.warning("sweep failed: %s", error, extra={"event": "sweep_failed"})
+            connection.close()
+            return
+        if json:
+            self.say_json(asdict(swept), indent=None)
+        elif swept.total():
+            self.say(in_words(swept))
+
+
+def in_words(swept: Swept) -> str:
+    """Return what a sweep did as one line."""
+    done = {name.replace("_", " "): number for name, number in asdict(swept).items() if number}
+    return ", ".join(f"{name}: {number}" for name, number in done.items()) or "nothing was due"
