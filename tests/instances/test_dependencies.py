@@ -1,0 +1,112 @@
+"""What waits for what (R23)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from delegation.services.audit import audit
+from delegation.services.sweep import sweep
+from hopper.errors import Conflict, Invalid, RuleBroken
+from instances.models import Task
+from instances.services.queue import claim_next, complete_task
+from instances.services.status import set_status
+from instances.services.tasks import cancel_task, update_task
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from instances.models import HopperInstance
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def sound() -> Iterator[None]:
+    """Every test ends with the invariants."""
+    yield
+    assert audit() == []
+
+
+@pytest.fixture
+def run() -> HopperInstance:
+    """A queue that executes."""
+    instance: HopperInstance = InstanceFactory(
+        scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT")
+    )
+    return instance
+
+
+def test_work_is_claimed_in_the_order_of_its_dependencies(run: HopperInstance) -> None:
+    first = TaskFactory(instance=run)
+    left = TaskFactory(instance=run, depends_on=[first.pk], priority="urgent")
+    right = TaskFactory(instance=run, depends_on=[first.pk])
+    last = TaskFactory(instance=run, depends_on=[left.pk, right.pk], priority="urgent")
+    order = []
+    while leases := claim_next(run.pk, worker="bob", actor=ALICE).leases:
+        order.append(leases[0].task.pk)
+        complete_task(leases[0].task.pk, token=leases[0].token, actor=ALICE)
+    assert order == [first.pk, left.pk, right.pk, last.pk]
+
+
+def test_unmet_dependencies_do_not_prevent_routing() -> None:
+    top = InstanceFactory()
+    project = InstanceFactory(scope="PROJECT", parent=top, config={"capabilities": ["x"]})
+    run = InstanceFactory(scope="ORCHESTRATION", parent=project)
+    first = TaskFactory(instance=top)
+    second = TaskFactory(instance=top, tags=["x"], complexity=5, depends_on=[first.pk])
+    assert (second.instance_id, second.ready) == (run.pk, False)
+    set_status(first.pk, status="done", actor=ALICE)
+    second.refresh_from_db()
+    assert second.ready
+
+
+def test_a_predecessor_that_is_not_done_blocks_what_waits_for_it(run: HopperInstance) -> None:
+    first = TaskFactory(instance=run)
+    second = TaskFactory(instance=run, depends_on=[first.pk])
+    cancel_task(first.pk, actor=ALICE)
+    second.refresh_from_db()
+    assert (second.status, second.waiting_code) == ("blocked", "DependencyFailed")
+    update_task(second.pk, changes={"depends_on": []}, actor=ALICE)
+    second.refresh_from_db()
+    assert (second.status, second.ready) == ("pending", True)
+
+
+def test_the_sweep_finds_what_a_crash_left_not_ready(run: HopperInstance) -> None:
+    first = TaskFactory(instance=run)
+    second = TaskFactory(instance=run, depends_on=[first.pk])
+    set_status(first.pk, status="done", actor=ALICE)
+    Task.objects.filter(pk=second.pk).update(ready=False)
+    assert sweep().tasks_reevaluated == 1
+    second.refresh_from_db()
+    assert second.ready
+
+
+def test_a_cycle_is_refused(run: HopperInstance) -> None:
+    first = TaskFactory(instance=run)
+    second = TaskFactory(instance=run, depends_on=[first.pk])
+    third = TaskFactory(instance=run, depends_on=[second.pk])
+    for target in (first, second, third):
+        with pytest.raises(RuleBroken):
+            update_task(first.pk, changes={"depends_on": [third.pk, target.pk]}, actor=ALICE)
+
+
+def test_an_unknown_predecessor_is_named(run: HopperInstance) -> None:
+    with pytest.raises(Invalid, match="task-nowhere"):
+        TaskFactory(instance=run, depends_on=["task-nowhere"])
+    assert Task.objects.count() == 0
+
+
+def test_a_unique_key_returns_the_open_task_and_may_be_used_again_after_it(
+    run: HopperInstance,
+) -> None:
+    first = TaskFactory(instance=run, unique_key="nightly")
+    assert TaskFactory(instance=run, unique_key="nightly").pk == first.pk
+    with pytest.raises(Conflict) as refusal:
+        TaskFactory(instance=run, unique_key="nightly", on_conflict="reject")
+    assert refusal.value.extra["task_id"] == first.pk
+    set_status(first.pk, status="done", actor=ALICE)
+    assert TaskFactory(instance=run, unique_key="nightly").pk != first.pk
+    assert TaskFactory(unique_key="nightly").pk != first.pk
