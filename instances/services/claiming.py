@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_NO_KEY = "\n"
+"""A capability key that no task has; a list of none would not compile to a statement."""
+
+
 @dataclass(frozen=True)
 class Wish:
     """What a worker asks for. `capabilities` None means that it takes any work."""
@@ -63,7 +67,8 @@ def fitting(wish: Wish, now: datetime) -> QuerySet[Task]:
     """Return the claimable tasks of the instance that fit the worker."""
     tasks = Task.objects.claimable(now).filter(instance_id=wish.instance_id)
     if wish.capabilities is not None:
-        tasks = tasks.filter(cap_key__in=_keys_within(wish.instance_id, set(wish.capabilities)))
+        keys = _keys_within(wish.instance_id, set(wish.capabilities))
+        tasks = tasks.filter(cap_key__in=keys or [_NO_KEY])
     if wish.tags:
         tasks = tasks.filter(tags__has_any_word=list(wish.tags))
     return tasks

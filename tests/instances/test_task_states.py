@@ -66,8 +66,8 @@ def test_a_status_is_walked_to_or_refused(before: str, after: str, run: HopperIn
         assert refusal.value.extra["state"] == before
     else:
         assert set_status(task.pk, status=after, actor=ALICE).status == after
-        steps = Event.objects.filter(task=task).order_by("id").values_list("before", "status")
-        assert all(one == two or TASK.permits(one, two) for one, two in list(steps)[1:])
+        steps = Event.objects.filter(task=task).exclude(before="").values_list("before", "status")
+        assert all(one == two or TASK.permits(one, two) for one, two in steps)
 
 
 @pytest.mark.parametrize("wrong", ["failed", "open", ""])
@@ -109,9 +109,8 @@ def test_cancelling_takes_open_descendants_along_and_leaves_finished_ones(
     run: HopperInstance,
 ) -> None:
     parent = TaskFactory(instance=run)
-    done = TaskFactory(parent_id=parent.pk)
+    done, child = (TaskFactory(parent_id=parent.pk) for _ in range(2))
     set_status(done.pk, status="done", actor=ALICE)
-    child = TaskFactory(parent_id=parent.pk)
     grandchild = TaskFactory(parent_id=child.pk)
     cancel_task(parent.pk, reason="enough", actor=ALICE)
     states = Task.objects.in_bulk([parent.pk, done.pk, child.pk, grandchild.pk])
