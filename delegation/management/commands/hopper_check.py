@@ -61,7 +61,7 @@ class Command(OperatorCommand):
             self.say(f"{mark} {invariant.number:<4} {invariant.promise}")
             for found in broken:
                 self.say(f"       {found.object}: {found.detail}")
-        verdict = f"{len(findings)} findings" if findings else "sound"
+        verdict = _counted(len(findings)) if findings else "sound"
         self.say(f"{verdict} ({len(asked)} invariants, {seconds:.2f} s)")
 
 
@@ -95,3 +95,7 @@ def _as_json(
         "elapsed_seconds": seconds,
     }
     return answer if repairs is None else {**answer, "fixed": repairs}
+
+
+def _counted(number: int) -> str:
+    return f"{number} finding" if number == 1 else f"{number} findings"

@@ -1,0 +1,130 @@
+"""`hopper_check` names exactly the invariant that was broken, and repairs what is derived."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from delegation.services.audit import INVARIANTS
+from instances.models import HopperInstance
+from tests.operators import breakage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BREAKS = [pytest.param(number, how, id=how.__name__) for number, how in breakage.BREAKAGE]
+
+
+@pytest.fixture
+def world() -> breakage.World:
+    return breakage.build()
+
+
+def check(*arguments: str) -> tuple[int, str]:
+    out, code = StringIO(), 0
+    try:
+        call_command("hopper_check", *arguments, stdout=out)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    return code, out.getvalue()
+
+
+def report(*arguments: str) -> dict[str, object]:
+    return dict(json.loads(check("--json", *arguments)[1]))
+
+
+def test_a_sound_world_is_sound(world: breakage.World) -> None:
+    code, out = check()
+    assert code == 0
+    assert "✗" not in out
+    assert out.count("✓") == len(INVARIANTS)
+    assert out.splitlines()[-1].startswith(f"sound ({len(INVARIANTS)} invariants, ")
+
+
+@pytest.mark.parametrize(("number", "how"), BREAKS)
+def test_what_is_broken_is_named_and_nothing_else(
+    world: breakage.World, number: str, how: breakage.Break
+) -> None:
+    how(world)
+    code, out = check("--json")
+    answer = json.loads(out)
+    assert code == 1
+    assert answer["sound"] is False
+    assert {finding["invariant"] for finding in answer["findings"]} == {number}
+    broken = [one["number"] for one in answer["invariants"] if not one["sound"]]
+    assert broken == [number]
+
+
+def test_every_invariant_that_is_asked_has_a_way_to_break_it() -> None:
+    assert {number for number, _ in breakage.BREAKAGE} == {one.number for one in INVARIANTS}
+
+
+def test_a_pointer_that_contradicts_the_numbers_is_found(world: breakage.World) -> None:
+    breakage.point_elsewhere(world)
+    findings = report("I16")["findings"]
+    assert isinstance(findings, list)
+    assert [finding["object"] for finding in findings] == [world.run.pk]
+
+
+def test_findings_are_shown_below_their_invariant(world: breakage.World) -> None:
+    breakage.miscount(world)
+    code, out = check()
+    lines = out.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("✗"))
+    assert lines[at].split()[1] == "I17"
+    assert lines[at + 1].strip() == "run: counts 5 live leases, but has 1"
+    assert lines[-1].startswith("1 finding (")
+    assert code == 1
+
+
+def test_only_the_invariants_that_were_named_are_asked(world: breakage.World) -> None:
+    breakage.miscount(world)
+    assert check("I4", "i3")[0] == 0
+    numbers = [line.split()[1] for line in check("I4", "i3")[1].splitlines()[:-1]]
+    assert numbers == ["I3", "I4"]
+
+
+def test_an_unknown_invariant_is_a_usage_error() -> None:
+    with pytest.raises(CommandError, match="No such invariant: I99") as refused:
+        check("I99")
+    assert refused.value.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "how",
+    [breakage.misplace_an_instance, breakage.overlap_two_intervals, breakage.point_elsewhere],
+    ids=lambda how: how.__name__,
+)
+def test_fix_rebuilds_the_tree_numbers(world: breakage.World, how: breakage.Break) -> None:
+    how(world)
+    pointers = dict(HopperInstance.objects.values_list("pk", "parent_id"))
+    code, out = check("--fix", "I16")
+    assert code == 0
+    assert out.startswith("fixed: rebuilt the tree numbers from the parent pointers (")
+    assert dict(HopperInstance.objects.values_list("pk", "parent_id")) == pointers
+    assert report("--fix", "I16")["fixed"] == []
+
+
+def test_fix_counts_live_leases_again(world: breakage.World) -> None:
+    breakage.miscount(world)
+    breakage.lose_a_counter(world)
+    code, out = check("--fix")
+    assert code == 0
+    assert "fixed: set the counter of run from 5 to 1 live leases" in out
+    assert "fixed: made the counter of other: 0 live leases" in out
+
+
+def test_fix_leaves_alone_what_is_not_derived(world: breakage.World) -> None:
+    breakage.disorder_the_path(world)
+    code, out = check("--fix")
+    assert code == 1
+    assert "fixed: nothing" in out
+    assert "✗ I3" in out
+
+
+def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call_command("hopper_check", "--help")
+    assert "hopper check --fix" in capsys.readouterr().out
