@@ -1,26 +1,152 @@
-"""The queue's part of an instance's configuration: limits, leases, retries (R15, R21, R22)."""
+"""The keys of an instance's configuration, their defaults per scope, and the queue's part."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import logging
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from django.utils.module_loading import import_string
+from pydantic import ConfigDict, Field, RootModel, ValidationError
+
+from hopper.yamlconf import ConfigFile, Document, Problem, Section, Words, message_of
+from instances.choices import HopperScope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+logger = logging.getLogger(__name__)
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-@dataclass(frozen=True)
-class QueueSettings:
-    """Limits and times (seconds) of one queue."""
+class QueueSettings(Section):
+    """Limits and times (seconds) of one queue (R15, R21, R22)."""
 
-    max_concurrent_tasks: int = 10
-    max_queued_tasks: int = 100
-    lease_seconds: int = 300
-    max_attempts: int = 3
-    retry_backoff_seconds: float = 5
+    max_concurrent_tasks: Annotated[int, Field(ge=0, le=1_000_000)] = 10
+    max_queued_tasks: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    lease_seconds: Annotated[int, Field(ge=30, le=86_400)] = 300
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] = 3
+    retry_backoff_seconds: Annotated[float, Field(ge=0, le=86_400)] = 5
+
+
+class RoutingSettings(Section):
+    """How an instance decides (R9, R25): the first two at GLOBAL and its like, then PROJECT."""
+
+    unmatched: Literal["hold", "balance"] = "hold"
+    auto_create_projects: bool = False
+    orchestration_threshold: Annotated[int, Field(ge=1, le=6)] = 3
+    automatable_types: Words = ()
+    create_orchestrations: bool = True
+    max_orchestrations: Annotated[int, Field(ge=0, le=10_000)] = 5
+    manual_fallback: bool = True
+
+
+class OfferSettings(Section):
+    """How an instance answers offers and what a failure below it means (R8, R9, R15)."""
+
+    accept: Literal["auto", "manual"] = "auto"
+    offer_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 900
+    on_failure: Literal["fail", "escalate"] = "fail"
+
+
+class ScopeSection(Section):
+    """One scope of scope_behaviors.yaml: who decides, and the defaults of queue and routing."""
+
+    behavior: str
+    queue: QueueSettings = QueueSettings()
+    routing: RoutingSettings = RoutingSettings()
+
+
+class PolicySection(OfferSettings):
+    """One scope of delegation_policies.yaml; `delegate_to` narrows R1, it never widens it."""
+
+    delegate_to: Annotated[tuple[HopperScope, ...], Field(strict=False)] | None = None
+
+
+class ScopeBehaviors(RootModel[dict[str, ScopeSection]]):
+    """scope_behaviors.yaml."""
+
+
+class DelegationPolicies(RootModel[dict[str, PolicySection]]):
+    """delegation_policies.yaml."""
+
+
+class _Purpose(Section):
+    capabilities: Words = ()
+    domains: Words = ()
+
+
+class _OwnConfig(_Purpose, QueueSettings, RoutingSettings, OfferSettings):
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+KNOWN_KEYS = frozenset(_OwnConfig.model_fields)
+"""The keys of `instance.config` that mean something to Hopper."""
+
+
+def _scope_names(names: Iterable[str], document: Document) -> Iterable[Problem]:
+    allowed = ", ".join(HopperScope.values)
+    for name in names:
+        if name not in HopperScope.values:
+            yield document.problem((name,), f"unknown scope; allowed: {allowed}")
+
+
+def _check_behaviors(value: ScopeBehaviors, document: Document) -> Iterable[Problem]:
+    yield from _scope_names(value.root, document)
+    for scope, section in value.root.items():
+        try:
+            found = import_string(section.behavior)
+        except ImportError as error:
+            yield document.problem((scope, "behavior"), f"does not import: {error}")
+            continue
+        if not all(callable(getattr(found, verb, None)) for verb in ("decide", "answer")):
+            yield document.problem((scope, "behavior"), "has to be a class with decide and answer")
+
+
+def _check_policies(value: DelegationPolicies, document: Document) -> Iterable[Problem]:
+    return _scope_names(value.root, document)
+
+
+BEHAVIORS = ConfigFile("scope_behaviors.yaml", ScopeBehaviors, _check_behaviors)
+POLICIES = ConfigFile("delegation_policies.yaml", DelegationPolicies, _check_policies)
 
 
 def queue_settings(scope: str, config: Mapping[str, Any]) -> QueueSettings:
-    return QueueSettings(
-        **{k: v for k, v in config.items() if k in QueueSettings.__dataclass_fields__}
-    )
+    """Return the queue's settings of an instance: its scope's defaults under its own `config`."""
+    base = BEHAVIORS.current().value.root[scope].queue
+    own = own_values(config, QueueSettings)
+    return base.model_copy(update=own) if own else base
+
+
+def own_values(config: Mapping[str, Any], part: type[Section]) -> dict[str, Any]:
+    """Return the keys of `part` that an instance sets itself.
+
+    A value of a wrong type cannot come in through a service; one that is there is ignored.
+    """
+    mentioned = {key: config[key] for key in _fields(part) if key in config}
+    if not mentioned:
+        return {}
+    wrong = {key for key, _ in config_errors("", mentioned)}
+    for key in sorted(wrong):
+        logger.warning("setting ignored", extra={"event": "config.ignored", "key": key})
+    own = part.model_validate({k: v for k, v in mentioned.items() if k not in wrong})
+    return own.model_dump(exclude_unset=True)
+
+
+@cache
+def _fields(part: type[Section]) -> tuple[str, ...]:
+    return tuple(part.model_fields)
+
+
+def config_errors(scope: str, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what is wrong with an instance's `config` as (key, message); [] where nothing is.
+
+    Known keys are the same for every scope; unknown ones are the user's own and never wrong.
+    """
+    try:
+        _OwnConfig.model_validate({k: v for k, v in config.items() if k in KNOWN_KEYS})
+    except ValidationError as error:
+        found = {str(one["loc"][0]): message_of(one) for one in error.errors()}
+        return sorted(found.items())
+    return []

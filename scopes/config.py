@@ -1,6 +1,274 @@
-from instances.config import queue_settings
-from dataclasses import asdict
-def effective_settings(scope, config):
-    return {"offer_seconds": 900, "accept": "auto", "unmatched": "hold", "orchestration_threshold": 3, "on_failure":"fail", **asdict(queue_settings(scope, config)), **config}
-def config_digest(situation):
-    return "stub"
+"""The effective configuration of an instance, and the schema of routing_rules.yaml."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from re import _constants, _parser  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from django.utils.module_loading import import_string
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from hopper.yamlconf import SHIPPED, ConfigFile, Document, Problem, Section, Words
+from instances.choices import HopperScope, TaskPriority
+from instances.config import (
+    BEHAVIORS,
+    POLICIES,
+    OfferSettings,
+    QueueSettings,
+    RoutingSettings,
+    config_errors,
+    own_values,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from scopes.decisions import Situation
+
+__all__ = ["RULES", "config_digest", "config_errors", "effective_settings", "traced_settings"]
+
+MAX_PATTERN = 200
+"""Characters a pattern may have."""
+
+# Effective settings
+
+
+def effective_settings(scope: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the queue, routing and delegation settings of an instance (M17).
+
+    Shipped defaults, then the operator's files, then the instance's own `config`.
+    """
+    section, policy = BEHAVIORS.current().value.root[scope], POLICIES.current().value.root[scope]
+    found: dict[str, Any] = {}
+    for part, base in (
+        (QueueSettings, section.queue),
+        (RoutingSettings, section.routing),
+        (OfferSettings, policy),
+    ):
+        found |= {key: getattr(base, key) for key in part.model_fields}
+        found |= own_values(config, part)
+    return found
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A setting with where it comes from: "shipped", the operator's file, or "instance"."""
+
+    value: Any
+    source: str
+
+
+def traced_settings(scope: str, config: Mapping[str, Any]) -> dict[str, Traced]:
+    """Return every effective setting of an instance with its source."""
+    behaviors, policies = BEHAVIORS.current(), POLICIES.current()
+    sources = {key: behaviors.source(scope, "queue", key) for key in QueueSettings.model_fields}
+    sources |= {
+        key: behaviors.source(scope, "routing", key) for key in RoutingSettings.model_fields
+    }
+    sources |= {key: policies.source(scope, key) for key in OfferSettings.model_fields}
+    for part in (QueueSettings, RoutingSettings, OfferSettings):
+        sources |= dict.fromkeys(own_values(config, part), "instance")
+    values = effective_settings(scope, config)
+    return {key: Traced(values[key], sources.get(key, SHIPPED)) for key in sorted(values)}
+
+
+def config_digest(situation: Situation) -> str:
+    """Return the digest of the configuration a decision was made under: same digest, same rules."""
+    text = json.dumps(dict(situation.instance.settings), sort_keys=True, default=list)
+    files = "".join(file.current().digest for file in (BEHAVIORS, POLICIES, RULES))
+    return hashlib.sha256((text + files).encode()).hexdigest()[:16]
+
+
+# Rules
+
+
+def _destination(text: str) -> str:
+    kind, _, name = text.partition(":")
+    if kind not in ("project", "instance", "user") or not name.strip():
+        raise ValueError("has to be project:NAME, instance:NAME or user:NAME")
+    return f"{kind}:{name.strip()}"
+
+
+def _pattern(text: str) -> str:
+    if len(text) > MAX_PATTERN:
+        raise ValueError(f"longer than {MAX_PATTERN} characters")
+    try:
+        repeats = list(_repeats(_parser.parse(text), inside=False))
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    if any(repeats) or len(repeats) > 3:
+        # Such a pattern can take longer than the universe for one unlucky title.
+        raise ValueError("has a repeat inside a repeat, or more than three open repeats")
+    return text
+
+
+def _repeats(parsed: Any, *, inside: bool) -> Iterator[bool]:
+    """Yield, for each open repeat, whether it stands inside another one (or around a choice)."""
+    for op, value in parsed:
+        if op in (_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT):
+            low, high, body = value
+            open_ended = high - low > 20
+            if open_ended:
+                yield inside
+            yield from _repeats(body, inside=inside or open_ended)
+        elif op is _constants.BRANCH:
+            if inside:
+                yield True
+            for branch in value[1]:
+                yield from _repeats(branch, inside=inside)
+        elif op is _constants.SUBPATTERN:
+            yield from _repeats(value[-1], inside=inside)
+        elif op in (_constants.ASSERT, _constants.ASSERT_NOT):
+            yield from _repeats(value[1], inside=inside)
+        elif op is _constants.ATOMIC_GROUP:
+            yield from _repeats(value, inside=inside)
+
+
+# Phase 1 said `critical` where the task model says `urgent`.
+Level = Annotated[
+    TaskPriority,
+    Field(strict=False),
+    BeforeValidator(lambda word: "urgent" if word == "critical" else word),
+]
+Levels = Annotated[tuple[Level, ...], Field(strict=False)]
+Destination = Annotated[str, AfterValidator(_destination)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Patterns = Annotated[tuple[Pattern, ...], Field(strict=False)]
+
+
+class BaseRule(Section):
+    """What every rule has; `destination` is required outside a composite.
+
+    `weight` is how much a match counts; `priority` the order of evaluation: of the rules that
+    match, the highest priority wins, and weight decides among equals.
+    """
+
+    id: str = ""
+    name: str = ""
+    description: str = ""
+    destination: Destination | None = None
+    weight: Annotated[float, Field(ge=0, le=1)] = 1.0
+    enabled: bool = True
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    scopes: Annotated[tuple[HopperScope, ...], Field(strict=False)] = ()
+
+
+class KeywordRule(BaseRule):
+    """Whole words of title and description; without keywords it catches everything."""
+
+    type: Literal["keyword"]
+    keywords: Words
+
+
+class TagRule(BaseRule):
+    """All required tags; without those, one of the optional tags or patterns."""
+
+    type: Literal["tag"]
+    required_tags: Words = ()
+    optional_tags: Words = ()
+    tag_patterns: Patterns = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> TagRule:
+        if not (self.required_tags or self.optional_tags or self.tag_patterns):
+            raise ValueError("needs required_tags, optional_tags or tag_patterns")
+        return self
+
+
+class PriorityRule(BaseRule):
+    """A list of priorities, or a range with both ends included."""
+
+    type: Literal["priority"]
+    priorities: Levels = ()
+    min_priority: Level | None = None
+    max_priority: Level | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> PriorityRule:
+        order = list(TaskPriority)
+        low, high = self.min_priority, self.max_priority
+        if not (self.priorities or low or high):
+            raise ValueError("needs priorities, min_priority or max_priority")
+        if low and high and order.index(low) > order.index(high):
+            raise ValueError("min_priority is above max_priority")
+        return self
+
+
+class PatternRule(BaseRule):
+    """A regular expression searched in the title and the beginning of the description."""
+
+    type: Literal["pattern"]
+    pattern: Pattern
+
+
+class ProjectRule(BaseRule):
+    """The project a task names."""
+
+    type: Literal["project"]
+    projects: Words
+
+
+class CompositeRule(BaseRule):
+    """and: all match; or: one matches; not: the only one does not."""
+
+    type: Literal["composite"]
+    operator: Literal["and", "or", "not"]
+    sub_rules: Annotated[tuple[Rule, ...], Field(strict=False, min_length=1)]
+
+    @model_validator(mode="after")
+    def _not_has_one(self) -> CompositeRule:
+        if self.operator == "not" and len(self.sub_rules) != 1:
+            raise ValueError("not takes exactly one of sub_rules")
+        return self
+
+
+Rule = Annotated[
+    KeywordRule | TagRule | PriorityRule | PatternRule | ProjectRule | CompositeRule,
+    Field(discriminator="type"),
+]
+AnyRule = KeywordRule | TagRule | PriorityRule | PatternRule | ProjectRule | CompositeRule
+
+
+class ExampleTask(Section):
+    """A task of an expectation."""
+
+    title: str = ""
+    description: str = ""
+    project: str = ""
+    tags: Words = ()
+    priority: Level = TaskPriority.MEDIUM
+
+
+class Expectation(Section):
+    """A task and where the rules have to send it; null: no rule may match."""
+
+    name: str = ""
+    task: ExampleTask
+    destination: Destination | None
+
+
+class RuleFile(Section):
+    """routing_rules.yaml."""
+
+    rules: Annotated[tuple[Rule, ...], Field(strict=False)] = ()
+    default_destination: Destination | None = None
+    expectations: Annotated[tuple[Expectation, ...], Field(strict=False)] = ()
+
+
+def _check_rules(value: RuleFile, document: Document) -> Iterable[Problem]:
+    seen: set[str] = set()
+    for index, rule in enumerate(value.rules):
+        if rule.destination is None:
+            yield document.problem(("rules", index, "destination"), "is missing")
+        if rule.id and rule.id in seen:
+            yield document.problem(("rules", index, "id"), f"{rule.id} is given twice")
+        seen.add(rule.id)
+    # The engine stands above this module; it is called by name.
+    yield from import_string("scopes.rules.engine.failed_expectations")(value, document)
+
+
+RULES = ConfigFile("routing_rules.yaml", RuleFile, _check_rules)

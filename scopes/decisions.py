@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,10 @@ class InstanceFacts:
     """What a behaviour may know of an instance: the deciding one or a candidate below it.
 
     `settings` is the effective configuration (shipped defaults, operator's files, own `config`).
-    `capabilities` are the instance's own or inherited ones, `subtree_capabilities` adds those of the
-    live instances below it. Loads count tasks: `queued` waits there, `running` holds a live lease,
-    `open_tasks` is everything unfinished in its subtree. `barred` is the reason code why R9's
-    database-side filters exclude it (`excluded`, `on_path`), or "".
+    `capabilities` are the instance's own or inherited ones, `subtree_capabilities` adds those of
+    the live instances below it. Loads count tasks: `queued` waits there, `running` holds a live
+    lease, `open_tasks` is everything unfinished in its subtree. `barred` is the reason code why
+    R9's database-side filters exclude it (`excluded`, `on_path`), or "".
     """
 
     id: str
@@ -59,18 +61,24 @@ class Situation:
     """Everything one decision is made from, read once and without locks (R9).
 
     `candidates` are the live (not terminated) direct children of `instance`. `terminated_names` are
-    the names and ids of terminated children (R25).
+    the names and ids of terminated children; `created_last_hour` counts the children that the
+    router made here in the last hour (R25).
     """
 
     task: TaskFacts
     instance: InstanceFacts
     candidates: tuple[InstanceFacts, ...] = ()
     terminated_names: frozenset[str] = frozenset()
+    created_last_hour: int = 0
 
 
 @dataclass(frozen=True)
 class Considered:
-    """One candidate as it was weighed: the verdict of each hard filter and the parts of its score."""
+    """One candidate as it was weighed: the verdict of each hard filter and the parts of its score.
+
+    `speaks` says whether the task has anything to do with it; `load` is work per place; `answers`
+    whether it runs and so would answer now; `last_assigned` is an RFC 3339 time or "".
+    """
 
     instance_id: str
     fits: bool
@@ -78,6 +86,9 @@ class Considered:
     score: float = 0.0
     parts: Mapping[str, float] = field(default_factory=dict)
     load: float = 0.0
+    speaks: bool = False
+    answers: bool = True
+    last_assigned: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,7 @@ class CreateChild(Decision):
 
 @dataclass(frozen=True)
 class Refuse(Decision):
-    """Nobody below can have it. `code`: Unroutable, CapabilityGap, AmbiguousTarget, ExplicitTarget...
+    """Nobody below can have it. `code`: Unroutable, CapabilityGap, AmbiguousTarget, ...
 
     The caller makes an escalation or a block of it, depending on where the task stands (R9).
     """
@@ -126,7 +137,7 @@ class Refuse(Decision):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a target says to an offer: `accept`, `wait` for a person, or `refuse` with a code (R8)."""
+    """What a target says to an offer: `accept`, `wait` for a person, or `refuse` (R8)."""
 
     verdict: str
     code: str = ""

@@ -1,11 +1,114 @@
+"""What was decided, why and how sure; and whether it was a good match (M11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+
+from instances.models import HopperInstance, Task
+
+
+class Verdict(models.TextChoices):
+    """The four kinds of decision."""
+
+    SEND = "send", "send"
+    STAY = "stay", "stay"
+    CREATE = "create", "create"
+    REFUSE = "refuse", "refuse"
+
+
+class DecisionQuerySet(models.QuerySet["RoutingDecision"]):
+    """Chainable reads of decisions."""
+
+    def for_task(self, task_id: str) -> DecisionQuerySet:
+        """Every decision about a task, in the order they were made."""
+        return self.filter(task_id=task_id).order_by("epoch", "created_at", "id")
+
+
 class RoutingDecision(models.Model):
-    id=models.CharField(primary_key=True,max_length=64)
-    task=models.ForeignKey("instances.Task",on_delete=models.CASCADE,related_name="decisions")
-    instance=models.ForeignKey("instances.HopperInstance",on_delete=models.PROTECT,related_name="+")
-    target=models.ForeignKey("instances.HopperInstance",null=True,on_delete=models.PROTECT,related_name="+")
-    epoch=models.IntegerField(); hop=models.IntegerField()
-    verdict=models.CharField(max_length=16); code=models.CharField(max_length=40)
-    reasons=models.JSONField(); candidates=models.JSONField(); rules=models.JSONField()
-    confidence=models.FloatField(); config_digest=models.CharField(max_length=64); elapsed_ms=models.FloatField()
-    behavior=models.CharField(max_length=200); actor=models.CharField(max_length=150); created_at=models.DateTimeField()
+    """One decision of one hop, never changed. `instance` decided; `target` got the offer, if any.
+
+    `candidates` holds all that was weighed, with filters, parts of the score and the load at that
+    moment; `rules` the ids that matched, best first; `code` the waiting code of a stay or refusal.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    task = models.ForeignKey(
+        Task, on_delete=models.CASCADE, related_name="decisions", db_index=False
+    )
+    instance = models.ForeignKey(
+        HopperInstance, on_delete=models.PROTECT, related_name="decisions_made", db_index=False
+    )
+    target = models.ForeignKey(
+        HopperInstance,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="decisions_for",
+        db_index=False,
+    )
+    epoch = models.PositiveIntegerField()
+    hop = models.PositiveIntegerField()
+    verdict = models.CharField(max_length=16, choices=Verdict.choices)
+    code = models.CharField(max_length=40, default="", blank=True)
+    reasons = models.JSONField(default=list)
+    candidates = models.JSONField(default=list)
+    rules = models.JSONField(default=list)
+    confidence = models.FloatField(default=1.0)
+    config_digest = models.CharField(max_length=64)
+    elapsed_ms = models.FloatField()
+    behavior = models.CharField(max_length=200)
+    actor = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+
+    objects = DecisionQuerySet.as_manager()
+
+    class Meta:
+        indexes = (
+            models.Index(fields=["task", "epoch", "created_at", "id"], name="decision_of_task"),
+            models.Index(fields=["instance", "created_at"], name="decision_of_instance"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.instance_id}: {self.verdict} {self.target_id or self.code}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write a new decision. Raises ValidationError for one that is written already."""
+        if not self._state.adding:
+            raise ValidationError("a decision is never changed")
+        super().save(*args, **kwargs)
+
+    @property
+    def alternatives(self) -> list[str]:
+        """The other candidates that would have fitted and were spoken for, best score first."""
+        others = [
+            one
+            for one in self.candidates
+            if one["fits"] and one["speaks"] and one["instance_id"] != self.target_id
+        ]
+        return [one["instance_id"] for one in sorted(others, key=lambda one: -one["score"])]
+
+
+class Feedback(models.Model):
+    """What somebody thought of a finished task, and of the decision that had placed it."""
+
+    id = models.BigAutoField(primary_key=True)
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="feedback")
+    decision = models.ForeignKey(
+        RoutingDecision, null=True, blank=True, on_delete=models.SET_NULL, related_name="feedback"
+    )
+    was_good_match = models.BooleanField(null=True, blank=True)
+    quality_score = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(5)]
+    )
+    complexity_rating = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(5)]
+    )
+    notes = models.TextField(default="", blank=True)
+    created_by = models.CharField(max_length=150, default="")
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"feedback on {self.task_id}"

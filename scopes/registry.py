@@ -1,21 +1,29 @@
-from scopes.decisions import *
-class Stub:
-    def decide(self, s):
-        t=s.task
-        run=[c for c in s.candidates if c.effective_status=="running" and not c.barred]
-        if s.instance.scope=="GLOBAL":
-            m=[c for c in s.candidates if t.project in (c.id,c.name) or set(t.tags)&c.capabilities]
-            m2=[c for c in m if c in run]
-            if not m: return Stay(("nothing matches",), code="AwaitingTriage")
-            if not m2: return Refuse(("all refused",), code="Unroutable")
-            c=min(m2,key=lambda c:(c.open_tasks,c.id)); return SendTo(("match",),target_id=c.id)
-        if (t.complexity or 0)>=3:
-            o=[c for c in run if c.scope=="ORCHESTRATION"]
-            if o: return SendTo(("complex",),target_id=min(o,key=lambda c:(c.open_tasks,c.id)).id)
-        return Stay(("manual",),code="ManualQueue")
-    def answer(self,t,i):
-        if i.settings.get("accept")=="manual": return Answer("wait")
-        if i.effective_status!="running": return Answer("wait")
-        if i.queued>=i.settings["max_queued_tasks"]: return Answer("refuse","queue_full","full")
-        return Answer("accept")
-def get_behavior_for_instance(i): return Stub()
+"""The factory of behaviours: which class decides for a scope (M24)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+from django.utils.module_loading import import_string
+
+from instances.config import BEHAVIORS
+
+if TYPE_CHECKING:
+    from instances.models import HopperInstance
+    from scopes.behaviors.base import ScopeBehavior
+
+
+def get_behavior_for_scope(scope: str) -> ScopeBehavior:
+    """Return the behaviour that scope_behaviors.yaml names for `scope` now."""
+    return _made(BEHAVIORS.current().value.root[scope].behavior)
+
+
+def get_behavior_for_instance(instance: HopperInstance) -> ScopeBehavior:
+    """Return the behaviour of an instance, which is its scope's."""
+    return get_behavior_for_scope(instance.scope)
+
+
+@cache
+def _made(path: str) -> ScopeBehavior:
+    return cast("ScopeBehavior", import_string(path)())

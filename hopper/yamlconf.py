@@ -1,0 +1,332 @@
+"""YAML configuration: the shipped file, then the operator's, into one pydantic model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+import yaml
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+logger = logging.getLogger(__name__)
+
+SHIPPED = "shipped"
+"""The source of a value that no operator has set."""
+
+Words = Annotated[tuple[str, ...], Field(strict=False)]
+"""A list of strings."""
+
+_FOLDER = Path(__file__).resolve().parent / "config"
+_MAX_BYTES = 1_000_000
+_MAX_NODES = 100_000
+_LOOK_EVERY = 1.0
+
+KeyPath = tuple[str | int, ...]
+
+
+class Section(BaseModel):
+    """A part of a configuration file: wrong types and unknown keys are errors."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys_only(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        known = sorted(info.alias or name for name, info in cls.model_fields.items())
+        for key in value:
+            if key not in known:
+                raise PydanticCustomError(
+                    "unknown_key",
+                    "unknown key; allowed: {allowed}",
+                    {"allowed": ", ".join(known), "key": str(key)},
+                )
+        return value
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a file: where, at which key, and what is allowed, in words."""
+
+    file: str
+    line: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}"
+        return f"{where}: {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
+
+
+class BrokenConfig(ImproperlyConfigured):
+    """A configuration file is not usable; `problems` names file, line and key of each fault."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value stands: `source` is "shipped" or the operator's file."""
+
+    source: str
+    file: str
+    line: int
+
+
+@dataclass
+class Document:
+    """Plain data with the place of every key in it."""
+
+    data: Any = field(default_factory=dict)
+    places: dict[KeyPath, Place] = field(default_factory=dict)
+
+    def over(self, other: Document) -> Document:
+        """Return `other` with this laid over it: mappings merge, all else is replaced."""
+        merged = Document(dict(other.data), dict(other.places))
+        _lay(merged, self, (), merged.data, self.data)
+        return merged
+
+    def problem(self, path: Sequence[str | int], message: str) -> Problem:
+        """Return the fault at `path`, at the line of the nearest key that was written."""
+        path = tuple(path)
+        written = next(
+            (path[:end] for end in range(len(path), -1, -1) if path[:end] in self.places), ()
+        )
+        place = self.places.get(written, Place("", "configuration", 0))
+        return Problem(place.file, place.line, ".".join(map(str, path)), message)
+
+
+def _lay(merged: Document, upper: Document, path: KeyPath, into: Any, data: Any) -> None:
+    for key, value in data.items():
+        here = (*path, key)
+        merged.places[here] = upper.places[here]
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            into[key] = dict(into[key])
+            _lay(merged, upper, here, into[key], value)
+            continue
+        into[key] = value
+        depth = len(here)
+        for old in [known for known in merged.places if known[:depth] == here and known != here]:
+            del merged.places[old]
+        merged.places |= {p: q for p, q in upper.places.items() if p[:depth] == here}
+
+
+def read(path: Path, source: str) -> Document:
+    """Read one YAML file with safe_load's meaning. Raises BrokenConfig naming line and key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if len(text) > _MAX_BYTES:
+            raise BrokenConfig([Problem(str(path), 1, "", f"longer than {_MAX_BYTES} bytes")])
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return Document({}, {(): Place(source, str(path), 1)})
+        document = Document(places=_Walk(source, str(path)).places(node))
+        document.data = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        words = error.problem or error.context or "is not YAML"
+        raise BrokenConfig([Problem(str(path), line, "", str(words))]) from None
+    except (OSError, UnicodeError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise BrokenConfig([Problem(str(path), 1, "", f"cannot be read: {error}")]) from None
+    if not isinstance(document.data, dict):
+        raise BrokenConfig([Problem(str(path), 1, "", "has to be a mapping of keys to values")])
+    return document
+
+
+class _Walk:
+    """Notes the line of every key and refuses what a reader would not see: keys given twice."""
+
+    def __init__(self, source: str, file: str) -> None:
+        self._source, self._file = source, file
+        self._found: dict[KeyPath, Place] = {}
+
+    def places(self, node: yaml.Node) -> dict[KeyPath, Place]:
+        self._visit(node, (), node.start_mark.line)
+        return self._found
+
+    def _visit(self, node: yaml.Node, path: KeyPath, line: int) -> None:
+        if len(self._found) > _MAX_NODES or len(path) > 50:
+            raise BrokenConfig([Problem(self._file, line + 1, "", "too large or too deep")])
+        self._found[path] = Place(self._source, self._file, line + 1)
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self._visit(item, (*path, index), item.start_mark.line)
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                here = (*path, str(key.value))
+                self._require_plain(key, here)
+                self._visit(value, here, key.start_mark.line)
+
+    def _require_plain(self, key: yaml.Node, path: KeyPath) -> None:
+        dotted, line = ".".join(map(str, path)), key.start_mark.line + 1
+        if path in self._found:
+            raise BrokenConfig([Problem(self._file, line, dotted, "this key is given twice")])
+        if key.tag != "tag:yaml.org,2002:str":
+            words = "a key has to be a word; put it in quotes"
+            raise BrokenConfig([Problem(self._file, line, dotted, words)])
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def build(model: type[Model], document: Document) -> Model:
+    """Return the document as `model`. Raises BrokenConfig with every fault, each with its line."""
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        raise BrokenConfig(
+            document.problem(_path_in(document, one), message_of(one))
+            for one in error.errors(include_url=False)
+        ) from None
+
+
+def message_of(error: Mapping[str, Any]) -> str:
+    """Return what pydantic found, in words, with the value where it is a plain one."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    value = error.get("input")
+    plain = isinstance(value, str | int | float | bool) and error["type"] != "unknown_key"
+    return f"{message}, not {value!r}" if plain else message
+
+
+def _path_in(document: Document, error: Mapping[str, Any]) -> KeyPath:
+    """Return the error's path as written: pydantic puts the tag of a union into its own."""
+    path: KeyPath = ()
+    loc = list(error["loc"])
+    if error["type"] == "unknown_key":
+        loc.append(error["ctx"]["key"])
+    value: Any = document.data
+    for index, part in enumerate(loc):
+        last = index == len(loc) - 1
+        if isinstance(value, dict) and value.get("type") == part and not last:
+            continue
+        if (*path, part) in document.places or last:
+            path = (*path, part)
+            value = _inside(value, part)
+    return path
+
+
+def _inside(value: Any, part: str | int) -> Any:
+    try:
+        return value[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[Model]):
+    """A configuration in force: the value, where each key was written, and its digest."""
+
+    value: Model
+    document: Document
+    digest: str
+
+    def source(self, *path: str | int) -> str:
+        """Return where the value at `path` comes from: "shipped" or the operator's file."""
+        place = self.document.places.get(path)
+        return place.source if place else SHIPPED
+
+
+class ConfigFile(Generic[Model]):
+    """One configuration file by name: shipped defaults with the operator's own laid over them.
+
+    `check` may add faults that need more than the schema. A file that becomes broken while Hopper
+    runs leaves the old configuration in force; `problems` then says what is wrong.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: type[Model],
+        check: Callable[[Model, Document], Iterable[Problem]] | None = None,
+    ) -> None:
+        self.name, self.problems = name, tuple[Problem, ...]()
+        self._model, self._check = model, check
+        self._loaded: Loaded[Model] | None = None
+        self._signature: Hashable = None
+        self._folder: Path | None = None
+        self._next_look = 0.0
+        self._lock = threading.RLock()
+
+    def current(self) -> Loaded[Model]:
+        """Return the configuration in force, looking for a changed file at most once a second.
+
+        Raises BrokenConfig if there has never been a usable one.
+        """
+        folder = operator_folder()
+        if self._loaded and folder == self._folder and time.monotonic() < self._next_look:
+            return self._loaded
+        with self._lock:
+            self._next_look = time.monotonic() + _LOOK_EVERY
+            signature = self._sign(folder)
+            if self._loaded is None or signature != self._signature:
+                self._folder, self._signature = folder, signature
+                self._take(folder)
+            if self._loaded is None:
+                raise BrokenConfig(self.problems)
+            return self._loaded
+
+    def reload(self) -> Loaded[Model]:
+        """Read the files now. Raises BrokenConfig; the old configuration then stays in force."""
+        with self._lock:
+            folder = operator_folder()
+            self._folder, self._signature = folder, self._sign(folder)
+            self._take(folder)
+            if self.problems or self._loaded is None:
+                raise BrokenConfig(self.problems)
+            return self._loaded
+
+    def load(self, folder: Path | None) -> Loaded[Model]:
+        """Return what the files say with the operator's in `folder`; changes nothing in force."""
+        document = read(_FOLDER / self.name, SHIPPED)
+        if folder is not None and (folder / self.name).is_file():
+            document = read(folder / self.name, str(folder / self.name)).over(document)
+        value = build(self._model, document)
+        faults = tuple(self._check(value, document)) if self._check else ()
+        if faults:
+            raise BrokenConfig(faults)
+        text = json.dumps(document.data, sort_keys=True, default=str)
+        return Loaded(value, document, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    def _take(self, folder: Path | None) -> None:
+        try:
+            self._loaded, self.problems = self.load(folder), ()
+        except BrokenConfig as error:
+            self.problems = error.problems
+            logger.error(
+                "configuration refused",
+                extra={"event": "config.refused", "problems": [str(one) for one in self.problems]},
+            )
+
+    def _sign(self, folder: Path | None) -> Hashable:
+        found = []
+        for path in [_FOLDER / self.name, *([folder / self.name] if folder else [])]:
+            try:
+                stat = path.stat()
+            except OSError:
+                continue
+            found.append((str(path), stat.st_mtime_ns, stat.st_size))
+        return tuple(found)
+
+
+def operator_folder() -> Path | None:
+    """Return the operator's folder: HOPPER_CONFIG_DIR, else `config/` beside manage.py, if any."""
+    if settings.HOPPER_CONFIG_DIR:
+        return Path(settings.HOPPER_CONFIG_DIR)
+    base = Path(settings.BASE_DIR)
+    beside = base / "config"
+    return beside if (base / "manage.py").is_file() and beside.is_dir() else None

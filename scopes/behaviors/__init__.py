@@ -1,0 +1,1 @@
+"""One behaviour per scope; scope_behaviors.yaml says which, so that another can take its place."""

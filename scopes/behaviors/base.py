@@ -1,0 +1,158 @@
+"""The base of all behaviours: how an offer is answered, how candidates are weighed and ranked."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from instances.config import POLICIES
+from instances.states import ALLOWANCES, PARENTS, ROUTING
+from scopes.decisions import Answer, Considered, Decision, Situation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from scopes.decisions import InstanceFacts, TaskFacts
+
+OK = "ok"
+"""What a hard filter says of a candidate that passes it."""
+
+
+class ScopeBehavior:
+    """What an instance of one scope decides. Pure: it reads its arguments and writes nothing.
+
+    To plug in your own, derive from this class (or from a shipped behaviour), implement `decide`,
+    and name the class in scope_behaviors.yaml: `PROJECT: {behavior: my_package.my_module.MyClass}`.
+    A behaviour has no state: one object serves all instances and threads.
+    """
+
+    def decide(self, situation: Situation) -> Decision:
+        """Return where the task goes from here, or why it stays (R9)."""
+        raise NotImplementedError
+
+    def answer(self, task: TaskFacts, instance: InstanceFacts) -> Answer:
+        """Return what `instance` says to an offer: accept, wait for a person, or refuse (R8)."""
+        status = instance.effective_status
+        if ALLOWANCES[status].offer == "no":
+            return Answer("refuse", f"target_{status}", f"{instance.id} is {status}")
+        room = int(instance.settings["max_queued_tasks"])
+        if instance.queued >= room:
+            words = f"{instance.id} has {instance.queued} of {room} tasks waiting"
+            return Answer("refuse", "queue_full", words)
+        if ALLOWANCES[status].accept != "yes":
+            return Answer("wait", "", f"{instance.id} is {status} and does not answer by itself")
+        if instance.settings["accept"] == "manual":
+            return Answer("wait", "", f"{instance.id} wants a person to accept")
+        return Answer("accept", "", f"{instance.id} has room")
+
+
+def hard_filters(
+    task: TaskFacts, candidate: InstanceFacts, decider: InstanceFacts
+) -> dict[str, str]:
+    """Return each hard filter's verdict: "ok" or the reason code why the candidate is out (R9)."""
+    allowed = POLICIES.current().value.root[decider.scope].delegate_to
+    legal = decider.scope in PARENTS[candidate.scope] and (
+        allowed is None or candidate.scope in allowed
+    )
+    scope = OK if legal else "ScopeNotAllowed"
+    if scope == OK and candidate.scope == "FEDERATED":
+        scope = "NoRemote"
+    receives = ALLOWANCES[candidate.effective_status].offer == "yes"
+    lacking = lacks(task, candidate)
+    room = int(candidate.settings["max_queued_tasks"])
+    return {
+        "scope": scope,
+        "status": OK if receives else candidate.effective_status,
+        "loops": candidate.barred or OK,
+        "capabilities": f"lacks {', '.join(lacking)}" if lacking else OK,
+        "capacity": OK if candidate.queued < room else "QueueFull",
+    }
+
+
+def lacks(task: TaskFacts, instance: InstanceFacts) -> list[str]:
+    """Return the required capabilities that neither the instance nor what it routes to has."""
+    below = instance.subtree_capabilities if instance.scope in ROUTING else frozenset()
+    return missing(task, instance.capabilities | below)
+
+
+def missing(task: TaskFacts, capabilities: Iterable[str]) -> list[str]:
+    """Return the required capabilities that are not among `capabilities`, whatever the case."""
+    has = {word.casefold() for word in capabilities}
+    return sorted(word for word in task.required_capabilities if word.casefold() not in has)
+
+
+def weigh(
+    task: TaskFacts,
+    candidate: InstanceFacts,
+    decider: InstanceFacts,
+    parts: Mapping[str, float],
+    *,
+    speaks: bool,
+) -> Considered:
+    """Return the candidate with its filters, score and load, ready to be ranked and recorded."""
+    filters = hard_filters(task, candidate, decider)
+    last = candidate.last_assigned_at
+    return Considered(
+        instance_id=candidate.id,
+        fits=all(verdict == OK for verdict in filters.values()),
+        filters=filters,
+        score=round(sum(parts.values()), 4),
+        parts=dict(parts),
+        load=round(candidate.open_tasks / max(1, candidate.settings["max_concurrent_tasks"]), 6),
+        speaks=speaks,
+        answers=candidate.effective_status == "running",
+        last_assigned=last.astimezone(UTC).isoformat(timespec="microseconds") if last else "",
+    )
+
+
+def rank(considered: Iterable[Considered]) -> list[Considered]:
+    """Return those that fit, best first: score, then who answers now, load, turn, id (R9)."""
+    return sorted(
+        (one for one in considered if one.fits),
+        key=lambda one: (
+            -one.score,
+            not one.answers,
+            one.load,
+            one.last_assigned,
+            one.instance_id,
+        ),
+    )
+
+
+def winner_of(candidates: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the winner's id recomputed from a stored record's candidates alone, or None.
+
+    Where nothing spoke for anybody all were weighed equally; where something did, only those it
+    spoke for could win.
+    """
+    considered = [Considered(**candidate) for candidate in candidates]
+    spoken = [one for one in considered if one.speaks]
+    best = rank(spoken or considered)
+    return best[0].instance_id if best else None
+
+
+def confidence_of(ranked: Sequence[Considered]) -> float:
+    """Return how clear the choice was: 1 without a rival, 0.5 against an equal one."""
+    if len(ranked) < 2 or ranked[0].score <= 0:
+        return 1.0 if len(ranked) == 1 else 0.5
+    return round(ranked[0].score / (ranked[0].score + max(0.0, ranked[1].score)), 4)
+
+
+def why_out(considered: Iterable[Considered]) -> tuple[str, ...]:
+    """Return a sentence for each candidate that was filtered out."""
+    return tuple(
+        f"{one.instance_id}: "
+        + ", ".join(f"{name} {verdict}" for name, verdict in one.filters.items() if verdict != OK)
+        for one in considered
+        if not one.fits
+    )
+
+
+def named(word: str, instances: Iterable[InstanceFacts]) -> InstanceFacts | None:
+    """Return the instance of that id or else that name, case-insensitively (R25)."""
+    wanted = word.strip().casefold()
+    found = list(instances)
+    return next(
+        (one for one in found if one.id.casefold() == wanted),
+        next((one for one in found if one.name.casefold() == wanted), None),
+    )

@@ -1,0 +1,196 @@
+"""GLOBAL: sends every task to the child that project, tags, words or rules speak for (M20)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from instances.choices import HopperScope
+from scopes.behaviors.base import (
+    ScopeBehavior,
+    confidence_of,
+    lacks,
+    named,
+    rank,
+    weigh,
+    why_out,
+)
+from scopes.behaviors.explicit import decide_explicit
+from scopes.config import RULES
+from scopes.decisions import Considered, Decision, Refuse, SendTo, Situation, Stay
+from scopes.rules.engine import DEFAULT, Suggestion, suggestions
+from scopes.rules.matchers import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scopes.decisions import InstanceFacts, TaskFacts
+
+TAG_POINTS = 2.0
+KEYWORD_POINTS = 1.0
+RULE_POINTS = 10.0
+ORDER_POINTS = 100.0
+"""A rule outranks tags and words, and a rule of higher evaluation priority any lower one."""
+
+_MOST = 80.0
+
+
+class GlobalScopeBehavior(ScopeBehavior):
+    """Explicit project, then the score: rules, tags against capabilities, words against domains."""
+
+    unmatched_code = "AwaitingTriage"
+
+    def decide(self, situation: Situation) -> Decision:
+        """Return the child to offer the task to, or why there is none (R9, R25)."""
+        may_create = situation.instance.scope == HopperScope.GLOBAL
+        return decide_explicit(situation, may_create=may_create) or self.match(situation)
+
+    def match(self, situation: Situation) -> Decision:
+        """Return the best child by what the task says, its named project apart."""
+        task, decider = situation.task, situation.instance
+        found = suggestions(RULES.current().value, task, decider.scope)
+        spoken = _spoken(found, situation)
+        reading = Reading(task)
+        considered = []
+        for one in situation.candidates:
+            if one.scope == HopperScope.ORCHESTRATION:
+                continue
+            parts = _parts(reading, one) | spoken.get(one.id, {})
+            speaks = bool(parts) or _has_required(task, one)
+            considered.append(weigh(task, one, decider, parts, speaks=speaks))
+        rules = tuple(one.rule_id for one in found)
+        matching = [one for one in considered if one.speaks]
+        ranked = rank(matching)
+        here = sum(spoken.get(decider.id, {}).values())
+        if here and (not ranked or here >= ranked[0].score):
+            reasons = (*_rule_reasons(found), f"a rule keeps it at {decider.id}")
+            return Stay(reasons, tuple(considered), rules=rules, code=self.unmatched_code)
+        if not matching:
+            return self._unmatched(situation, considered, found)
+        if not ranked:
+            return _none_left(situation, considered, matching, rules)
+        best = ranked[0]
+        return SendTo(
+            (*_rule_reasons(found), *_reasons(best, ranked)),
+            tuple(considered),
+            confidence_of(ranked),
+            rules,
+            target_id=best.instance_id,
+            score=best.score,
+        )
+
+    def _unmatched(
+        self, situation: Situation, considered: list[Considered], found: list[Suggestion]
+    ) -> Decision:
+        rules = tuple(one.rule_id for one in found)
+        reasons = (
+            *_rule_reasons(found),
+            "no project, tag, keyword or rule speaks for any child",
+        )
+        if _nobody_can(situation):
+            return _none_left(situation, considered, considered, rules)
+        if situation.instance.settings["unmatched"] != "balance" or not considered:
+            return Stay(reasons, tuple(considered), rules=rules, code=self.unmatched_code)
+        ranked = rank(considered)
+        if not ranked:
+            return _none_left(situation, considered, considered, rules)
+        best = ranked[0]
+        return SendTo(
+            (*reasons, f"unmatched: balance sends it to the least loaded, {best.instance_id}"),
+            tuple(considered),
+            confidence_of(ranked),
+            rules,
+            target_id=best.instance_id,
+            score=best.score,
+        )
+
+
+def _parts(reading: Reading, candidate: InstanceFacts) -> dict[str, float]:
+    """Return the parts of the score that the candidate's own words earn."""
+    able = {word.casefold() for word in candidate.capabilities}
+    tags = len(able & reading.tags.keys())
+    words = len(reading.found(candidate.domains))
+    points = {"tags": tags * TAG_POINTS, "keywords": words * KEYWORD_POINTS}
+    # Together they stay below the step between two rules.
+    return {name: min(value, _MOST / 2) for name, value in points.items() if value}
+
+
+def _has_required(task: TaskFacts, candidate: InstanceFacts) -> bool:
+    """Return whether the task requires capabilities and the candidate has them all."""
+    return bool(task.required_capabilities) and not lacks(task, candidate)
+
+
+def _nobody_can(situation: Situation) -> bool:
+    """Return whether a required capability is missing from every live child."""
+    required, live = situation.task.required_capabilities, situation.candidates
+    return bool(required) and all(lacks(situation.task, one) for one in live)
+
+
+def _spoken(found: list[Suggestion], situation: Situation) -> dict[str, dict[str, float]]:
+    """Return the rules' points by the instance they speak for; a child that is not here gets none.
+
+    The best rule for an instance counts: the others are its alternatives, recorded by id.
+    """
+    real = [
+        (one, target.id)
+        for one in found
+        if (target := destination(one.destination, situation)) is not None
+    ]
+    orders = sorted({one.priority for one, _ in real})
+    points: dict[str, dict[str, float]] = {}
+    for one, target_id in real:
+        if one.rule_id == DEFAULT:
+            points[target_id] = {"default": one.confidence}
+            continue
+        order = (orders.index(one.priority) + 1) * ORDER_POINTS
+        points.setdefault(target_id, {"rule_order": order, "rules": one.confidence * RULE_POINTS})
+    return points
+
+
+def destination(text: str, situation: Situation) -> InstanceFacts | None:
+    """Return the instance that a rule's destination means here, or None.
+
+    `project:X` is the PROJECT child of that id or name, `instance:X` any child, `user:X` the
+    PERSONAL child; `instance:` with the decider's own id, name or scope keeps the task here.
+    """
+    kind, _, word = text.partition(":")
+    scopes = {"project": HopperScope.PROJECT, "user": HopperScope.PERSONAL}
+    wanted = scopes.get(kind)
+    children = (one for one in situation.candidates if wanted is None or one.scope == wanted)
+    child = named(word, children)
+    if child is not None or kind != "instance":
+        return child
+    own = situation.instance
+    return own if word.casefold() == own.scope.casefold() else named(word, [own])
+
+
+def _none_left(
+    situation: Situation,
+    considered: list[Considered],
+    matching: list[Considered],
+    rules: tuple[str, ...],
+) -> Refuse:
+    gap = _nobody_can(situation)
+    words = "nobody below has " + ", ".join(situation.task.required_capabilities)
+    reasons = (words if gap else "no candidate is left", *why_out(matching))
+    code = "CapabilityGap" if gap else "Unroutable"
+    return Refuse(reasons, tuple(considered), rules=rules, code=code)
+
+
+def _rule_reasons(found: list[Suggestion]) -> tuple[str, ...]:
+    return tuple(f"rule {one.rule_id}: {one.reason}, for {one.destination}" for one in found)
+
+
+def _reasons(best: Considered, ranked: list[Considered]) -> tuple[str, ...]:
+    parts = ", ".join(f"{name} {points:g}" for name, points in _shown(best.parts).items())
+    reasons = [f"{best.instance_id} scores {best.score:g}" + (f" ({parts})" if parts else "")]
+    equal = [one for one in ranked[1:] if one.score == best.score]
+    if equal:
+        reasons.append(
+            f"as good as {', '.join(one.instance_id for one in equal)}; "
+            f"load {best.load:g}, then whose turn it is, then the id decides"
+        )
+    return tuple(reasons)
+
+
+def _shown(parts: Mapping[str, float]) -> dict[str, float]:
+    return {name.replace("_", " "): points for name, points in parts.items()}

@@ -1,0 +1,124 @@
+"""PROJECT: first whether a task goes down at all, then to which orchestration (M21, R9)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from instances.choices import ExecutorPreference, HopperScope, InstanceType
+from scopes.behaviors.base import ScopeBehavior, confidence_of, lacks, missing, rank, weigh, why_out
+from scopes.behaviors.explicit import decide_explicit
+from scopes.decisions import Considered, CreateChild, Decision, Refuse, SendTo, Situation, Stay
+
+if TYPE_CHECKING:
+    from scopes.decisions import InstanceFacts, TaskFacts
+
+
+class ProjectScopeBehavior(ScopeBehavior):
+    """Manual handling or an orchestration, by complexity, type and executor availability."""
+
+    def decide(self, situation: Situation) -> Decision:
+        """Return the orchestration to use or create, or ManualQueue with the reason (R9)."""
+        named_child = decide_explicit(situation, may_create=False)
+        return named_child or self.decide_execution(situation)
+
+    def decide_execution(self, situation: Situation) -> Decision:
+        """Return what becomes of a task that no child project was named for."""
+        task, instance = situation.task, situation.instance
+        runs = [one for one in situation.candidates if one.scope == HopperScope.ORCHESTRATION]
+        considered = [weigh(task, one, instance, {}, speaks=True) for one in runs]
+        if task.executor_preference == ExecutorPreference.HUMAN:
+            return Stay(("executor_preference is human",), tuple(considered), code="ManualQueue")
+        reasons = reasons_for_execution(task, instance, runs)
+        if not reasons:
+            return self.handle_by_hand(situation, considered, "no reason stands to orchestrate it")
+        running = [one for one in considered if one.answers]
+        ranked = rank(running)
+        if ranked:
+            best = ranked[0]
+            words = f"{best.instance_id} has the least load, {best.load:g}"
+            return SendTo(
+                (*reasons, words),
+                tuple(considered),
+                confidence_of(ranked),
+                target_id=best.instance_id,
+                score=best.score,
+            )
+        reasons_now = (*reasons, "no executor is available", *why_out(considered))
+        return self._create(situation, considered, reasons) or self.handle_by_hand(
+            situation, considered, *reasons_now, tried=True
+        )
+
+    def _create(
+        self, situation: Situation, considered: list[Considered], reasons: tuple[str, ...]
+    ) -> Decision | None:
+        """Return the creation of a run (R25), where it is allowed and would help."""
+        settings = situation.instance.settings
+        refused = any(one.filters["loops"] == "excluded" for one in considered)
+        full = len(considered) >= settings["max_orchestrations"]
+        gap = missing(situation.task, situation.instance.capabilities)
+        if refused or full or gap or not settings["create_orchestrations"]:
+            return None
+        name = next_run_name(situation)
+        limit = settings["max_orchestrations"]
+        words = f"{name} is created, number {len(considered) + 1} of {limit}"
+        return CreateChild(
+            (*reasons, words),
+            tuple(considered),
+            name=name,
+            scope=HopperScope.ORCHESTRATION,
+            instance_type=InstanceType.EPHEMERAL,
+        )
+
+    def handle_by_hand(
+        self,
+        situation: Situation,
+        considered: list[Considered],
+        *reasons: str,
+        tried: bool = False,
+    ) -> Decision:
+        """Return manual handling, unless a required capability is missing (R9).
+
+        With `tried` it was to go down and no candidate is left: manual_fallback then decides.
+        """
+        task, instance = situation.task, situation.instance
+        gap = missing(task, instance.capabilities)
+        if gap:
+            code = "CapabilityGap" if lacks(task, instance) else "Unroutable"
+            words = f"{instance.id} lacks {', '.join(gap)}"
+            return Refuse((*reasons, words), tuple(considered), code=code)
+        if tried and not instance.settings["manual_fallback"]:
+            words = "manual_fallback is off"
+            return Refuse((*reasons, words), tuple(considered), code="Unroutable")
+        return Stay(reasons, tuple(considered), code="ManualQueue")
+
+
+def reasons_for_execution(
+    task: TaskFacts, instance: InstanceFacts, runs: list[InstanceFacts]
+) -> tuple[str, ...]:
+    """Return the reasons that stand for sending the task down (R9); none means manual."""
+    settings, found = instance.settings, []
+    if task.executor_preference == ExecutorPreference.ORCHESTRATION:
+        found.append("executor_preference is orchestration")
+    threshold = settings["orchestration_threshold"]
+    if task.complexity is not None and task.complexity >= threshold:
+        found.append(f"complexity {task.complexity} reaches {threshold}")
+    if task.task_type and task.task_type in settings["automatable_types"]:
+        found.append(f"task_type {task.task_type} is automatable")
+    gap = missing(task, instance.capabilities)
+    if gap and any(not lacks(task, run) for run in runs):
+        found.append(f"only an orchestration has {', '.join(gap)}")
+    return tuple(found)
+
+
+def next_run_name(situation: Situation) -> str:
+    """Return the next free `<project>-run-001` among live and terminated children."""
+    stem = f"{situation.instance.id[:80]}-run-"
+    taken = {word for one in situation.candidates for word in (one.id, one.name)}
+    pattern = re.compile(rf"{re.escape(stem)}(\d+)")
+    numbers = [
+        int(found[1])
+        for word in taken | situation.terminated_names
+        if (found := pattern.fullmatch(word))
+    ]
+    return f"{stem}{max(numbers, default=0) + 1:03d}"

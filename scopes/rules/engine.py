@@ -1,0 +1,81 @@
+"""The rules engine: all that matches a task, the best first, and the file's own expectations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hopper.ids import slug_of
+from scopes.decisions import TaskFacts
+from scopes.rules.matchers import Reading, match
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hopper.yamlconf import Document, Problem
+    from scopes.config import AnyRule, RuleFile
+
+DEFAULT = "default"
+"""The id under which the default destination is recorded."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A destination that a rule speaks for. `confidence` is strength times weight, 0 to 1."""
+
+    rule_id: str
+    destination: str
+    priority: int
+    confidence: float
+    reason: str
+
+
+def suggestions(file: RuleFile, task: TaskFacts, scope: str = "") -> list[Suggestion]:
+    """Return every enabled rule that matches, best first; the rest are the alternatives.
+
+    The highest evaluation priority comes first, then confidence, then the order in the file. The
+    default destination comes last, and only where no rule matches.
+    """
+    reading = Reading(task)
+    found = []
+    for index, rule in enumerate(file.rules):
+        if not rule.enabled or (scope and rule.scopes and scope not in rule.scopes):
+            continue
+        matched = match(rule, reading)
+        if matched is not None and rule.destination is not None:
+            confidence = round(matched.strength * rule.weight, 4)
+            name = rule_id(rule, index)
+            found.append(
+                Suggestion(name, rule.destination, rule.priority, confidence, matched.reason)
+            )
+    if not found and file.default_destination:
+        return [Suggestion(DEFAULT, file.default_destination, 0, 0.1, "no rule matches")]
+    return sorted(found, key=lambda one: (-one.priority, -one.confidence))
+
+
+def rule_id(rule: AnyRule, index: int) -> str:
+    """Return the rule's id, made from its name or its place where the file gives none."""
+    return rule.id or slug_of(rule.name) or f"rule-{index + 1}"
+
+
+def failed_expectations(file: RuleFile, document: Document) -> Iterable[Problem]:
+    """Yield a fault for each expectation that the file's own rules do not meet."""
+    for index, expectation in enumerate(file.expectations):
+        given = expectation.task
+        task = TaskFacts(
+            id="",
+            title=given.title,
+            description=given.description,
+            project=given.project,
+            tags=given.tags,
+            priority=given.priority,
+        )
+        best = next(iter(suggestions(file, task)), None)
+        reached = best.destination if best else None
+        if reached != expectation.destination:
+            why = f" by {best.rule_id} ({best.reason})" if best else ""
+            yield document.problem(
+                ("expectations", index),
+                f"{expectation.name or given.title!r} goes to {reached or 'nowhere'}{why}, "
+                f"expected {expectation.destination or 'nowhere'}",
+            )

@@ -1,0 +1,143 @@
+"""Whether a rule matches a task, how strongly, and why: one function per type of rule."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from instances.choices import TaskPriority
+from scopes.config import (
+    AnyRule,
+    CompositeRule,
+    KeywordRule,
+    PatternRule,
+    PriorityRule,
+    ProjectRule,
+    TagRule,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scopes.decisions import TaskFacts
+
+MAX_TEXT = 20_000
+"""Characters of title and description in which words are looked for; patterns see 2,000."""
+
+_PATTERN_TEXT = 2_000
+_ORDER = list(TaskPriority)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A rule's match: its strength (0 to 1, before the weight) and the reason in words."""
+
+    strength: float
+    reason: str
+
+
+class Reading:
+    """A task as the matchers read it: case folded once, words split once."""
+
+    def __init__(self, task: TaskFacts) -> None:
+        self.raw = f"{task.title}\n{task.description}"[:MAX_TEXT]
+        self.text = " ".join(self.raw.casefold().split())
+        self.words = frozenset(re.findall(r"\w+", self.text))
+        self.tags = {tag.casefold(): tag for tag in task.tags}
+        self.project = task.project.strip().casefold()
+        self.priority = task.priority
+
+    def has(self, phrase: str) -> bool:
+        """Return whether the phrase stands in the text as whole words, whatever the case."""
+        phrase = " ".join(phrase.casefold().split())
+        if phrase.isidentifier() or phrase.isdecimal():
+            return phrase in self.words
+        return bool(phrase) and phrase in self.text and bool(_whole(phrase).search(self.text))
+
+    def found(self, phrases: Iterable[str]) -> list[str]:
+        """Return those of `phrases` that stand in the text."""
+        return [phrase for phrase in phrases if self.has(phrase)]
+
+
+def match(rule: AnyRule, task: Reading) -> Match | None:
+    """Return how `rule` matches, or None where it does not; `enabled` is the caller's affair."""
+    if isinstance(rule, KeywordRule):
+        return _keyword(rule, task)
+    if isinstance(rule, TagRule):
+        return _tag(rule, task)
+    if isinstance(rule, PriorityRule):
+        return _priority(rule, task)
+    if isinstance(rule, PatternRule):
+        found = _compiled(rule.pattern).search(task.raw[:_PATTERN_TEXT])
+        return Match(1.0, f"pattern {rule.pattern}") if found else None
+    if isinstance(rule, ProjectRule):
+        named = task.project and task.project in {name.casefold() for name in rule.projects}
+        return Match(1.0, f"project {task.project}") if named else None
+    return _composite(rule, task)
+
+
+def _keyword(rule: KeywordRule, task: Reading) -> Match | None:
+    if not rule.keywords:
+        return Match(0.5, "catches everything")
+    found = task.found(rule.keywords)
+    return Match(_grows(len(found)), f"keywords {', '.join(found)}") if found else None
+
+
+def _tag(rule: TagRule, task: Reading) -> Match | None:
+    required = [tag for tag in rule.required_tags if tag.casefold() in task.tags]
+    if len(required) < len(rule.required_tags):
+        return None
+    wanted = {tag.casefold() for tag in rule.optional_tags}
+    found = {
+        original
+        for folded, original in task.tags.items()
+        if folded in wanted or any(_compiled(one).search(original) for one in rule.tag_patterns)
+    }
+    found |= set(required)
+    return Match(_grows(len(found)), f"tags {', '.join(sorted(found))}") if found else None
+
+
+def _priority(rule: PriorityRule, task: Reading) -> Match | None:
+    if task.priority in rule.priorities:
+        return Match(1.0, f"priority {task.priority}")
+    if not (rule.min_priority or rule.max_priority):
+        return None
+    low = _ORDER.index(rule.min_priority) if rule.min_priority else 0
+    high = _ORDER.index(rule.max_priority) if rule.max_priority else len(_ORDER) - 1
+    within = low <= _ORDER.index(TaskPriority(task.priority)) <= high
+    return Match(0.8, f"priority {task.priority} in range") if within else None
+
+
+def _composite(rule: CompositeRule, task: Reading) -> Match | None:
+    found = [match(sub, task) if sub.enabled else None for sub in rule.sub_rules]
+    matches = [
+        Match(one.strength * sub.weight, one.reason)
+        for sub, one in zip(rule.sub_rules, found, strict=True)
+        if one is not None
+    ]
+    if rule.operator == "not":
+        sub = rule.sub_rules[0]
+        return None if matches else Match(1.0, f"not {sub.name or sub.type}")
+    if not matches or (rule.operator == "and" and len(matches) < len(found)):
+        return None
+    strengths = [one.strength for one in matches]
+    strength = max(strengths) if rule.operator == "or" else sum(strengths) / len(strengths)
+    word = "all of" if rule.operator == "and" else "one of"
+    return Match(strength, f"{word}: {'; '.join(one.reason for one in matches)}")
+
+
+def _grows(count: int) -> float:
+    """Return a strength that grows with every hit and never reaches one."""
+    return float(1 - 0.5**count)
+
+
+@lru_cache(maxsize=4096)
+def _whole(phrase: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(phrase)}(?!\w)")
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
