@@ -126,9 +126,9 @@ def test_an_id_is_quoted_whole(hopper: Callable, server: FakeTransport) -> None:
             {"worker": "w", "error": "bad", "retryable": False},
         ),
         (
-            "heartbeat task-1 --worker w --progress half",
+            "heartbeat task-1 --worker w --progress 0.5",
             "heartbeat",
-            {"worker": "w", "progress": {"output": "half"}},
+            {"worker": "w", "progress": 0.5},
         ),
         (
             "escalate task-1 --worker w --reason stuck --severity high",

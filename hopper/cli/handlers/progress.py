@@ -61,7 +61,7 @@ def _add_working(group: Group) -> None:
     take.add_argument("--lease", type=int, dest="lease_seconds", metavar="SECONDS")
     beat = group.add("heartbeat", heartbeat, render.show_updated, "extend a lease")
     beat.add_argument("id")
-    beat.add_argument("--progress", type=json_or_text)
+    beat.add_argument("--progress", type=float, metavar="0..1")
     beat.add_argument("--checkpoint", type=json_object, metavar="JSON")
     end = group.add("complete", complete, render.show_status, "report a task as done")
     end.add_argument("id")
