@@ -1,0 +1,156 @@
+"""The pages of delegations, and what a task's page gains by them: its way, rerouting."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+
+from delegation.choices import DelegationStatus, DelegationType
+from delegation.models import TaskDelegation
+from delegation.services.delegator import Delegator
+from delegation.services.dispatch import reroute_task
+from instances.admin.guarded import NOTHING, ReadOnlyAdmin, Table, actor_of, compact, moment, pill
+from instances.admin.tasks import ROWS_SHOWN, TaskAdmin
+from instances.models import Task
+from scopes.models import RoutingDecision
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+    _Rows = QuerySet[TaskDelegation]
+
+
+class RejectForm(forms.Form):
+    """Why an offer is refused."""
+
+    reason = forms.CharField(
+        max_length=500, help_text="Kept with the delegation; the task is placed elsewhere."
+    )
+
+
+@admin.register(TaskDelegation)
+class DelegationAdmin(ReadOnlyAdmin):
+    """Delegations; pending ones can be answered and taken back."""
+
+    list_display = (
+        "delegated_at", "task_id", "source_instance_id", "target_instance_id", "delegation_type",
+        "state", "reason", "hop", "delegated_by", "answered_by",
+    )  # fmt: skip
+    list_filter = ("status", "delegation_type", "reason")
+    search_fields = ("=id", "=task__id", "=source_instance__id", "=target_instance__id")
+    search_help_text = "The whole id of a delegation, a task or an instance."
+    ordering = ("-delegated_at", "-id")
+    sortable_by = ()
+    list_per_page = 50
+    show_full_result_count = False
+    actions = ("accept", "reject", "cancel")
+
+    @admin.display(description="status")
+    def state(self, delegation: TaskDelegation) -> SafeString | str:
+        """The delegation's status."""
+        return pill(delegation.status)
+
+    @admin.action(description="Accept", permissions=["change"])
+    def accept(self, request: HttpRequest, rows: _Rows) -> None:
+        """Make the targets the holders (R8)."""
+        self.carry_out(request, rows, Delegator(actor_of(request)).accept_delegation)
+
+    @admin.action(description="Reject ...", permissions=["change"])
+    def reject(self, request: HttpRequest, rows: _Rows) -> HttpResponse | None:
+        """Refuse offers (R9), after asking why."""
+        form = RejectForm(request.POST if "apply" in request.POST else None)
+        if not form.is_valid():
+            return self.ask(request, rows, action="reject", title="Reject offers", form=form)
+        refuse = Delegator(actor_of(request)).reject_delegation
+        self.carry_out(request, rows, partial(refuse, reason=form.cleaned_data["reason"]))
+        return None
+
+    @admin.action(description="Take back", permissions=["change"])
+    def cancel(self, request: HttpRequest, rows: _Rows) -> None:
+        """Take pending offers back (R7)."""
+        self.carry_out(request, rows, Delegator(actor_of(request)).cancel_delegation)
+
+
+admin.site.unregister(Task)
+
+
+@admin.register(Task)
+class PlacedTaskAdmin(TaskAdmin):
+    """Tasks with the way they took and the decisions that sent them."""
+
+    actions: Sequence[Any] = (*TaskAdmin.actions, "reroute")
+
+    def tables(self, record: Task) -> list[Table]:
+        """Return the task's way and decisions before what `instances` knows."""
+        return [_way(record), _decisions(record), *super().tables(record)]
+
+    @admin.action(description="Route again", permissions=["change"])
+    def reroute(self, request: HttpRequest, rows: QuerySet[Task]) -> None:
+        """Place resting tasks anew from where they are (R9)."""
+        self.carry_out(request, rows, partial(reroute_task, actor=actor_of(request)))
+
+
+def _way(task: Task) -> Table:
+    """Return the task's delegations in order, headed by the path that led to where it is."""
+    made = list(TaskDelegation.objects.for_task(task.pk)[:ROWS_SHOWN])
+    rows = [
+        (
+            d.hop,
+            d.source_instance_id or NOTHING,
+            d.target_instance_id,
+            d.delegation_type,
+            pill(d.status),
+            moment(d.delegated_at),
+            moment(d.accepted_at),
+            moment(d.completed_at),
+            d.delegated_by,
+            d.rejection_reason or d.reason or d.notes,
+        )
+        for d in made
+    ]
+    columns = (
+        "Hop", "From", "To", "Type", "Status", "Offered (UTC)", "Accepted", "Ended", "By", "Reason",
+    )  # fmt: skip
+    return Table(f"Way: {' > '.join(_path(task, made))}", columns, rows)
+
+
+def _path(task: Task, made: list[TaskDelegation]) -> list[str]:
+    """Return the instances the task came through: its active path, or the one it ended on (R6)."""
+    hops = [
+        d
+        for d in made
+        if d.delegation_type != DelegationType.ESCALATE
+        and (
+            d.status == DelegationStatus.ACCEPTED
+            or (d.completed_at and d.accepted_at and d.completed_at == task.finished_at)
+        )
+    ]
+    hops.sort(key=lambda d: (d.hop, d.pk))
+    if not hops:
+        return [task.instance_id or "unassigned"]
+    return [hops[0].source_instance_id or "unassigned", *(d.target_instance_id for d in hops)]
+
+
+def _decisions(task: Task) -> Table:
+    decisions = RoutingDecision.objects.for_task(task.pk)
+    rows = [
+        (
+            moment(d.created_at),
+            d.instance_id,
+            d.verdict,
+            d.target_id or NOTHING,
+            d.code,
+            f"{d.confidence:.2f}",
+            compact(d.reasons),
+        )
+        for d in decisions[:ROWS_SHOWN]
+    ]
+    columns = ("At (UTC)", "Decided at", "Verdict", "Target", "Code", "Confidence", "Reasons")
+    return Table("Decisions", columns, rows)

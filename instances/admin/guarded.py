@@ -1,0 +1,160 @@
+"""What all pages of the admin share: who may write, services for rows, tables under a record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.template.response import TemplateResponse
+from django.utils.html import format_html
+
+from hopper.actors import EVERYWHERE, Actor
+from hopper.errors import HopperError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+    from django.forms import Form
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+NOTHING = "-"
+_LONGEST_DATA = 300
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Return the caller as services know him: admin everywhere for a superuser, else nobody."""
+    grants = {EVERYWHERE: "admin"} if request.user.is_superuser else {}
+    return Actor(request.user.get_username(), grants)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows shown, read-only, below a record; `note` says what is left out."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    note: str = ""
+
+
+class GuardedAdmin(_ModelAdmin):
+    """Staff see everything, superusers change what the page offers, nobody deletes."""
+
+    change_form_template = "hopper_admin/record.html"
+
+    class Media:
+        css = {"all": ("instances/admin.css",)}
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Whether the models are listed."""
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the caller may look: any active staff."""
+        return bool(request.user.is_active and request.user.is_staff)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the caller may edit and run actions."""
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the caller may create."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nothing is deleted here; instances are terminated, tasks cancelled."""
+        return False
+
+    def tables(self, record: Any) -> list[Table]:
+        """Return what is shown below a record."""
+        return []
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        """Add the tables to the page of an existing record."""
+        context["tables"] = self.tables(obj) if obj is not None else []
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def carry_out(
+        self, request: HttpRequest, rows: QuerySet[Any], change: Callable[[str], Any]
+    ) -> None:
+        """Call a service for each row, each in its own transaction; say what came of it and why."""
+        changed: dict[str, list[str]] = {}
+        for pk in list(rows.values_list("pk", flat=True)):
+            try:
+                status = change(pk).status
+            except HopperError as refusal:
+                self.message_user(request, f"{pk}: {refusal.detail}", messages.ERROR)
+            else:
+                changed.setdefault(status, []).append(str(pk))
+        for status, names in changed.items():
+            verb = "is" if len(names) == 1 else "are"
+            self.message_user(request, f"{', '.join(names)} {verb} now {status}.", messages.SUCCESS)
+
+    def ask(
+        self, request: HttpRequest, rows: QuerySet[Any], *, action: str, title: str, form: Form
+    ) -> HttpResponse:
+        """Return the page that asks what an action needs to know, or whether it is meant."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.model._meta,
+            "rows": list(rows),
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "action": action,
+            "form": form,
+            "media": self.media,
+        }
+        return TemplateResponse(request, "hopper_admin/ask.html", context)
+
+
+class ReadOnlyAdmin(GuardedAdmin):
+    """Looked at, never edited; actions are for superusers and go through services."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the caller may run actions; a single record is never his to edit."""
+        return obj is None and super().has_change_permission(request)
+
+
+def moment(at: datetime | None) -> str:
+    """Return a time to the second, UTC."""
+    return f"{at:%Y-%m-%d %H:%M:%S}" if at else NOTHING
+
+
+def pill(word: str) -> SafeString | str:
+    """Return a status as a coloured label."""
+    return format_html('<span class="hopper-pill is-{}">{}</span>', word, word) if word else NOTHING
+
+
+def compact(data: object) -> str:
+    """Return JSON on one line, cut where it is long; "" for what is empty."""
+    if data in (None, "", {}, []):
+        return ""
+    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_DATA else text[:_LONGEST_DATA] + " ..."
+
+
+def cut(rows: Iterable[Any], limit: int) -> tuple[list[Any], str]:
+    """Return at most `limit` rows and, where there are more, a note that says so.
+
+    Reads one row more than shown, so the limit costs no count.
+    """
+    read = list(rows)
+    return read[:limit], f"Only {limit} are shown." if len(read) > limit else ""

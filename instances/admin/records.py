@@ -1,0 +1,54 @@
+"""The pages of what happened: events and attempts, only to be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+
+from instances.admin.guarded import ReadOnlyAdmin, pill
+from instances.models import Attempt, Event
+
+if TYPE_CHECKING:
+    from django.utils.safestring import SafeString
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    """History."""
+
+    list_display = (
+        "id", "at", "kind", "task_id", "instance_id", "before", "status", "holder_id", "actor",
+    )  # fmt: skip
+    list_filter = ("at", "status", "ending")
+    search_fields = ("=task__id", "=instance__id", "=kind", "=actor")
+    search_help_text = "The whole id of a task or an instance, a kind of event, or an actor."
+    ordering = ("-id",)
+    sortable_by = ()
+    list_per_page = 100
+    show_full_result_count = False
+
+
+@admin.register(Attempt)
+class AttemptAdmin(ReadOnlyAdmin):
+    """Leases and how they ended; the lease's token is nobody's business."""
+
+    fields = (
+        "task", "number", "epoch", "instance", "worker", "started_at", "ended_at", "outcome",
+        "error", "progress", "checkpoint", "artifact",
+    )  # fmt: skip
+    list_display = (
+        "task_id", "number", "worker", "instance_id", "started_at", "ended_at", "ended_as",
+    )  # fmt: skip
+    list_filter = ("outcome", "started_at")
+    search_fields = ("=task__id", "=instance__id", "=worker")
+    search_help_text = "The whole id of a task or an instance, or a worker's name."
+    ordering = ("-id",)
+    sortable_by = ()
+    list_per_page = 100
+    show_full_result_count = False
+
+    @admin.display(description="outcome")
+    def ended_as(self, attempt: Attempt) -> SafeString | str:
+        """How the lease ended; nothing while it lives."""
+        return pill(attempt.outcome or "")

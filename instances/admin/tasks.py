@@ -1,0 +1,166 @@
+"""The pages of tasks: found, described, cancelled; never moved or set by hand."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.core.validators import MaxValueValidator, MinValueValidator
+
+from instances.admin.forms import JsonField, ServedAdmin, ServiceForm, WordsField
+from instances.admin.guarded import NOTHING, Table, actor_of, compact, cut, moment, pill
+from instances.models import Task
+from instances.services.tasks import cancel_task, update_task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+    _Rows = QuerySet[Task]
+
+ROWS_SHOWN = 200
+
+DESCRIPTION = (
+    "title", "description", "priority", "project", "tags", "required_capabilities", "task_type",
+    "complexity", "executor_preference", "requester", "owner",
+)  # fmt: skip
+MORE = (
+    "context", "estimated_effort", "velocity_requirement", "not_before", "max_attempts", "source",
+    "external_id", "external_url", "external_platform", "conversation_id",
+)  # fmt: skip
+STATE = (
+    "id", "state", "waits_for", "instance", "offered_to", "origin", "parent", "worker",
+    "lease_expires_at", "attempt", "failures", "epoch", "route_due", "retry_at", "result", "error",
+    "created_by", "created_at", "updated_at", "started_at", "finished_at",
+)  # fmt: skip
+
+
+class TaskForm(ServiceForm):
+    """Edits what describes a task."""
+
+    tags = WordsField(required=False, widget=forms.TextInput(attrs={"class": "vTextField"}))
+    required_capabilities = WordsField(
+        required=False, widget=forms.TextInput(attrs={"class": "vTextField"})
+    )
+    context = JsonField(required=False, widget=forms.Textarea(attrs={"rows": 4}))
+    complexity = forms.IntegerField(
+        required=False,
+        validators=[MinValueValidator(1), MaxValueValidator(5)],
+        help_text="1 to 5",
+    )
+
+    def write(self, values: dict[str, Any]) -> Task:
+        """Update the task; project, tags and capabilities place it anew (R9)."""
+        return update_task(self.instance.pk, changes=values, actor=self.actor)
+
+
+class CancelForm(forms.Form):
+    """Why tasks are cancelled."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=500,
+        help_text="Kept with each task. Open tasks below them are cancelled too.",
+    )
+
+
+@admin.register(Task)
+class TaskAdmin(ServedAdmin):
+    """Tasks with their state, attempts and events; `delegation` adds how they were handed on."""
+
+    form = TaskForm
+    list_display = (
+        "title", "state", "priority", "instance_id", "worker", "project", "waits_for",
+        "created_at", "id",
+    )  # fmt: skip
+    list_display_links = ("title",)
+    list_filter = ("status", "priority", "executor_preference", "instance__scope", "route_due")
+    search_fields = ("=id", "title", "project", "external_id", "=instance__id")
+    search_help_text = "Title, project or external id; or the whole id of a task or an instance."
+    ordering = ("-id",)
+    sortable_by = ("id", "title", "priority", "created_at")
+    list_per_page = 50
+    show_full_result_count = False
+    actions: Sequence[Any] = ("cancel",)
+    readonly_fields = STATE
+    fieldsets = (
+        ("State", {"fields": STATE}),
+        ("Description", {"fields": DESCRIPTION}),
+        ("More", {"fields": MORE, "classes": ["collapse"]}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> _Rows:
+        """Return the tasks; a page of one shows the names of the instances around it."""
+        rows: _Rows = super().get_queryset(request)
+        return rows.select_related("instance", "offered_to", "origin", "parent")
+
+    def has_change_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
+        """Whether the caller may edit; a finished task is nobody's to edit."""
+        return super().has_change_permission(request) and not (obj and obj.is_terminal)
+
+    def tables(self, record: Task) -> list[Table]:
+        """Return the task's attempts and events."""
+        return [_attempts(record), _events(record)]
+
+    @admin.display(description="status", ordering="status")
+    def state(self, task: Task) -> SafeString | str:
+        """The task's status."""
+        return pill(task.status)
+
+    @admin.display(description="waits for")
+    def waits_for(self, task: Task) -> str:
+        """The stored reason why nobody works on it (R26)."""
+        detail = task.waiting.get("detail") or task.waiting.get("object")
+        return ": ".join(str(part) for part in (task.waiting_code, detail) if part) or NOTHING
+
+    @admin.action(description="Cancel ...", permissions=["change"])
+    def cancel(self, request: HttpRequest, rows: _Rows) -> HttpResponse | None:
+        """Cancel tasks and what hangs below them (R16), after asking for a reason."""
+        form = CancelForm(request.POST if "apply" in request.POST else None)
+        if not form.is_valid():
+            return self.ask(request, rows, action="cancel", title="Cancel tasks", form=form)
+        service = partial(cancel_task, reason=form.cleaned_data["reason"], actor=actor_of(request))
+        self.carry_out(request, rows, service)
+        return None
+
+
+def _attempts(task: Task) -> Table:
+    attempts, note = cut(task.attempts.order_by("-number")[: ROWS_SHOWN + 1], ROWS_SHOWN)
+    rows = [
+        (
+            a.number,
+            a.worker,
+            a.instance_id or NOTHING,
+            moment(a.started_at),
+            moment(a.ended_at),
+            pill(a.outcome or ""),
+            NOTHING if a.progress is None else f"{a.progress:.0%}",
+            a.error,
+        )
+        for a in attempts
+    ]
+    columns = ("No.", "Worker", "At", "Began (UTC)", "Ended (UTC)", "Outcome", "Progress", "Error")
+    return Table("Attempts, newest first", columns, rows, note)
+
+
+def _events(task: Task) -> Table:
+    events, note = cut(task.events.order_by("-pk")[: ROWS_SHOWN + 1], ROWS_SHOWN)
+    rows = [
+        (
+            moment(e.at),
+            e.kind,
+            e.instance_id or NOTHING,
+            f"{e.before} > {e.status}" if e.before and e.before != e.status else e.status,
+            e.holder_id or NOTHING,
+            e.actor,
+            compact(e.data),
+        )
+        for e in events
+    ]
+    columns = ("At (UTC)", "Event", "Told to", "Status", "Holder after", "By", "Details")
+    return Table("Events, newest first", columns, rows, note)

@@ -1,0 +1,302 @@
+"""The page of the tree: every instance indented below its parent, its life and its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Count, Q
+from django.http import HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from mptt.admin import DraggableMPTTAdmin
+
+from hopper.errors import HopperError
+from hopper.ids import is_slug
+from instances.admin.forms import ConfigField, ServedAdmin, ServiceForm
+from instances.admin.guarded import NOTHING, Table, actor_of, compact, cut, moment, pill
+from instances.choices import TERMINAL, InstanceStatus
+from instances.models import Event, HopperInstance, Task
+from instances.models.instance import lineages
+from instances.services import lifecycle
+from instances.services.editing import update_instance
+from instances.services.tree import create_instance, move_instance
+from instances.states import effective_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+    from django.utils.safestring import SafeString
+
+    _Rows = QuerySet[HopperInstance]
+
+EVENTS_SHOWN = 50
+_POSITIONS = ("last-child", "left", "right")
+
+
+@dataclass
+class Tally:
+    """What the tree shows of one instance beyond its row: open and all tasks, here and below."""
+
+    effective: str
+    open: int = 0
+    total: int = 0
+    open_below: int = 0
+    total_below: int = 0
+
+
+def tallies_of(instances: Iterable[HopperInstance]) -> dict[str, Tally]:
+    """Return the effective status and the task counts of each instance; two queries for all."""
+    counted = (
+        Task.objects.filter(instance__isnull=False)
+        .order_by()
+        .values_list("instance_id")
+        .annotate(total=Count("pk"), unfinished=Count("pk", filter=~Q(status__in=TERMINAL)))
+    )
+    counts = {pk: (total, still_open) for pk, total, still_open in counted}
+    lines = lineages({one.pk for one in instances} | set(counts))
+    tallies = {
+        pk: Tally(effective_status(line[-1].status, [above.status for above in line[:-1]]))
+        for pk, line in lines.items()
+    }
+    for pk, (total, still_open) in counts.items():
+        tallies[pk].total, tallies[pk].open = total, still_open
+        for member in lines[pk]:
+            if member.id in tallies:
+                tallies[member.id].total_below += total
+                tallies[member.id].open_below += still_open
+    return tallies
+
+
+class TreeChangeList(ChangeList):
+    """The list of instances, each with its tally."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the page, then the tallies of all its rows at once."""
+        super().get_results(request)
+        instances = list(self.result_list)
+        tallies = tallies_of(instances)
+        for instance in instances:
+            instance.tally = tallies[instance.pk]
+        self.result_list = instances
+
+
+class LivenessFilter(admin.SimpleListFilter):
+    """Terminated instances keep their place but are shown only when asked for."""
+
+    title = "life"
+    parameter_name = "life"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the choices beside the default."""
+        return [("terminated", "Terminated"), ("all", "All")]
+
+    def choices(self, changelist: Any) -> Any:
+        """Name the default after what it shows."""
+        first, *others = super().choices(changelist)
+        return [{**first, "display": "Live"}, *others]
+
+    def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
+        """Leave out what was not asked for."""
+        if self.value() == "all":
+            return queryset
+        ended = Q(status=InstanceStatus.TERMINATED)
+        return queryset.filter(ended if self.value() == "terminated" else ~ended)
+
+
+class InstanceForm(ServiceForm):
+    """Creates an instance, or changes its name, parent, description, configuration, end."""
+
+    id = forms.CharField(
+        required=False,
+        max_length=100,
+        help_text="Lower-case letters, digits, '.', '_', '-'. Left empty: made from the name.",
+    )
+    config = ConfigField(required=False, widget=forms.Textarea(attrs={"rows": 6}))
+    names = {"parent": "parent_id"}
+
+    def write(self, values: dict[str, Any]) -> HopperInstance:
+        """Create or update."""
+        if "parent_id" in values:
+            parent = values["parent_id"]
+            values["parent_id"] = parent.pk if parent else None
+        if self.instance._state.adding:
+            name = values.pop("name")
+            return create_instance(name, **{**values, "id": values["id"] or None}, actor=self.actor)
+        return update_instance(self.instance.pk, changes=values, actor=self.actor)
+
+
+class TerminateForm(forms.Form):
+    """How far a termination reaches."""
+
+    cascade = forms.BooleanField(
+        required=False,
+        label="With everything below",
+        help_text="Terminates all instances below too and moves unfinished tasks up. Without it, "
+        "an instance with live children or unfinished tasks is left as it is. Final either way.",
+    )
+
+
+@admin.register(HopperInstance)
+class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
+    """The tree; dragging moves, actions start and stop, nothing is deleted."""
+
+    form = InstanceForm
+    list_display = (
+        "tree_actions", "indented_title", "scope", "own_status", "in_effect", "tasks_here",
+        "tasks_below", "instance_type",
+    )  # fmt: skip
+    list_display_links = ("indented_title",)
+    list_filter = (LivenessFilter, "scope", "status", "instance_type")
+    search_fields = ("id", "name")
+    sortable_by = ()
+    autocomplete_fields = ("parent",)
+    expand_tree_by_default = True
+    actions = ("start", "stop", "restart", "pause", "resume", "recover", "terminate")
+    readonly_fields = (
+        "status", "in_effect_now", "runtime_metadata", "created_by", "created_at", "updated_at",
+        "started_at", "stopped_at",
+    )  # fmt: skip
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list that knows tallies."""
+        return TreeChangeList
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the caller may create instances."""
+        return self.has_change_permission(request)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """What an instance is for and what it is called by programs never changes."""
+        fixed = ("id", "scope", "instance_type") if obj else ()
+        return (*fixed, *self.readonly_fields)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A new instance has no history yet."""
+        identity = (None, {"fields": ("name", "id", "scope", "parent", "instance_type")})
+        details = ("Details", {"fields": ("config", "description", "expires_at")})
+        if obj is None:
+            return (identity, details)
+        life = ("Life", {"fields": self.readonly_fields})
+        return (identity, life, details)
+
+    def tables(self, record: HopperInstance) -> list[Table]:
+        """Return the instance's latest events."""
+        newest = Event.objects.of_instance(record.pk).order_by("-pk")[: EVENTS_SHOWN + 1]
+        events, note = cut(newest, EVENTS_SHOWN)
+        rows = [
+            (moment(e.at), e.kind, e.task_id or NOTHING, e.status, e.actor, compact(e.data))
+            for e in events
+        ]
+        columns = ("At (UTC)", "Event", "Task", "Status after", "By", "Details")
+        return [Table("Events, newest first", columns, rows, note)]
+
+    @admin.display(description="status")
+    def own_status(self, instance: Any) -> SafeString | str:
+        """The instance's own status."""
+        return pill(instance.status)
+
+    @admin.display(description="in effect")
+    def in_effect(self, instance: Any) -> SafeString | str:
+        """The status after inheritance (R4)."""
+        return pill(instance.tally.effective)
+
+    @admin.display(description="status in effect")
+    def in_effect_now(self, instance: HopperInstance) -> SafeString | str:
+        """The status after inheritance (R4), read for one instance."""
+        return pill(instance.effective_status())
+
+    @admin.display(description="tasks here (open / all)")
+    def tasks_here(self, instance: Any) -> SafeString:
+        """What the instance holds itself, with a link to it."""
+        return format_html(
+            '<a href="{}?instance__id__exact={}">{} / {}</a>',
+            reverse("admin:instances_task_changelist"),
+            instance.pk,
+            instance.tally.open,
+            instance.tally.total,
+        )
+
+    @admin.display(description="with all below")
+    def tasks_below(self, instance: Any) -> str:
+        """What the instance and everything below it hold."""
+        return f"{instance.tally.open_below} / {instance.tally.total_below}"
+
+    def _move_node(self, request: HttpRequest) -> HttpResponse:
+        """Move by dragging: into an instance, or beside one and so under its parent (R1).
+
+        Siblings have no order of their own, so beside means below the same parent.
+        """
+        if not self.has_change_permission(request):
+            return self._not_moved(request, "You may look at the tree, not change it.")
+        position = request.POST.get("position")
+        moved_id, beside_id = (str(request.POST.get(key)) for key in ("cut_item", "pasted_on"))
+        if position not in _POSITIONS or not is_slug(moved_id) or not is_slug(beside_id):
+            return self._not_moved(request, "This is no instruction to move an instance.")
+        beside = HopperInstance.objects.filter(pk=beside_id).first()
+        if beside is None:
+            return self._not_moved(request, f"There is no instance {beside_id}.")
+        parent_id = beside.pk if position == "last-child" else beside.parent_id
+        try:
+            moved = move_instance(moved_id, parent_id=parent_id, actor=actor_of(request))
+        except HopperError as refusal:
+            return self._not_moved(request, f"{moved_id}: {refusal.detail}")
+        self.log_change(request, moved, [{"changed": {"fields": ["parent"]}}])
+        place = f"under {parent_id}" if parent_id else "a root"
+        self.message_user(request, f"{moved_id} is now {place}.", messages.SUCCESS)
+        return HttpResponse("OK, moved.")
+
+    def _not_moved(self, request: HttpRequest, why: str) -> HttpResponse:
+        self.message_user(request, why, messages.ERROR)
+        return HttpResponse("FAIL, not moved.")
+
+    def _all(
+        self, request: HttpRequest, rows: _Rows, service: Callable[..., HopperInstance]
+    ) -> None:
+        self.carry_out(request, rows, partial(service, actor=actor_of(request)))
+
+    @admin.action(description="Start", permissions=["change"])
+    def start(self, request: HttpRequest, rows: _Rows) -> None:
+        """Bring the instances to running (R2)."""
+        self._all(request, rows, lifecycle.start_instance)
+
+    @admin.action(description="Stop", permissions=["change"])
+    def stop(self, request: HttpRequest, rows: _Rows) -> None:
+        """Stop the instances once no live lease is left below them (R5)."""
+        self._all(request, rows, lifecycle.stop_instance)
+
+    @admin.action(description="Restart", permissions=["change"])
+    def restart(self, request: HttpRequest, rows: _Rows) -> None:
+        """Stop and start (R2)."""
+        self._all(request, rows, lifecycle.restart_instance)
+
+    @admin.action(description="Pause", permissions=["change"])
+    def pause(self, request: HttpRequest, rows: _Rows) -> None:
+        """Let running work go on and nothing new begin (R5)."""
+        self._all(request, rows, lifecycle.pause_instance)
+
+    @admin.action(description="Resume", permissions=["change"])
+    def resume(self, request: HttpRequest, rows: _Rows) -> None:
+        """Let paused instances run again."""
+        self._all(request, rows, lifecycle.resume_instance)
+
+    @admin.action(description="Recover from error", permissions=["change"])
+    def recover(self, request: HttpRequest, rows: _Rows) -> None:
+        """Let instances in error run again."""
+        self._all(request, rows, lifecycle.recover_instance)
+
+    @admin.action(description="Terminate ...", permissions=["change"])
+    def terminate(self, request: HttpRequest, rows: _Rows) -> HttpResponse | None:
+        """End the instances for good (R5), after asking."""
+        form = TerminateForm(request.POST if "apply" in request.POST else None)
+        if not form.is_valid():
+            return self.ask(request, rows, action="terminate", title="Terminate", form=form)
+        cascade = form.cleaned_data["cascade"]
+        self._all(request, rows, partial(lifecycle.terminate_instance, cascade=cascade))
+        return None

@@ -1,0 +1,8 @@
+"""Only the admin, so that these tests need nothing of the API."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]
