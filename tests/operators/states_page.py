@@ -1,0 +1,100 @@
+"""The page of states, made from the tables: `python -m tests.operators.states_page` writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from delegation.states import DELEGATION
+from hopper.states import StateMachine
+from instances.choices import HopperScope
+from instances.states import ALLOWANCES, EXECUTING, INSTANCE, PARENTS, ROOTS, ROUTING, TASK
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "states.md"
+
+HEAD = """\
+# States
+
+Three state machines and the tables that go with them. This page is made from the tables the
+code itself asks (`instances/states.py`, `delegation/states.py`), and a test fails when it is not
+current. To write it anew:
+
+```console
+$ .venv/bin/python -m tests.operators.states_page
+```
+
+The rules behind the tables are in [protocol.md](protocol.md), under the numbers in brackets."""
+
+
+def page() -> str:
+    """Return the text of the page."""
+    parts = (
+        HEAD,
+        _machine("Instances (R2)", INSTANCE),
+        "`terminated` is final. Asking for the state an instance is in changes nothing.",
+        _allowances(),
+        _scopes(),
+        _machine("Tasks (R19)", TASK),
+        "`done`, `failed` and `cancelled` are the ends. The way out of them is a new epoch of the\n"
+        "task (R18).",
+        _machine("Delegations (R7)", DELEGATION),
+        "Only `pending` and `accepted` are open; a task has at most one pending delegation.",
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _machine(title: str, machine: StateMachine) -> str:
+    rows = [
+        (f"`{state}`", ", ".join(f"`{after}`" for after in machine.allowed(state)) or "nothing")
+        for state in machine.transitions
+    ]
+    diagram = f"```mermaid\n{machine.mermaid()}\n```"
+    return f"## {title}\n\n{diagram}\n\n{_table(('from', 'may become'), rows)}"
+
+
+def _allowances() -> str:
+    head = ("effective status", "new task here", "offer", "accept", "route on", "claim", "finish")
+    rows = [
+        (
+            f"`{status}`",
+            _yes(row.create),
+            row.offer,
+            row.accept,
+            _yes(row.route),
+            _yes(row.claim),
+            _yes(row.finish),
+        )
+        for status, row in ALLOWANCES.items()
+    ]
+    return (
+        "### What a status allows (R3, R4)\n\n"
+        "The effective status is the most restrictive of the instance's own and its ancestors'.\n"
+        "`explicit` means: only where somebody asked for it by name.\n\n" + _table(head, rows)
+    )
+
+
+def _scopes() -> str:
+    rows = [
+        (
+            f"`{scope}`",
+            ", ".join(f"`{parent}`" for parent in sorted(PARENTS[scope])) or "none",
+            _yes(scope in ROOTS),
+            _yes(scope in ROUTING),
+            _yes(scope in EXECUTING),
+        )
+        for scope in HopperScope.values
+    ]
+    head = ("scope", "parents", "root", "routes work down", "work may be claimed")
+    return f"### Who may hang under whom (R1)\n\n{_table(head, rows)}"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
