@@ -10,8 +10,8 @@ from hopper.rest import health
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/v1/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/v1/", include("instances.api.urls")),
     path("api/v1/", include("scopes.api.urls")),
     path("api/v1/", include("delegation.api.urls")),
@@ -19,3 +19,8 @@ urlpatterns = [
     path("health", health.healthz, name="health"),
     path("readyz", health.readyz, name="readyz"),
 ]
+
+handler400 = "hopper.rest.problem.bad_request"
+handler403 = "hopper.rest.problem.denied"
+handler404 = "hopper.rest.problem.not_found"
+handler500 = "hopper.rest.problem.server_error"

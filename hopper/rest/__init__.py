@@ -1,0 +1,1 @@
+"""The ground that every view of the REST interface stands on."""

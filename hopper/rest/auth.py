@@ -1,0 +1,90 @@
+"""Who is calling: the local operator, a token, a session, or anybody where that was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.utils import timezone
+from knox.crypto import hash_token
+from knox.models import get_token_model
+from knox.settings import CONSTANTS
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+OPERATOR_KEY = "hopper.local_operator"
+_WORDS = (b"bearer", b"token")
+
+
+class Operator(AnonymousUser):
+    """A caller who needs no account: whoever reaches the store itself, or anybody if access is open."""
+
+    is_active = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.username = name
+
+    @property
+    def is_authenticated(self) -> bool:  # type: ignore[override]
+        """Always so: the way in was the credential."""
+        return True
+
+    @property
+    def is_anonymous(self) -> bool:  # type: ignore[override]
+        """Never so."""
+        return False
+
+
+class LocalOperatorAuthentication(BaseAuthentication):
+    """An in-process call marked in the environ by a key that no HTTP header can produce."""
+
+    def authenticate(self, request: Request) -> tuple[Operator, None] | None:
+        name = request._request.META.get(OPERATOR_KEY)
+        return (Operator(str(name)), None) if name else None
+
+
+class BearerAuthentication(BaseAuthentication):
+    """`Authorization: Bearer hop_…`, or the word Token; only a digest of it is stored."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        parts = get_authorization_header(request).split()
+        if not parts or parts[0].lower() not in _WORDS:
+            return None
+        if len(parts) != 2:
+            raise AuthenticationFailed("The credentials are not one token.")
+        try:
+            token = parts[1].decode("ascii")
+        except UnicodeDecodeError:
+            raise AuthenticationFailed("There is no such token.") from None
+        found = (
+            get_token_model()
+            .objects.select_related("user")
+            .filter(token_key=token[: CONSTANTS.TOKEN_KEY_LENGTH], digest=hash_token(token))
+            .first()
+        )
+        if found is None or not found.user.is_active:
+            raise AuthenticationFailed("There is no such token.")
+        if found.expiry is not None and found.expiry < timezone.now():
+            raise AuthenticationFailed("This token has expired.")
+        return found.user, found
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="hopper"'
+
+
+class OpenAuthentication(BaseAuthentication):
+    """Anybody, as admin: only under HOPPER_AUTH=off, for a laptop."""
+
+    def authenticate(self, request: Request) -> tuple[Operator, None]:
+        return Operator("anybody"), None
+
+
+def caller_of(request: Request) -> str:
+    """Return a name that no two credentials share: whose idempotency keys these are (R20)."""
+    if isinstance(request.user, Operator):
+        return f"operator:{request.user.username}"[:150]
+    if request.auth is not None:
+        return f"token:{request.auth.digest}"[:150]
+    return f"user:{request.user.pk}"

@@ -1,0 +1,113 @@
+"""`Idempotency-Key`: the key, the effect and the answer commit in one transaction (R20)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.apps import apps
+from django.db import OperationalError, transaction
+from django.http import Http404
+from django.utils import timezone
+from rest_framework.exceptions import APIException
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hopper.errors import HopperError, Invalid, RuleBroken
+from hopper.rest.auth import caller_of
+
+HEADER = "Idempotency-Key"
+KEPT = timedelta(hours=24)
+REPLAYED = "Idempotent-Replayed"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_TRIES = 3
+_REFUSALS = (HopperError, APIException, Http404)
+
+
+def carry_out_once(
+    request: Request, handler: Callable[..., Response], *args: Any, **kwargs: Any
+) -> Response:
+    """Carry out a POST, or replay the answer that its key got before.
+
+    Only successes are stored: a refusal changed nothing and is judged anew. Two at once: the
+    second waits for the first's commit, then replays. An answer may carry `refresh`, which reads
+    it again after the commit, so that the first caller sees how far the task was routed; the
+    stored answer is the one before. Raises Invalid for a malformed key, RuleBroken (422) for a key
+    that was used for another request.
+    """
+    key = request.headers.get(HEADER)
+    if key is None:
+        return refreshed(handler(request, *args, **kwargs))
+    if not _KEY.fullmatch(key):
+        raise Invalid.field(HEADER, "1 to 255 visible ASCII characters")
+    for attempt in range(1, _TRIES + 1):
+        try:
+            response, refusal = _once(key, request, handler, *args, **kwargs)
+            break
+        except OperationalError as error:
+            if not _is_deadlock(error) or attempt == _TRIES:
+                raise
+            time.sleep(0.05 * attempt)
+    if refusal is not None:
+        raise refusal
+    return refreshed(response)
+
+
+def refreshed(response: Response) -> Response:
+    """Return the answer as it is now that everything is committed."""
+    refresh = getattr(response, "refresh", None)
+    if refresh is not None:
+        response.data = refresh()
+    return response
+
+
+def _once(
+    key: str, request: Request, handler: Callable[..., Response], *args: Any, **kwargs: Any
+) -> tuple[Response, Exception | None]:
+    records = apps.get_model("instances", "IdempotencyRecord")._default_manager
+    digest = _digest(request)
+    with transaction.atomic():
+        now = timezone.now()
+        caller = caller_of(request)
+        records.filter(caller=caller, key=key, created_at__lt=now - KEPT).delete()
+        record, is_new = records.get_or_create(
+            caller=caller, key=key, defaults={"digest": digest, "created_at": now}
+        )
+        if not is_new:
+            return _replay(record, digest), None
+        try:
+            response = handler(request, *args, **kwargs)
+        except _REFUSALS as refusal:
+            # Not rolled back as a whole: the service has undone its own part, and what it kept
+            # on purpose (a late result) stays.
+            record.delete()
+            return Response(), refusal
+        record.status = response.status_code
+        record.body = json.loads(JSONRenderer().render(response.data) or b"null")
+        record.save(update_fields=["status", "body"])
+    return response, None
+
+
+def _replay(record: Any, digest: str) -> Response:
+    if record.digest != digest:
+        raise RuleBroken(
+            f"{HEADER}: this key was used for another request; take a new one.",
+            code="idempotency_key_reused",
+        )
+    return Response(record.body, status=record.status, headers={REPLAYED: "true"})
+
+
+def _digest(request: Request) -> str:
+    body = json.dumps(request.data, sort_keys=True, separators=(",", ":"))
+    parts = (request.method or "", request.get_full_path(), body)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _is_deadlock(error: OperationalError) -> bool:
+    return getattr(error.__cause__, "sqlstate", "") in ("40P01", "40001")

@@ -1,0 +1,138 @@
+"""Every refusal as RFC 9457 `application/problem+json`, whoever raised it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from django.core import signals
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse
+from drf_standardized_errors.formatter import flatten_errors
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from hopper.errors import FieldError, HopperError
+from hopper.rest.parsers import TooLarge
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+HOW_TO_GET_IN = (
+    "Send `Authorization: Bearer hop_…`. Whoever can run the server's commands gets a token by "
+    "`manage.py hopper_token create NAME`."
+)
+_RESERVED = frozenset({"type", "title", "status", "detail", "code", "errors"})
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    errors: Iterable[FieldError] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the members of one problem; `extra` are its extension members."""
+    listed = [
+        {"field": error.field, "code": error.code, "detail": error.detail} for error in errors
+    ]
+    more = {name: value for name, value in (extra or {}).items() if name not in _RESERVED}
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        **({"errors": listed} if listed else {}),
+        **more,
+    }
+
+
+def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
+    """Return the answer to an exception that a view raised; a stranger's is a bare 500."""
+    if isinstance(exc, HopperError):
+        body = problem(exc.status, exc.code, exc.detail, exc.errors, exc.extra)
+        return _answer(body)
+    known = _as_api_exception(exc)
+    if known is None:
+        request = context.get("request")
+        plain = getattr(request, "_request", request)
+        signals.got_request_exception.send(sender=None, request=plain)
+        logger.error(
+            "request failed",
+            exc_info=exc,
+            extra={"event": "request_failed", "path": getattr(plain, "path", "")},
+        )
+        return _answer(problem(500, "server_error", "The server failed; its log says why."))
+    headers = {}
+    if getattr(known, "auth_header", None):
+        headers["WWW-Authenticate"] = known.auth_header
+    if getattr(known, "wait", None):
+        headers["Retry-After"] = str(int(known.wait))
+    return _answer(_of_api_exception(known), headers)
+
+
+def _as_api_exception(exc: Exception) -> Any:
+    if isinstance(exc, exceptions.APIException):
+        return exc
+    if isinstance(exc, Http404):
+        return exceptions.NotFound("There is nothing here that you may see.")
+    if isinstance(exc, PermissionDenied):
+        return exceptions.PermissionDenied()
+    if isinstance(exc, RequestDataTooBig):
+        return TooLarge()
+    if isinstance(exc, SuspiciousOperation):
+        return exceptions.ParseError("The request is malformed.")
+    return None
+
+
+def _of_api_exception(exc: exceptions.APIException) -> dict[str, Any]:
+    found = flatten_errors(exc.detail)
+    if isinstance(exc, exceptions.ValidationError):
+        errors = [_field_error(error.attr, error.code, error.detail) for error in found]
+        words = "; ".join(f"{error.field}: {error.detail}" for error in errors[:5])
+        return problem(400, "invalid", words or "The input is not valid.", errors)
+    code, detail = (found[0].code, found[0].detail) if found else ("error", str(exc))
+    if isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        detail = f"{detail} {HOW_TO_GET_IN}"
+    return problem(exc.status_code, code, detail)
+
+
+def _field_error(attr: str | None, code: str, detail: str) -> FieldError:
+    field = (attr or "").removesuffix("non_field_errors").removesuffix(".")
+    return FieldError(field or "body", code, detail)
+
+
+def _answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status=body["status"], headers=headers, content_type=MEDIA_TYPE)
+
+
+def respond(status: int, code: str, detail: str) -> HttpResponse:
+    """Return a problem outside of any view of ours."""
+    body = json.dumps(problem(status, code, detail))
+    return HttpResponse(body, status=status, content_type=MEDIA_TYPE)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer an address that leads nowhere."""
+    return respond(404, "not_found", f"There is nothing at {request.path}.")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that Django itself refuses."""
+    if isinstance(exception, RequestDataTooBig):
+        return respond(413, "too_large", str(TooLarge.default_detail))
+    return respond(400, "bad_request", "The request is malformed.")
+
+
+def denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what Django itself forbids."""
+    return respond(403, "not_allowed", "You may not do this.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer a failure outside of any view of ours; nothing of it is told."""
+    return respond(500, "server_error", "The server failed; its log says why.")

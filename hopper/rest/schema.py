@@ -1,0 +1,120 @@
+"""The OpenAPI schema: one Problem, declared wherever it can be answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from rest_framework import serializers
+
+from hopper.rest.auth import BearerAuthentication, LocalOperatorAuthentication, OpenAuthentication
+from hopper.rest.idempotency import HEADER
+from hopper.rest.problem import MEDIA_TYPE
+
+_WORDS = {
+    400: "The input is not valid.",
+    401: "There are no valid credentials.",
+    403: "You may see this but not do it.",
+    404: "There is nothing of that id that you may see.",
+    406: "Only JSON is answered.",
+    409: "The present state does not allow this; it is named, with what is allowed.",
+    410: "The task was cancelled or the instance terminated (R21).",
+    413: "The body is too large.",
+    415: "Only application/json is understood.",
+    422: "A rule forbids this, whatever the state.",
+}
+WORKER_CALLS = frozenset(
+    {"claim", "start_work", "heartbeat", "complete", "fail", "release"}
+)
+"""Actions that answer 410 (R21)."""
+
+
+class ProblemErrorSerializer(serializers.Serializer[Any]):
+    """One invalid field."""
+
+    field = serializers.CharField()
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """RFC 9457; more members say what the state is and what is allowed."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    errors = ProblemErrorSerializer(many=True, required=False)
+
+
+class HopperSchema(AutoSchema):
+    """Adds to every operation the problems it can answer, and to every POST its key header."""
+
+    def get_override_parameters(self) -> list[Any]:
+        """Return the header of R20 for a POST."""
+        if self.method != "POST":
+            return []
+        return [
+            OpenApiParameter(
+                HEADER,
+                {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+                OpenApiParameter.HEADER,
+                description="Repeating the request with this key replays its answer for 24 hours.",
+            )
+        ]
+
+    def _get_response_bodies(self, direction: Any = "response") -> Any:
+        bodies = super()._get_response_bodies(direction)
+        for status in self._problem_statuses():
+            bodies.setdefault(
+                str(status),
+                self._get_response_for_code(
+                    OpenApiResponse(ProblemSerializer, description=_WORDS[status]),
+                    str(status),
+                    [MEDIA_TYPE],
+                    direction,
+                ),
+            )
+        return dict(sorted(bodies.items()))
+
+    def _problem_statuses(self) -> list[int]:
+        statuses = [400, 401, 406]
+        if "{" in self.path:
+            statuses.append(404)
+        if self.method != "GET":
+            statuses += [403, 409, 413, 415, 422]
+        if getattr(self.view, "action", "") in WORKER_CALLS:
+            statuses.append(410)
+        return sorted(statuses)
+
+
+class _BearerScheme(OpenApiAuthenticationExtension):
+    target_class = BearerAuthentication
+    name = "bearerAuth"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "hop_…"}
+
+
+class _NoScheme(OpenApiAuthenticationExtension):
+    """Ways in that no request can show."""
+
+    target_class = LocalOperatorAuthentication
+    name = []
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[Any]:
+        return []
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> None:
+        return None
+
+
+class _OpenScheme(_NoScheme):
+    target_class = OpenAuthentication
+
+
+ANY_JSON = OpenApiTypes.ANY

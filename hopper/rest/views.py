@@ -1,0 +1,52 @@
+"""The base of every view: strict input, problems out, idempotent POST."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.viewsets import GenericViewSet
+
+from hopper.errors import NotFound
+from hopper.rest.idempotency import carry_out_once
+from hopper.rest.parsers import StrictJSONParser, text_problem
+from hopper.rest.query import require_known
+
+
+class HopperViewSet(GenericViewSet[Any]):
+    """A viewset that refuses what it does not know. `query_parameters`: names by action."""
+
+    parser_classes = [StrictJSONParser]
+    metadata_class = None
+    query_parameters: dict[str, tuple[str, ...]] = {}
+    post: Callable[..., Any]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Authenticate, then take path and query at their word."""
+        super().initial(request, *args, **kwargs)
+        for value in kwargs.values():
+            if text_problem(str(value)):
+                raise NotFound
+        require_known(request.query_params, self.known_parameters())
+        if request.method == "POST" and self.action:
+            # The dispatcher looks the handler up after this.
+            self.post = partial(_carry_out, handler=self.post)
+
+    def known_parameters(self) -> set[str]:
+        """Return the names that the present action understands in a query string."""
+        known = set(self.query_parameters.get(self.action or "", ()))
+        if self.is_list():
+            known |= set(getattr(self.paginator, "parameters", ()))
+            filterset = getattr(self, "filterset_class", None)
+            known |= set(filterset.base_filters) if filterset else set()
+        return known
+
+    def is_list(self) -> bool:
+        """Return whether the present action answers a filtered page."""
+        return self.action == "list"
+
+
+def _carry_out(request: Request, *args: Any, handler: Any, **kwargs: Any) -> Any:
+    return carry_out_once(request, handler, *args, **kwargs)
