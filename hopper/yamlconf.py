@@ -273,8 +273,9 @@ class ConfigFile(Generic[Model]):
         with self._lock:
             self._next_look = time.monotonic() + _LOOK_EVERY
             signature = self._sign(folder)
+            self._folder = folder
             if self._loaded is None or signature != self._signature:
-                self._folder, self._signature = folder, signature
+                self._signature = signature
                 self._take(folder)
             if self._loaded is None:
                 raise BrokenConfig(self.problems)

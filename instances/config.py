@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Scope = Annotated[HopperScope, Field(strict=False)]
+Scopes = Annotated[tuple[Scope, ...], Field(strict=False)]
 
 
 class QueueSettings(Section):
@@ -61,7 +62,7 @@ class ScopeSection(Section):
 class PolicySection(OfferSettings):
     """One scope of delegation_policies.yaml; `delegate_to` narrows R1, it never widens it."""
 
-    delegate_to: Annotated[tuple[HopperScope, ...], Field(strict=False)] | None = None
+    delegate_to: Scopes | None = None
 
 
 class ScopeBehaviors(RootModel[dict[str, ScopeSection]]):
@@ -127,11 +128,13 @@ def own_values(config: Mapping[str, Any], part: type[Section]) -> dict[str, Any]
     mentioned = {key: config[key] for key in _fields(part) if key in config}
     if not mentioned:
         return {}
-    wrong = {key for key, _ in config_errors("", mentioned)}
-    for key in sorted(wrong):
-        logger.warning("setting ignored", extra={"event": "config.ignored", "key": key})
-    own = part.model_validate({k: v for k, v in mentioned.items() if k not in wrong})
-    return own.model_dump(exclude_unset=True)
+    try:
+        own = part.model_validate(mentioned)
+    except ValidationError:
+        wrong = {key for key, _ in config_errors("", mentioned)}
+        logger.warning("settings ignored", extra={"event": "config.ignored", "keys": sorted(wrong)})
+        own = part.model_validate({k: v for k, v in mentioned.items() if k not in wrong})
+    return {key: getattr(own, key) for key in own.model_fields_set}
 
 
 @cache

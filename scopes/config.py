@@ -13,13 +13,14 @@ from django.utils.module_loading import import_string
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hopper.yamlconf import SHIPPED, ConfigFile, Document, Problem, Section, Words
-from instances.choices import HopperScope, TaskPriority
+from instances.choices import TaskPriority
 from instances.config import (
     BEHAVIORS,
     POLICIES,
     OfferSettings,
     QueueSettings,
     RoutingSettings,
+    Scopes,
     config_errors,
     own_values,
 )
@@ -154,7 +155,7 @@ class BaseRule(Section):
     weight: Annotated[float, Field(ge=0, le=1)] = 1.0
     enabled: bool = True
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
-    scopes: Annotated[tuple[HopperScope, ...], Field(strict=False)] = ()
+    scopes: Scopes = ()
 
 
 class KeywordRule(BaseRule):

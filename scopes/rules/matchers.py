@@ -51,10 +51,10 @@ class Reading:
 
     def has(self, phrase: str) -> bool:
         """Return whether the phrase stands in the text as whole words, whatever the case."""
-        phrase = " ".join(phrase.casefold().split())
-        if phrase.isidentifier() or phrase.isdecimal():
-            return phrase in self.words
-        return bool(phrase) and phrase in self.text and bool(_whole(phrase).search(self.text))
+        plain, is_word = _plain(phrase)
+        if is_word:
+            return plain in self.words
+        return bool(plain) and plain in self.text and bool(_whole(plain).search(self.text))
 
     def found(self, phrases: Iterable[str]) -> list[str]:
         """Return those of `phrases` that stand in the text."""
@@ -131,6 +131,13 @@ def _composite(rule: CompositeRule, task: Reading) -> Match | None:
 def _grows(count: int) -> float:
     """Return a strength that grows with every hit and never reaches one."""
     return float(1 - 0.5**count)
+
+
+@lru_cache(maxsize=16_384)
+def _plain(phrase: str) -> tuple[str, bool]:
+    """Return the phrase as texts are read, and whether it is a single word."""
+    plain = " ".join(phrase.casefold().split())
+    return plain, re.fullmatch(r"\w+", plain) is not None
 
 
 @lru_cache(maxsize=4096)

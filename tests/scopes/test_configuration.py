@@ -1,0 +1,159 @@
+"""Shipped, the operator's, the instance's: each value can be traced, no error is vague."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from delegation.policies import policy_for, scopes_below
+from hopper.yamlconf import BrokenConfig
+from instances.config import BEHAVIORS, POLICIES, config_errors, queue_settings
+from scopes.apps import check_configuration
+from scopes.config import RULES, effective_settings, traced_settings
+from scopes.registry import get_behavior_for_scope
+from tests.scopes.facts import decide, instance, outcome, task
+
+FILES = {"behaviors": BEHAVIORS, "policies": POLICIES, "rules": RULES}
+
+
+class Lazy:
+    """A behaviour of a third party."""
+
+    def decide(self, situation):
+        raise NotImplementedError
+
+    def answer(self, task, instance):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def folder(tmp_path: Path, settings) -> Path:
+    settings.HOPPER_CONFIG_DIR = str(tmp_path)
+    return tmp_path
+
+
+def test_the_shipped_values_are_those_of_the_reference() -> None:
+    assert effective_settings("PROJECT", {}) == {
+        "max_concurrent_tasks": 10,
+        "max_queued_tasks": 100,
+        "lease_seconds": 300,
+        "max_attempts": 3,
+        "retry_backoff_seconds": 5,
+        "unmatched": "hold",
+        "auto_create_projects": False,
+        "orchestration_threshold": 3,
+        "automatable_types": (),
+        "create_orchestrations": True,
+        "max_orchestrations": 5,
+        "manual_fallback": True,
+        "accept": "auto",
+        "offer_seconds": 900,
+        "on_failure": "fail",
+    }
+    assert effective_settings("GLOBAL", {})["auto_create_projects"] is True
+
+
+def test_each_value_can_be_traced_to_where_it_came_from(folder: Path) -> None:
+    file = folder / "scope_behaviors.yaml"
+    file.write_text("PROJECT:\n  routing: {orchestration_threshold: 4}\n")
+    (folder / "delegation_policies.yaml").write_text("PROJECT: {offer_seconds: 60}\n")
+    traced = traced_settings("PROJECT", {"max_attempts": 7, "mine": 1})
+    assert (traced["orchestration_threshold"].value, traced["max_attempts"].value) == (4, 7)
+    assert traced["orchestration_threshold"].source == str(file)
+    assert traced["offer_seconds"].source == str(folder / "delegation_policies.yaml")
+    assert traced["max_attempts"].source == "instance"
+    assert traced["max_orchestrations"].source == traced["lease_seconds"].source == "shipped"
+    assert "mine" not in traced
+    assert traced_settings("EVENT", {})["orchestration_threshold"].value == 3
+
+
+def test_the_instance_wins_and_a_wrong_value_of_its_own_is_ignored() -> None:
+    assert queue_settings("ORCHESTRATION", {"max_concurrent_tasks": 2}).max_concurrent_tasks == 2
+    assert queue_settings("ORCHESTRATION", {"max_concurrent_tasks": "2"}).max_concurrent_tasks == 10
+    assert policy_for("PROJECT", {"accept": "manual"}).accept == "manual"
+
+
+@pytest.mark.parametrize(
+    ("config", "wrong"),
+    [
+        ({}, []),
+        ({"anything": {"of": "mine"}, "capabilities": ["a"]}, []),
+        ({"capabilities": "a"}, ["capabilities"]),
+        ({"domains": [1]}, ["domains"]),
+        ({"max_concurrent_tasks": "3"}, ["max_concurrent_tasks"]),
+        ({"max_concurrent_tasks": True}, ["max_concurrent_tasks"]),
+        ({"lease_seconds": 5, "unmatched": "drop"}, ["lease_seconds", "unmatched"]),
+        ({"retry_backoff_seconds": 1}, []),
+        ({"manual_fallback": None}, ["manual_fallback"]),
+        ({"accept": "never"}, ["accept"]),
+    ],
+)
+def test_a_wrong_type_of_a_known_key_is_an_error(config, wrong) -> None:
+    assert [key for key, _ in config_errors("PROJECT", config)] == wrong
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line", "words"),
+    [
+        ("behaviors", "PROJECT:\n  routing:\n    tresholds: 3\n", 3,
+         r"PROJECT.routing.tresholds: unknown key; allowed: auto_create_projects"),
+        ("behaviors", "PROJECT:\n  routing:\n    max_orchestrations: many\n", 3,
+         r"PROJECT.routing.max_orchestrations: .*integer, not 'many'"),
+        ("behaviors", "PROJECTS: {behavior: x}\n", 1, "PROJECTS: unknown scope; allowed: GLOBAL"),
+        ("behaviors", "PROJECT:\n\n  behavior: scopes.nowhere.Else\n", 3,
+         "PROJECT.behavior: does not import"),
+        ("behaviors", "PROJECT:\n  behavior: scopes.config.RULES\n", 2,
+         "PROJECT.behavior: has to be a class with decide and answer"),
+        ("behaviors", "PROJECT: [\n", 2, "expected"),
+        ("behaviors", "- a\n", 1, "has to be a mapping"),
+        ("behaviors", "PROJECT: {}\nPROJECT: {}\n", 2, "PROJECT: this key is given twice"),
+        ("behaviors", "PROJECT: !!python/object/apply:os.system [ls]\n", 1, "python/object"),
+        ("behaviors", "a: &a [*a]\n", 1, "too large or too deep"),
+        ("policies", "PROJECT:\n  accept: maybe\n", 2, "PROJECT.accept: .*'auto' or 'manual'"),
+        ("policies", "PROJECT:\n  1: 2\n", 2, "a key has to be a word"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_is_refused_with_file_line_and_key(
+    folder: Path, file: str, text: str, line: int, words: str
+) -> None:
+    config = FILES[file]
+    config.current()
+    in_force = config.current().digest
+    (folder / config.name).write_text(text)
+    with pytest.raises(BrokenConfig, match=words) as caught:
+        config.reload()
+    assert caught.value.problems[0].line == line
+    assert caught.value.problems[0].file == str(folder / config.name)
+    assert config.problems == caught.value.problems
+    assert config.current().digest == in_force, "the old configuration stays in force"
+    errors = check_configuration()
+    assert [error.id for error in errors] == ["hopper.E010"] * len(errors) != []
+
+
+def test_a_changed_file_is_seen_without_a_restart(folder: Path, monkeypatch) -> None:
+    file = folder / "scope_behaviors.yaml"
+    file.write_text("GLOBAL:\n  routing: {unmatched: balance}\n")
+    assert effective_settings("GLOBAL", {})["unmatched"] == "balance"
+    file.write_text("GLOBAL:\n  routing: {unmatched: hold}\n")
+    os.utime(file, ns=(1, 1))
+    monkeypatch.setattr(BEHAVIORS, "_next_look", 0.0)
+    assert effective_settings("GLOBAL", {})["unmatched"] == "hold"
+    assert check_configuration() == []
+
+
+def test_a_behaviour_of_ones_own_takes_the_place_of_a_shipped_one(folder: Path) -> None:
+    path = f"{__name__}.Lazy"
+    (folder / "scope_behaviors.yaml").write_text(f"EVENT:\n  behavior: {path}\n")
+    assert type(get_behavior_for_scope("EVENT")).__name__ == "Lazy"
+
+
+def test_a_policy_narrows_whom_a_scope_may_ask(folder: Path) -> None:
+    assert scopes_below("PROJECT") == {"EVENT", "ORCHESTRATION", "FEDERATED"}
+    (folder / "delegation_policies.yaml").write_text("GLOBAL: {delegate_to: [FAMILY]}\n")
+    POLICIES.reload()
+    assert scopes_below("GLOBAL") == {"FAMILY"}
+    decision = decide(task(tags=["x"]), instance("web", can=("x",)))
+    assert outcome(decision) == "Unroutable"
+    assert decision.reasons[1] == "web: scope ScopeNotAllowed"
