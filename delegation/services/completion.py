@@ -91,14 +91,14 @@ class CompletionBubbler:
         if parent.is_terminal or not parent.decomposed or parent.status != T.IN_PROGRESS:
             return
         tally = _tally(parent)
-        failed_at_once = tally.failed and parent.failure_policy == FailurePolicy.FAIL_FAST
-        if failed_at_once:
+        if tally.failed and parent.failure_policy == FailurePolicy.FAIL_FAST:
+            # The parent first: children that only fall with it must not aggregate it again.
+            self._end_parent(parent, tally, now)
             end_open_children(
                 parent, actor=self.actor, now=now, reason="a sibling failed (fail_fast)"
             )
-        elif tally.open:
             return
-        if parent.status != T.IN_PROGRESS:
+        if tally.open:
             return
         if not tally.counted:
             self._return_to_holder(parent, now, "task.undecomposed", decomposed=False)
@@ -107,7 +107,7 @@ class CompletionBubbler:
         if resume or (tally.failed and parent.failure_policy == FailurePolicy.RESUME):
             self._return_to_holder(parent, now, "task.children_done", decomposed=True)
             return
-        self._end_parent(parent, _tally(parent), now)
+        self._end_parent(parent, tally, now)
 
     def _end_parent(self, parent: Task, tally: Tally, now: datetime) -> None:
         best_effort = parent.failure_policy == FailurePolicy.BEST_EFFORT

@@ -213,9 +213,9 @@ def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
         if task.status == T.CANCELLED:
             return task
         now = timezone.now()
-        end_open_children(task, actor=actor, now=now, reason=reason or "its parent was cancelled")
         task.error = reason
         change_task(task, T.CANCELLED, actor=actor, now=now, reason=reason)
+        end_open_children(task, actor=actor, now=now, reason=reason or "its parent was cancelled")
         settle_after_commit(task.instance_id, actor=actor)
     return task
 

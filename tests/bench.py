@@ -1,0 +1,253 @@
+"""Measure: `make bench` prints the figures on a throw-away PostgreSQL, each ratio from one run.
+
+Procrastinate is measured beside Hopper where it is installed (`pip install procrastinate`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from importlib.util import find_spec
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECONDS = float(os.environ.get("HOPPER_BENCH_SECONDS", "5"))
+PROCESSES = (1, 4, 8)
+SPAN = float
+
+
+def main() -> None:
+    """Print every figure, one a line."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
+    import django  # noqa: PLC0415
+    from django.core.management import call_command  # noqa: PLC0415
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+    say("machine", f"{os.cpu_count()} cores, {SECONDS:g} s a point")
+    claims()
+    accepts()
+    appends()
+
+
+def say(what: str, figure: object) -> None:
+    """Print one figure."""
+    sys.stdout.write(f"{what:<52} {figure}\n")
+    sys.stdout.flush()
+
+
+def claims() -> None:
+    """Claim and complete, one task at a time, beside Procrastinate's fetch and finish."""
+    from tests.factories import InstanceFactory  # noqa: PLC0415
+
+    project = InstanceFactory(scope="PROJECT", name="bench")
+    run = InstanceFactory(
+        scope="ORCHESTRATION",
+        name="run",
+        parent=project,
+        config={"max_concurrent_tasks": 1000, "max_queued_tasks": 10**6},
+    )
+    peer = bool(find_spec("procrastinate"))
+    for processes in PROCESSES:
+        fill(run.pk, int(SECONDS * 1200))
+        ours = rate("tests.bench:claim_and_complete", [(run.pk, SECONDS)] * processes)
+        say(f"claim+complete, {processes} process(es), tasks/s", f"{ours:.0f}")
+        if peer:
+            asyncio.run(peer_fill(int(SECONDS * 1500)))
+            theirs = rate("tests.bench:peer_fetch_and_finish", [(SECONDS,)] * processes)
+            say(
+                f"  procrastinate fetch+finish, {processes} process(es), jobs/s",
+                f"{theirs:.0f}  (ratio {ours / theirs:.2f})",
+            )
+
+
+def fill(instance_id: str, count: int) -> None:
+    """Put ready tasks into a queue, in bulk: the claim is what is measured."""
+    from django.utils import timezone  # noqa: PLC0415
+
+    from hopper.ids import new_id  # noqa: PLC0415
+    from instances.models import Task  # noqa: PLC0415
+
+    now = timezone.now()
+    rows = []
+    for n in range(count):
+        pk = new_id("task")
+        rows.append(
+            Task(
+                id=pk,
+                title=f"t{n}",
+                root_id=pk,
+                instance_id=instance_id,
+                origin_id=instance_id,
+                queue_at=now,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+    Task.objects.bulk_create(rows, batch_size=2000)
+
+
+def rate(member: str, calls: list[tuple[Any, ...]]) -> float:
+    """Return the sum of what the members did, by second."""
+    from tests.concurrency.crowd import crowd  # noqa: PLC0415
+
+    return sum(crowd(dict(os.environ), member, calls)) / SECONDS
+
+
+def until_done(seconds: SPAN, once: Callable[[], bool]) -> int:
+    """Count how often `once` succeeds until time is up."""
+    count, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        count += once()
+    return count
+
+
+def claim_and_complete(instance_id: str, seconds: SPAN) -> int:
+    """Be one worker."""
+    from instances.services.queue import claim_next, complete_task  # noqa: PLC0415
+    from tests.factories import ALICE  # noqa: PLC0415
+
+    def once() -> bool:
+        for lease in claim_next(instance_id, worker=f"w{os.getpid()}", actor=ALICE).leases:
+            complete_task(lease.task.pk, token=lease.token, result=None, actor=ALICE)
+            return True
+        return False
+
+    return until_done(seconds, once)
+
+
+async def peer_fill(count: int) -> None:
+    """Defer jobs to Procrastinate, in batches."""
+    app = _peer()
+    async with app.open_async():
+        status = await app.connector.execute_query_one_async(
+            "SELECT to_regclass('procrastinate_jobs') AS there"
+        )
+        if status["there"] is None:
+            await app.schema_manager.apply_schema_async()
+        task = app.tasks["bench"]
+        for _ in range(0, count, 500):
+            await task.batch_defer_async(*({"n": n} for n in range(500)))
+
+
+def peer_fetch_and_finish(seconds: SPAN) -> int:
+    """Be one of Procrastinate's workers, without its loop."""
+    return asyncio.run(_peer_loop(seconds))
+
+
+async def _peer_loop(seconds: SPAN) -> int:
+    from procrastinate.jobs import Status  # noqa: PLC0415
+
+    app = _peer()
+    count = 0
+    async with app.open_async():
+        worker = await app.job_manager.register_worker()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            job = await app.job_manager.fetch_job(queues=None, worker_id=worker)
+            if job is None:
+                continue
+            await app.job_manager.finish_job(job, status=Status.SUCCEEDED, delete_job=False)
+            count += 1
+    return count
+
+
+def _peer() -> Any:
+    import procrastinate  # noqa: PLC0415
+    from django.db import connection  # noqa: PLC0415
+
+    values = connection.get_connection_params()
+    known = ("host", "port", "user", "password", "dbname")
+    conninfo = " ".join(f"{key}={values[key]}" for key in known if values.get(key))
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo))
+    app.task(name="bench")(lambda n: n)
+    return app
+
+
+def accepts() -> None:
+    """Accept offers to one hot target from 8 processes: the shared row lock of R6."""
+    from delegation.services.delegator import Delegator  # noqa: PLC0415
+    from tests.factories import ALICE, InstanceFactory, TaskFactory  # noqa: PLC0415
+
+    top = InstanceFactory(name="accept-top")
+    target = InstanceFactory(
+        scope="PROJECT", parent=top, name="hot", config={"max_queued_tasks": 10**6}
+    )
+    shares = []
+    for _ in range(8):
+        tasks = [TaskFactory(instance=top).pk for _ in range(60)]
+        offers = [Delegator(ALICE).delegate_task(pk, target.pk).delegation.pk for pk in tasks]
+        shares.append((offers,))
+    from tests.concurrency.crowd import crowd  # noqa: PLC0415
+
+    spans = crowd(dict(os.environ), "tests.bench:accept_all", shares)
+    say("accept on one hot target, 8 processes, accepts/s", f"{8 * 60 / max(spans):.0f}")
+
+
+def accept_all(delegation_ids: list[str]) -> float:
+    """Accept each, and return the seconds it took."""
+    from delegation.services.delegator import Delegator  # noqa: PLC0415
+    from tests.factories import ALICE  # noqa: PLC0415
+
+    began = time.monotonic()
+    for pk in delegation_ids:
+        Delegator(ALICE).accept_delegation(pk)
+    return time.monotonic() - began
+
+
+def appends() -> None:
+    """Append one instance to a tree of 1,000 and of 10,000."""
+    from instances.models import HopperInstance  # noqa: PLC0415
+    from tests.factories import InstanceFactory  # noqa: PLC0415
+
+    top = InstanceFactory(name="append-top")
+    made = 0
+    for size in (1000, 10_000):
+        grow(top.pk, size - made)
+        made = size
+        middle = HopperInstance.objects.filter(parent=top)[made // 40]
+        spans = []
+        for _ in range(15):
+            began = time.perf_counter()
+            InstanceFactory(scope="ORCHESTRATION", parent=middle, running=False)
+            spans.append((time.perf_counter() - began) * 1000)
+        say(f"append at {size} nodes, median ms", f"{median(spans):.1f}")
+    began = time.perf_counter()
+    from instances.selectors import build_tree  # noqa: PLC0415
+
+    build_tree(top.pk)
+    say("hierarchy of 10,000, ms (selector)", f"{(time.perf_counter() - began) * 1000:.0f}")
+
+
+def grow(top_id: str, count: int) -> None:
+    """Make projects of 19 runs each below the top, by pointers, and number them once."""
+    from django.utils import timezone  # noqa: PLC0415
+
+    from instances.models import HopperInstance, InstanceLoad  # noqa: PLC0415
+    from instances.services.tree import rebuild_tree  # noqa: PLC0415
+
+    now, rows, project = timezone.now(), [], ""
+    start = HopperInstance.objects.count()
+    for n in range(count):
+        scope = "ORCHESTRATION" if n % 20 else "PROJECT"
+        pk = f"g{start + n}"
+        project = project if n % 20 else pk
+        rows.append(
+            HopperInstance(
+                id=pk, name=pk, scope=scope, parent_id=project if n % 20 else top_id,
+                created_at=now, updated_at=now, lft=0, rght=0, tree_id=0, level=0,
+                status="running",
+            )
+        )
+    HopperInstance.objects.bulk_create(rows, batch_size=1000)
+    InstanceLoad.objects.bulk_create(InstanceLoad(instance=row) for row in rows)
+    rebuild_tree()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""A decomposed task ends as its children and its policy say (R13, R14, R16)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from delegation.services.audit import audit
+from hopper.errors import Conflict
+from instances.models import Event, Task
+from instances.services.queue import claim_next, claim_task, complete_task, fail_task
+from instances.services.status import set_status
+from instances.services.tasks import cancel_task
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from instances.models import HopperInstance
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def sound() -> Iterator[None]:
+    """Every test ends with the invariants."""
+    yield
+    assert audit() == []
+
+
+@pytest.fixture
+def run() -> HopperInstance:
+    """A queue that executes."""
+    instance: HopperInstance = InstanceFactory(
+        scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT")
+    )
+    return instance
+
+
+def _family(run: HopperInstance, children: int, **values: object) -> tuple[Task, list[Task]]:
+    parent = TaskFactory(instance=run, **values)
+    return parent, [TaskFactory(parent_id=parent.pk) for _ in range(children)]
+
+
+def _finish(task: Task, how: str) -> None:
+    if how == "done":
+        set_status(task.pk, status="done", actor=ALICE)
+    elif how == "cancelled":
+        cancel_task(task.pk, actor=ALICE)
+    elif how == "failed":
+        lease = claim_task(task.pk, worker="bob", actor=ALICE)
+        fail_task(task.pk, token=lease.token, retryable=False, error="no", actor=ALICE)
+
+
+@pytest.mark.parametrize(
+    ("policy", "quorum", "ends", "expected"),
+    [
+        ("wait_all", 1, ["done", "done"], "done"),
+        ("wait_all", 1, ["done", "open"], "in_progress"),
+        ("wait_all", 1, ["failed", "open"], "in_progress"),
+        ("wait_all", 1, ["failed", "done"], "failed"),
+        ("wait_all", 1, ["cancelled", "done"], "done"),
+        ("wait_all", 1, ["cancelled", "cancelled"], "pending"),
+        ("fail_fast", 1, ["failed", "open", "open"], "failed"),
+        ("fail_fast", 1, ["done", "done"], "done"),
+        ("best_effort", 1, ["failed", "done"], "done"),
+        ("best_effort", 2, ["failed", "done"], "failed"),
+        ("resume", 1, ["failed", "done"], "pending"),
+        ("resume", 1, ["done", "done"], "done"),
+    ],
+)
+def test_policies(
+    run: HopperInstance, policy: str, quorum: int, ends: list[str], expected: str
+) -> None:
+    parent, children = _family(run, len(ends), failure_policy=policy, quorum=quorum)
+    for child, how in zip(children, ends, strict=True):
+        _finish(child, how)
+    parent.refresh_from_db()
+    assert parent.status == expected
+    if policy == "fail_fast" and expected == "failed":
+        assert {task.status for task in parent.children.all()} == {"failed", "cancelled"}
+    if parent.is_terminal:
+        assert Event.objects.filter(task=parent, ending=True, instance=run).count() == 1
+
+
+def test_a_parent_that_resumes_goes_back_to_its_holder_with_the_results(
+    run: HopperInstance,
+) -> None:
+    parent, (child,) = _family(run, 1, completion="resume")
+    lease = claim_task(child.pk, worker="bob", actor=ALICE)
+    complete_task(child.pk, token=lease.token, result={"n": 1}, actor=ALICE)
+    (claimed,) = claim_next(run.pk, worker="carol", actor=ALICE).leases
+    assert claimed.task.pk == parent.pk
+    assert claimed.task.result["children"][0]["result"] == {"n": 1}
+
+
+def test_completion_rises_through_three_levels(run: HopperInstance) -> None:
+    parent, (child,) = _family(run, 1)
+    grandchild = TaskFactory(parent_id=child.pk)
+    _finish(grandchild, "done")
+    assert {task.status for task in Task.objects.all()} == {"done"}
+    assert Task.objects.get(pk=parent.pk).result["done"] == 1
+
+
+def test_a_parent_is_not_finished_over_open_children_even_by_force(run: HopperInstance) -> None:
+    parent, (child,) = _family(run, 1)
+    with pytest.raises(Conflict) as refusal:
+        set_status(parent.pk, status="done", force=True, actor=ALICE)
+    assert refusal.value.extra["children"] == [child.pk]
+
+
+def test_a_worker_that_decomposes_its_task_gives_its_lease_back(run: HopperInstance) -> None:
+    parent = TaskFactory(instance=run)
+    lease = claim_task(parent.pk, worker="bob", actor=ALICE)
+    TaskFactory(parent_id=parent.pk)
+    parent.refresh_from_db()
+    assert (parent.status, parent.lease_token, parent.waiting_code) == (
+        "in_progress",
+        None,
+        "WaitingChildren",
+    )
+    assert parent.attempts.get(number=lease.attempt).outcome == "released"
+
+
+def test_tasks_are_decomposed_at_most_five_levels_deep(run: HopperInstance) -> None:
+    task = TaskFactory(instance=run)
+    for _ in range(4):
+        task = TaskFactory(parent_id=task.pk)
+    with pytest.raises(Exception, match="at most 5 levels"):
+        TaskFactory(parent_id=task.pk)
