@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
@@ -11,20 +11,22 @@ from knox.models import get_token_model
 from knox.settings import CONSTANTS
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.request import Request
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
 
 OPERATOR_KEY = "hopper.local_operator"
 _WORDS = (b"bearer", b"token")
 
 
 class Operator(AnonymousUser):
-    """A caller who needs no account: whoever reaches the store itself, or anybody if access is open."""
+    """A caller without an account: whoever reaches the store, or anybody if that was asked for."""
 
-    is_active = True
+    is_active = True  # type: ignore[assignment]
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.username = name
+        self.username = name  # type: ignore[assignment]
 
     @property
     def is_authenticated(self) -> bool:  # type: ignore[override]
@@ -85,6 +87,6 @@ def caller_of(request: Request) -> str:
     """Return a name that no two credentials share: whose idempotency keys these are (R20)."""
     if isinstance(request.user, Operator):
         return f"operator:{request.user.username}"[:150]
-    if request.auth is not None:
-        return f"token:{request.auth.digest}"[:150]
+    if isinstance(request.auth, get_token_model()):
+        return f"token:{request.auth.pk}"[:150]
     return f"user:{request.user.pk}"

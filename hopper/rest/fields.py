@@ -134,7 +134,9 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, dict):
             unknown = sorted(set(data) - set(self.fields) - self.ignored)
             if unknown:
-                writable = sorted(name for name, field in self.fields.items() if not field.read_only)
+                writable = sorted(
+                    name for name, field in self.fields.items() if not field.read_only
+                )
                 words = f"unknown field; known here: {', '.join(writable) or 'none'}"
                 raise serializers.ValidationError(
                     {shown(name): serializers.ErrorDetail(words, "unknown") for name in unknown}

@@ -6,9 +6,8 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import OperationalError, transaction
@@ -16,11 +15,15 @@ from django.http import Http404
 from django.utils import timezone
 from rest_framework.exceptions import APIException
 from rest_framework.renderers import JSONRenderer
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hopper.errors import HopperError, Invalid, RuleBroken
 from hopper.rest.auth import caller_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rest_framework.request import Request
 
 HEADER = "Idempotency-Key"
 KEPT = timedelta(hours=24)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from django.http import HttpRequest, HttpResponse
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest, HttpResponse
 
 logger = logging.getLogger("hopper.requests")
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import QuerySet
 from rest_framework.pagination import BasePagination
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
@@ -14,6 +12,8 @@ from hopper.errors import Invalid
 from hopper.rest.query import MAX_INTEGER, integer
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from rest_framework.request import Request
     from rest_framework.views import APIView
 
 DEFAULT_LIMIT = 50
@@ -25,7 +25,7 @@ class Page(BasePagination):
 
     parameters: tuple[str, ...] = ("limit", "offset")
 
-    def paginate_queryset(
+    def paginate_queryset(  # type: ignore[override]
         self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
     ) -> list[Any]:
         """Return the rows of the page asked for. Raises Invalid for bad bounds."""
@@ -100,7 +100,7 @@ class KeysetPage(Page):
 
     parameters = ("limit", "offset", "after")
 
-    def paginate_queryset(
+    def paginate_queryset(  # type: ignore[override]
         self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
     ) -> list[Any]:
         """Return the rows of the page asked for, by offset or by key."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from django.conf import settings
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import JSONParser
 
 from hopper.errors import FieldError, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_DEPTH = 100
 """Levels of nesting in a body; the engines' own limits lie higher."""
@@ -70,7 +72,7 @@ def _no_constant(word: str) -> None:
 
 
 def _require_storable(data: Any) -> None:
-    """Walk the value without recursion; raise Invalid naming the first place that cannot be kept."""
+    """Walk the value without recursion; raise Invalid naming a place that cannot be kept."""
     stack: list[tuple[str, Any, int]] = [("", data, 1)]
     while stack:
         place, value, depth = stack.pop()

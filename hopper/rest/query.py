@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from django.http import QueryDict
+from typing import TYPE_CHECKING
 
 from hopper.errors import FieldError, Invalid
 from hopper.rest.parsers import shown, text_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.http import QueryDict
 
 MAX_INTEGER = 2**31 - 1
 

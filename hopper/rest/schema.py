@@ -6,7 +6,6 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
@@ -26,9 +25,7 @@ _WORDS = {
     415: "Only application/json is understood.",
     422: "A rule forbids this, whatever the state.",
 }
-WORKER_CALLS = frozenset(
-    {"claim", "start_work", "heartbeat", "complete", "fail", "release"}
-)
+WORKER_CALLS = frozenset({"claim", "start_work", "heartbeat", "complete", "fail", "release"})
 """Actions that answer 410 (R21)."""
 
 
@@ -48,7 +45,9 @@ class ProblemSerializer(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     code = serializers.CharField()
     detail = serializers.CharField()
-    errors = ProblemErrorSerializer(many=True, required=False)
+    errors = ProblemErrorSerializer(  # type: ignore[assignment]
+        many=True, required=False
+    )
 
 
 class HopperSchema(AutoSchema):
@@ -72,7 +71,7 @@ class HopperSchema(AutoSchema):
         for status in self._problem_statuses():
             bodies.setdefault(
                 str(status),
-                self._get_response_for_code(
+                self._get_response_for_code(  # type: ignore[no-untyped-call]
                     OpenApiResponse(ProblemSerializer, description=_WORDS[status]),
                     str(status),
                     [MEDIA_TYPE],
@@ -92,7 +91,7 @@ class HopperSchema(AutoSchema):
         return sorted(statuses)
 
 
-class _BearerScheme(OpenApiAuthenticationExtension):
+class _BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = BearerAuthentication
     name = "bearerAuth"
 
@@ -100,21 +99,18 @@ class _BearerScheme(OpenApiAuthenticationExtension):
         return {"type": "http", "scheme": "bearer", "bearerFormat": "hop_…"}
 
 
-class _NoScheme(OpenApiAuthenticationExtension):
+class _NoScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Ways in that no request can show."""
 
-    target_class = LocalOperatorAuthentication
+    target_class: Any = LocalOperatorAuthentication
     name = []
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[Any]:
         return []
 
-    def get_security_requirement(self, auto_schema: AutoSchema) -> None:
-        return None
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[Any]:
+        return []
 
 
-class _OpenScheme(_NoScheme):
+class _OpenScheme(_NoScheme):  # type: ignore[no-untyped-call]
     target_class = OpenAuthentication
-
-
-ANY_JSON = OpenApiTypes.ANY

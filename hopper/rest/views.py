@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
 from hopper.errors import NotFound
 from hopper.rest.idempotency import carry_out_once
 from hopper.rest.parsers import StrictJSONParser, text_problem
 from hopper.rest.query import require_known
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rest_framework.request import Request
 
 
 class HopperViewSet(GenericViewSet[Any]):
