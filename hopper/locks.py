@@ -24,7 +24,7 @@ def lock_shared(model: type[Row], pk: str) -> Row | None:
     """Lock a row against change, not against other sharers, and return it fresh (R6, kind 2)."""
     _require_transaction()
     if connection.vendor == "postgresql":
-        table, key = model._meta.db_table, model._meta.pk.column
+        table, key = model._meta.db_table, str(model._meta.pk.column)
         quote = connection.ops.quote_name
         with connection.cursor() as cursor:
             # Django has no word for FOR SHARE, and the FOR KEY SHARE of a foreign key check

@@ -77,9 +77,7 @@ class _Known:
 
     def hindrance(self, instance_id: str, noun: str) -> Reason | None:
         """Return the administrative reason that an instance or an ancestor of it gives."""
-        *above, own = self.lines.get(instance_id, [None])
-        if own is None:
-            return None
+        *above, own = self.lines[instance_id]
         if word := _ADMINISTRATIVE.get(InstanceStatus(own.status)):
             return _say(f"{noun}{word}", f"{own.id} is {own.status}", own.id)
         for lineal in reversed(above):

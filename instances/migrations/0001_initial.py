@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=150)),
                 ('role', models.CharField(choices=[('viewer', 'viewer'), ('worker', 'worker'), ('operator', 'operator'), ('admin', 'admin')], default='worker', max_length=8)),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='auth_token_set', to=settings.AUTH_USER_MODEL)),
-                ('instance', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='instances.hopperinstance')),
+                ('instance', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='instances.hopperinstance')),
             ],
             options={
                 'abstract': False,
