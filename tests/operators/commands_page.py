@@ -19,10 +19,10 @@ One tree of commands, three ways in, with the same arguments, output and exit co
 - `manage.py hopper_tree`, `hopper_status`, `hopper_instance …`, `hopper_task …`,
   `hopper_delegation …`: on the configured database.
 
-Exit codes: 0 done, 1 refused or failed (the message names the field, the state and what is allowed),
-2 usage. `--json` prints the bare object or array and nothing else on standard output, without a hidden
-limit; progress and warnings go to standard error. Text is printed as it was given: nothing is wrapped
-or cut when standard output is no terminal.
+Exit codes: 0 done, 1 refused or failed (the message names the field, the state and what is
+allowed), 2 usage. `--json` prints the bare object or array and nothing else on standard output,
+without a hidden limit; progress and warnings go to standard error. Text is printed as it was given:
+nothing is wrapped or cut when standard output is no terminal.
 
 Status words are open, in_progress, blocked, completed, cancelled, failed; the server's words
 (pending, claimed, done) are understood too. In JSON `status` is the former, `server_status` the
@@ -31,7 +31,8 @@ latter.
 The global options come before or after the group: `--json`, `--quiet`, `--local`, `--server URL`,
 `--token TOKEN`, `--config FILE`, `--verbose`, `--no-color`, `--non-interactive`, `--version`.
 
-This page is made from the parser; `.venv/bin/python -m tests.operators.commands_page` writes it anew."""
+This page is made from the parser; to write it anew:
+`.venv/bin/python -m tests.operators.commands_page`."""
 
 TAIL = """\
 ## Operators

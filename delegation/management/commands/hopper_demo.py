@@ -1,0 +1,187 @@
+"""`manage.py hopper_demo`: watch tasks fall down the tree and their completion rise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+
+from delegation.management.operating import OperatorCommand
+from delegation.services.audit import INVARIANTS, audit
+from delegation.services.demo import Story, build_hierarchy, read_story
+from hopper.actors import Actor
+from hopper.cli.arguments import user_name
+from hopper.cli.local import LocalTransport
+from hopper.cli.main import run
+from hopper.cli.parser import build_parser
+from hopper.cli.transport import Client, at
+from hopper.errors import HopperError
+from instances.models import AgentToken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STORY = settings.BASE_DIR / "fixtures" / "demo.yaml"
+PATIENCE = 60  # seconds until unfinished tasks count as stuck
+TOKEN = "demo"  # noqa: S105 - its name, not the token
+# What the workers run: it takes a moment and answers with JSON, as a real command would.
+WORK = (
+    "import json, sys, time; task = json.load(sys.stdin); time.sleep(0.05);"
+    "print(json.dumps({'did': task['title']}))"
+)
+DONE = ("done", "failed", "cancelled")
+
+
+class Command(OperatorCommand):
+    help = (
+        "Build the example hierarchy, send tasks in at its root, let worker processes do them, "
+        "and prove the invariants. Running it again is harmless."
+    )
+    examples = """\
+  make demo                      in a store of its own (.demo/)
+  hopper demo                    in the store of this machine"""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not STORY.is_file():
+            raise CommandError(f"The demo's story is not here: {STORY} comes with the sources.")
+        began = time.monotonic()
+        if connection.vendor != "sqlite":  # an embedded store is migrated already
+            call_command("migrate", verbosity=0, interactive=False)
+        self.client = Client(LocalTransport())
+        story = read_story(STORY)
+        self._build(story)
+        with self._workers(story):
+            tasks = self._send(story)
+            self._hopper("instance", "tree")
+            finished = self._wait(tasks)
+        self._show(tasks)
+        self._print_token()
+        self._conclude(story, finished, time.monotonic() - began)
+
+    def _build(self, story: Story) -> None:
+        self._head("The hierarchy")
+        try:
+            built = build_hierarchy(story, actor=Actor(user_name(), {"*": "admin"}))
+        except HopperError as error:
+            raise CommandError(str(error)) from error
+        self.say(f"{len(built.made)} instances made, {len(built.found)} were there")
+        self._hopper("instance", "tree")
+
+    def _send(self, story: Story) -> list[dict[str, Any]]:
+        root = story.root["id"]
+        self._head(f"{len(story.tasks)} tasks come in at {root}")
+        tasks = []
+        for told in story.tasks:
+            fields = {name: value for name, value in told.items() if name != "rests"}
+            if "rests" in told:
+                fields["unique_key"] = f"demo: {told['title']}"
+            task = self.client.post(at("tasks"), {"instance_id": root, **fields})
+            tasks.append({**task, "rests": told.get("rests")})
+            self.say(f"  {task['title']:<40} → {task['instance_id']}")
+        return tasks
+
+    @contextmanager
+    def _workers(self, story: Story) -> Iterator[None]:
+        """Run one worker process for each run; they end with the block, however it ends."""
+        workers = [_worker(f"worker-{number}", run) for number, run in enumerate(story.runs, 1)]
+        try:
+            yield
+        finally:
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                try:
+                    worker.wait(10)
+                except subprocess.TimeoutExpired:
+                    worker.kill()
+                    worker.wait()
+
+    def _wait(self, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the tasks that are for workers as they stand when all have ended, or in the end.
+
+        Says how far it is whenever that changes.
+        """
+        wanted = [task["id"] for task in tasks if not task["rests"]]
+        self._head(f"{len(wanted)} tasks are worked off by processes, each under a lease")
+        deadline, said = time.monotonic() + PATIENCE, -1
+        while True:
+            now = [self.client.get(at("tasks", id)) for id in wanted]
+            ended = sum(task["status"] in DONE for task in now)
+            if ended != said:
+                said = ended
+                self.say(f"  {ended} of {len(wanted)} ended")
+            if ended == len(wanted) or time.monotonic() > deadline:
+                return now
+            time.sleep(0.3)
+
+    def _show(self, tasks: list[dict[str, Any]]) -> None:
+        self._head("Afterwards")
+        self._hopper("instance", "tree")
+        self._hopper("instance", "status")
+        self._head("The way of one task, and why it went there")
+        self._hopper("task", "delegations", tasks[0]["id"])
+        for decision in self.client.pages(at("tasks", tasks[0]["id"], "decisions")):
+            self.say(f"{decision['instance_id']}: {'; '.join(decision['reasons'])}")
+        self._head("What waits for a person, and why")
+        for task in tasks:
+            if task["rests"]:
+                waiting = self.client.get(at("tasks", task["id"]))["waiting_on"] or {}
+                self.say(f"{task['title']} ({task['instance_id']}): {waiting.get('code')}")
+
+    def _print_token(self) -> None:
+        if not AgentToken.objects.filter(name=TOKEN).exists():
+            self._head("A token for this store, shown this once")
+            call_command("hopper_token", "create", TOKEN, stdout=self.stdout)
+
+    def _conclude(self, story: Story, finished: list[dict[str, Any]], seconds: float) -> None:
+        self._head("hopper check")
+        findings = audit()
+        for found in findings:
+            self.say(f"✗ {found.invariant} {found.object}: {found.detail}")
+        self.say(f"{len(INVARIANTS)} invariants, {len(findings)} findings")
+        wrong = [task for task in finished if task["status"] != "done"]
+        for task in wrong:
+            self.say(f"✗ {task['title']} is {task['status']} at {task['instance_id']}")
+        self.say()
+        if wrong or findings:
+            self.say(f"✗ Something is wrong: {len(wrong)} tasks, {len(findings)} findings.")
+            sys.exit(1)
+        self.say(
+            f"✓ {len(finished)} tasks done by {len(story.runs)} worker processes, "
+            f"every invariant holds ({seconds:.1f} s)."
+        )
+
+    def _head(self, words: str) -> None:
+        self.say()
+        self.say(self.style.MIGRATE_HEADING(words))
+
+    def _hopper(self, *arguments: str) -> None:
+        """Carry out a command line of `hopper` as anybody would, and show it."""
+        self.say(f"$ hopper {' '.join(arguments)}")
+        out: Any = self.stdout
+        self.stdout.ending = ""
+        try:
+            if run(build_parser().parse_args(arguments), LocalTransport(), out):
+                raise CommandError(f"hopper {' '.join(arguments)} failed")
+        finally:
+            self.stdout.ending = "\n"
+
+
+def _worker(name: str, instance_id: str) -> subprocess.Popen[bytes]:
+    """Start a worker as a person would from a shell."""
+    command = [sys.executable, "-m", "hopper.cli.main", "--local", "worker", name]
+    options = ["--instance", instance_id, "--poll", "0.2", "--", sys.executable, "-c", WORK]
+    return subprocess.Popen(  # noqa: S603 - our own command line
+        [*command, *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(settings.BASE_DIR)},
+    )
