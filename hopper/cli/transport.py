@@ -120,6 +120,16 @@ def clean(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
+def unseen(row: Any, seen: set[Any]) -> bool:
+    """Return whether a row's id (if it has one) is new, and remember it."""
+    id = row.get("id") if isinstance(row, dict) else None
+    if id is None:
+        return True
+    known = id in seen
+    seen.add(id)
+    return not known
+
+
 class Client:
     """The REST contract as the handlers use it: paths below `/api/v1`, refusals as exceptions."""
 
@@ -161,6 +171,7 @@ class Client:
     ) -> list[Any]:
         """Return the rows of a list, page after page to its end or to `limit` rows."""
         rows: list[Any] = []
+        seen: set[Any] = set()
         wanted = dict(params or {})
         wanted["limit"] = PAGE if limit is None else min(limit, PAGE)
         page_params: Params = wanted
@@ -168,7 +179,8 @@ class Client:
             page = self.get(path, page_params)
             if isinstance(page, list):
                 return page[:limit]
-            rows += page["results"]
+            # A row that came in meanwhile pushes another one onto the next page once more.
+            rows += [row for row in page["results"] if unseen(row, seen)]
             if not page.get("next") or (limit is not None and len(rows) >= limit):
                 return rows[:limit]
             page_params = parse_qs(urlsplit(page["next"]).query, keep_blank_values=True)

@@ -158,3 +158,23 @@ def test_claim_takes_the_next_of_an_instance(hopper: Callable, server: FakeTrans
     )
     assert "AtCapacity" in hopper("task", "claim", "--instance", "run").out
     assert hopper("task", "claim").code == 2
+
+
+def test_why_gives_the_reason_in_words(hopper: Callable, server: FakeTransport) -> None:
+    reason = {"code": "AtCapacity", "detail": "3 of 3", "object": "run", "who": None}
+    server.answers["GET /tasks/task-1/why"] = ok(
+        {"task_id": "task-1", "status": "pending", "words": "run is full.", "waiting_on": reason}
+    )
+    assert hopper("task", "why", "task-1").out == (
+        "run is full.\nStatus: open\nCode: AtCapacity\nDetail: 3 of 3\nObject: run\n"
+    )
+
+
+def test_events_are_one_line_each(hopper: Callable, server: FakeTransport) -> None:
+    event = {"id": 1, "at": "10:00", "kind": "task.claimed", "before": "pending"}
+    server.answers["GET /tasks/task-1/events"] = page(
+        {**event, "status": "claimed", "actor": "alice", "instance_id": "run", "data": {"a": 1}}
+    )
+    assert hopper("task", "events", "task-1").out == (
+        "10:00  task.claimed  pending > claimed  at run  by alice  a 1\n"
+    )

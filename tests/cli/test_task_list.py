@@ -64,7 +64,7 @@ def test_filters_become_the_servers(
 
 def test_json_has_the_status_in_both_vocabularies(hopper: Callable, server: FakeTransport) -> None:
     words = ("pending", "claimed", "in_progress", "blocked", "done", "cancelled", "failed")
-    server.answers["GET /tasks"] = page(*(task(status=word) for word in words))
+    server.answers["GET /tasks"] = page(*(task(f"task-{word}", status=word) for word in words))
     rows = json.loads(hopper("--json", "ls").out)
     assert [row["server_status"] for row in rows] == list(words)
     assert [row["status"] for row in rows] == [

@@ -106,7 +106,7 @@ def chain(args: Namespace, client: Client) -> Any:
 
 def why(args: Namespace, client: Client) -> Any:
     """Return the one reason why a task is where it is."""
-    return client.get(at("tasks", args.id, "why"))
+    return spoken(client.get(at("tasks", args.id, "why")))
 
 
 def events(args: Namespace, client: Client) -> list[Any]:

@@ -168,7 +168,7 @@ def show_instance(data: dict[str, Any], args: Any, screen: Screen) -> None:
             ("Type", data.get("instance_type")),
             ("Status", state(data)),
             ("Parent", data.get("parent_id") or "none (a root)"),
-            ("Ancestors", in_words(data.get("ancestors") or [])),
+            ("Ancestors", " > ".join(data.get("ancestor_ids") or ())),
             ("Description", data.get("description")),
             ("Config", in_words(data.get("config") or {})),
             ("Tasks", in_words(data.get("task_counts") or {})),

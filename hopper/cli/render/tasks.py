@@ -109,25 +109,30 @@ def show_claimed(data: Any, args: Any, screen: Screen) -> None:
 
 
 def show_why(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Give the one reason why the task waits (R26)."""
-    words = data.get("words") or data.get("message") or data.get("detail")
-    if words:
-        screen.line(words)
+    """Give the one reason why the task waits (R26), in words and then its data."""
+    screen.line(data["words"])
+    reason = data.get("waiting_on") or {}
     screen.fields(
-        (key.replace("_", " ").capitalize(), in_words(value))
-        for key, value in data.items()
-        if value != words
+        [
+            ("Status", data["status"]),
+            *((key.capitalize(), in_words(value)) for key, value in reason.items() if value),
+        ]
     )
 
 
 def show_events(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
     """List what happened, oldest first."""
     for row in data:
-        when = row.get("created_at") or row.get("at") or ""
-        kind = row.get("kind") or row.get("type") or ""
-        known = ("created_at", "at", "kind", "type", "actor", "id", "seq", "task_id")
-        rest = {key: value for key, value in row.items() if key not in known and value}
-        screen.line(f"{when}  {kind}  by {row.get('actor') or '-'}  {in_words(rest)}".rstrip())
+        change = f"{row.get('before') or '-'} > {row['status']}" if row.get("status") else ""
+        words = (
+            row["at"],
+            row["kind"],
+            change,
+            f"at {row['instance_id']}" if row.get("instance_id") else "",
+            f"by {row['actor']}" if row.get("actor") else "",
+            in_words(row.get("data") or {}),
+        )
+        screen.line("  ".join(word for word in words if word))
 
 
 def show_delegated(data: dict[str, Any], args: Any, screen: Screen) -> None:
