@@ -12,7 +12,16 @@ from delegation.choices import DelegationStatus, DelegationType
 from delegation.models import TaskDelegation
 from delegation.services.delegator import Delegator
 from delegation.services.dispatch import reroute_task
-from instances.admin.guarded import NOTHING, ReadOnlyAdmin, Table, actor_of, compact, moment, pill
+from instances.admin.guarded import (
+    NOTHING,
+    ReadOnlyAdmin,
+    Table,
+    actor_of,
+    column,
+    compact,
+    moment,
+    pill,
+)
 from instances.admin.tasks import ROWS_SHOWN, TaskAdmin
 from instances.models import Task
 from scopes.models import RoutingDecision
@@ -40,9 +49,12 @@ class DelegationAdmin(ReadOnlyAdmin):
     """Delegations; pending ones can be answered and taken back."""
 
     list_display = (
-        "delegated_at", "task_id", "source_instance_id", "target_instance_id", "delegation_type",
-        "state", "reason", "hop", "delegated_by", "answered_by",
+        column("task", "task", lambda task: task.title),
+        column("delegated_at", "offered (UTC)", moment), column("source_instance_id", "from"),
+        column("target_instance_id", "to"), "hop", column("delegation_type", "type"), "state",
+        "reason", column("delegated_by", "by"), "answered_by",
     )  # fmt: skip
+    list_select_related = ("task",)
     list_filter = ("status", "delegation_type", "reason")
     search_fields = ("=id", "=task__id", "=source_instance__id", "=target_instance__id")
     search_help_text = "The whole id of a delegation, a task or an instance."

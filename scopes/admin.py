@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from instances.admin.guarded import ReadOnlyAdmin
+from instances.admin.guarded import ReadOnlyAdmin, column, moment
 from scopes.models import RoutingDecision
 
 
@@ -13,7 +13,9 @@ class DecisionAdmin(ReadOnlyAdmin):
     """Decisions, newest first."""
 
     list_display = (
-        "created_at", "task_id", "instance_id", "verdict", "target_id", "code", "confidence",
+        column("created_at", "at (UTC)", moment), column("task_id", "task"),
+        column("instance_id", "decided at"), "verdict", column("target_id", "target"), "code",
+        "confidence",
     )  # fmt: skip
     list_filter = ("verdict", "code")
     search_fields = ("=task__id", "=instance__id", "=target__id")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from django.contrib import admin
+
 from instances.admin.access import GrantAdmin, TokenAdmin
 from instances.admin.records import AttemptAdmin, EventAdmin
 from instances.admin.tasks import TaskAdmin
 from instances.admin.tree import InstanceAdmin
 
 __all__ = ["AttemptAdmin", "EventAdmin", "GrantAdmin", "InstanceAdmin", "TaskAdmin", "TokenAdmin"]
+
+admin.site.site_header = admin.site.site_title = "Hopper"
+admin.site.index_title = "Instances, tasks and delegations"
+# The lists are wide, and the front page names all of them.
+admin.site.enable_nav_sidebar = False

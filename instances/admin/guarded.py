@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
+from django.utils.text import capfirst
 
 from hopper.actors import EVERYWHERE, Actor
 from hopper.errors import HopperError
@@ -54,6 +55,13 @@ class GuardedAdmin(_ModelAdmin):
 
     class Media:
         css = {"all": ("instances/admin.css",)}
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Head a list with what it lists."""
+        title = capfirst(self.model._meta.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Whether the models are listed."""
@@ -101,12 +109,11 @@ class GuardedAdmin(_ModelAdmin):
             try:
                 status = change(pk).status
             except HopperError as refusal:
-                self.message_user(request, f"{pk}: {refusal.detail}", messages.ERROR)
+                self.message_user(request, f"Refused for {pk}: {refusal.detail}", messages.ERROR)
             else:
                 changed.setdefault(status, []).append(str(pk))
         for status, names in changed.items():
-            verb = "is" if len(names) == 1 else "are"
-            self.message_user(request, f"{', '.join(names)} {verb} now {status}.", messages.SUCCESS)
+            self.message_user(request, f"Now {status}: {', '.join(names)}.", messages.SUCCESS)
 
     def ask(
         self, request: HttpRequest, rows: QuerySet[Any], *, action: str, title: str, form: Form
@@ -141,6 +148,22 @@ def moment(at: datetime | None) -> str:
 def pill(word: str) -> SafeString | str:
     """Return a status as a coloured label."""
     return format_html('<span class="hopper-pill is-{}">{}</span>', word, word) if word else NOTHING
+
+
+def plain(value: object) -> str:
+    """Return a value as text, and a dash for none."""
+    return NOTHING if value in (None, "") else str(value)
+
+
+def column(field: str, title: str, show: Callable[[Any], str] = plain) -> Callable[[Any], str]:
+    """Return a column of a list: an attribute of the record under a title of its own."""
+
+    @admin.display(description=title, ordering=field)
+    def shown(record: Any) -> str:
+        return show(getattr(record, field))
+
+    shown.__name__ = field
+    return shown
 
 
 def compact(data: object) -> str:

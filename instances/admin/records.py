@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib import admin
 
-from instances.admin.guarded import ReadOnlyAdmin, pill
+from instances.admin.guarded import ReadOnlyAdmin, column, moment, pill
 from instances.models import Attempt, Event
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ class EventAdmin(ReadOnlyAdmin):
     """History."""
 
     list_display = (
-        "id", "at", "kind", "task_id", "instance_id", "before", "status", "holder_id", "actor",
+        "id", column("at", "at (UTC)", moment), "kind", column("task_id", "task"),
+        column("instance_id", "told to"), "before", column("status", "after", pill),
+        column("holder_id", "holder after"), "actor",
     )  # fmt: skip
     list_filter = ("at", "status", "ending")
     search_fields = ("=task__id", "=instance__id", "=kind", "=actor")
@@ -38,7 +40,9 @@ class AttemptAdmin(ReadOnlyAdmin):
         "error", "progress", "checkpoint", "artifact",
     )  # fmt: skip
     list_display = (
-        "task_id", "number", "worker", "instance_id", "started_at", "ended_at", "ended_as",
+        column("task_id", "task"), "number", "worker", column("instance_id", "at"),
+        column("started_at", "began (UTC)", moment), column("ended_at", "ended (UTC)", moment),
+        "ended_as",
     )  # fmt: skip
     list_filter = ("outcome", "started_at")
     search_fields = ("=task__id", "=instance__id", "=worker")

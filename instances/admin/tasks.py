@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import flatten
+from django.contrib.admin.views.main import ChangeList
 from django.core.validators import MaxValueValidator, MinValueValidator
 
 from instances.admin.forms import JsonField, ServedAdmin, ServiceForm, WordsField
-from instances.admin.guarded import NOTHING, Table, actor_of, compact, cut, moment, pill
+from instances.admin.guarded import NOTHING, Table, actor_of, column, compact, cut, moment, pill
 from instances.models import Task
 from instances.services.tasks import cancel_task, update_task
+from instances.waiting import waiting_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,17 +29,17 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 200
 
 DESCRIPTION = (
-    "title", "description", "priority", "project", "tags", "required_capabilities", "task_type",
-    "complexity", "executor_preference", "requester", "owner",
+    "title", "description", ("priority", "project"), "tags", "required_capabilities",
+    ("task_type", "complexity", "executor_preference"), ("requester", "owner"),
 )  # fmt: skip
 MORE = (
     "context", "estimated_effort", "velocity_requirement", "not_before", "max_attempts", "source",
     "external_id", "external_url", "external_platform", "conversation_id",
 )  # fmt: skip
 STATE = (
-    "id", "state", "waits_for", "instance", "offered_to", "origin", "parent", "worker",
-    "lease_expires_at", "attempt", "failures", "epoch", "route_due", "retry_at", "result", "error",
-    "created_by", "created_at", "updated_at", "started_at", "finished_at",
+    "id", ("state", "waits_for_now"), ("instance", "offered_to", "origin", "parent"),
+    ("worker", "lease_expires_at", "attempt", "failures"), ("epoch", "route_due", "retry_at"),
+    ("created_at", "created_by", "updated_at"), ("started_at", "finished_at"), "result", "error",
 )  # fmt: skip
 
 
@@ -69,30 +72,47 @@ class CancelForm(forms.Form):
     )
 
 
+class TaskChangeList(ChangeList):
+    """The list of tasks, each with the reason why it waits."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the page, then the reasons of all its rows at once."""
+        super().get_results(request)
+        tasks = list(self.result_list)
+        reasons = waiting_on(tasks)
+        for task in tasks:
+            task.reason = reasons.get(task.pk)
+        self.result_list = tasks
+
+
 @admin.register(Task)
 class TaskAdmin(ServedAdmin):
     """Tasks with their state, attempts and events; `delegation` adds how they were handed on."""
 
     form = TaskForm
     list_display = (
-        "title", "state", "priority", "instance_id", "worker", "project", "waits_for",
-        "created_at", "id",
+        "title", "state", "priority", column("instance_id", "held by"), "worker", "project",
+        "waits_for", column("created_at", "created (UTC)", moment), "id",
     )  # fmt: skip
     list_display_links = ("title",)
     list_filter = ("status", "priority", "executor_preference", "instance__scope", "route_due")
     search_fields = ("=id", "title", "project", "external_id", "=instance__id")
     search_help_text = "Title, project or external id; or the whole id of a task or an instance."
     ordering = ("-id",)
-    sortable_by = ("id", "title", "priority", "created_at")
+    sortable_by = ()
     list_per_page = 50
     show_full_result_count = False
     actions: Sequence[Any] = ("cancel",)
-    readonly_fields = STATE
+    readonly_fields = flatten(STATE)
     fieldsets = (
         ("State", {"fields": STATE}),
         ("Description", {"fields": DESCRIPTION}),
         ("More", {"fields": MORE, "classes": ["collapse"]}),
     )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list that knows reasons."""
+        return TaskChangeList
 
     def get_queryset(self, request: HttpRequest) -> _Rows:
         """Return the tasks; a page of one shows the names of the instances around it."""
@@ -107,16 +127,23 @@ class TaskAdmin(ServedAdmin):
         """Return the task's attempts and events."""
         return [_attempts(record), _events(record)]
 
-    @admin.display(description="status", ordering="status")
+    @admin.display(description="status")
     def state(self, task: Task) -> SafeString | str:
         """The task's status."""
         return pill(task.status)
 
     @admin.display(description="waits for")
-    def waits_for(self, task: Task) -> str:
-        """The stored reason why nobody works on it (R26)."""
-        detail = task.waiting.get("detail") or task.waiting.get("object")
-        return ": ".join(str(part) for part in (task.waiting_code, detail) if part) or NOTHING
+    def waits_for(self, task: Any) -> str:
+        """Why nobody has finished it yet (R26), in a word."""
+        return task.reason["code"] if task.reason else NOTHING
+
+    @admin.display(description="waits for")
+    def waits_for_now(self, task: Task) -> str:
+        """Why nobody has finished it yet (R26), and who can move it; read for one task."""
+        reason = waiting_on([task]).get(task.pk)
+        if not reason:
+            return NOTHING
+        return f"{reason['code']}: {reason['detail']}. Who acts: {reason['who'] or 'somebody'}."
 
     @admin.action(description="Cancel ...", permissions=["change"])
     def cancel(self, request: HttpRequest, rows: _Rows) -> HttpResponse | None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.http import HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -19,9 +20,10 @@ from hopper.errors import HopperError
 from hopper.ids import is_slug
 from instances.admin.forms import ConfigField, ServedAdmin, ServiceForm
 from instances.admin.guarded import NOTHING, Table, actor_of, compact, cut, moment, pill
-from instances.choices import TERMINAL, InstanceStatus
-from instances.models import Event, HopperInstance, Task
+from instances.choices import InstanceStatus
+from instances.models import Event, HopperInstance
 from instances.models.instance import lineages
+from instances.selectors import as_counts, task_counts
 from instances.services import lifecycle
 from instances.services.editing import update_instance
 from instances.services.tree import create_instance, move_instance
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     _Rows = QuerySet[HopperInstance]
 
 EVENTS_SHOWN = 50
+LIFE = (
+    ("own_status", "in_effect_now"), ("created_at", "created_by", "updated_at"),
+    ("started_at", "stopped_at"), "runtime_metadata",
+)  # fmt: skip
 _POSITIONS = ("last-child", "left", "right")
 
 
@@ -53,24 +59,18 @@ class Tally:
 
 def tallies_of(instances: Iterable[HopperInstance]) -> dict[str, Tally]:
     """Return the effective status and the task counts of each instance; two queries for all."""
-    counted = (
-        Task.objects.filter(instance__isnull=False)
-        .order_by()
-        .values_list("instance_id")
-        .annotate(total=Count("pk"), unfinished=Count("pk", filter=~Q(status__in=TERMINAL)))
-    )
-    counts = {pk: (total, still_open) for pk, total, still_open in counted}
+    counts = {pk: as_counts(by_status) for pk, by_status in task_counts().items()}
     lines = lineages({one.pk for one in instances} | set(counts))
     tallies = {
         pk: Tally(effective_status(line[-1].status, [above.status for above in line[:-1]]))
         for pk, line in lines.items()
     }
-    for pk, (total, still_open) in counts.items():
-        tallies[pk].total, tallies[pk].open = total, still_open
+    for pk, count in counts.items():
+        tallies[pk].total, tallies[pk].open = count["total"], count["open"]
         for member in lines[pk]:
             if member.id in tallies:
-                tallies[member.id].total_below += total
-                tallies[member.id].open_below += still_open
+                tallies[member.id].total_below += count["total"]
+                tallies[member.id].open_below += count["open"]
     return tallies
 
 
@@ -118,7 +118,7 @@ class InstanceForm(ServiceForm):
         max_length=100,
         help_text="Lower-case letters, digits, '.', '_', '-'. Left empty: made from the name.",
     )
-    config = ConfigField(required=False, widget=forms.Textarea(attrs={"rows": 6}))
+    config = ConfigField(required=False, initial=dict, widget=forms.Textarea(attrs={"rows": 6}))
     names = {"parent": "parent_id"}
 
     def write(self, values: dict[str, Any]) -> HopperInstance:
@@ -159,10 +159,7 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
     autocomplete_fields = ("parent",)
     expand_tree_by_default = True
     actions = ("start", "stop", "restart", "pause", "resume", "recover", "terminate")
-    readonly_fields = (
-        "status", "in_effect_now", "runtime_metadata", "created_by", "created_at", "updated_at",
-        "started_at", "stopped_at",
-    )  # fmt: skip
+    readonly_fields = flatten(LIFE)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the list that knows tallies."""
@@ -183,7 +180,7 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         details = ("Details", {"fields": ("config", "description", "expires_at")})
         if obj is None:
             return (identity, details)
-        life = ("Life", {"fields": self.readonly_fields})
+        life = ("Life", {"fields": LIFE})
         return (identity, life, details)
 
     def tables(self, record: HopperInstance) -> list[Table]:
@@ -196,6 +193,16 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         ]
         columns = ("At (UTC)", "Event", "Task", "Status after", "By", "Details")
         return [Table("Events, newest first", columns, rows, note)]
+
+    @admin.display(description="instance")
+    def indented_title(self, instance: Any) -> SafeString:
+        """The name below the parent's, and the id where it is another word."""
+        return format_html(
+            '<div class="hopper-node" style="padding-left:{}px">{} <small>{}</small></div>',
+            instance.depth() * self.mptt_level_indent,
+            instance.name,
+            "" if instance.pk == instance.name else instance.pk,
+        )
 
     @admin.display(description="status")
     def own_status(self, instance: Any) -> SafeString | str:
@@ -212,7 +219,7 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         """The status after inheritance (R4), read for one instance."""
         return pill(instance.effective_status())
 
-    @admin.display(description="tasks here (open / all)")
+    @admin.display(description="open / all tasks")
     def tasks_here(self, instance: Any) -> SafeString:
         """What the instance holds itself, with a link to it."""
         return format_html(
@@ -246,10 +253,10 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         try:
             moved = move_instance(moved_id, parent_id=parent_id, actor=actor_of(request))
         except HopperError as refusal:
-            return self._not_moved(request, f"{moved_id}: {refusal.detail}")
+            return self._not_moved(request, f"Not moved: {refusal.detail}")
         self.log_change(request, moved, [{"changed": {"fields": ["parent"]}}])
-        place = f"under {parent_id}" if parent_id else "a root"
-        self.message_user(request, f"{moved_id} is now {place}.", messages.SUCCESS)
+        place = f"under {parent_id}" if parent_id else "to the top"
+        self.message_user(request, f"Moved {moved_id} {place}.", messages.SUCCESS)
         return HttpResponse("OK, moved.")
 
     def _not_moved(self, request: HttpRequest, why: str) -> HttpResponse:

@@ -25,7 +25,7 @@ def offer(family: Family) -> TaskDelegation:
 
 
 def test_accepting_moves_the_task(site: Site, offer: TaskDelegation) -> None:
-    assert site.act(MODEL, "accept", offer) == [f"{offer.pk} is now accepted."]
+    assert site.act(MODEL, "accept", offer) == [f"Now accepted: {offer.pk}."]
     offer.refresh_from_db()
     assert (offer.status, offer.answered_by) == ("accepted", "alice")
     offer.task.refresh_from_db()
@@ -49,7 +49,7 @@ def test_an_offer_can_be_taken_back(site: Site, offer: TaskDelegation) -> None:
 def test_an_answered_offer_is_refused_with_words(site: Site, offer: TaskDelegation) -> None:
     site.act(MODEL, "cancel", offer)
     (why,) = site.act(MODEL, "accept", offer)
-    assert why.startswith(f"{offer.pk}: ")
+    assert why.startswith(f"Refused for {offer.pk}: ")
     assert "cancelled" in why
 
 

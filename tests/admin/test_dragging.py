@@ -23,7 +23,7 @@ def _moves() -> int:
 
 
 def test_dropping_into_an_instance_hangs_it_there(site: Site, family: Family) -> None:
-    assert site.drag(family.run, family.data) == ["run is now under data."]
+    assert site.drag(family.run, family.data) == ["Moved run under data."]
     family.run.refresh_from_db()
     assert family.run.parent_id == "data"
     assert Event.objects.get(kind="instance.moved").actor == "alice"
@@ -42,7 +42,7 @@ def test_dropping_beside_an_instance_hangs_it_under_the_same_parent(
 
 
 def test_dropping_beside_a_root_makes_a_root(site: Site, family: Family) -> None:
-    assert site.drag(family.data, family.top, "right") == ["data is now a root."]
+    assert site.drag(family.data, family.top, "right") == ["Moved data to the top."]
     family.data.refresh_from_db()
     assert family.data.parent_id is None
 

@@ -27,6 +27,10 @@ def test_an_instance_is_created(site: Site, family: Family) -> None:
     assert Event.objects.filter(instance=made, kind="instance.created").exists()
 
 
+def test_an_empty_form_offers_an_empty_configuration(site: Site) -> None:
+    assert site.get(ADD).context["adminform"].form["config"].value() == "{}"
+
+
 def test_a_refused_parent_is_shown_at_its_field(site: Site, family: Family) -> None:
     form = site.post(ADD, **{**NEW, "parent": "top"}).context["adminform"].form
     assert list(form.errors) == ["parent"]

@@ -34,7 +34,7 @@ def test_an_action_changes_the_status(
 ) -> None:
     for step in steps:
         said = site.act(TREE, step, family.run)
-    assert said == [f"run is now {end}."]
+    assert said == [f"Now {end}: run."]
     assert _status(family.run) == end
     assert Event.objects.filter(instance=family.run, actor="alice").exists()
 
@@ -42,15 +42,15 @@ def test_an_action_changes_the_status(
 def test_recovering_needs_an_error_and_says_so(site: Site, family: Family) -> None:
     site.act(TREE, "pause", family.run)
     (why,) = site.act(TREE, "recover", family.run)
-    assert why.startswith("run: ")
+    assert why.startswith("Refused for run: ")
     assert "paused" in why
 
 
 def test_one_refusal_does_not_keep_the_others_back(site: Site, family: Family) -> None:
     fresh = InstanceFactory(name="fresh", scope="PROJECT", parent=family.top, running=False)
     said = site.act(TREE, "pause", fresh, family.web, family.data)
-    assert any(word.startswith("fresh: ") for word in said)
-    assert "web, data are now paused." in said
+    assert any(word.startswith("Refused for fresh: ") for word in said)
+    assert "Now paused: web, data." in said
     assert [_status(one) for one in (fresh, family.web, family.data)] == [
         "created",
         "paused",
@@ -62,7 +62,7 @@ def test_terminating_asks_first(site: Site, family: Family) -> None:
     page = site.post(f"{TREE}_changelist", action="terminate", _selected_action=["run"])
     assert b"With everything below" in page.content
     assert _status(family.run) == "running"
-    assert site.act(TREE, "terminate", family.run, apply="yes") == ["run is now terminated."]
+    assert site.act(TREE, "terminate", family.run, apply="yes") == ["Now terminated: run."]
     assert _status(family.run) == "terminated"
 
 

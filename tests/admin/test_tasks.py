@@ -103,7 +103,7 @@ def test_cancelling_asks_first(site: Site, family: Family) -> None:
     assert b"Kept with each task" in page.content
     assert Task.objects.get(pk=task.pk).status == "pending"
     said = site.act("instances_task", "cancel", task, apply="yes")
-    assert said == [f"{task.pk} is now cancelled."]
+    assert said == [f"Now cancelled: {task.pk}."]
 
 
 def test_routing_again_begins_a_new_epoch(site: Site, family: Family) -> None:
