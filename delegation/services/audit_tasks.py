@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.db.models import Count, F, Max, Min, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Subquery
 
 from delegation.models import TaskDelegation
 from instances.choices import STARTED, TERMINAL, AttemptOutcome, InstanceStatus
@@ -163,6 +163,16 @@ def one_end_each() -> Breaches:
     silent = ended.exclude(pk__in=ended.filter(pk__in=told.values("task_id")).values("pk"))
     for pk, status in silent.values_list("pk", "status"):
         yield pk, f"is {status} without an event that says so"
+    hops = TaskDelegation.objects.filter(
+        task__status__in=TERMINAL, epoch=F("task__epoch"), accepted_at__isnull=False
+    ).filter(reason__in=("task_done", "task_failed", "task_cancelled"))
+    heard = endings.filter(task=OuterRef("task"), epoch=OuterRef("epoch"))
+    for place in ("source_instance", "target_instance"):
+        deaf = hops.filter(**{f"{place}__isnull": False}).exclude(
+            Exists(heard.filter(instance=OuterRef(place)))
+        )
+        for pk, instance_id in deaf.values_list("task_id", f"{place}_id"):
+            yield pk, f"has ended, but {instance_id} on its path was not told"
     twice = (
         endings.values("task_id", "epoch", "instance_id").annotate(n=Count("pk")).filter(n__gt=1)
     )

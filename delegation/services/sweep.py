@@ -101,8 +101,12 @@ def _withdraw_hopeless_offers(limit: int, actor: Actor) -> int:
     for pk, target in rows:
         *above, own = [lineal.status for lineal in lines[target]]
         if ALLOWANCES[effective_status(own, above)].offer == "no":
-            Delegator(actor).cancel_delegation(pk, reason=Reason.TARGET_STOPPED)
-            withdrawn += 1
+            try:
+                Delegator(actor).cancel_delegation(pk, reason=Reason.TARGET_STOPPED)
+                withdrawn += 1
+            except HopperError:
+                # Answered since it was read.
+                continue
     return withdrawn
 
 
@@ -126,8 +130,12 @@ def _drain(actor: Actor) -> int:
     for pk in over.filter(status__in=(I.STARTING, I.RUNNING, I.PAUSED)).values_list(
         "pk", flat=True
     ):
-        stop_instance(pk, evacuate=True, actor=actor)
-        drained += 1
+        try:
+            stop_instance(pk, evacuate=True, actor=actor)
+            drained += 1
+        except HopperError:
+            # Somebody else changed it since it was read.
+            continue
     for pk in over.filter(status=I.STOPPED, scope="EVENT").values_list("pk", flat=True):
         try:
             terminate_instance(pk, actor=actor)

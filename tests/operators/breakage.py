@@ -172,6 +172,10 @@ def silence_an_end(world: World) -> None:
     Event.objects.filter(task=world.done).update(ending=False)
 
 
+def tell_one_instance_less(world: World) -> None:
+    Event.objects.filter(task=world.done, ending=True, instance=world.web).update(ending=False)
+
+
 def rewrite_the_present(world: World) -> None:
     Task.objects.filter(pk=world.queued.pk).update(attempt=1)
 
@@ -215,6 +219,7 @@ BREAKAGE: tuple[tuple[str, Break], ...] = (
     ("I17", lose_a_counter),
     ("I18", forget_the_decision),
     ("I19", silence_an_end),
+    ("I19", tell_one_instance_less),
     ("I20", rewrite_the_present),
     ("I21", forget_to_place),
     ("I22", close_a_run_over_work),
