@@ -55,7 +55,7 @@ class DelegationAdmin(ReadOnlyAdmin):
         "reason", column("delegated_by", "by"), "answered_by",
     )  # fmt: skip
     list_select_related = ("task",)
-    list_filter = ("status", "delegation_type", "reason")
+    list_filter = ("status", "delegation_type")
     search_fields = ("=id", "=task__id", "=source_instance__id", "=target_instance__id")
     search_help_text = "The whole id of a delegation, a task or an instance."
     ordering = ("-delegated_at", "-id")

@@ -17,7 +17,7 @@ class DecisionAdmin(ReadOnlyAdmin):
         column("instance_id", "decided at"), "verdict", column("target_id", "target"), "code",
         "confidence",
     )  # fmt: skip
-    list_filter = ("verdict", "code")
+    list_filter = ("verdict",)
     search_fields = ("=task__id", "=instance__id", "=target__id")
     search_help_text = "The whole id of a task or an instance."
     ordering = ("-id",)

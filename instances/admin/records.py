@@ -22,7 +22,7 @@ class EventAdmin(ReadOnlyAdmin):
         column("instance_id", "told to"), "before", column("status", "after", pill),
         column("holder_id", "holder after"), "actor",
     )  # fmt: skip
-    list_filter = ("at", "status", "ending")
+    list_filter = ("at", "ending")
     search_fields = ("=task__id", "=instance__id", "=kind", "=actor")
     search_help_text = "The whole id of a task or an instance, a kind of event, or an actor."
     ordering = ("-id",)
