@@ -64,20 +64,13 @@ def claim_next(
     the instance does not execute or may not start work now, Gone where it is terminated.
     """
     settings = _require_claiming(instance_id)
-    expire_leases(instance_id=instance_id, limit=20)
     lease_seconds = lease_seconds or settings.lease_seconds
     wish = Wish(instance_id, worker, actor.name, limit, lease_seconds, capabilities, tags)
-    for _ in range(3):
-        places = free_places(instance_id, settings.max_concurrent_tasks)
-        if not places:
-            break
-        now = timezone.now()
-        leases = _grant(wish, min(limit, places), settings.max_concurrent_tasks, actor, now)
-        if leases is not None:
-            return Claim(leases, None if leases else why_nothing(wish, now))
-    most = settings.max_concurrent_tasks
-    detail = f"{most} of {most} places are taken"
-    return Claim([], {"code": "AtCapacity", "detail": detail})
+    claim = _claim(wish, settings.max_concurrent_tasks, actor)
+    if not claim.leases and expire_leases(instance_id=instance_id, limit=20):
+        # Where no sweeper runs, whoever finds nothing looks for lost leases.
+        claim = _claim(wish, settings.max_concurrent_tasks, actor)
+    return claim
 
 
 def claim_task(
@@ -349,6 +342,19 @@ def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
             state=task.status,
             allowed=[T.PENDING.value],
         )
+
+
+def _claim(wish: Wish, most: int, actor: Actor) -> Claim:
+    """Grant what there is room for, looking again where somebody else took the last places."""
+    for _ in range(3):
+        places = free_places(wish.instance_id, most)
+        if not places:
+            break
+        now = timezone.now()
+        leases = _grant(wish, min(wish.limit, places), most, actor, now)
+        if leases is not None:
+            return Claim(leases, None if leases else why_nothing(wish, now))
+    return Claim([], {"code": "AtCapacity", "detail": f"{most} of {most} places are taken"})
 
 
 def _grant(wish: Wish, limit: int, most: int, actor: Actor, now: datetime) -> list[Lease] | None:

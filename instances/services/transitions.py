@@ -38,9 +38,14 @@ def present_task(task_id: str) -> Task:
 
 
 def lock_task(task_id: str) -> Task:
-    """Lock the root of the task's tree, then the tree's open tasks (R6); return the task, fresh."""
-    present_task(task_id)
-    return lock_tasks([task_id])[0]
+    """Lock the root of the task's tree, then the tree's open tasks (R6); return the task, fresh.
+
+    Raises NotFound.
+    """
+    locked = lock_tasks([task_id])
+    if not locked:
+        raise NotFound(f"There is no task {task_id}.")
+    return locked[0]
 
 
 def lock_tasks(task_ids: Iterable[str]) -> list[Task]:
@@ -50,10 +55,13 @@ def lock_tasks(task_ids: Iterable[str]) -> list[Task]:
     after a capacity counter (R6). Returns the wanted tasks, fresh, in id order.
     """
     wanted = set(task_ids)
-    roots = sorted(set(Task.objects.filter(pk__in=wanted).values_list("root_id", flat=True)))
-    lock_rows(Task, roots)
+    root_ids = set(Task.objects.filter(pk__in=wanted).values_list("root_id", flat=True))
+    roots = lock_rows(Task, list(root_ids))
+    if wanted == root_ids and not any(root.decomposed for root in roots.values()):
+        # Trees of one task: the lock on the root was the lock on all.
+        return [roots[pk] for pk in sorted(wanted)]
     tree = Task.objects.select_for_update(no_key=True, of=("self",)).filter(
-        Q(pk__in=wanted) | (Q(root__in=roots) & ~Q(status__in=TERMINAL))
+        Q(pk__in=wanted) | (Q(root__in=root_ids) & ~Q(status__in=TERMINAL))
     )
     return [task for task in tree.order_by("pk") if task.pk in wanted]
 
