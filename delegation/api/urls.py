@@ -1,7 +1,30 @@
-"""Addresses."""
+"""Addresses of delegations, and of what they add to tasks and instances."""
 
 from __future__ import annotations
 
-from typing import Any
+from django.urls import path
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[Any] = []
+from delegation.api.views import (
+    DelegationViewSet,
+    InstanceDelegationViewSet,
+    TaskDelegationViewSet,
+)
+
+router = SimpleRouter(trailing_slash=False)
+router.register("delegations", DelegationViewSet, basename="delegation")
+
+_of_task = TaskDelegationViewSet.as_view
+
+urlpatterns = [
+    *router.urls,
+    path("tasks/<str:pk>/delegate", _of_task({"post": "delegate"}), name="task-delegate"),
+    path("tasks/<str:pk>/delegations", _of_task({"get": "delegations"}), name="task-delegations"),
+    path("tasks/<str:pk>/route", _of_task({"post": "route"}), name="task-route"),
+    path("tasks/<str:pk>/escalate", _of_task({"post": "escalate"}), name="task-escalate"),
+    path(
+        "instances/<str:pk>/delegations",
+        InstanceDelegationViewSet.as_view({"get": "list"}),
+        name="instance-delegations",
+    ),
+]

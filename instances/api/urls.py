@@ -1,7 +1,20 @@
-"""Addresses."""
+"""Addresses of instances, tasks, events and the dashboard."""
 
 from __future__ import annotations
 
-from typing import Any
+from django.urls import path
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[Any] = []
+from instances.api.instance_views import InstanceViewSet
+from instances.api.task_views import TaskViewSet
+from instances.api.views import EventViewSet, StatusViewSet
+
+router = SimpleRouter(trailing_slash=False)
+router.register("instances", InstanceViewSet, basename="instance")
+router.register("tasks", TaskViewSet, basename="task")
+
+urlpatterns = [
+    *router.urls,
+    path("events", EventViewSet.as_view({"get": "list"}), name="events"),
+    path("status", StatusViewSet.as_view({"get": "list"}), name="status"),
+]

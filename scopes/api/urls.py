@@ -1,7 +1,21 @@
-"""Addresses."""
+"""Addresses of decisions, feedback and rules."""
 
 from __future__ import annotations
 
-from typing import Any
+from django.urls import path
 
-urlpatterns: list[Any] = []
+from scopes.api.views import RuleViewSet, TaskDecisionViewSet, TaskFeedbackViewSet
+
+urlpatterns = [
+    path(
+        "tasks/<str:pk>/decisions",
+        TaskDecisionViewSet.as_view({"get": "list"}),
+        name="task-decisions",
+    ),
+    path(
+        "tasks/<str:pk>/feedback",
+        TaskFeedbackViewSet.as_view({"get": "list", "post": "create"}),
+        name="task-feedback",
+    ),
+    path("rules", RuleViewSet.as_view({"get": "list"}), name="rules"),
+]

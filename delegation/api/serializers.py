@@ -1,0 +1,112 @@
+"""The shapes of delegations on the wire, and of the bodies that change them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+
+from delegation.models import TaskDelegation
+from hopper.rest.fields import Anything, Flag, Line, StrictSerializer, Text, Word
+
+
+class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
+    """One hand-over."""
+
+    task_id = serializers.CharField()
+    source_instance_id = serializers.CharField(allow_null=True)
+    target_instance_id = serializers.CharField()
+    result = Anything()
+
+    class Meta:
+        model = TaskDelegation
+        fields = (
+            "id",
+            "task_id",
+            "source_instance_id",
+            "target_instance_id",
+            "delegation_type",
+            "status",
+            "hop",
+            "epoch",
+            "delegated_at",
+            "accepted_at",
+            "completed_at",
+            "expires_at",
+            "result",
+            "reason",
+            "rejection_reason",
+            "notes",
+            "delegated_by",
+        )
+        read_only_fields = fields
+
+
+class ChainSerializer(serializers.Serializer[Any]):
+    """The whole way of a task, in order."""
+
+    task_id = serializers.CharField()
+    origin_instance_id = serializers.CharField(allow_null=True)
+    current_instance_id = serializers.CharField(allow_null=True)
+    total_delegations = serializers.IntegerField()
+    delegations = DelegationSerializer(many=True)
+
+
+class RouteSerializer(serializers.Serializer[Any]):
+    """What was, or would be, decided for a task, hop by hop."""
+
+    task_id = serializers.CharField()
+    preview = serializers.BooleanField()
+    instance_id = serializers.CharField(allow_null=True)
+    decisions = serializers.ListField(child=serializers.DictField())
+
+
+class Delegate(StrictSerializer):
+    """To whom, and how."""
+
+    ignored = frozenset({"task_id"})
+
+    target_instance_id = Line(max_length=100)
+    delegation_type = Word(choices=["route", "decompose", "reassign"], required=False)
+    notes = Text(required=False, max_length=100_000)
+    accept = Word(choices=["auto"], required=False, allow_null=True)
+    force = Flag(required=False)
+    reason = Text(required=False, max_length=10_000)
+
+
+class Accept(StrictSerializer):
+    """A word on accepting."""
+
+    notes = Text(required=False, max_length=100_000)
+
+
+class Reject(StrictSerializer):
+    """Why it is refused."""
+
+    reason = Line(max_length=10_000)
+
+
+class Complete(StrictSerializer):
+    """What came of it."""
+
+    result = Anything(required=False)
+    notes = Text(required=False, max_length=100_000)
+    token = Line(required=False, allow_null=True, max_length=64)
+
+
+class Withdraw(StrictSerializer):
+    """Why it is taken back."""
+
+    reason = Text(required=False, max_length=10_000)
+
+
+class Escalate(StrictSerializer):
+    """The question that goes up with it."""
+
+    reason = Text(required=False, max_length=10_000)
+    severity = Text(required=False, max_length=40)
+    token = Line(required=False, allow_null=True, max_length=64)
+    worker = Text(required=False, max_length=200)
+
+

@@ -1,0 +1,232 @@
+"""/delegations, and what delegation adds to /tasks/{id} and /instances/{id}."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from delegation.api import serializers as shapes
+from delegation.api.filters import DelegationFilter, InstanceDelegationFilter
+from delegation.models import TaskDelegation
+from delegation.services.delegator import Delegator
+from delegation.services.dispatch import preview_route, reroute_task
+from hopper.actors import EVERYWHERE, Actor
+from hopper.errors import Invalid, NotFound
+from hopper.rest.query import flag
+from instances.api.answers import Answering
+from instances.api.pages import shown_task
+from instances.api.permissions import (
+    require_role,
+    seen_instance,
+    seen_task,
+    visible_instances,
+)
+from instances.api.task_serializers import TaskSerializer
+from scopes.api.serializers import DecisionSerializer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.models import QuerySet
+
+
+def shown(rows: Sequence[TaskDelegation]) -> list[Any]:
+    """Return delegations as JSON; no query."""
+    return list(shapes.DelegationSerializer(rows, many=True).data)
+
+
+def shown_one(delegation_id: str) -> Any:
+    """Return one delegation as JSON, as it is now."""
+    return shown([TaskDelegation.objects.get(pk=delegation_id)])[0]
+
+
+def visible_delegations(actor: Actor) -> QuerySet[TaskDelegation]:
+    """Return the delegations from or to an instance that the caller may see."""
+    if EVERYWHERE in actor.grants:
+        return TaskDelegation.objects.all()
+    places = visible_instances(actor).values("pk")
+    return TaskDelegation.objects.filter(
+        Q(source_instance__in=places) | Q(target_instance__in=places)
+    )
+
+
+class DelegationViewSet(Answering):
+    """Delegations."""
+
+    queryset = TaskDelegation.objects.all()
+    serializer_class = shapes.DelegationSerializer
+    filterset_class = DelegationFilter
+    lookup_value_regex = r"[^/]+"
+
+    def list(self, request: Request) -> Response:
+        """List the delegations that the caller may see, the newest first."""
+        rows = visible_delegations(self.actor).order_by("-delegated_at", "-id")
+        return self.paged(rows, shown)
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Show one delegation."""
+        return Response(shown([self._seen(pk)])[0])
+
+    @extend_schema(request=shapes.Accept, responses=shapes.DelegationSerializer)
+    @action(detail=True, methods=["post"])
+    def accept(self, request: Request, pk: str) -> Response:
+        """Accept an offer: the target becomes the holder (R8)."""
+        row = self._seen(pk, "target")
+        data = self.body(shapes.Accept)
+        Delegator(self.actor).accept_delegation(row.pk, **data)
+        return self.fresh(lambda: shown_one(pk))
+
+    @extend_schema(request=shapes.Reject, responses=shapes.DelegationSerializer)
+    @action(detail=True, methods=["post"])
+    def reject(self, request: Request, pk: str) -> Response:
+        """Refuse an offer, saying why (R7)."""
+        row = self._seen(pk, "target")
+        data = self.body(shapes.Reject)
+        Delegator(self.actor).reject_delegation(row.pk, **data)
+        return self.fresh(lambda: shown_one(pk))
+
+    @extend_schema(request=shapes.Complete, responses=shapes.DelegationSerializer)
+    @action(detail=True, methods=["post"])
+    def complete(self, request: Request, pk: str) -> Response:
+        """Complete the task, if this hop is the end of its path (R7)."""
+        row = self._seen(pk)
+        data = self.body(shapes.Complete)
+        if not (data.get("token") and data["token"] == row.task.lease_token):
+            require_role(self.actor, "operator", [row.target_instance_id])
+        Delegator(self.actor).complete_delegation(row.pk, **data)
+        return self.fresh(lambda: shown_one(pk))
+
+    @extend_schema(request=shapes.Withdraw, responses=shapes.DelegationSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Take an offer back."""
+        row = self._seen(pk, "source")
+        data = self.body(shapes.Withdraw)
+        Delegator(self.actor).cancel_delegation(row.pk, **data)
+        return self.fresh(lambda: shown_one(pk))
+
+    def _seen(self, pk: str, operated_end: str = "") -> TaskDelegation:
+        """Return the row if the caller sees it, and operates the end that is named."""
+        row = visible_delegations(self.actor).filter(pk=pk).select_related("task").first()
+        if row is None:
+            raise NotFound(f"There is no delegation {pk}.")
+        if operated_end == "target":
+            require_role(self.actor, "operator", [row.target_instance_id])
+        elif operated_end == "source":
+            require_role(self.actor, "operator", [row.source_instance_id])
+        return row
+
+
+class TaskDelegationViewSet(Answering):
+    """What delegation adds to a task."""
+
+    queryset = TaskDelegation.objects.all()
+    serializer_class = shapes.DelegationSerializer
+    pagination_class = None
+    filter_backends = ()
+    query_parameters = {"route": ("preview",)}
+
+    @extend_schema(
+        request=shapes.Delegate,
+        responses={201: shapes.DelegationSerializer, 200: shapes.DelegationSerializer},
+    )
+    def delegate(self, request: Request, pk: str) -> Response:
+        """Offer a task to an instance by name (R8); 200 where it is there already."""
+        task = seen_task(self.actor, pk)
+        data = self.body(shapes.Delegate)
+        target_id = data.pop("target_instance_id")
+        if not visible_instances(self.actor).filter(pk=target_id).exists():
+            raise Invalid.field("target_instance_id", f"there is no instance {target_id}", "unknown")
+        require_role(self.actor, "operator", [task.instance_id or target_id])
+        handed = Delegator(self.actor).delegate_task(pk, target_id, **data)
+        code = status.HTTP_201_CREATED if handed.created else status.HTTP_200_OK
+        return self.fresh(lambda: shown_one(handed.delegation.pk), code)
+
+    @extend_schema(responses=shapes.ChainSerializer)
+    def delegations(self, request: Request, pk: str) -> Response:
+        """Show the whole way of a task, in order."""
+        task = seen_task(self.actor, pk)
+        rows = shown(list(TaskDelegation.objects.for_task(pk)))
+        return Response(
+            {
+                "task_id": pk,
+                "origin_instance_id": task.origin_id,
+                "current_instance_id": task.instance_id,
+                "total_delegations": len(rows),
+                "delegations": rows,
+            }
+        )
+
+    @extend_schema(
+        request=None,
+        parameters=[
+            OpenApiParameter("preview", OpenApiTypes.BOOL, description="Only say; write nothing.")
+        ],
+        responses=shapes.RouteSerializer,
+    )
+    def route(self, request: Request, pk: str) -> Response:
+        """Route a task again from its holder, or say where it would go (R9)."""
+        task = seen_task(self.actor, pk)
+        self.body()
+        if flag(request.query_params, "preview"):
+            return Response(
+                {
+                    "task_id": pk,
+                    "preview": True,
+                    "instance_id": task.instance_id,
+                    "decisions": [preview_route(pk)],
+                }
+            )
+        seen_task(self.actor, pk, "operator")
+        rerouted = reroute_task(pk, actor=self.actor)
+        return self.fresh(lambda: _route_of(pk, rerouted.epoch))
+
+    @extend_schema(request=shapes.Escalate, responses=TaskSerializer)
+    def escalate(self, request: Request, pk: str) -> Response:
+        """Hand a task up to where it came from, with the question (R11)."""
+        task = seen_task(self.actor, pk)
+        data = self.body(shapes.Escalate)
+        token = data.pop("token", None)
+        data.pop("worker", None)
+        if not (token and token == task.lease_token):
+            seen_task(self.actor, pk, "worker")
+        Delegator(self.actor).escalate_task(pk, **data)
+        return self.fresh(lambda: shown_task(pk))
+
+
+def _route_of(task_id: str, epoch: int) -> dict[str, Any]:
+    """Return the decisions of an epoch as they stand after the commit."""
+    task = shown_task(task_id)
+    rows = DecisionSerializer.of_task(task_id, epoch)
+    return {
+        "task_id": task_id,
+        "preview": False,
+        "instance_id": task["instance_id"],
+        "decisions": rows,
+    }
+
+
+class InstanceDelegationViewSet(Answering):
+    """What delegation adds to an instance."""
+
+    queryset = TaskDelegation.objects.all()
+    serializer_class = shapes.DelegationSerializer
+    filterset_class = InstanceDelegationFilter
+
+    @extend_schema(responses=shapes.DelegationSerializer(many=True))
+    def list(self, request: Request, pk: str) -> Response:
+        """List the delegations to an instance, from it, or both."""
+        seen_instance(self.actor, pk)
+        incoming, outgoing = Q(target_instance=pk), Q(source_instance=pk)
+        wanted = {"incoming": incoming, "outgoing": outgoing}.get(
+            request.query_params.get("direction", ""), incoming | outgoing
+        )
+        rows = TaskDelegation.objects.filter(wanted).order_by("-delegated_at", "-id")
+        return self.paged(rows, shown)

@@ -1,0 +1,169 @@
+"""What lists may be filtered and ordered by; an unknown parameter is refused by the view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+from django_filters import rest_framework as filters
+
+from instances.choices import (
+    TERMINAL,
+    HopperScope,
+    InstanceStatus,
+    InstanceType,
+    TaskPriority,
+    TaskStatus,
+)
+from instances.models import Event, HopperInstance, Task
+from instances.states import EXECUTING
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+
+class Ordering(filters.OrderingFilter):
+    """An order that always ends with the id, so that no page repeats or skips a row."""
+
+    def filter(self, qs: QuerySet[Any], value: list[str] | None) -> QuerySet[Any]:
+        """Return the rows in the order asked for, the newest first by default."""
+        wanted = [self.get_ordering_value(param) for param in value or []]
+        return qs.order_by(*(wanted or ["-created_at"]), "-pk" if not wanted else "pk")
+
+
+class Strings(filters.BaseInFilter, filters.CharFilter):
+    """Words separated by commas."""
+
+
+class InstanceFilter(filters.FilterSet):
+    """Instances; terminated ones only where asked for."""
+
+    scope = filters.ChoiceFilter(choices=HopperScope.choices)
+    status = filters.ChoiceFilter(choices=InstanceStatus.choices)
+    instance_type = filters.ChoiceFilter(choices=InstanceType.choices)
+    parent_id = filters.CharFilter()
+    root = filters.BooleanFilter(field_name="parent", lookup_expr="isnull")
+    under = filters.CharFilter(method="keep_under")
+    name = filters.CharFilter()
+    search = filters.CharFilter(method="keep_matching")
+    include_terminated = filters.BooleanFilter(method="keep_all")
+    ordering = Ordering(fields=["name", "created_at", "updated_at", "scope", "status", "id"])
+
+    class Meta:
+        model = HopperInstance
+        fields: tuple[str, ...] = ()
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        """Return the live ones, or all where that was asked for or a terminated status is wanted."""
+        asked = self.form.cleaned_data
+        wanted = asked.get("include_terminated") or asked.get("status") == "terminated"
+        return super().filter_queryset(queryset if wanted else queryset.live())
+
+    def keep_under(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep an instance and its subtree."""
+        return queryset.under(value)
+
+    def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep those whose id, name or description holds the text."""
+        return queryset.filter(
+            Q(pk__icontains=value) | Q(name__icontains=value) | Q(description__icontains=value)
+        )
+
+    def keep_all(self, queryset: Any, name: str, value: bool) -> Any:
+        """Keep all: `filter_queryset` has decided."""
+        return queryset
+
+
+class TaskFilter(filters.FilterSet):
+    """Tasks; `tags` wants any, `all_tags` every one of the words."""
+
+    status = filters.MultipleChoiceFilter(choices=TaskStatus.choices)
+    priority = filters.MultipleChoiceFilter(choices=TaskPriority.choices)
+    project = filters.CharFilter()
+    instance_id = filters.CharFilter()
+    under = filters.CharFilter(method="keep_under")
+    tags = Strings(method="keep_any_tag")
+    all_tags = Strings(method="keep_all_tags")
+    owner = filters.CharFilter()
+    requester = filters.CharFilter()
+    source = filters.CharFilter()
+    parent_id = filters.CharFilter()
+    ready = filters.BooleanFilter(method="keep_ready")
+    open = filters.BooleanFilter(method="keep_open")
+    waiting_code = filters.CharFilter(method="keep_waiting")
+    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    updated_after = filters.IsoDateTimeFilter(field_name="updated_at", lookup_expr="gte")
+    updated_before = filters.IsoDateTimeFilter(field_name="updated_at", lookup_expr="lt")
+    search = filters.CharFilter(method="keep_matching")
+    ordering = Ordering(
+        fields=["created_at", "updated_at", "priority", "status", "title", "queue_at", "id"]
+    )
+
+    class Meta:
+        model = Task
+        fields: tuple[str, ...] = ()
+
+    def keep_under(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep those held by an instance or below it."""
+        return queryset.in_subtree(value)
+
+    def keep_any_tag(self, queryset: Any, name: str, value: list[str]) -> Any:
+        """Keep those with any of the tags."""
+        return queryset.filter(tags__has_any_word=value)
+
+    def keep_all_tags(self, queryset: Any, name: str, value: list[str]) -> Any:
+        """Keep those with every one of the tags."""
+        return queryset.filter(tags__has_all_words=value)
+
+    def keep_ready(self, queryset: Any, name: str, value: bool) -> Any:
+        """Keep pending tasks whose predecessors are done, or those that wait for some."""
+        return queryset.filter(status=TaskStatus.PENDING, ready=value)
+
+    def keep_open(self, queryset: Any, name: str, value: bool) -> Any:
+        """Keep unfinished tasks, or finished ones."""
+        return (
+            queryset.exclude(status__in=TERMINAL) if value else queryset.filter(status__in=TERMINAL)
+        )
+
+    def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep those whose id, title, description or project holds the text."""
+        return queryset.filter(
+            Q(pk=value)
+            | Q(title__icontains=value)
+            | Q(description__icontains=value)
+            | Q(project__icontains=value)
+        )
+
+    def keep_waiting(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep those that wait for this reason (R26): stored ones, and the derived plain ones."""
+        return queryset.filter(waiting_condition(value))
+
+
+def waiting_condition(code: str) -> Q:
+    """Return the condition for a reason's code, as far as single rows show it."""
+    resting = Q(status=TaskStatus.PENDING, route_due=False, offered_to__isnull=True)
+    ready = resting & Q(ready=True) & (Q(waiting={}) | Q(waiting__isnull=True))
+    by_hand = set(EXECUTING) - {HopperScope.ORCHESTRATION}
+    derived = {
+        "Routing": Q(route_due=True),
+        "Unassigned": resting & Q(instance__isnull=True),
+        "WaitingDependencies": resting & Q(ready=False),
+        "InProgress": Q(status__in=("claimed", "in_progress"), decomposed=False),
+        "ReadyForWorker": ready & Q(instance__scope=HopperScope.ORCHESTRATION),
+        "ManualQueue": ready & Q(instance__scope__in=by_hand),
+        "AwaitingTriage": ready & Q(instance__isnull=False) & ~Q(instance__scope__in=EXECUTING),
+    }
+    return derived.get(code, Q(waiting__code=code) & ~Q(status__in=TERMINAL))
+
+
+class EventFilter(filters.FilterSet):
+    """Events, oldest first."""
+
+    since = filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
+    kind = filters.CharFilter()
+    task_id = filters.CharFilter()
+
+    class Meta:
+        model = Event
+        fields: tuple[str, ...] = ()

@@ -1,0 +1,270 @@
+"""/instances: the tree, its lifecycle, its queues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hopper.errors import Invalid
+from hopper.rest.fields import NoFields
+from hopper.rest.pagination import KeysetPage
+from hopper.rest.query import flag, integer
+from instances.api.answers import Answering
+from instances.api.filters import EventFilter, InstanceFilter, TaskFilter
+from instances.api.pages import (
+    shown_claim,
+    shown_events,
+    shown_instance,
+    shown_instances,
+    shown_tasks,
+)
+from instances.api.permissions import (
+    require_role,
+    seen_instance,
+    visible_instances,
+    visible_tasks,
+)
+from instances.api.serializers import (
+    ClaimNext,
+    InstanceChanges,
+    InstanceSerializer,
+    MetricsSerializer,
+    NewInstance,
+    Restart,
+    Stop,
+    TreeSerializer,
+    Trouble,
+)
+from instances.api.task_serializers import ClaimSerializer, EventSerializer, TaskSerializer
+from instances.choices import HopperScope
+from instances.models import Event, HopperInstance, Task
+from instances.selectors import build_tree, metrics
+from instances.services import lifecycle
+from instances.services.editing import update_instance
+from instances.services.queue import claim_next
+from instances.services.tree import create_instance
+from instances.states import MAX_DEPTH
+
+_BOOL = OpenApiTypes.BOOL
+_ID = r"[^/]+"
+
+
+@extend_schema_view(
+    list=extend_schema(responses=InstanceSerializer(many=True)),
+    retrieve=extend_schema(responses=InstanceSerializer),
+)
+class InstanceViewSet(Answering):
+    """Instances."""
+
+    queryset = HopperInstance.objects.all()
+    serializer_class = InstanceSerializer
+    lookup_value_regex = _ID
+    query_parameters = {
+        "destroy": ("cascade",),
+        "hierarchy": ("depth", "include_terminated"),
+        "tasks": ("subtree",),
+    }
+    _lists = {
+        "list": InstanceFilter,
+        "children": InstanceFilter,
+        "tasks": TaskFilter,
+        "events": EventFilter,
+    }
+
+    @property
+    def filterset_class(self) -> Any:
+        """Return the filters of the present list."""
+        return self._lists.get(self.action)
+
+    @property
+    def pagination_class(self) -> Any:  # type: ignore[override]
+        """Return the kind of page: histories go by key as well."""
+        keyset = getattr(self, "action", "") in ("events", "tasks")
+        return KeysetPage if keyset else super().pagination_class
+
+    def get_queryset(self) -> Any:
+        """Return what the present list is made of; the schema asks for its model."""
+        return {"tasks": Task, "events": Event}.get(self.action, HopperInstance).objects.all()
+
+    def is_list(self) -> bool:
+        """Return whether the present action answers a filtered page."""
+        return self.action in self._lists
+
+    def list(self, request: Request) -> Response:
+        """List the instances that the caller may see."""
+        return self.paged(visible_instances(self.actor), shown_instances)
+
+    @extend_schema(request=NewInstance, responses={201: InstanceSerializer})
+    def create(self, request: Request) -> Response:
+        """Create an instance, in status created (R1)."""
+        data = self.body(NewInstance)
+        role = "operator" if data["scope"] == HopperScope.ORCHESTRATION else "admin"
+        parent_id = data.get("parent_id")
+        if parent_id is not None and not visible_instances(self.actor).filter(pk=parent_id):
+            raise Invalid.field("parent_id", f"there is no instance {parent_id}", "unknown")
+        require_role(self.actor, role, [parent_id])
+        made = create_instance(data.pop("name"), **data, actor=self.actor)
+        return self.fresh(lambda: shown_instance(made.pk), status.HTTP_201_CREATED)
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Show one instance."""
+        seen_instance(self.actor, pk)
+        return Response(shown_instance(pk))
+
+    @extend_schema(request=InstanceChanges, responses=InstanceSerializer)
+    def update(self, request: Request, pk: str) -> Response:
+        """Edit an instance; fields left out stay."""
+        instance = seen_instance(self.actor, pk, "operator")
+        changes = self.body(InstanceChanges, instance=instance)
+        if set(changes) - {"description", "runtime_metadata", "status"}:
+            require_role(self.actor, "admin", [pk])
+        if changes.get("status") == "terminated":
+            require_role(self.actor, "admin", [pk])
+        if changes.get("parent_id") is not None:
+            require_role(self.actor, "admin", [changes["parent_id"]])
+        update_instance(pk, changes=changes, actor=self.actor)
+        return Response(shown_instance(pk))
+
+    @extend_schema(request=InstanceChanges, responses=InstanceSerializer)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Edit an instance; the same as PUT."""
+        return self.update(request, pk)
+
+    @extend_schema(
+        parameters=[OpenApiParameter("cascade", _BOOL, description="End all below it too.")],
+        responses={204: None},
+    )
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Terminate an instance: it stays readable (R5)."""
+        seen_instance(self.actor, pk, "admin")
+        cascade = flag(request.query_params, "cascade")
+        lifecycle.terminate_instance(pk, cascade=cascade, actor=self.actor)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(responses=InstanceSerializer(many=True))
+    @action(detail=True)
+    def children(self, request: Request, pk: str) -> Response:
+        """List the children of an instance."""
+        seen_instance(self.actor, pk)
+        return self.paged(HopperInstance.objects.filter(parent=pk), shown_instances)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "depth",
+                {"type": "integer", "minimum": 0, "maximum": MAX_DEPTH},
+                description="Levels below to show.",
+            ),
+            OpenApiParameter("include_terminated", _BOOL),
+        ],
+        responses=TreeSerializer,
+    )
+    @action(detail=True)
+    def hierarchy(self, request: Request, pk: str) -> Response:
+        """Show an instance with everything below it, and both counts."""
+        seen_instance(self.actor, pk)
+        query = request.query_params
+        depth = (
+            integer(query, "depth", least=0, most=MAX_DEPTH, default=0)
+            if "depth" in query
+            else None
+        )
+        shown = flag(query, "include_terminated")
+        return Response(build_tree(pk, depth=depth, include_terminated=shown))
+
+    @extend_schema(responses=InstanceSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None)
+    def ancestors(self, request: Request, pk: str) -> Response:
+        """List the ancestors, root first, as far as the caller may see them."""
+        instance = seen_instance(self.actor, pk)
+        seen = visible_instances(self.actor)
+        ids = [lineal.id for lineal in instance.lineage()[:-1]]
+        rows = seen.in_bulk(ids)
+        return Response(shown_instances([rows[one] for one in ids if one in rows]))
+
+    @extend_schema(
+        parameters=[OpenApiParameter("subtree", _BOOL, description="All below it as well.")],
+        responses=TaskSerializer(many=True),
+    )
+    @action(detail=True)
+    def tasks(self, request: Request, pk: str) -> Response:
+        """List the tasks that an instance holds."""
+        seen_instance(self.actor, pk)
+        rows = visible_tasks(self.actor)
+        below = flag(request.query_params, "subtree")
+        return self.paged(rows.in_subtree(pk) if below else rows.filter(instance=pk), shown_tasks)
+
+    @extend_schema(responses=EventSerializer(many=True))
+    @action(detail=True)
+    def events(self, request: Request, pk: str) -> Response:
+        """List the feed of an instance, oldest first."""
+        seen_instance(self.actor, pk)
+        return self.paged(Event.objects.of_instance(pk).order_by("id"), shown_events)
+
+    @extend_schema(responses=MetricsSerializer, filters=False)
+    @action(detail=True)
+    def metrics(self, request: Request, pk: str) -> Response:
+        """Show how an instance is doing."""
+        return Response(metrics(seen_instance(self.actor, pk)))
+
+    @extend_schema(request=ClaimNext, responses=ClaimSerializer)
+    @action(detail=True, methods=["post"])
+    def claim(self, request: Request, pk: str) -> Response:
+        """Lease the next ready tasks to a worker (R21, R22)."""
+        seen_instance(self.actor, pk, "worker")
+        data = self.body(ClaimNext)
+        claim = claim_next(pk, **data, actor=self.actor)
+        return Response(shown_claim(claim))
+
+    @extend_schema(request=NoFields, responses=InstanceSerializer)
+    @action(detail=True, methods=["post"])
+    def start(self, request: Request, pk: str) -> Response:
+        """Start an instance."""
+        return self._act(lifecycle.start_instance, pk)
+
+    @extend_schema(request=Stop, responses=InstanceSerializer)
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, pk: str) -> Response:
+        """Stop an instance (R5)."""
+        return self._act(lifecycle.stop_instance, pk, Stop)
+
+    @extend_schema(request=Restart, responses=InstanceSerializer)
+    @action(detail=True, methods=["post"])
+    def restart(self, request: Request, pk: str) -> Response:
+        """Stop and start an instance, or just start it."""
+        return self._act(lifecycle.restart_instance, pk, Restart)
+
+    @extend_schema(request=NoFields, responses=InstanceSerializer)
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, pk: str) -> Response:
+        """Pause an instance."""
+        return self._act(lifecycle.pause_instance, pk)
+
+    @extend_schema(request=NoFields, responses=InstanceSerializer)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str) -> Response:
+        """Let a paused instance run again."""
+        return self._act(lifecycle.resume_instance, pk)
+
+    @extend_schema(request=Trouble, responses=InstanceSerializer)
+    @action(detail=True, methods=["post"])
+    def fail(self, request: Request, pk: str) -> Response:
+        """Declare an instance in error."""
+        return self._act(lifecycle.fail_instance, pk, Trouble)
+
+    @extend_schema(request=NoFields, responses=InstanceSerializer)
+    @action(detail=True, methods=["post"])
+    def recover(self, request: Request, pk: str) -> Response:
+        """Let an instance in error run again."""
+        return self._act(lifecycle.recover_instance, pk)
+
+    def _act(self, act: Any, pk: str, serializer: Any = NoFields) -> Response:
+        seen_instance(self.actor, pk, "operator")
+        act(pk, **self.body(serializer), actor=self.actor)
+        return self.fresh(lambda: shown_instance(pk))

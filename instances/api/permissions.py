@@ -1,0 +1,193 @@
+"""Who may see and do what: grants on an instance hold for everything below it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+
+from hopper.actors import EVERYWHERE, ROLES, Actor
+from hopper.errors import FieldError, Invalid, NotAllowed, NotFound
+from hopper.rest.auth import Operator
+from instances.choices import HopperScope, InstanceStatus
+from instances.models import AgentToken, Event, Grant, HopperInstance, Task
+from instances.models.instance import lineages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from django.db.models import QuerySet
+    from rest_framework.request import Request
+
+    from instances.models.instance import InstanceQuerySet
+    from instances.models.task import TaskQuerySet
+
+
+def actor_of(request: Request) -> Actor:
+    """Return the caller as services and history know it, with its grants; read once a request."""
+    known: Actor | None = getattr(request, "_hopper_actor", None)
+    if known is None:
+        known = _actor(request.user, request.auth)
+        request._hopper_actor = known  # type: ignore[attr-defined]
+    return known
+
+
+def _actor(user: Any, credential: Any) -> Actor:
+    if isinstance(user, Operator):
+        return Actor(user.get_username(), {EVERYWHERE: "admin"})
+    if isinstance(credential, AgentToken):
+        return Actor(credential.name, {credential.instance_id or EVERYWHERE: credential.role})
+    if user.is_superuser:
+        return Actor(user.get_username(), {EVERYWHERE: "admin"})
+    grants: dict[str, str] = {}
+    for instance_id, role in Grant.objects.filter(user=user).values_list("instance_id", "role"):
+        place = instance_id or EVERYWHERE
+        grants[place] = max(role, grants.get(place, role), key=ROLES.index)
+    return Actor(user.get_username(), grants)
+
+
+def visible_instances(actor: Actor) -> InstanceQuerySet:
+    """Return the instances that the caller may see: those granted and all below them."""
+    if EVERYWHERE in actor.grants:
+        return HopperInstance.objects.all()
+    seen = HopperInstance.objects.none()
+    for place in actor.grants:
+        seen = seen | HopperInstance.objects.under(place)
+    return seen
+
+
+def visible_tasks(actor: Actor) -> TaskQuerySet:
+    """Return the tasks that the caller may see, by holder, origin or intent; or as their creator."""
+    if EVERYWHERE in actor.grants:
+        return Task.objects.all()
+    places = visible_instances(actor).values("pk")
+    mine = Q(instance__isnull=True, origin__isnull=True, created_by=actor.name)
+    return Task.objects.filter(
+        Q(instance__in=places) | Q(origin__in=places) | Q(offered_to__in=places) | mine
+    )
+
+
+def visible_events(actor: Actor) -> QuerySet[Event]:
+    """Return the events in the feeds of visible instances, and of tasks that the caller made."""
+    if EVERYWHERE in actor.grants:
+        return Event.objects.all()
+    mine = Q(instance__isnull=True, task__created_by=actor.name)
+    return Event.objects.filter(Q(instance__in=visible_instances(actor).values("pk")) | mine)
+
+
+def require_role(actor: Actor, role: str, instance_ids: Iterable[str | None]) -> None:
+    """Raise NotAllowed unless the caller holds `role` at one of the instances or above it."""
+    if actor.holds(role, []):
+        return
+    wanted = [pk for pk in instance_ids if pk is not None]
+    for line in lineages(wanted).values():
+        if actor.holds(role, [lineal.id for lineal in line]):
+            return
+    where = " or ".join(wanted) or "everywhere"
+    raise NotAllowed(f"This takes the role {role} at {where}.", role=role)
+
+
+def seen_instance(actor: Actor, instance_id: str, role: str = "viewer") -> HopperInstance:
+    """Return the instance if the caller sees it and holds `role` there.
+
+    Raises NotFound for what is invisible, NotAllowed for what is only visible.
+    """
+    instance = visible_instances(actor).filter(pk=instance_id).first()
+    if instance is None:
+        raise NotFound(f"There is no instance {instance_id}.")
+    require_role(actor, role, [instance_id])
+    return instance
+
+
+def seen_task(actor: Actor, task_id: str, role: str = "viewer") -> Task:
+    """Return the task if the caller sees it and holds `role` where it is.
+
+    An unassigned task is its creator's to work on. Raises NotFound, NotAllowed.
+    """
+    task = visible_tasks(actor).filter(pk=task_id).first()
+    if task is None:
+        raise NotFound(f"There is no task {task_id}.")
+    unassigned_own = task.instance_id is None and task.created_by == actor.name
+    if role != "viewer" and not unassigned_own:
+        require_role(actor, role, [task.instance_id])
+    return task
+
+
+def worked_task(actor: Actor, task_id: str, token: str | None) -> Task:
+    """Return the task for a worker's call: by the lease's token, or as a worker where it is."""
+    if token is not None:
+        leased = Task.objects.filter(pk=task_id, attempts__lease_token=token).first()
+        if leased is not None:
+            return leased
+    return seen_task(actor, task_id, "worker")
+
+
+def require_cancelling(actor: Actor, task: Task) -> None:
+    """Raise NotAllowed unless the caller made the task or is an operator on its path (R16)."""
+    if task.created_by != actor.name:
+        require_role(actor, "operator", [task.instance_id, task.origin_id])
+
+
+def require_creation(actor: Actor, scope: str, parent_id: str | None) -> None:
+    """Raise unless the caller may create an instance there: admin, or operator for a run.
+
+    An unknown parent is Invalid on its field.
+    """
+    if parent_id is not None and not visible_instances(actor).filter(pk=parent_id).exists():
+        raise Invalid.field("parent_id", f"there is no instance {parent_id}", "unknown")
+    is_run = scope == HopperScope.ORCHESTRATION and parent_id is not None
+    require_role(actor, "operator" if is_run else "admin", [parent_id])
+
+
+def require_changes(actor: Actor, instance: HopperInstance, changes: Mapping[str, Any]) -> None:
+    """Raise unless the caller may make these changes: to configure, move and terminate is admin's."""
+    ending = changes.get("status") == InstanceStatus.TERMINATED
+    heavy = ending or bool({"config", "parent_id"} & set(changes))
+    require_role(actor, "admin" if heavy else "operator", [instance.pk])
+    if "parent_id" in changes and changes["parent_id"] != instance.parent_id:
+        require_creation(actor, HopperScope.GLOBAL, changes["parent_id"])
+
+
+def require_references(
+    actor: Actor, bodies: Sequence[Mapping[str, Any]], *, new: bool = True
+) -> None:
+    """Raise for ids in bodies that the caller cannot see, and where it may not create tasks.
+
+    A task without a place needs the role worker somewhere. Three queries for any number of bodies.
+    """
+    places = {body["instance_id"] for body in bodies if body.get("instance_id")}
+    parents = {body["parent_id"] for body in bodies if body.get("parent_id")}
+    others = {pk for body in bodies for pk in body.get("depends_on", ())}
+    seen_places = set(visible_instances(actor).filter(pk__in=places).values_list("pk", flat=True))
+    holders = dict(
+        visible_tasks(actor).filter(pk__in=parents | others).values_list("pk", "instance_id")
+    )
+    errors = []
+    for index, body in enumerate(bodies):
+        prefix = f"{index}." if len(bodies) > 1 else ""
+        for name, noun, known in (
+            ("instance_id", "instance", seen_places),
+            ("parent_id", "task", set(holders)),
+        ):
+            if body.get(name) and body[name] not in known:
+                errors.append(
+                    FieldError(prefix + name, "unknown", f"there is no {noun} {body[name]}")
+                )
+        errors += [
+            FieldError(f"{prefix}depends_on.{place}", "unknown", f"there is no task {pk}")
+            for place, pk in enumerate(body.get("depends_on", ()))
+            if pk not in holders
+        ]
+    if errors:
+        words = "; ".join(f"{error.field}: {error.detail}" for error in errors[:5])
+        raise Invalid(words, errors=errors)
+    if new:
+        _require_worker_at(actor, bodies, places | {holders[pk] for pk in parents if holders[pk]})
+
+
+def _require_worker_at(actor: Actor, bodies: Sequence[Mapping[str, Any]], places: set[str]) -> None:
+    for place in sorted(places):
+        require_role(actor, "worker", [place])
+    loose = any(not body.get("instance_id") and not body.get("parent_id") for body in bodies)
+    if loose and all(role == "viewer" for role in actor.grants.values()):
+        raise NotAllowed("To create a task takes the role worker somewhere.", role="worker")

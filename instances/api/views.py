@@ -1,0 +1,56 @@
+"""/status and /events: the whole of what a caller may see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hopper.actors import EVERYWHERE
+from hopper.rest.pagination import KeysetPage
+from instances.api.answers import Answering
+from instances.api.filters import EventFilter
+from instances.api.pages import shown_events
+from instances.api.permissions import seen_instance, visible_events, visible_instances
+from instances.api.serializers import DashboardSerializer
+from instances.api.task_serializers import EventSerializer
+from instances.models import Event, HopperInstance
+from instances.selectors import dashboard
+
+
+class StatusViewSet(Answering):
+    """The dashboard."""
+
+    queryset = HopperInstance.objects.none()
+    query_parameters = {"list": ("under",)}
+    pagination_class = None
+    filter_backends = ()
+
+    @extend_schema(
+        operation_id="status",
+        parameters=[OpenApiParameter("under", str, description="Only this subtree.")],
+        responses=DashboardSerializer(many=False),
+    )
+    def list(self, request: Request) -> Response:
+        """Show how many instances and tasks are in which state, and what needs a person."""
+        under = request.query_params.get("under")
+        if under is not None:
+            seen_instance(self.actor, under)
+        everywhere = EVERYWHERE in self.actor.grants
+        visible: Any = None if everywhere else visible_instances(self.actor)
+        return Response(dashboard(under, visible))
+
+
+class EventViewSet(Answering):
+    """All events."""
+
+    queryset = Event.objects.all()
+    serializer_class = EventSerializer
+    pagination_class = KeysetPage
+    filterset_class = EventFilter
+
+    def list(self, request: Request) -> Response:
+        """List all events that the caller may see, in order; poll with `after`."""
+        return self.paged(visible_events(self.actor).order_by("id"), shown_events)

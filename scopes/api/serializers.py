@@ -1,0 +1,94 @@
+"""The shapes of decisions, feedback and rules on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from hopper.rest.fields import Anything, Flag, StrictSerializer, Text, Whole
+from scopes.models import Feedback, RoutingDecision
+
+
+class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):
+    """One decision with all that was considered."""
+
+    task_id = serializers.CharField()
+    instance_id = serializers.CharField()
+    target_id = serializers.CharField(allow_null=True)
+    reasons = serializers.ListField(child=serializers.CharField())
+    candidates = Anything()
+    rules = Anything()
+
+    class Meta:
+        model = RoutingDecision
+        fields = (
+            "id",
+            "task_id",
+            "instance_id",
+            "epoch",
+            "hop",
+            "verdict",
+            "code",
+            "target_id",
+            "reasons",
+            "candidates",
+            "rules",
+            "confidence",
+            "config_digest",
+            "elapsed_ms",
+            "behavior",
+            "actor",
+            "created_at",
+        )
+        read_only_fields = fields
+
+    @classmethod
+    def of_task(cls, task_id: str, epoch: int) -> list[Any]:
+        """Return the decisions of one epoch as JSON, in order."""
+        rows = RoutingDecision.objects.filter(task_id=task_id, epoch=epoch)
+        return list(cls(rows.order_by("created_at", "id"), many=True).data)
+
+
+class FeedbackSerializer(serializers.ModelSerializer[Feedback]):
+    """Whether a task was in the right hands."""
+
+    task_id = serializers.CharField()
+    decision_id = serializers.CharField(allow_null=True)
+
+    class Meta:
+        model = Feedback
+        fields = (
+            "id",
+            "task_id",
+            "decision_id",
+            "was_good_match",
+            "quality_score",
+            "complexity_rating",
+            "notes",
+            "created_by",
+            "created_at",
+        )
+        read_only_fields = fields
+
+
+class NewFeedback(StrictSerializer):
+    """What somebody thinks of it."""
+
+    was_good_match = Flag(required=False, allow_null=True)
+    quality_score = Whole(required=False, allow_null=True, min_value=1, max_value=5)
+    complexity_rating = Whole(required=False, allow_null=True, min_value=1, max_value=5)
+    notes = Text(required=False, max_length=100_000)
+
+
+class RuleSerializer(serializers.Serializer[Any]):
+    """One routing rule, as it is in force."""
+
+    id = serializers.CharField()
+    type = serializers.CharField()
+    name = serializers.CharField()
+    description = serializers.CharField(allow_blank=True)
+    destination = serializers.CharField(allow_blank=True)
+    weight = serializers.FloatField()
+    enabled = serializers.BooleanField()
+    priority = serializers.IntegerField()
