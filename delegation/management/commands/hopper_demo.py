@@ -179,9 +179,10 @@ def _worker(name: str, instance_id: str) -> subprocess.Popen[bytes]:
     """Start a worker as a person would from a shell."""
     command = [sys.executable, "-m", "hopper.cli.main", "--local", "worker", name]
     options = ["--instance", instance_id, "--poll", "0.2", "--", sys.executable, "-c", WORK]
+    path = [str(settings.BASE_DIR), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(  # noqa: S603 - our own command line
         [*command, *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(settings.BASE_DIR)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
     )
