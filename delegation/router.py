@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from delegation.services.situations import situation_of
+from delegation.situations import situation_of
 from instances.choices import InstanceStatus
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages

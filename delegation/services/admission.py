@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from delegation.services.situations import barred_for
+from delegation.situations import barred_for
 from hopper.errors import AlreadyDelegated, Conflict, NotAccepting, RuleBroken
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task

@@ -16,10 +16,17 @@ from delegation.services.admission import (
     require_delegable,
     require_fitting_target,
 )
-from delegation.services.offers import accept_offer, close_offer, make_offer, target_answer
+from delegation.services.offers import (
+    Terms,
+    accept_offer,
+    close_offer,
+    make_offer,
+    take_back,
+    target_answer,
+)
 from delegation.states import DELEGATION
 from hopper.errors import AlreadyDelegated, Conflict, NotFound
-from hopper.locks import lock_shared
+from hopper.locks import lock_shared, lock_tree
 from instances.choices import STARTED, AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
@@ -63,39 +70,28 @@ class Delegator:
         """Offer a task to a child of its holder by name (R8); to where it is already: no change.
 
         With `accept` "auto" the target's behaviour answers at once. `force` with a `reason`
-        overrides an exclusion of this epoch (R10). Raises RuleBroken (422) for a target that is no
-        child of the holder, Conflict (409) for a started task, another pending offer, or a target
-        that takes no offers (R3).
+        overrides an exclusion of this epoch (R10). Type `reassign` moves accepted work sideways
+        (R12); running work needs `force`. Raises RuleBroken (422) for a target that is no child of
+        the holder, Conflict (409) for a started task, another pending offer, or a closed target.
         """
         with transaction.atomic():
+            if delegation_type == DelegationType.REASSIGN:
+                # It points the task at two instances, so it locks several instance rows (R6).
+                lock_tree()
             target = self._shared(target_id)
             task = lock_task(task_id)
             there = _already_there(task, target_id)
             if there is not None:
                 return Handed(there, created=False)
             now = timezone.now()
+            if delegation_type == DelegationType.REASSIGN:
+                take_back(task, force=force, actor=self.actor, now=now)
             require_delegable(task)
             require_fitting_target(task, target, force=force, reason=reason)
             if task.status == T.BLOCKED:
-                task.wait("")
-                change_task(
-                    task,
-                    T.PENDING,
-                    actor=self.actor,
-                    now=now,
-                    kind="task.unblocked",
-                    reason="delegated",
-                )
-            delegation = make_offer(
-                task,
-                target,
-                delegation_type=delegation_type,
-                notes=notes,
-                explicit=accept != "auto",
-                forced=force,
-                actor=self.actor,
-                now=now,
-            )
+                self._unblock(task, now)
+            terms = Terms(delegation_type, notes, explicit=accept != "auto", forced=force)
+            delegation = make_offer(task, target, terms, actor=self.actor, now=now)
             if accept == "auto":
                 self._answer(delegation, task, target, now)
         return Handed(TaskDelegation.objects.get(pk=delegation.pk), created=True)
@@ -210,20 +206,14 @@ class Delegator:
                 if task.status in STARTED:
                     put_back(task, outcome=AttemptOutcome.RELEASED, actor=self.actor, now=now)
                 else:
-                    change_task(task, T.PENDING, actor=self.actor, now=now, kind="task.unblocked")
+                    self._unblock(task, now)
             if parent is None:
                 task.wait("InputRequired", now, detail=reason or "escalated at a root")
                 change_task(task, T.BLOCKED, actor=self.actor, now=now, reason=reason)
                 return None
-            delegation = make_offer(
-                task,
-                parent,
-                delegation_type=DelegationType.ESCALATE,
-                notes=f"[{severity}] {reason}" if severity else reason,
-                reason=code,
-                actor=self.actor,
-                now=now,
-            )
+            words = f"[{severity}] {reason}" if severity else reason
+            terms = Terms(DelegationType.ESCALATE, words, reason=code)
+            delegation = make_offer(task, parent, terms, actor=self.actor, now=now)
             if ALLOWANCES[parent.effective_status()].accept == "yes":
                 accept_offer(delegation, task, parent, actor=self.actor, now=now)
         return TaskDelegation.objects.get(pk=delegation.pk)
@@ -246,6 +236,10 @@ class Delegator:
                 self._close(delegation, task, D.EXPIRED, Reason.EXPIRED, "")
 
         return self._change(delegation_id, expire)
+
+    def _unblock(self, task: Task, now: datetime) -> None:
+        task.wait("")
+        change_task(task, T.PENDING, actor=self.actor, now=now, kind="task.unblocked")
 
     def _answer(
         self, delegation: TaskDelegation, task: Task, target: HopperInstance, now: datetime

@@ -13,8 +13,14 @@ from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType
 from delegation.models import TaskDelegation
 from delegation.services.delegator import Delegator
-from delegation.services.offers import accept_offer, close_offer, make_offer, target_answer
-from delegation.services.situations import barred_for, situation_of
+from delegation.services.offers import (
+    Terms,
+    accept_offer,
+    close_offer,
+    make_offer,
+    target_answer,
+)
+from delegation.situations import barred_for, situation_of
 from hopper.actors import ROUTER, Actor
 from hopper.errors import Conflict, HopperError
 from hopper.ids import new_id
@@ -206,10 +212,8 @@ def _send(note: _Note, target_id: str, barred: Mapping[str, str]) -> bool:
         if _offers_made(task) >= MAX_OFFERS:
             _block(note, task, "HopLimit", f"{MAX_OFFERS} offers in this epoch", now)
             return False
-        delegation_type = _first_hop_type(task)
-        delegation = make_offer(
-            task, target, delegation_type=delegation_type, actor=note.actor, now=now
-        )
+        terms = Terms(_first_hop_type(task))
+        delegation = make_offer(task, target, terms, actor=note.actor, now=now)
         note.write(now)
         answer = target_answer(task, target)
         if answer.verdict == "accept":
@@ -292,6 +296,9 @@ def _create_child(note: _Note) -> bool:
     decision = note.decision
     if not isinstance(decision, CreateChild):
         raise TypeError("only a CreateChild makes a child")
+    with transaction.atomic():
+        # What is read without locks may mix two moments: nothing is made for a task that moved.
+        note.lock()
     made_by = {"created_for": note.task.pk, "created_at_epoch": note.task.epoch}
     try:
         instance = create_instance(

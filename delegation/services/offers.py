@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
-from delegation.services.situations import facts_of, instance_facts
+from delegation.situations import facts_of, instance_facts
 from delegation.states import DELEGATION
+from hopper.errors import Conflict
 from hopper.ids import new_id
+from instances.choices import STARTED, AttemptOutcome
 from instances.services.history import record, task_event
+from instances.services.leases import put_back
 from instances.services.tasks import announce_due
 from instances.services.transitions import rest_or_route, save_task
 from scopes.config import effective_settings
@@ -23,23 +27,25 @@ if TYPE_CHECKING:
     from scopes.decisions import Answer
 
 
+@dataclass(frozen=True)
+class Terms:
+    """How an offer is made: its type and words, whether a person answers, whether it is forced."""
+
+    delegation_type: str = DelegationType.ROUTE
+    notes: str = ""
+    explicit: bool = False
+    forced: bool = False
+    reason: str = ""
+
+
 def make_offer(
-    task: Task,
-    target: HopperInstance,
-    *,
-    delegation_type: str = DelegationType.ROUTE,
-    notes: str = "",
-    explicit: bool = False,
-    forced: bool = False,
-    reason: str = "",
-    actor: Actor,
-    now: datetime,
+    task: Task, target: HopperInstance, terms: Terms, *, actor: Actor, now: datetime
 ) -> TaskDelegation:
     """Offer a locked task to a locked target and return the pending row; the holder stays (R8).
 
     An escalation never expires (R11); any other offer does after the target's `offer_seconds`.
     """
-    up = delegation_type == DelegationType.ESCALATE
+    up = terms.delegation_type == DelegationType.ESCALATE
     settings = effective_settings(target.scope, target.config)
     expires = None if up else now + timedelta(seconds=int(settings["offer_seconds"]))
     delegation = TaskDelegation.objects.create(
@@ -47,16 +53,12 @@ def make_offer(
         task=task,
         source_instance_id=task.instance_id,
         target_instance=target,
-        delegation_type=delegation_type,
         hop=TaskDelegation.objects.chain(task.pk).count() + 1,
         epoch=task.epoch,
-        explicit=explicit,
-        forced=forced,
         delegated_at=now,
         expires_at=expires,
-        reason=reason,
-        notes=notes,
         delegated_by=actor.name,
+        **asdict(terms),
     )
     task.offered_to = target
     task.route_due = False
@@ -71,6 +73,34 @@ def make_offer(
     save_task(task, now)
     _record(task, delegation, "delegation.offered", actor, now, to=target.pk)
     return delegation
+
+
+def take_back(task: Task, *, force: bool, actor: Actor, now: datetime) -> None:
+    """Return a locked task from its holder to the source of its last hop (R12), tree lock held.
+
+    The hop becomes cancelled (reassigned). Raises Conflict for a task that came by no hop, and for
+    running work unless `force` revokes its lease.
+    """
+    last = TaskDelegation.objects.chain(task.pk).last()
+    if last is None or last.source_instance is None:
+        raise Conflict(f"{task.pk} came to {task.instance_id} by no delegation.", state=task.status)
+    if task.status in STARTED and not task.decomposed:
+        if not force:
+            raise Conflict(
+                f"{task.pk} is {task.status} by {task.worker}: reassigning it needs force.",
+                code="running",
+                state=task.status,
+                worker=task.worker,
+            )
+        put_back(task, outcome=AttemptOutcome.EVICTED, actor=actor, now=now)
+    end_accepted(last, D.CANCELLED, reason=Reason.REASSIGNED, actor=actor, now=now)
+    was, task.instance = task.instance_id, last.source_instance
+    save_task(task, now)
+    record(
+        task_event(
+            task, "task.moved", actor=actor, now=now, before=task.status, was=was, reason="reassign"
+        )
+    )
 
 
 def target_answer(task: Task, target: HopperInstance) -> Answer:

@@ -9,7 +9,7 @@ from django.db.models import F, Q
 
 from hopper.errors import NotFound
 from hopper.locks import lock_rows
-from instances.choices import TERMINAL, AttemptOutcome
+from instances.choices import STARTED, TERMINAL, AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, InstanceLoad, Task
 from instances.services.history import record, task_event
@@ -83,9 +83,19 @@ def change_task(
     """
     before = task.status
     TASK.require(before, status, task.pk)
-    was_started = before in (T.CLAIMED, T.IN_PROGRESS)
-    if was_started and status not in (T.CLAIMED, T.IN_PROGRESS):
+    if before in STARTED and status not in STARTED:
         end_attempt(task, outcome or _OUTCOMES.get(T(status), AttemptOutcome.RELEASED), now)
+    _enter(task, status, now)
+    save_task(task, now)
+    kind = kind or f"task.{status}"
+    ending = status in TERMINAL
+    record(task_event(task, kind, actor=actor, now=now, before=before, ending=ending, **data))
+    if ending:
+        task_finished.send(Task, task=task, actor=actor, now=now)
+
+
+def _enter(task: Task, status: str, now: datetime) -> None:
+    """Set what belongs to a status."""
     task.status = status
     if status != T.PENDING:
         task.route_due = False
@@ -96,21 +106,6 @@ def change_task(
         task.wait("")
     if status == T.IN_PROGRESS and task.started_at is None:
         task.started_at = now
-    save_task(task, now)
-    ending = status in TERMINAL
-    record(
-        task_event(
-            task,
-            kind or f"task.{status}",
-            actor=actor,
-            now=now,
-            before=before,
-            ending=ending,
-            **data,
-        )
-    )
-    if ending:
-        task_finished.send(Task, task=task, actor=actor, now=now)
 
 
 def end_attempt(task: Task, outcome: str, now: datetime, error: str = "") -> None:

@@ -46,11 +46,7 @@ def create_instance(
         lock_tree()
         now = timezone.now()
         parent = _fitting_parent(scope, parent_id)
-        if scope == HopperScope.EVENT and expires_at is None:
-            raise RuleBroken(
-                "expires_at: an EVENT must have an end (R1).",
-                errors=[FieldError("expires_at", "required", "an EVENT must have an end")],
-            )
+        _require_end(scope, expires_at)
         _require_free_name(name, parent_id)
         instance = HopperInstance(
             id=_free_id(id, name, scope),
@@ -62,10 +58,8 @@ def create_instance(
             runtime_metadata=runtime_metadata or {},
             description=description,
             expires_at=expires_at,
-            created_by=actor.name,
-            created_at=now,
-            updated_at=now,
         )
+        instance.created_by, instance.created_at, instance.updated_at = actor.name, now, now
         instance.save(force_insert=True)
         InstanceLoad.objects.create(instance=instance)
         record(instance_event(instance, "instance.created", actor=actor, now=now))
@@ -179,7 +173,7 @@ def _fitting_parent(
     allowed = sorted(PARENTS[scope])
     if parent_id is None:
         if scope not in ROOTS:
-            raise _illegal_parent(f"A {scope} cannot stand without a parent", allowed)
+            raise _illegal_parent(f"{scope} cannot stand without a parent", allowed)
         return None
     parent = lock_shared(HopperInstance, parent_id)
     if parent is None:
@@ -190,7 +184,7 @@ def _fitting_parent(
             f"{parent_id} lies below {moving.pk}: that would be a cycle.", code="cycle"
         )
     if parent.scope not in allowed:
-        raise _illegal_parent(f"A {scope} cannot hang under a {parent.scope}", allowed)
+        raise _illegal_parent(f"{scope} cannot hang under {parent.scope}", allowed)
     _require_one_phase_level(scope, [ancestor.scope for ancestor in line], moving)
     height = _height(moving) if moving else 1
     if len(line) + height > MAX_DEPTH:
@@ -202,6 +196,14 @@ def _fitting_parent(
             state=parent.status,
         )
     return parent
+
+
+def _require_end(scope: str, expires_at: datetime | None) -> None:
+    if scope == HopperScope.EVENT and expires_at is None:
+        raise RuleBroken(
+            "expires_at: an EVENT must have an end (R1).",
+            errors=[FieldError("expires_at", "required", "an EVENT must have an end")],
+        )
 
 
 def _require_one_phase_level(

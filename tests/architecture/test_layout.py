@@ -10,8 +10,8 @@ from tests.architecture.sources import ROOMS, ROOT, Source, sources
 
 APP_PARTS = {
     "__init__", "actors", "admin", "api", "apps", "behaviors", "choices", "config", "decisions",
-    "management", "migrations", "models", "policies", "receivers", "registry", "router", "rules",
-    "selectors", "services", "signals", "states", "static", "templates", "web",
+    "loads", "management", "migrations", "models", "policies", "receivers", "registry", "router", "rules",
+    "selectors", "services", "signals", "situations", "states", "static", "templates", "tree_audit", "waiting", "web",
 }  # fmt: skip
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
 LONGEST_MODULE = 400

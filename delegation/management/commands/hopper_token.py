@@ -36,7 +36,9 @@ class Command(OperatorCommand):
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="create|list|revoke")
         create = verbs.add_parser("create", help="make a token and print it once")
         create.add_argument("name", type=_name, help="who acts: the name that history records")
-        create.add_argument("--instance", metavar="ID", help="there and below (default: everywhere)")
+        create.add_argument(
+            "--instance", metavar="ID", help="there and below (default: everywhere)"
+        )
         create.add_argument(
             "--role",
             choices=ROLES,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db.models import Max
+from django.utils import timezone
 
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType
 from delegation.models import TaskDelegation
+from hopper.actors import ROUTER
 from instances.loads import (
     capabilities_along,
     capabilities_below,
@@ -26,6 +29,9 @@ from scopes.decisions import InstanceFacts, Situation, TaskFacts
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+
+_AN_HOUR = timedelta(hours=1)
 
 
 def facts_of(task: Task) -> TaskFacts:
@@ -64,6 +70,10 @@ def situation_of(task: Task, holder: HopperInstance) -> Situation:
         ),
         terminated_names=frozenset(
             word for child in children if not child.is_live for word in (child.pk, child.name)
+        ),
+        created_last_hour=sum(
+            child.created_by == ROUTER.name and child.created_at > timezone.now() - _AN_HOUR
+            for child in children
         ),
     )
 

@@ -1,0 +1,139 @@
+"""Work moves sideways and up (R10 to R12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from delegation.models import TaskDelegation
+from delegation.services.audit import audit
+from delegation.services.delegator import Delegator
+from hopper.errors import AlreadyDelegated, Conflict
+from instances.models import Task
+from instances.services.lifecycle import pause_instance, resume_instance
+from instances.services.queue import claim_next
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from instances.models import HopperInstance
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def sound() -> Iterator[None]:
+    """Every test ends with the invariants."""
+    yield
+    assert audit() == []
+
+
+@pytest.fixture
+def top() -> HopperInstance:
+    """A GLOBAL with two projects that fit the tag x; the first has a run."""
+    top: HopperInstance = InstanceFactory(name="top")
+    for name in ("one", "two"):
+        project = InstanceFactory(
+            scope="PROJECT", name=name, parent=top, config={"capabilities": ["x"]}
+        )
+        InstanceFactory(scope="ORCHESTRATION", name=f"{name}-run", parent=project)
+    return top
+
+
+def _by(task: Task) -> list[tuple[str, str, str]]:
+    rows = TaskDelegation.objects.for_task(task.pk)
+    return list(rows.values_list("target_instance_id", "status", "reason"))
+
+
+def test_accepted_work_is_moved_sideways_by_its_source(top: HopperInstance) -> None:
+    task = TaskFactory(instance=top, tags=["x"])
+    assert task.instance_id == "one"
+    handed = Delegator(ALICE).delegate_task(
+        task.pk, "two", delegation_type="reassign", accept="auto"
+    )
+    task.refresh_from_db()
+    assert (handed.delegation.status, task.instance_id) == ("accepted", "two")
+    assert _by(task) == [("one", "cancelled", "reassigned"), ("two", "accepted", "")]
+
+
+def test_running_work_is_reassigned_only_by_force(top: HopperInstance) -> None:
+    task = TaskFactory(instance=top, tags=["x"])
+    claim_next("one", worker="bob", actor=ALICE)
+    with pytest.raises(Conflict) as refusal:
+        Delegator(ALICE).delegate_task(task.pk, "two", delegation_type="reassign")
+    assert refusal.value.extra["worker"] == "bob"
+    Delegator(ALICE).delegate_task(
+        task.pk, "two", delegation_type="reassign", force=True, accept="auto"
+    )
+    task.refresh_from_db()
+    assert (task.status, task.instance_id) == ("pending", "two")
+    assert task.attempts.get().outcome == "evicted"
+
+
+def test_what_came_by_no_delegation_cannot_be_reassigned(top: HopperInstance) -> None:
+    task = TaskFactory(instance=top)
+    with pytest.raises(Conflict):
+        Delegator(ALICE).delegate_task(task.pk, "two", delegation_type="reassign")
+
+
+def test_an_escalated_task_goes_up_and_is_placed_without_who_gave_it_up(
+    top: HopperInstance,
+) -> None:
+    task = TaskFactory(instance=top, tags=["x"])
+    claim_next("one", worker="bob", actor=ALICE)
+    Delegator(ALICE).escalate_task(task.pk, reason="too hard", severity="high")
+    task.refresh_from_db()
+    assert (task.status, task.instance_id) == ("pending", "two")
+    assert _by(task) == [
+        ("one", "failed", "escalated"),
+        ("top", "accepted", "escalated"),
+        ("two", "accepted", ""),
+    ]
+    assert task.attempts.get().outcome == "released"
+
+
+def test_an_escalation_waits_for_a_parent_that_does_not_run(top: HopperInstance) -> None:
+    task = TaskFactory(instance=top, tags=["x"])
+    pause_instance(top.pk, actor=ALICE)
+    row = Delegator(ALICE).escalate_task(task.pk, reason="help")
+    assert row is not None
+    assert row.status == "pending"
+    with pytest.raises(Conflict):
+        Delegator(ALICE).reject_delegation(row.pk, reason="no")
+    with pytest.raises(AlreadyDelegated):
+        Delegator(ALICE).escalate_task(task.pk)
+    resume_instance(top.pk, actor=ALICE)
+    task.refresh_from_db()
+    assert task.instance_id == "two"
+
+
+def test_at_a_root_an_escalation_asks_a_person(top: HopperInstance) -> None:
+    task = TaskFactory(instance=top)
+    assert Delegator(ALICE).escalate_task(task.pk, reason="which one?") is None
+    task.refresh_from_db()
+    assert (task.status, task.waiting_code) == ("blocked", "InputRequired")
+
+
+def test_when_all_refuse_the_task_is_unroutable_and_a_new_project_gets_it(
+    top: HopperInstance,
+) -> None:
+    for name in ("one", "two"):
+        instance = top.children.get(pk=name)
+        instance.__class__.objects.filter(pk=name).update(
+            config={"capabilities": ["x"], "accept": "manual"}
+        )
+    task = TaskFactory(instance=top, tags=["x"])
+    for _ in range(2):
+        offer = TaskDelegation.objects.pending_for(Task.objects.get(pk=task.pk).offered_to_id or "")
+        Delegator(ALICE).reject_delegation(offer[0].pk, reason="busy")
+    task.refresh_from_db()
+    assert (task.status, task.waiting_code) == ("blocked", "Unroutable")
+    assert [one["rejection_reason"] for one in task.waiting["refusals"]] == ["busy", "busy"]
+    three = InstanceFactory(
+        scope="PROJECT", name="three", parent=top, config={"capabilities": ["x"]}
+    )
+    task.refresh_from_db()
+    assert (task.status, task.epoch) == ("pending", 2)
+    assert task.offered_to_id is not None or task.instance_id == three.pk
