@@ -12,8 +12,15 @@ from delegation.models import TaskDelegation
 from delegation.services.completion import CompletionBubbler
 from delegation.services.dispatch import place_task
 from delegation.services.offers import close_offer
+from delegation.services.reopening import remake_path
 from delegation.services.upheaval import react_to_instance, refuse_crossing_move
-from instances.signals import instance_changed, offer_overtaken, routing_due, task_finished
+from instances.signals import (
+    instance_changed,
+    offer_overtaken,
+    routing_due,
+    task_finished,
+    task_reopened,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -47,6 +54,14 @@ def withdraw_overtaken_offer(
     """Take back the pending offer of a task that moved on without it."""
     for offer in TaskDelegation.objects.filter(task=task, status=D.PENDING):
         close_offer(offer, task, D.CANCELLED, reason=reason, actor=actor, now=now)
+
+
+@receiver(task_reopened)
+def return_reopened_task(
+    task: Task, ended_at: datetime | None, actor: Actor, now: datetime, **_: Any
+) -> None:
+    """Put a task that begins again back to where it was held."""
+    remake_path(task, ended_at, actor, now)
 
 
 @receiver(instance_changed)

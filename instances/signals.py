@@ -1,8 +1,7 @@
 """The only ways in which `instances` speaks upwards; receivers stand in `delegation`.
 
-`task_finished`, `offer_overtaken` and `instance_changed` are sent inside the transaction: a failing
-receiver rolls it back. `routing_due` is sent after commit, and the sweep repeats it from the stored
-`route_due`.
+`routing_due` is sent after commit, and the sweep repeats it from the stored `route_due`. The others
+are sent inside the transaction: a failing receiver rolls it back.
 """
 
 from __future__ import annotations
@@ -18,6 +17,10 @@ task_finished = Signal()
 offer_overtaken = Signal()
 """A task was taken, blocked or edited under its pending offer, which ends with it. Sent with `task`
 (locked, under its root's lock), `reason`, `actor`, `now`; inside."""
+
+task_reopened = Signal()
+"""A finished task is pending again. Sent with `task` (locked, the tree too), `ended_at`, `actor`,
+`now`; inside."""
 
 instance_changed = Signal()
 """An instance changed its status or config, or is about to move. Sent with `instance`, `before`,

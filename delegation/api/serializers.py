@@ -6,7 +6,6 @@ from typing import Any
 
 from rest_framework import serializers
 
-
 from delegation.models import TaskDelegation
 from hopper.rest.fields import Anything, Flag, Line, StrictSerializer, Text, Word
 
@@ -87,7 +86,7 @@ class Reject(StrictSerializer):
     reason = Line(max_length=10_000)
 
 
-class Complete(StrictSerializer):
+class CompleteDelegation(StrictSerializer):
     """What came of it."""
 
     result = Anything(required=False)
@@ -108,5 +107,3 @@ class Escalate(StrictSerializer):
     severity = Text(required=False, max_length=40)
     token = Line(required=False, allow_null=True, max_length=64)
     worker = Text(required=False, max_length=200)
-
-

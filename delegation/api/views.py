@@ -9,7 +9,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from delegation.api import serializers as shapes
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.db.models import QuerySet
+    from rest_framework.request import Request
 
 
 def shown(rows: Sequence[TaskDelegation]) -> list[Any]:
@@ -92,12 +92,12 @@ class DelegationViewSet(Answering):
         Delegator(self.actor).reject_delegation(row.pk, **data)
         return self.fresh(lambda: shown_one(pk))
 
-    @extend_schema(request=shapes.Complete, responses=shapes.DelegationSerializer)
+    @extend_schema(request=shapes.CompleteDelegation, responses=shapes.DelegationSerializer)
     @action(detail=True, methods=["post"])
     def complete(self, request: Request, pk: str) -> Response:
         """Complete the task, if this hop is the end of its path (R7)."""
         row = self._seen(pk)
-        data = self.body(shapes.Complete)
+        data = self.body(shapes.CompleteDelegation)
         if not (data.get("token") and data["token"] == row.task.lease_token):
             require_role(self.actor, "operator", [row.target_instance_id])
         Delegator(self.actor).complete_delegation(row.pk, **data)
@@ -143,7 +143,9 @@ class TaskDelegationViewSet(Answering):
         data = self.body(shapes.Delegate)
         target_id = data.pop("target_instance_id")
         if not visible_instances(self.actor).filter(pk=target_id).exists():
-            raise Invalid.field("target_instance_id", f"there is no instance {target_id}", "unknown")
+            raise Invalid.field(
+                "target_instance_id", f"there is no instance {target_id}", "unknown"
+            )
         require_role(self.actor, "operator", [task.instance_id or target_id])
         handed = Delegator(self.actor).delegate_task(pk, target_id, **data)
         code = status.HTTP_201_CREATED if handed.created else status.HTTP_200_OK
@@ -191,12 +193,10 @@ class TaskDelegationViewSet(Answering):
     @extend_schema(request=shapes.Escalate, responses=TaskSerializer)
     def escalate(self, request: Request, pk: str) -> Response:
         """Hand a task up to where it came from, with the question (R11)."""
-        task = seen_task(self.actor, pk)
+        seen_task(self.actor, pk, "worker")
         data = self.body(shapes.Escalate)
-        token = data.pop("token", None)
+        data.pop("token", None)
         data.pop("worker", None)
-        if not (token and token == task.lease_token):
-            seen_task(self.actor, pk, "worker")
         Delegator(self.actor).escalate_task(pk, **data)
         return self.fresh(lambda: shown_task(pk))
 

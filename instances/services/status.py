@@ -8,10 +8,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from hopper.errors import Conflict, Invalid
+from hopper.locks import lock_tree
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import Task
 from instances.services.queue import refuse_open_children
+from instances.services.reopening import reopen, reopen_task
 from instances.services.settling import settle_after_commit
 from instances.services.tasks import (
     PLACING_BLOCKS,
@@ -23,6 +25,7 @@ from instances.services.transitions import (
     change_task,
     end_attempt,
     lock_task,
+    present_task,
     rest_or_route,
     save_task,
 )
@@ -49,36 +52,44 @@ def set_status(
 
     Work taken this way is lease-less and belongs to `owner` (by default the actor). `force`
     overrides a foreign lease or a pending offer and is flagged administrative. Raises Invalid for
-    failed, Conflict for open children, a live lease or an offer without `force`, and for a finished
-    task, which is reopened instead (R18).
+    failed, Conflict for open children, a live lease or an offer without `force`, and without it for
+    a finished task, which `force` reopens first (R18).
     """
     if status not in SETTABLE:
         allowed = ", ".join(SETTABLE)
         raise Invalid.field("status", f"{status!r} cannot be set; allowed: {allowed}")
     if status == T.CANCELLED:
+        if force and present_task(task_id).status in (T.DONE, T.FAILED):
+            reopen_task(task_id, reason=reason, actor=actor)
         return cancel_task(task_id, reason=reason, actor=actor)
     with transaction.atomic():
+        if force and present_task(task_id).is_terminal:
+            # Reopening points tasks at several instances (R6).
+            lock_tree()
         task = lock_task(task_id)
         if task.status == status:
             return task
         now = timezone.now()
-        _refuse_finished(task)
-        refuse_open_children(task)
-        _make_free(task, force, actor, now)
-        _WALKS[T(status)](task, owner or actor.name, reason, actor, now)
+        if task.is_terminal:
+            _open_again(task, force, reason, actor, now)
+        if task.status != status:
+            refuse_open_children(task)
+            _make_free(task, force, actor, now)
+            _WALKS[T(status)](task, owner or actor.name, reason, actor, now)
         settle_after_commit(task.instance_id, actor=actor)
         announce_due(task, actor)
     return Task.objects.get(pk=task_id)
 
 
-def _refuse_finished(task: Task) -> None:
-    if task.is_terminal:
+def _open_again(task: Task, force: bool, reason: str, actor: Actor, now: datetime) -> None:
+    if not force:
         raise Conflict(
-            f"{task.pk} is {task.status}: retry it to open it again (R18).",
+            f"{task.pk} is {task.status}: retry it, or use force, to open it again (R18).",
             code="task_finished",
             state=task.status,
             allowed=[T.PENDING.value],
         )
+    reopen(task, reason=reason, actor=actor, now=now)
 
 
 def _make_free(task: Task, force: bool, actor: Actor, now: datetime) -> None:

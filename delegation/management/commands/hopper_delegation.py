@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hopper.cli.handlers import delegations
-from hopper.cli.local import SharedCommand
+from instances.management.shared import SharedCommand
 
 
 class Command(SharedCommand):
     help = "manage delegations"
-    fill = delegations.add_commands
+    fill = staticmethod(delegations.add_commands)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STORY = settings.BASE_DIR / "fixtures" / "demo.yaml"
-PATIENCE = 60  # seconds until unfinished tasks count as stuck
+PATIENCE = 20  # seconds until unfinished tasks count as stuck
 TOKEN = "demo"  # noqa: S105 - its name, not the token
 # What the workers run: it takes a moment and answers with JSON, as a real command would.
 WORK = (

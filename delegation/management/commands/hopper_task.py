@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hopper.cli.handlers import tasks
-from hopper.cli.local import SharedCommand
+from instances.management.shared import SharedCommand
 
 
 class Command(SharedCommand):
     help = "manage tasks"
-    fill = tasks.add_commands
+    fill = staticmethod(tasks.add_commands)

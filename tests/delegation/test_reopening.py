@@ -1,0 +1,122 @@
+"""What has ended begins again where it was held (R18)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from delegation.models import TaskDelegation
+from delegation.services.audit import audit
+from hopper.errors import Conflict
+from instances.models import Task
+from instances.services.lifecycle import terminate_instance
+from instances.services.queue import claim_next, claim_task, complete_task, fail_task
+from instances.services.reopening import reopen_task
+from instances.services.status import SETTABLE, set_status
+from instances.services.tasks import cancel_task
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from instances.models import HopperInstance
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def sound() -> Iterator[None]:
+    """Every test ends with the invariants."""
+    yield
+    assert audit() == []
+
+
+@pytest.fixture
+def top() -> HopperInstance:
+    """A GLOBAL, a project that fits the tag x, and its run."""
+    top: HopperInstance = InstanceFactory(name="top")
+    project = InstanceFactory(
+        scope="PROJECT", name="web", parent=top, config={"capabilities": ["x"]}
+    )
+    InstanceFactory(scope="ORCHESTRATION", name="run", parent=project)
+    return top
+
+
+def _ended(task: Task, how: str) -> Task:
+    if how == "cancelled":
+        return cancel_task(task.pk, actor=ALICE)
+    lease = claim_task(task.pk, worker="bob", actor=ALICE)
+    if how == "failed":
+        return fail_task(task.pk, token=lease.token, retryable=False, error="no", actor=ALICE)
+    return complete_task(task.pk, token=lease.token, result=1, actor=ALICE)
+
+
+@pytest.mark.parametrize("how", ["done", "failed", "cancelled"])
+def test_the_path_is_made_again_and_completion_rises_again(top: HopperInstance, how: str) -> None:
+    task = _ended(TaskFactory(instance=top, tags=["x"], complexity=5), how)
+    reopened = reopen_task(task.pk, actor=ALICE)
+    assert (reopened.status, reopened.instance_id, reopened.epoch) == ("pending", "run", 2)
+    fresh = TaskDelegation.objects.chain(task.pk)
+    assert list(fresh.values_list("target_instance_id", "reason")) == [
+        ("web", "reopened"),
+        ("run", "reopened"),
+    ]
+    (lease,) = claim_next("run", worker="carol", actor=ALICE).leases
+    complete_task(task.pk, token=lease.token, result=2, actor=ALICE)
+    rows = TaskDelegation.objects.filter(task=task, epoch=2)
+    assert set(rows.values_list("status", flat=True)) == {"completed"}
+
+
+def test_reopening_what_is_open_changes_nothing(top: HopperInstance) -> None:
+    task = TaskFactory(instance=top)
+    assert reopen_task(task.pk, actor=ALICE).epoch == 1
+
+
+def test_a_task_whose_holder_is_gone_begins_above_it(top: HopperInstance) -> None:
+    task = _ended(TaskFactory(instance=top, tags=["x"], complexity=5), "done")
+    terminate_instance("web", cascade=True, actor=ALICE)
+    assert reopen_task(task.pk, actor=ALICE).instance_id == "top"
+
+
+def test_parents_that_ended_with_their_children_wait_for_them_again(top: HopperInstance) -> None:
+    parent = TaskFactory(instance=top, tags=["x"], complexity=5)
+    child = TaskFactory(parent_id=parent.pk)
+    grandchild = TaskFactory(parent_id=child.pk)
+    _ended(grandchild, "failed")
+    assert set(Task.objects.values_list("status", flat=True)) == {"failed"}
+    reopen_task(grandchild.pk, actor=ALICE)
+    states = dict(Task.objects.values_list("pk", "status"))
+    assert states == {
+        parent.pk: "in_progress",
+        child.pk: "in_progress",
+        grandchild.pk: "pending",
+    }
+    _ended(grandchild, "done")
+    assert set(Task.objects.values_list("status", flat=True)) == {"done"}
+
+
+def test_a_parent_that_was_closed_by_hand_refuses(top: HopperInstance) -> None:
+    parent = TaskFactory(instance=top)
+    child = TaskFactory(parent_id=parent.pk)
+    cancel_task(parent.pk, actor=ALICE)
+    with pytest.raises(Conflict) as refusal:
+        reopen_task(child.pk, actor=ALICE)
+    assert refusal.value.extra["parent_id"] == parent.pk
+
+
+def test_a_key_that_is_in_use_again_refuses(top: HopperInstance) -> None:
+    task = _ended(TaskFactory(instance=top, unique_key="k", tags=["x"]), "cancelled")
+    TaskFactory(instance=top, unique_key="k")
+    with pytest.raises(Conflict) as refusal:
+        reopen_task(task.pk, actor=ALICE)
+    assert refusal.value.code == "unique_key_taken"
+
+
+@pytest.mark.parametrize("how", ["done", "failed", "cancelled"])
+@pytest.mark.parametrize("status", SETTABLE)
+def test_by_force_any_status_follows_any_end(top: HopperInstance, how: str, status: str) -> None:
+    task = _ended(TaskFactory(instance=top, tags=["x"], complexity=5), how)
+    with pytest.raises(Conflict) if status != how else pytest.MonkeyPatch.context():
+        set_status(task.pk, status=status, actor=ALICE)
+    assert set_status(task.pk, status=status, force=True, actor=ALICE).status == status
