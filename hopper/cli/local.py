@@ -13,26 +13,28 @@ import sqlite3
 import sys
 import time
 import zlib
-from argparse import SUPPRESS, Namespace
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 import django
+from django.apps import apps
 from django.conf import settings
-from django.core.management import CommandError, call_command
-from django.core.management.base import BaseCommand
+from django.core.handlers.wsgi import WSGIHandler
 from django.db import OperationalError, connection
+from django.urls import include, path
+from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
-from hopper.cli.arguments import HopperParser, user_name
-from hopper.cli.main import run
+from hopper.cli.arguments import user_name
 from hopper.cli.transport import PREFIX, CliError, Params, Reply, query
 from hopper.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
+
+    from django.urls import URLPattern, URLResolver
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +43,36 @@ SWEEP_SECONDS = 10
 SWEEP_LIMIT = 100
 SQLITE = "django.db.backends.sqlite3"
 ROOMS = ("instances", "scopes", "delegation")
+FOR_BROWSERS = frozenset(
+    {
+        "django.contrib.admin",
+        "django.contrib.messages",
+        "django.contrib.sessions",
+        "django.contrib.staticfiles",
+        "drf_spectacular",
+        "drf_spectacular_sidecar",
+    }
+)
+
+
+class ApiHandler(WSGIHandler):
+    """The application without what only browsers need: files, sessions, redirects."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """Load our own middleware alone: the rest would cost a command half its time."""
+        everything = settings.MIDDLEWARE
+        settings.MIDDLEWARE = [name for name in everything if name.startswith("hopper.")]
+        try:
+            super().load_middleware(is_async)
+        finally:
+            settings.MIDDLEWARE = everything
 
 
 class LocalTransport:
     """Calls the application as the local operator: a key in the environ that no header can set."""
 
     def __init__(self) -> None:
-        from django.core.wsgi import get_wsgi_application
-
-        self._application = get_wsgi_application()
+        self._application = ApiHandler()
         self._host = next(
             (host for host in settings.ALLOWED_HOSTS if host[:1] not in (".", "*")), "localhost"
         )
@@ -104,14 +127,23 @@ def open_transport() -> LocalTransport:
     store = set_up()
     if store is not None:
         sweep(store)
+    # A refusal is told to the caller; Django's log would say it on stderr a second time.
+    logging.getLogger("django.request").setLevel(logging.ERROR)
     return LocalTransport()
 
 
-def set_up() -> Store | None:
-    """Load Django; bring an embedded store to the newest schema and return it."""
+def set_up(*, whole: bool = False) -> Store | None:
+    """Load Django, as much as the REST interface needs or the `whole`, where nobody has yet.
+
+    An embedded store is brought to the newest schema and returned.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
     try:
-        django.setup()
+        store = embedded_store()
+        if not apps.ready:
+            if not whole and store is not None and version_of(store) == fingerprint():
+                leave_out_what_browsers_need()
+            django.setup()
         return prepare()
     except (OSError, sqlite3.Error, OperationalError) as error:
         raise CliError(
@@ -121,27 +153,65 @@ def set_up() -> Store | None:
 
 
 def prepare() -> Store | None:
+    """Bring an embedded store to the newest schema and return it; None for any other database."""
+    store = embedded_store()
+    if store is not None:
+        migrate(store)
+    return store
+
+
+def embedded_store() -> Store | None:
+    """Return the store that the settings name; None for a server's database."""
+    database = settings.DATABASES["default"]
+    # A caller inside a transaction (a test) has a schema, and holds the lock that migrating needs.
+    if database["ENGINE"] != SQLITE or (apps.ready and connection.in_atomic_block):
+        return None
+    return Store(Path(database["NAME"]))
+
+
+def leave_out_what_browsers_need() -> None:
+    """Make this process load the REST interface alone: half the time of all there is."""
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name not in FOR_BROWSERS]
+    settings.ROOT_URLCONF = Addresses()
+    # DRF maps PostgreSQL's own fields where it finds them, and loads the driver to do so.
+    sys.modules.setdefault("django.contrib.postgres.fields", cast("Any", None))
+
+
+class Addresses:
+    """The addresses of the REST interface, without admin, schema and page."""
+
+    @cached_property
+    def urlpatterns(self) -> list[URLPattern | URLResolver]:
+        """Return them; read at the first call, when the apps are loaded."""
+        return [path(PREFIX[1:] + "/", include(f"{room}.api.urls")) for room in ROOMS]
+
+
+def migrate(store: Store) -> None:
     """Migrate an embedded store that is not of this schema; others wait until it is.
 
     The schema's fingerprint stands in the database file itself (`user_version`), so that a
     current store costs one look and a store that was removed and made anew is seen as such.
     """
-    database = settings.DATABASES["default"]
-    # A caller inside a transaction (a test) has a schema, and holds the lock that migrating needs.
-    if database["ENGINE"] != SQLITE or connection.in_atomic_block:
-        return None
-    store = Store(Path(database["NAME"]))
     wanted = fingerprint()
-    if _version(store) == wanted:
-        return store
+    if version_of(store) == wanted:
+        return
     store.prepare()
     with store.lock():
-        if _version(store) == wanted:
-            return store
+        if version_of(store) == wanted:
+            return
+        from django.core.management import call_command
+
         call_command("migrate", verbosity=0, interactive=False)
         with closing(sqlite3.connect(store.database, timeout=30)) as database_file:
             database_file.execute(f"PRAGMA user_version = {wanted}")
-    return store
+
+
+def version_of(store: Store) -> int | None:
+    """Return the fingerprint of the schema that a store has; None where there is no database."""
+    if not store.database.exists():
+        return None
+    with closing(sqlite3.connect(store.database, timeout=30)) as database_file:
+        return int(database_file.execute("PRAGMA user_version").fetchone()[0])
 
 
 def sweep(store: Store) -> None:
@@ -158,13 +228,6 @@ def sweep(store: Store) -> None:
         logger.exception("sweep failed", extra={"event": "sweep_failed"})
 
 
-def _version(store: Store) -> int | None:
-    if not store.database.exists():
-        return None
-    with closing(sqlite3.connect(store.database, timeout=30)) as database_file:
-        return int(database_file.execute("PRAGMA user_version").fetchone()[0])
-
-
 def fingerprint() -> int:
     """Return a number that changes with the migrations there are (ours, and the libraries')."""
     top = Path(__file__).resolve().parents[2]
@@ -178,36 +241,10 @@ def fingerprint() -> int:
 
 def call(command: str, arguments: Sequence[str]) -> None:
     """Run a management command on the configured database with its own output."""
-    set_up()
+    from django.core.management import CommandError, call_command
+
+    set_up(whole=True)
     try:
         call_command(command, *arguments)
     except CommandError as error:
         raise CliError(str(error)) from error
-
-
-class SharedCommand(BaseCommand):
-    """A management command that is a part of the tree of `hopper`, on the configured database."""
-
-    fill: Callable[[HopperParser], None]
-    requires_system_checks: list[str] = []
-
-    def create_parser(  # type: ignore[override]
-        self, prog_name: str, subcommand: str, **options: Any
-    ) -> HopperParser:
-        """Return the shared parser with what Django itself needs."""
-        prog = f"{Path(prog_name).name} {subcommand}"
-        parser = HopperParser(prog=prog, description=self.help)
-        type(self).fill(parser)
-        for name in ("--settings", "--pythonpath"):
-            parser.add_argument(name, help=SUPPRESS)
-        for name in ("--traceback", "--force-color", "--skip-checks"):
-            parser.add_argument(name, action="store_true", help=SUPPRESS)
-        parser.set_defaults(verbosity=1)
-        return parser
-
-    def execute(self, *args: Any, **options: Any) -> None:
-        """Carry out the command; leave with its exit code unless it is 0."""
-        self.stdout.ending = ""
-        code = run(Namespace(**options), open_transport(), cast("Any", self.stdout))
-        if code:
-            sys.exit(code)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hopper.cli.handlers import instances
-from hopper.cli.local import SharedCommand
+from instances.management.shared import SharedCommand
 
 
 class Command(SharedCommand):
     help = "manage instances"
-    fill = instances.add_commands
+    fill = staticmethod(instances.add_commands)
