@@ -24,8 +24,8 @@ SPAN = float
 def main() -> None:
     """Print every figure, one a line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
-    import django  # noqa: PLC0415
-    from django.core.management import call_command  # noqa: PLC0415
+    import django
+    from django.core.management import call_command
 
     django.setup()
     call_command("migrate", verbosity=0)
@@ -43,7 +43,7 @@ def say(what: str, figure: object) -> None:
 
 def claims() -> None:
     """Claim and complete, one task at a time, beside Procrastinate's fetch and finish."""
-    from tests.factories import InstanceFactory  # noqa: PLC0415
+    from tests.factories import InstanceFactory
 
     project = InstanceFactory(scope="PROJECT", name="bench")
     run = InstanceFactory(
@@ -68,10 +68,10 @@ def claims() -> None:
 
 def fill(instance_id: str, count: int) -> None:
     """Put ready tasks into a queue, in bulk: the claim is what is measured."""
-    from django.utils import timezone  # noqa: PLC0415
+    from django.utils import timezone
 
-    from hopper.ids import new_id  # noqa: PLC0415
-    from instances.models import Task  # noqa: PLC0415
+    from hopper.ids import new_id
+    from instances.models import Task
 
     now = timezone.now()
     rows = []
@@ -94,7 +94,7 @@ def fill(instance_id: str, count: int) -> None:
 
 def rate(member: str, calls: list[tuple[Any, ...]]) -> float:
     """Return the sum of what the members did, by second."""
-    from tests.concurrency.crowd import crowd  # noqa: PLC0415
+    from tests.concurrency.crowd import crowd
 
     return sum(crowd(dict(os.environ), member, calls)) / SECONDS
 
@@ -109,8 +109,8 @@ def until_done(seconds: SPAN, once: Callable[[], bool]) -> int:
 
 def claim_and_complete(instance_id: str, seconds: SPAN) -> int:
     """Be one worker."""
-    from instances.services.queue import claim_next, complete_task  # noqa: PLC0415
-    from tests.factories import ALICE  # noqa: PLC0415
+    from instances.services.queue import claim_next, complete_task
+    from tests.factories import ALICE
 
     def once() -> bool:
         for lease in claim_next(instance_id, worker=f"w{os.getpid()}", actor=ALICE).leases:
@@ -141,7 +141,7 @@ def peer_fetch_and_finish(seconds: SPAN) -> int:
 
 
 async def _peer_loop(seconds: SPAN) -> int:
-    from procrastinate.jobs import Status  # noqa: PLC0415
+    from procrastinate.jobs import Status
 
     app = _peer()
     count = 0
@@ -158,8 +158,8 @@ async def _peer_loop(seconds: SPAN) -> int:
 
 
 def _peer() -> Any:
-    import procrastinate  # noqa: PLC0415
-    from django.db import connection  # noqa: PLC0415
+    import procrastinate
+    from django.db import connection
 
     values = connection.get_connection_params()
     known = ("host", "port", "user", "password", "dbname")
@@ -171,8 +171,8 @@ def _peer() -> Any:
 
 def accepts() -> None:
     """Accept offers to one hot target from 8 processes: the shared row lock of R6."""
-    from delegation.services.delegator import Delegator  # noqa: PLC0415
-    from tests.factories import ALICE, InstanceFactory, TaskFactory  # noqa: PLC0415
+    from delegation.services.delegator import Delegator
+    from tests.factories import ALICE, InstanceFactory, TaskFactory
 
     top = InstanceFactory(name="accept-top")
     target = InstanceFactory(
@@ -183,7 +183,7 @@ def accepts() -> None:
         tasks = [TaskFactory(instance=top).pk for _ in range(60)]
         offers = [Delegator(ALICE).delegate_task(pk, target.pk).delegation.pk for pk in tasks]
         shares.append((offers,))
-    from tests.concurrency.crowd import crowd  # noqa: PLC0415
+    from tests.concurrency.crowd import crowd
 
     spans = crowd(dict(os.environ), "tests.bench:accept_all", shares)
     say("accept on one hot target, 8 processes, accepts/s", f"{8 * 60 / max(spans):.0f}")
@@ -191,8 +191,8 @@ def accepts() -> None:
 
 def accept_all(delegation_ids: list[str]) -> float:
     """Accept each, and return the seconds it took."""
-    from delegation.services.delegator import Delegator  # noqa: PLC0415
-    from tests.factories import ALICE  # noqa: PLC0415
+    from delegation.services.delegator import Delegator
+    from tests.factories import ALICE
 
     began = time.monotonic()
     for pk in delegation_ids:
@@ -202,8 +202,8 @@ def accept_all(delegation_ids: list[str]) -> float:
 
 def appends() -> None:
     """Append one instance to a tree of 1,000 and of 10,000."""
-    from instances.models import HopperInstance  # noqa: PLC0415
-    from tests.factories import InstanceFactory  # noqa: PLC0415
+    from instances.models import HopperInstance
+    from tests.factories import InstanceFactory
 
     top = InstanceFactory(name="append-top")
     made = 0
@@ -218,7 +218,7 @@ def appends() -> None:
             spans.append((time.perf_counter() - began) * 1000)
         say(f"append at {size} nodes, median ms", f"{median(spans):.1f}")
     began = time.perf_counter()
-    from instances.selectors import build_tree  # noqa: PLC0415
+    from instances.selectors import build_tree
 
     build_tree(top.pk)
     say("hierarchy of 10,000, ms (selector)", f"{(time.perf_counter() - began) * 1000:.0f}")
@@ -226,10 +226,10 @@ def appends() -> None:
 
 def grow(top_id: str, count: int) -> None:
     """Make projects of 19 runs each below the top, by pointers, and number them once."""
-    from django.utils import timezone  # noqa: PLC0415
+    from django.utils import timezone
 
-    from instances.models import HopperInstance, InstanceLoad  # noqa: PLC0415
-    from instances.services.tree import rebuild_tree  # noqa: PLC0415
+    from instances.models import HopperInstance, InstanceLoad
+    from instances.services.tree import rebuild_tree
 
     now, rows, project = timezone.now(), [], ""
     start = HopperInstance.objects.count()
@@ -239,8 +239,16 @@ def grow(top_id: str, count: int) -> None:
         project = project if n % 20 else pk
         rows.append(
             HopperInstance(
-                id=pk, name=pk, scope=scope, parent_id=project if n % 20 else top_id,
-                created_at=now, updated_at=now, lft=0, rght=0, tree_id=0, level=0,
+                id=pk,
+                name=pk,
+                scope=scope,
+                parent_id=project if n % 20 else top_id,
+                created_at=now,
+                updated_at=now,
+                lft=0,
+                rght=0,
+                tree_id=0,
+                level=0,
                 status="running",
             )
         )

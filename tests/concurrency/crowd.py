@@ -36,11 +36,11 @@ def together() -> None:
 
 
 def _begin(environ: dict[str, str], barrier: Barrier) -> None:
-    global _barrier  # noqa: PLW0603
+    global _barrier
     os.environ.clear()
     os.environ.update(environ)
     _barrier = barrier
-    import django  # noqa: PLC0415
+    import django
 
     django.setup()
 

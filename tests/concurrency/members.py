@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from delegation.services.delegator import Delegator
@@ -36,7 +37,7 @@ def delegate_each(task_ids: list[str], target_id: str) -> list[str]:
     outcomes = []
     for task_id in task_ids:
         together()
-        outcomes.append(_tried(lambda: Delegator(BOB).delegate_task(task_id, target_id)))
+        outcomes.append(_tried(partial(Delegator(BOB).delegate_task, task_id, target_id)))
     return outcomes
 
 
@@ -46,9 +47,9 @@ def answer_each(delegation_ids: list[str], answer: str) -> list[str]:
     for pk in delegation_ids:
         together()
         if answer == "accept":
-            outcomes.append(_tried(lambda: Delegator(BOB).accept_delegation(pk)))
+            outcomes.append(_tried(partial(Delegator(BOB).accept_delegation, pk)))
         else:
-            outcomes.append(_tried(lambda: Delegator(BOB).reject_delegation(pk, reason="no")))
+            outcomes.append(_tried(partial(Delegator(BOB).reject_delegation, pk, reason="no")))
     return outcomes
 
 
@@ -57,9 +58,8 @@ def complete_each(tokens: list[tuple[str, str]], mark: int) -> list[str]:
     outcomes = []
     for task_id, token in tokens:
         together()
-        outcomes.append(
-            _tried(lambda: complete_task(task_id, token=token, result={"by": mark}, actor=BOB))
-        )
+        report = partial(complete_task, task_id, token=token, result={"by": mark}, actor=BOB)
+        outcomes.append(_tried(report))
     return outcomes
 
 
@@ -123,7 +123,8 @@ def route_many(seed: int, seconds: float) -> int:
     until = time.monotonic() + seconds
     made = 0
     while time.monotonic() < until:
-        new = NewTask(title=f"t{made}", instance_id="top", tags=["x"], complexity=dice.randint(1, 5))
+        complexity = dice.randint(1, 5)
+        new = NewTask(f"t{made}", instance_id="top", tags=["x"], complexity=complexity)
         create_task(new, actor=BOB)
         made += 1
     return made

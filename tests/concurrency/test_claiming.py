@@ -66,9 +66,7 @@ def test_the_task_of_a_killed_worker_is_claimed_again_and_its_late_report_refuse
         "from tests.concurrency.members import claim_and_hang\n"
         f"claim_and_hang({run.pk!r}, 60)\n"
     )
-    worker = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", script], env=child_environ, cwd=os.getcwd()
-    )
+    worker = subprocess.Popen([sys.executable, "-c", script], env=child_environ, cwd=os.getcwd())
     while not Task.objects.filter(status="claimed").exists():
         time.sleep(0.05)
         assert worker.poll() is None

@@ -115,9 +115,7 @@ def test_an_explicit_offer_waits_is_refused_and_the_next_candidate_is_asked(
     assert (shown["instance_id"], shown["offered_to"]) == (at["top"], at["web"])
     assert shown["waiting_on"]["code"] == "AwaitingAcceptance"
     assert call("post", f"{url}/delegate", body)["id"] == offer["id"]
-    refused = call(
-        "post", f"{url}/delegate", {"target_instance_id": at["ops"]}, expect=409
-    )
+    refused = call("post", f"{url}/delegate", {"target_instance_id": at["ops"]}, expect=409)
     assert refused["offered_to"] == at["web"]
     call("post", f"/delegations/{offer['id']}/reject", {"reason": "not ours"})
     assert call("get", url)["instance_id"] == at["top"]

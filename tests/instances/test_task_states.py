@@ -51,9 +51,7 @@ def _in(status: str, run: HopperInstance) -> Task:
     return set_status(task.pk, status=status, owner="bob", actor=ALICE)
 
 
-@pytest.mark.parametrize(
-    ("before", "after"), list(itertools.product(TaskStatus.values, SETTABLE))
-)
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(TaskStatus.values, SETTABLE)))
 def test_a_status_is_walked_to_or_refused(before: str, after: str, run: HopperInstance) -> None:
     task = _in(before, run)
     events = Event.objects.filter(task=task).count()

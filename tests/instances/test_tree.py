@@ -128,7 +128,12 @@ def test_an_id_must_be_a_slug(wrong: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "slug"),
-    [("Big Project", "big-project"), ("  !!! ", "project"), ("Ünïcode", "unicode"), ("v1.2", "v1.2")],
+    [
+        ("Big Project", "big-project"),
+        ("  !!! ", "project"),
+        ("Ünïcode", "unicode"),
+        ("v1.2", "v1.2"),
+    ],
 )
 def test_an_id_is_made_of_the_name(name: str, slug: str) -> None:
     assert _make("PROJECT", name=name).pk == slug

@@ -1,4 +1,4 @@
-"""Claim, start, heartbeat, complete, fail, release, and what a lease fences off (R15, R20 to R22)."""
+"""Claim, start, heartbeat, complete, fail, release, and what a lease fences off (R15, R21)."""
 
 from __future__ import annotations
 
