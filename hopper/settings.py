@@ -165,6 +165,11 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "SWAGGER_UI_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "InstanceStatusEnum": "instances.choices.InstanceStatus",
+        "TaskStatusEnum": "instances.choices.TaskStatus",
+        "DelegationStatusEnum": "delegation.choices.DelegationStatus",
+    },
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 

@@ -103,12 +103,16 @@ def build_tree(
             if shown and (depth is None or node["depth"] - len(above) <= depth):
                 parent["children"].append(node)
     for node in order:
-        node["children"].reverse()
-        node["children"].sort(key=lambda child: (child["name"], child["id"]))
-        node["task_counts"] = as_counts(node.pop("_own"))
-        node["subtree_task_counts"] = as_counts(node.pop("_all"))
-        del node["_line"]
+        _finish(node)
     return top
+
+
+def _finish(node: dict[str, Any]) -> None:
+    """Sort the children of a node and turn its notes into counts."""
+    node["children"].sort(key=lambda child: (child["name"], child["id"]))
+    node["task_counts"] = as_counts(node.pop("_own"))
+    node["subtree_task_counts"] = as_counts(node.pop("_all"))
+    del node["_line"]
 
 
 def dashboard(under: str | None = None, visible: Any = None) -> dict[str, Any]:
@@ -150,6 +154,18 @@ def dashboard(under: str | None = None, visible: Any = None) -> dict[str, Any]:
         "attention": attention | {"total": sum(attention.values())},
         "waiting": _waiting(tasks),
         "tree_sound": None,
+    }
+
+
+def closing_preview(instance_id: str) -> dict[str, Any]:
+    """Return what lies below an instance that stopping or terminating it would touch."""
+    below = HopperInstance.objects.under(instance_id).live().exclude(pk=instance_id)
+    tasks = Task.objects.in_subtree(instance_id)
+    return {
+        "instance_id": instance_id,
+        "live_children": below.count(),
+        "unfinished_tasks": tasks.open().count(),
+        "live_leases": tasks.leased().count(),
     }
 
 

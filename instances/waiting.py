@@ -163,15 +163,21 @@ def _at_rest(task: Task, known: _Known) -> Reason:
         )
     if holder.scope != "ORCHESTRATION":
         return _say(
-            "ManualQueue", f"waits at {holder.id} for somebody to take it", holder.id,
-            since=task.created_at, who="a person",
+            "ManualQueue",
+            f"waits at {holder.id} for somebody to take it",
+            holder.id,
+            since=task.created_at,
+            who="a person",
         )
     most = queue_settings(holder.scope, holder.config).max_concurrent_tasks
     if known.running.get(holder.id, 0) >= most:
         return _say("AtCapacity", f"{most} of {most} places are taken", holder.id)
     return _say(
-        "ReadyForWorker", f"waits at {holder.id} for a worker", holder.id,
-        since=task.created_at, who="a worker",
+        "ReadyForWorker",
+        f"waits at {holder.id} for a worker",
+        holder.id,
+        since=task.created_at,
+        who="a worker",
     )
 
 

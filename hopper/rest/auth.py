@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
 OPERATOR_KEY = "hopper.local_operator"
+CHALLENGE = 'Bearer realm="hopper"'
 _WORDS = (b"bearer", b"token")
 
 
@@ -46,6 +47,10 @@ class LocalOperatorAuthentication(BaseAuthentication):
         name = request._request.META.get(OPERATOR_KEY)
         return (Operator(str(name)), None) if name else None
 
+    def authenticate_header(self, request: Request) -> str:
+        """Return the challenge: the first way in speaks for all when nobody came in."""
+        return CHALLENGE
+
 
 class BearerAuthentication(BaseAuthentication):
     """`Authorization: Bearer hop_…`, or the word Token; only a digest of it is stored."""
@@ -73,7 +78,7 @@ class BearerAuthentication(BaseAuthentication):
         return found.user, found
 
     def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="hopper"'
+        return CHALLENGE
 
 
 class OpenAuthentication(BaseAuthentication):

@@ -46,7 +46,7 @@ def carry_out_once(
     """
     key = request.headers.get(HEADER)
     if key is None:
-        return refreshed(handler(request, *args, **kwargs))
+        return handler(request, *args, **kwargs)
     if not _KEY.fullmatch(key):
         raise Invalid.field(HEADER, "1 to 255 visible ASCII characters")
     for attempt in range(1, _TRIES + 1):

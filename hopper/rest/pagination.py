@@ -129,7 +129,7 @@ class KeysetPage(Page):
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         """Return the parameters as OpenAPI has them."""
-        pk = view.get_queryset().model._meta.pk.get_internal_type()
+        pk = view.queryset.model._meta.pk.get_internal_type()
         schema = (
             {"type": "string", "minLength": 1, "maxLength": 64}
             if pk == "CharField"

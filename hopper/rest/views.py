@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 
 class HopperViewSet(GenericViewSet[Any]):
-    """A viewset that refuses what it does not know. `query_parameters`: names by action."""
+    """A viewset that refuses what it does not know.
+
+    `query_parameters` are names by action; `listed` are the actions that answer filtered pages.
+    """
 
     parser_classes = [StrictJSONParser]
     metadata_class = None
     query_parameters: dict[str, tuple[str, ...]] = {}
+    listed: tuple[str, ...] = ("list",)
     post: Callable[..., Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -40,15 +44,11 @@ class HopperViewSet(GenericViewSet[Any]):
     def known_parameters(self) -> set[str]:
         """Return the names that the present action understands in a query string."""
         known = set(self.query_parameters.get(self.action or "", ()))
-        if self.is_list():
+        if self.action in self.listed:
             known |= set(getattr(self.paginator, "parameters", ()))
             filterset = getattr(self, "filterset_class", None)
             known |= set(filterset.base_filters) if filterset else set()
         return known
-
-    def is_list(self) -> bool:
-        """Return whether the present action answers a filtered page."""
-        return self.action == "list"
 
 
 def _carry_out(request: Request, *args: Any, handler: Any, **kwargs: Any) -> Any:

@@ -1,17 +1,20 @@
-"""What views have in common: who calls, a page of rows, an answer that is read again after commit."""
+"""What views share: who calls, a page of rows, an answer that is read again after commit."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.http import QueryDict
 from rest_framework.response import Response
 
-from hopper.rest.fields import NoFields, StrictSerializer
+from hopper.rest.fields import NoFields
 from hopper.rest.views import HopperViewSet
 from instances.api.permissions import actor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from rest_framework.serializers import BaseSerializer
 
     from hopper.actors import Actor
 
@@ -24,13 +27,12 @@ class Answering(HopperViewSet):
         """Return the caller."""
         return actor_of(self.request)
 
-    def body(self, serializer: type[StrictSerializer] = NoFields, **context: Any) -> dict[str, Any]:
-        """Return the validated body. Raises ValidationError."""
-        data = self.request.data if self.request.data is not None else {}
-        read = serializer(data=data, context=context)
+    def body(self, serializer: type[BaseSerializer[Any]] = NoFields, **context: Any) -> Any:
+        """Return the validated body; none at all is an empty one. Raises ValidationError."""
+        given = self.request.data
+        read = serializer(data={} if isinstance(given, QueryDict) else given, context=context)
         read.is_valid(raise_exception=True)
-        validated: dict[str, Any] = read.validated_data
-        return validated
+        return read.validated_data
 
     def fresh(self, show: Callable[[], Any], status: int = 200) -> Response:
         """Return what `show` says, and again after the commit, when the task has been placed."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 from django_filters import rest_framework as filters
 
+from hopper.rest.filters import BooleanParameter, WordsParameter
 from instances.choices import (
     TERMINAL,
     HopperScope,
@@ -31,10 +32,6 @@ class Ordering(filters.OrderingFilter):
         return qs.order_by(*(wanted or ["-created_at"]), "-pk" if not wanted else "pk")
 
 
-class Strings(filters.BaseInFilter, filters.CharFilter):
-    """Words separated by commas."""
-
-
 class InstanceFilter(filters.FilterSet):
     """Instances; terminated ones only where asked for."""
 
@@ -42,11 +39,11 @@ class InstanceFilter(filters.FilterSet):
     status = filters.ChoiceFilter(choices=InstanceStatus.choices)
     instance_type = filters.ChoiceFilter(choices=InstanceType.choices)
     parent_id = filters.CharFilter()
-    root = filters.BooleanFilter(field_name="parent", lookup_expr="isnull")
+    root = BooleanParameter(field_name="parent", lookup_expr="isnull")
     under = filters.CharFilter(method="keep_under")
     name = filters.CharFilter()
     search = filters.CharFilter(method="keep_matching")
-    include_terminated = filters.BooleanFilter(method="keep_all")
+    include_terminated = BooleanParameter(method="keep_all")
     ordering = Ordering(fields=["name", "created_at", "updated_at", "scope", "status", "id"])
 
     class Meta:
@@ -54,7 +51,7 @@ class InstanceFilter(filters.FilterSet):
         fields: tuple[str, ...] = ()
 
     def filter_queryset(self, queryset: Any) -> Any:
-        """Return the live ones, or all where that was asked for or a terminated status is wanted."""
+        """Return the live ones, or all where terminated ones were asked for."""
         asked = self.form.cleaned_data
         wanted = asked.get("include_terminated") or asked.get("status") == "terminated"
         return super().filter_queryset(queryset if wanted else queryset.live())
@@ -82,14 +79,14 @@ class TaskFilter(filters.FilterSet):
     project = filters.CharFilter()
     instance_id = filters.CharFilter()
     under = filters.CharFilter(method="keep_under")
-    tags = Strings(method="keep_any_tag")
-    all_tags = Strings(method="keep_all_tags")
+    tags = WordsParameter(method="keep_any_tag")
+    all_tags = WordsParameter(method="keep_all_tags")
     owner = filters.CharFilter()
     requester = filters.CharFilter()
     source = filters.CharFilter()
     parent_id = filters.CharFilter()
-    ready = filters.BooleanFilter(method="keep_ready")
-    open = filters.BooleanFilter(method="keep_open")
+    ready = BooleanParameter(method="keep_ready")
+    open = BooleanParameter(method="keep_open")
     waiting_code = filters.CharFilter(method="keep_waiting")
     created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
@@ -157,13 +154,25 @@ def waiting_condition(code: str) -> Q:
     return derived.get(code, Q(waiting__code=code) & ~Q(status__in=TERMINAL))
 
 
-class EventFilter(filters.FilterSet):
-    """Events, oldest first."""
+class TaskSearchFilter(TaskFilter):
+    """Tasks whose text holds `q`."""
+
+    q = filters.CharFilter(method="keep_matching")
+
+
+class HistoryFilter(filters.FilterSet):
+    """The events of one instance or task."""
 
     since = filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
     kind = filters.CharFilter()
-    task_id = filters.CharFilter()
 
     class Meta:
         model = Event
         fields: tuple[str, ...] = ()
+
+
+class EventFilter(HistoryFilter):
+    """The events of all, oldest first."""
+
+    instance_id = filters.CharFilter()
+    task_id = filters.CharFilter()

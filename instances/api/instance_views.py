@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    PolymorphicProxySerializer,
+    extend_schema,
+    extend_schema_view,
+)
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hopper.errors import Invalid
 from hopper.rest.fields import NoFields
 from hopper.rest.pagination import KeysetPage
 from hopper.rest.query import flag, integer
 from instances.api.answers import Answering
-from instances.api.filters import EventFilter, InstanceFilter, TaskFilter
+from instances.api.filters import HistoryFilter, InstanceFilter, TaskFilter
 from instances.api.pages import (
     shown_claim,
     shown_events,
@@ -25,7 +28,8 @@ from instances.api.pages import (
     shown_tasks,
 )
 from instances.api.permissions import (
-    require_role,
+    require_changes,
+    require_creation,
     seen_instance,
     visible_instances,
     visible_tasks,
@@ -36,20 +40,23 @@ from instances.api.serializers import (
     InstanceSerializer,
     MetricsSerializer,
     NewInstance,
+    PreviewSerializer,
     Restart,
     Stop,
     TreeSerializer,
     Trouble,
 )
 from instances.api.task_serializers import ClaimSerializer, EventSerializer, TaskSerializer
-from instances.choices import HopperScope
 from instances.models import Event, HopperInstance, Task
-from instances.selectors import build_tree, metrics
+from instances.selectors import build_tree, closing_preview, metrics
 from instances.services import lifecycle
 from instances.services.editing import update_instance
 from instances.services.queue import claim_next
 from instances.services.tree import create_instance
 from instances.states import MAX_DEPTH
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
 
 _BOOL = OpenApiTypes.BOOL
 _ID = r"[^/]+"
@@ -62,39 +69,16 @@ _ID = r"[^/]+"
 class InstanceViewSet(Answering):
     """Instances."""
 
-    queryset = HopperInstance.objects.all()
+    queryset = HopperInstance.objects.none()
     serializer_class = InstanceSerializer
+    filterset_class = InstanceFilter
     lookup_value_regex = _ID
     query_parameters = {
-        "destroy": ("cascade",),
+        "destroy": ("cascade", "preview"),
         "hierarchy": ("depth", "include_terminated"),
         "tasks": ("subtree",),
     }
-    _lists = {
-        "list": InstanceFilter,
-        "children": InstanceFilter,
-        "tasks": TaskFilter,
-        "events": EventFilter,
-    }
-
-    @property
-    def filterset_class(self) -> Any:
-        """Return the filters of the present list."""
-        return self._lists.get(self.action)
-
-    @property
-    def pagination_class(self) -> Any:  # type: ignore[override]
-        """Return the kind of page: histories go by key as well."""
-        keyset = getattr(self, "action", "") in ("events", "tasks")
-        return KeysetPage if keyset else super().pagination_class
-
-    def get_queryset(self) -> Any:
-        """Return what the present list is made of; the schema asks for its model."""
-        return {"tasks": Task, "events": Event}.get(self.action, HopperInstance).objects.all()
-
-    def is_list(self) -> bool:
-        """Return whether the present action answers a filtered page."""
-        return self.action in self._lists
+    listed = ("list", "children", "tasks", "events")
 
     def list(self, request: Request) -> Response:
         """List the instances that the caller may see."""
@@ -104,11 +88,7 @@ class InstanceViewSet(Answering):
     def create(self, request: Request) -> Response:
         """Create an instance, in status created (R1)."""
         data = self.body(NewInstance)
-        role = "operator" if data["scope"] == HopperScope.ORCHESTRATION else "admin"
-        parent_id = data.get("parent_id")
-        if parent_id is not None and not visible_instances(self.actor).filter(pk=parent_id):
-            raise Invalid.field("parent_id", f"there is no instance {parent_id}", "unknown")
-        require_role(self.actor, role, [parent_id])
+        require_creation(self.actor, data["scope"], data.get("parent_id"))
         made = create_instance(data.pop("name"), **data, actor=self.actor)
         return self.fresh(lambda: shown_instance(made.pk), status.HTTP_201_CREATED)
 
@@ -120,14 +100,9 @@ class InstanceViewSet(Answering):
     @extend_schema(request=InstanceChanges, responses=InstanceSerializer)
     def update(self, request: Request, pk: str) -> Response:
         """Edit an instance; fields left out stay."""
-        instance = seen_instance(self.actor, pk, "operator")
+        instance = seen_instance(self.actor, pk)
         changes = self.body(InstanceChanges, instance=instance)
-        if set(changes) - {"description", "runtime_metadata", "status"}:
-            require_role(self.actor, "admin", [pk])
-        if changes.get("status") == "terminated":
-            require_role(self.actor, "admin", [pk])
-        if changes.get("parent_id") is not None:
-            require_role(self.actor, "admin", [changes["parent_id"]])
+        require_changes(self.actor, instance, changes)
         update_instance(pk, changes=changes, actor=self.actor)
         return Response(shown_instance(pk))
 
@@ -137,13 +112,20 @@ class InstanceViewSet(Answering):
         return self.update(request, pk)
 
     @extend_schema(
-        parameters=[OpenApiParameter("cascade", _BOOL, description="End all below it too.")],
-        responses={204: None},
+        parameters=[
+            OpenApiParameter(
+                "cascade", _BOOL, description="End all below it too; no unfinished task is lost."
+            ),
+            OpenApiParameter("preview", _BOOL, description="Only say what it would end (200)."),
+        ],
+        responses={204: None, 200: PreviewSerializer},
     )
     def destroy(self, request: Request, pk: str) -> Response:
         """Terminate an instance: it stays readable (R5)."""
         seen_instance(self.actor, pk, "admin")
-        cascade = flag(request.query_params, "cascade")
+        cascade, preview = (flag(request.query_params, name) for name in ("cascade", "preview"))
+        if preview:
+            return Response(closing_preview(pk))
         lifecycle.terminate_instance(pk, cascade=cascade, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -192,7 +174,12 @@ class InstanceViewSet(Answering):
         parameters=[OpenApiParameter("subtree", _BOOL, description="All below it as well.")],
         responses=TaskSerializer(many=True),
     )
-    @action(detail=True)
+    @action(
+        detail=True,
+        queryset=Task.objects.none(),
+        filterset_class=TaskFilter,
+        pagination_class=KeysetPage,
+    )
     def tasks(self, request: Request, pk: str) -> Response:
         """List the tasks that an instance holds."""
         seen_instance(self.actor, pk)
@@ -201,7 +188,12 @@ class InstanceViewSet(Answering):
         return self.paged(rows.in_subtree(pk) if below else rows.filter(instance=pk), shown_tasks)
 
     @extend_schema(responses=EventSerializer(many=True))
-    @action(detail=True)
+    @action(
+        detail=True,
+        queryset=Event.objects.none(),
+        filterset_class=HistoryFilter,
+        pagination_class=KeysetPage,
+    )
     def events(self, request: Request, pk: str) -> Response:
         """List the feed of an instance, oldest first."""
         seen_instance(self.actor, pk)
@@ -228,10 +220,17 @@ class InstanceViewSet(Answering):
         """Start an instance."""
         return self._act(lifecycle.start_instance, pk)
 
-    @extend_schema(request=Stop, responses=InstanceSerializer)
+    @extend_schema(
+        request=Stop,
+        responses=PolymorphicProxySerializer(
+            "StoppedOrPreview", [InstanceSerializer, PreviewSerializer], None
+        ),
+    )
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
-        """Stop an instance (R5)."""
+        """Stop an instance (R5); `preview` answers what that would end and writes nothing."""
+        if self.body(Stop).get("preview"):
+            return Response(closing_preview(seen_instance(self.actor, pk, "operator").pk))
         return self._act(lifecycle.stop_instance, pk, Stop)
 
     @extend_schema(request=Restart, responses=InstanceSerializer)
@@ -266,5 +265,7 @@ class InstanceViewSet(Answering):
 
     def _act(self, act: Any, pk: str, serializer: Any = NoFields) -> Response:
         seen_instance(self.actor, pk, "operator")
-        act(pk, **self.body(serializer), actor=self.actor)
+        options = self.body(serializer)
+        options.pop("preview", None)
+        act(pk, **options, actor=self.actor)
         return self.fresh(lambda: shown_instance(pk))

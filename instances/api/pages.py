@@ -80,7 +80,8 @@ def shown_task(task_id: str) -> dict[str, Any]:
 
 def shown_events(rows: Sequence[Event]) -> list[dict[str, Any]]:
     """Return events as JSON; no query."""
-    return list(EventSerializer(rows, many=True).data)
+    shown: Any = EventSerializer(rows, many=True).data
+    return list(shown)
 
 
 def shown_claim(claim: Claim) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def visible_instances(actor: Actor) -> InstanceQuerySet:
 
 
 def visible_tasks(actor: Actor) -> TaskQuerySet:
-    """Return the tasks that the caller may see, by holder, origin or intent; or as their creator."""
+    """Return the tasks that the caller sees by holder, origin or intent, or as their creator."""
     if EVERYWHERE in actor.grants:
         return Task.objects.all()
     places = visible_instances(actor).values("pk")
@@ -140,7 +140,7 @@ def require_creation(actor: Actor, scope: str, parent_id: str | None) -> None:
 
 
 def require_changes(actor: Actor, instance: HopperInstance, changes: Mapping[str, Any]) -> None:
-    """Raise unless the caller may make these changes: to configure, move and terminate is admin's."""
+    """Raise unless the caller may change this: to configure, move and terminate is admin's."""
     ending = changes.get("status") == InstanceStatus.TERMINATED
     heavy = ending or bool({"config", "parent_id"} & set(changes))
     require_role(actor, "admin" if heavy else "operator", [instance.pk])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema_field
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from hopper.rest.fields import (
@@ -46,6 +46,11 @@ class ReasonSerializer(serializers.Serializer[Any]):
     who = serializers.CharField(allow_null=True)
 
 
+def _known(serializer: serializers.BaseSerializer[Any]) -> dict[str, Any]:
+    """Return what the page's context holds; a field of ours hides the name on the serializer."""
+    return dict(serializer.context)
+
+
 class TaskSerializer(serializers.ModelSerializer[Task]):
     """A task; its reason, its predecessors and its children come from the page's context."""
 
@@ -57,7 +62,7 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
     depends_on = serializers.SerializerMethodField()
     waiting_on = serializers.SerializerMethodField()
     children = serializers.SerializerMethodField()
-    context = Object()
+    context = Object()  # type: ignore[assignment]
     result = Anything()
 
     class Meta:
@@ -115,18 +120,18 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_depends_on(self, task: Task) -> list[str]:
         """Return the ids of the predecessors."""
-        return list(self.context["depends_on"].get(task.pk, []))
+        return list(_known(self)["depends_on"].get(task.pk, []))
 
     @extend_schema_field(ReasonSerializer(allow_null=True))
     def get_waiting_on(self, task: Task) -> dict[str, Any] | None:
         """Return the one reason why it waits, null for a finished task."""
-        reason: dict[str, Any] | None = self.context["waiting"].get(task.pk)
+        reason: dict[str, Any] | None = _known(self)["waiting"].get(task.pk)
         return reason and in_utc(reason)
 
     @extend_schema_field(CountsSerializer)
     def get_children(self, task: Task) -> dict[str, int]:
         """Return how many children of each status it has."""
-        return dict(self.context["children"][task.pk])
+        return dict(_known(self)["children"][task.pk])
 
 
 def in_utc(reason: dict[str, Any]) -> dict[str, Any]:
@@ -144,19 +149,13 @@ class LeaseSerializer(serializers.Serializer[Any]):
 
 
 class ClaimedTaskSerializer(TaskSerializer):
-    """A task with the lease that was just granted; its `instance` is that lease."""
+    """A task with the lease that was just granted."""
 
     lease = LeaseSerializer()
 
     class Meta(TaskSerializer.Meta):
         fields = (*TaskSerializer.Meta.fields, "lease")  # type: ignore[assignment]
         read_only_fields = fields  # type: ignore[assignment]
-
-    def to_representation(self, lease: Any) -> Any:
-        """Return the task's fields and the lease's."""
-        task = lease.task
-        task.lease = lease
-        return super().to_representation(task)
 
 
 class EmptyQueueSerializer(serializers.Serializer[Any]):
@@ -190,12 +189,12 @@ class TaskFields(StrictSerializer):
     depends_on = Words(required=False, length=64, most=1000)
     requester = Text(required=False, max_length=200)
     owner = Text(required=False, max_length=200)
-    source = Text(required=False, max_length=200)
+    source = Text(required=False, max_length=200)  # type: ignore[assignment]
     external_id = Text(required=False, max_length=500)
     external_url = Text(required=False, max_length=2000)
     external_platform = Text(required=False, max_length=200)
     conversation_id = Text(required=False, max_length=500)
-    context = Object(required=False)
+    context = Object(required=False)  # type: ignore[assignment]
     task_type = Text(required=False, max_length=100)
     complexity = Whole(required=False, allow_null=True, min_value=1, max_value=5)
     executor_preference = Word(choices=ExecutorPreference.choices, required=False)
@@ -217,6 +216,15 @@ class NewTaskBody(TaskFields):
     quorum = Whole(required=False, min_value=1, max_value=1_000_000)
 
 
+class ManyTasks(serializers.ListSerializer[Any]):
+    """The body that creates several tasks."""
+
+    child = NewTaskBody()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"min_length": 1, "max_length": 1000, **options})
+
+
 class TaskChanges(TaskFields):
     """The body that edits a task; another holder, parent or key is refused."""
 
@@ -227,7 +235,7 @@ class TaskChanges(TaskFields):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the changes. Raises ValidationError for what only other verbs change."""
-        task: Task = self.context["task"]
+        task: Task = _known(self)["task"]
         hints = {"instance_id": "use delegate", "parent_id": "is fixed", "unique_key": "is fixed"}
         for name, hint in hints.items():
             if attrs.pop(name, getattr(task, name)) != getattr(task, name):
@@ -300,7 +308,7 @@ class EventSerializer(serializers.ModelSerializer[Event]):
 
     task_id = serializers.CharField(allow_null=True)
     instance_id = serializers.CharField(allow_null=True)
-    data = Object()
+    data = Object()  # type: ignore[assignment]
 
     class Meta:
         model = Event
@@ -354,6 +362,3 @@ class WhySerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=TaskStatus.choices)
     words = serializers.CharField()
     waiting_on = ReasonSerializer(allow_null=True)
-
-
-SEARCHED = OpenApiParameter("q", str, description="The text to look for.")

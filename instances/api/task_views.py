@@ -2,75 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hopper.errors import Invalid, NotAllowed
-from hopper.rest.pagination import KeysetPage
+from hopper.rest.pagination import KeysetPage, Page
 from instances.api import task_serializers as shapes
 from instances.api.answers import Answering
-from instances.api.filters import EventFilter, TaskFilter
+from instances.api.filters import HistoryFilter, TaskFilter, TaskSearchFilter
 from instances.api.pages import shown_events, shown_lease, shown_task, shown_tasks
 from instances.api.permissions import (
-    require_role,
+    require_cancelling,
+    require_references,
     seen_task,
-    visible_instances,
     visible_tasks,
+    worked_task,
 )
+from instances.api.task_serializers import in_utc
 from instances.models import Attempt, Event, Task
 from instances.services import queue
 from instances.services.status import set_status
 from instances.services.tasks import NewTask, cancel_task, create_task, create_tasks, update_task
 from instances.waiting import waiting_on
 
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
 
 @extend_schema_view(list=extend_schema(responses=shapes.TaskSerializer(many=True)))
 class TaskViewSet(Answering):
     """Tasks."""
 
-    queryset = Task.objects.all()
+    queryset = Task.objects.none()
     serializer_class = shapes.TaskSerializer
     lookup_value_regex = r"[^/]+"
     pagination_class = KeysetPage
-    query_parameters = {"search": ("q",)}
-    _lists: dict[str, Any] = {
-        "list": TaskFilter,
-        "search": TaskFilter,
-        "events": EventFilter,
-        "attempts": None,
-    }
-
-    @property
-    def filterset_class(self) -> Any:
-        """Return the filters of the present list."""
-        return self._lists.get(self.action)
-
-    def get_queryset(self) -> Any:
-        """Return what the present list is made of; the schema asks for its model."""
-        return {"attempts": Attempt, "events": Event}.get(self.action, Task).objects.all()
-
-    def is_list(self) -> bool:
-        """Return whether the present action answers a filtered page."""
-        return self.action in self._lists
+    filterset_class = TaskFilter
+    listed = ("list", "search", "events", "attempts")
 
     def list(self, request: Request) -> Response:
         """List the tasks that the caller may see."""
         return self.paged(visible_tasks(self.actor), shown_tasks)
 
-    @extend_schema(parameters=[shapes.SEARCHED], responses=shapes.TaskSerializer(many=True))
-    @action(detail=False)
+    @extend_schema(responses=shapes.TaskSerializer(many=True))
+    @action(detail=False, filterset_class=TaskSearchFilter)
     def search(self, request: Request) -> Response:
         """List the tasks whose text holds `q`."""
-        rows = visible_tasks(self.actor)
-        text = request.query_params.get("q", "")
-        return self.paged(
-            TaskFilter().keep_matching(rows, "q", text) if text else rows, shown_tasks
-        )
+        return self.paged(visible_tasks(self.actor), shown_tasks)
 
     @extend_schema(
         request=shapes.NewTaskBody,
@@ -78,8 +59,9 @@ class TaskViewSet(Answering):
     )
     def create(self, request: Request) -> Response:
         """Create a task, placed as far as it goes; 200 with the open one of its `unique_key`."""
-        new = self._new(self.body(shapes.NewTaskBody))
-        made = create_task(new, actor=self.actor)
+        data = self.body(shapes.NewTaskBody)
+        require_references(self.actor, [data])
+        made = create_task(NewTask(**data), actor=self.actor)
         code = status.HTTP_200_OK if made.existed else status.HTTP_201_CREATED
         return self.fresh(lambda: shown_task(made.task.pk), code)
 
@@ -91,9 +73,9 @@ class TaskViewSet(Answering):
     @action(detail=False, methods=["post"], pagination_class=None)
     def bulk(self, request: Request) -> Response:
         """Create several tasks, all or nothing."""
-        read = shapes.NewTaskBody(data=request.data, many=True, min_length=1, max_length=1000)
-        read.is_valid(raise_exception=True)
-        made = create_tasks([self._new(one) for one in read.validated_data], actor=self.actor)
+        bodies = self.body(shapes.ManyTasks)
+        require_references(self.actor, bodies)
+        made = create_tasks([NewTask(**one) for one in bodies], actor=self.actor)
         ids = [one.task.pk for one in made]
 
         def show() -> Any:
@@ -113,6 +95,7 @@ class TaskViewSet(Answering):
         """Edit a task; fields left out stay."""
         task = seen_task(self.actor, pk, "operator")
         changes = self.body(shapes.TaskChanges, task=task)
+        require_references(self.actor, [changes], new=False)
         update_task(pk, changes=changes, actor=self.actor)
         return Response(shown_task(pk))
 
@@ -124,29 +107,37 @@ class TaskViewSet(Answering):
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
         """Cancel a task; it stays readable (R16)."""
-        self._cancel(pk, "")
+        require_cancelling(self.actor, seen_task(self.actor, pk))
+        cancel_task(pk, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(request=shapes.StatusBody, responses=shapes.TaskSerializer)
     @action(detail=True, methods=["post"], url_path="status")
     def set_status(self, request: Request, pk: str) -> Response:
         """Walk a task to a status by hand (R19)."""
-        seen_task(self.actor, pk, "worker")
+        task = seen_task(self.actor, pk)
         data = self.body(shapes.StatusBody)
-        if data.get("force") or data["status"] == "cancelled":
-            seen_task(self.actor, pk, "operator")
+        if data["status"] == "cancelled":
+            require_cancelling(self.actor, task)
+        else:
+            seen_task(self.actor, pk, "operator" if data.get("force") else "worker")
         set_status(pk, **data, actor=self.actor)
         return self.fresh(lambda: shown_task(pk))
 
     @extend_schema(responses=shapes.EventSerializer(many=True))
-    @action(detail=True)
+    @action(detail=True, queryset=Event.objects.none(), filterset_class=HistoryFilter)
     def events(self, request: Request, pk: str) -> Response:
         """List the history of a task, oldest first."""
         task = seen_task(self.actor, pk)
         return self.paged(Event.objects.filter(task=task).order_by("id"), shown_events)
 
     @extend_schema(responses=shapes.AttemptSerializer(many=True), filters=False)
-    @action(detail=True)
+    @action(
+        detail=True,
+        queryset=Attempt.objects.none(),
+        filterset_class=None,
+        pagination_class=Page,
+    )
     def attempts(self, request: Request, pk: str) -> Response:
         """List the leases of a task, oldest first."""
         task = seen_task(self.actor, pk)
@@ -161,7 +152,12 @@ class TaskViewSet(Answering):
         reason = waiting_on([task]).get(pk)
         words = f"{reason['code']}: {reason['detail']}" if reason else f"it is {task.status}"
         return Response(
-            {"task_id": pk, "status": task.status, "words": words, "waiting_on": reason}
+            {
+                "task_id": pk,
+                "status": task.status,
+                "words": words,
+                "waiting_on": reason and in_utc(reason),
+            }
         )
 
     @extend_schema(request=shapes.ClaimOne, responses=shapes.ClaimedTaskSerializer)
@@ -206,36 +202,15 @@ class TaskViewSet(Answering):
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
         """Cancel a task and its open descendants (R16)."""
-        data = self.body(shapes.Cancel)
-        self._cancel(pk, data.get("reason", ""))
+        require_cancelling(self.actor, seen_task(self.actor, pk))
+        cancel_task(pk, **self.body(shapes.Cancel), actor=self.actor)
         return self.fresh(lambda: shown_task(pk))
-
-    def _new(self, data: dict[str, Any]) -> NewTask:
-        """Return the new task, if the caller may put it there."""
-        place = data.get("instance_id")
-        if place is not None:
-            if not visible_instances(self.actor).filter(pk=place).exists():
-                raise Invalid.field("instance_id", f"there is no instance {place}", "unknown")
-            require_role(self.actor, "worker", [place])
-        parent = data.get("parent_id")
-        if parent is not None and not visible_tasks(self.actor).filter(pk=parent).exists():
-            raise Invalid.field("parent_id", f"there is no task {parent}", "unknown")
-        if place is None and parent is None and not self.actor.grants:
-            raise NotAllowed("This takes the role worker somewhere.", role="worker")
-        return NewTask(**data)
 
     def _report(self, report: Any, pk: str, serializer: Any) -> Response:
         """Carry out a worker's verb: by the role at the holder, or by the lease's token."""
-        task = seen_task(self.actor, pk)
+        token = self.request.data.get("token") if isinstance(self.request.data, dict) else None
+        worked_task(self.actor, pk, token if isinstance(token, str) else None)
         data = self.body(serializer)
         data.pop("worker", None)
-        if not (data.get("token") and data["token"] == task.lease_token):
-            seen_task(self.actor, pk, "worker")
         report(pk, **data, actor=self.actor)
         return self.fresh(lambda: shown_task(pk))
-
-    def _cancel(self, pk: str, reason: str) -> None:
-        task = seen_task(self.actor, pk)
-        if task.created_by != self.actor.name:
-            require_role(self.actor, "operator", [task.instance_id, task.origin_id])
-        cancel_task(pk, reason=reason, actor=self.actor)

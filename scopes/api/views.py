@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from instances.api.answers import Answering
@@ -20,6 +19,9 @@ from scopes.api.serializers import (
 )
 from scopes.config import RULES
 from scopes.models import Feedback, RoutingDecision
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
 
 
 class TaskDecisionViewSet(Answering):

@@ -1,0 +1,63 @@
+"""Filters that take a query string at its word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema_field
+
+
+class _TrueOrFalse(forms.Field):
+    widget = forms.TextInput
+
+    def clean(self, value: Any) -> bool | None:
+        if value in (None, ""):
+            return None
+        if value not in ("true", "false"):
+            raise forms.ValidationError("must be true or false", code="invalid")
+        return bool(value == "true")
+
+
+class BooleanParameter(filters.BooleanFilter):
+    """`true` or `false`; any other word is refused."""
+
+    field_class = _TrueOrFalse
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # The library's own widget makes null of a word that it does not know.
+        super().__init__(*args, **{"widget": forms.TextInput, **options})
+
+
+class _ManyWidget(forms.MultipleHiddenInput):
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str] | None:
+        found: list[str] | None = data.getlist(name) if hasattr(data, "getlist") else data.get(name)
+        return found
+
+
+class _Many(forms.Field):
+    widget = _ManyWidget
+
+    def clean(self, value: Any) -> list[str]:
+        words = [str(word) for word in value or [] if word != ""]
+        if len(words) > 100:
+            raise forms.ValidationError("at most 100 of them", code="too_many")
+        return words
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1, "maxLength": 200},
+        "maxItems": 100,
+    }
+)
+class WordsParameter(filters.Filter):
+    """A parameter that may be repeated: `tags=a&tags=b`."""
+
+    field_class = _Many
+
+    def filter(self, qs: Any, value: list[str]) -> Any:
+        """Return the rows that match, all of them where nothing is asked for."""
+        return super().filter(qs, value) if value else qs

@@ -1,0 +1,317 @@
+"""Bad input on any route is a problem that names what is wrong, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+
+from instances.models import Event, HopperInstance, Task
+from tests.api.conftest import API, Caller
+from tests.factories import TaskFactory
+
+PROBLEM = "application/problem+json"
+WRITES = [
+    ("POST", "/instances"),
+    ("PATCH", "/instances/web"),
+    ("POST", "/instances/web/start"),
+    ("POST", "/instances/web/stop"),
+    ("POST", "/instances/web/claim"),
+    ("POST", "/tasks"),
+    ("POST", "/tasks/bulk"),
+    ("PATCH", "/tasks/TASK"),
+    ("POST", "/tasks/TASK/status"),
+    ("POST", "/tasks/TASK/claim"),
+    ("POST", "/tasks/TASK/heartbeat"),
+    ("POST", "/tasks/TASK/complete"),
+    ("POST", "/tasks/TASK/fail"),
+    ("POST", "/tasks/TASK/release"),
+    ("POST", "/tasks/TASK/cancel"),
+    ("POST", "/tasks/TASK/delegate"),
+    ("POST", "/tasks/TASK/route"),
+    ("POST", "/tasks/TASK/escalate"),
+]
+READS = [
+    "/instances",
+    "/instances/web",
+    "/instances/web/children",
+    "/instances/web/hierarchy",
+    "/instances/web/ancestors",
+    "/instances/web/tasks",
+    "/instances/web/delegations",
+    "/instances/web/events",
+    "/instances/web/metrics",
+    "/tasks",
+    "/tasks/TASK",
+    "/tasks/TASK/delegations",
+    "/tasks/TASK/decisions",
+    "/tasks/TASK/events",
+    "/tasks/TASK/attempts",
+    "/tasks/TASK/why",
+    "/delegations",
+    "/events",
+    "/status",
+]
+BODIES = {
+    "unknown field": b'{"colour": "red", "title": "x", "name": "x", "scope": "GLOBAL"}',
+    "NUL": b'{"title": "a\\u0000b", "name": "a\\u0000b", "reason": "\\u0000"}',
+    "NUL in a key": b'{"a\\u0000b": 1}',
+    "half a surrogate": b'{"title": "\\ud800", "name": "\\ud800"}',
+    "NaN": b'{"title": NaN}',
+    "a huge number": b'{"context": {"n": 1e999}}',
+    "a huge integer": b'{"complexity": 99999999999999999999}',
+    "no JSON": b'{"title": ',
+    "not UTF-8": b'{"title": "\xff"}',
+    "a text": b'"text"',
+    "a number": b"5",
+    "null where an object is meant": b"[null]",
+    "too deep": b'{"context": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "deep": b'{"context": ' + b"[" * 200 + b"]" * 200 + b"}",
+}
+
+
+@pytest.fixture
+def task(tree: dict[str, HopperInstance]) -> Task:
+    """A task that rests at a project."""
+    return TaskFactory(instance=tree["web"], title="kept")
+
+
+def rows() -> tuple[Any, ...]:
+    """Return what must not change."""
+    return (
+        list(HopperInstance.objects.order_by("pk").values()),
+        list(Task.objects.order_by("pk").values()),
+        Event.objects.count(),
+    )
+
+
+def raw(client: Caller, method: str, path: str, body: bytes, **headers: str) -> Any:
+    """Return the answer to a body sent as it is."""
+    kind = headers.pop("content_type", "application/json")
+    return client.generic(method, f"{API}{path}", body, content_type=kind, headers=headers)
+
+
+def assert_problem(answer: Any, *statuses: int) -> dict[str, Any]:
+    """Return the problem after looking at its form."""
+    assert answer.status_code in statuses, (answer.status_code, answer.content)
+    assert answer["Content-Type"] == PROBLEM
+    body = json.loads(answer.content)
+    assert body["status"] == answer.status_code
+    assert {"type", "title", "code", "detail"} <= set(body)
+    assert body["detail"]
+    return dict(body)
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_a_bad_body_is_refused_and_nothing_is_written(
+    ada: Caller, task: Task, method: str, path: str, body: bytes
+) -> None:
+    before = rows()
+    answer = raw(ada, method, path.replace("TASK", task.pk), body)
+    assert_problem(answer, 400)
+    assert rows() == before
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+def test_another_type_than_json_is_refused(
+    ada: Caller, task: Task, method: str, path: str
+) -> None:
+    path = path.replace("TASK", task.pk)
+    assert_problem(raw(ada, method, path, b"a=b", content_type="text/plain"), 415)
+
+
+@pytest.mark.parametrize(("method", "path"), [*WRITES, *(("GET", path) for path in READS)])
+def test_an_unknown_id_is_not_found(ada: Caller, task: Task, method: str, path: str) -> None:
+    if "web" not in path and "TASK" not in path:
+        pytest.skip("names nothing")
+    path = path.replace("web", "nowhere").replace("TASK", "task-0")
+    body = {"worker": "w", "status": "done", "target_instance_id": "web", "token": "1.x"}
+    known = {key: body[key] for key in _needed(path)}
+    answer = ada.call(method, path, None if method == "GET" else known)
+    assert_problem(answer, 404)
+
+
+def _needed(path: str) -> tuple[str, ...]:
+    return {
+        "claim": ("worker",),
+        "status": ("status",),
+        "delegate": ("target_instance_id",),
+        "heartbeat": ("token",),
+    }.get(path.rsplit("/", 1)[-1], ())
+
+
+@pytest.mark.parametrize("path", READS)
+def test_an_unknown_parameter_is_refused_naming_the_known_ones(
+    ada: Caller, task: Task, path: str
+) -> None:
+    answer = ada.get(f"{API}{path.replace('TASK', task.pk)}", {"colour": "red"})
+    body = assert_problem(answer, 400)
+    assert body["errors"][0]["field"] == "colour"
+    assert "known" in body["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_nul_in_a_path_or_a_parameter_is_no_failure(
+    ada: Caller, task: Task, path: str
+) -> None:
+    for name in ("limit", "status", "search", "under", "after", "since", "depth", "q"):
+        answer = ada.get(f"{API}{path.replace('TASK', task.pk)}?{name}=a%00b")
+        assert_problem(answer, 400)
+    if "web" in path or "TASK" in path:
+        odd = path.replace("web", "we%00b").replace("TASK", "task%00")
+        assert_problem(ada.get(f"{API}{odd}"), 404)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=501", "limit=x", "limit=-1", "limit=1.5", "offset=-1", "offset=x",
+     "offset=99999999999999999999", "limit=", "limit=%D9%A1"],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/instances", "/tasks", "/delegations", "/events"])
+def test_bad_bounds_of_a_page_are_refused(ada: Caller, path: str, query: str) -> None:
+    assert_problem(ada.get(f"{API}{path}?{query}"), 400)
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("/instances", "root=maybe"),
+        ("/instances", "scope=global"),
+        ("/instances", "status=gone"),
+        ("/instances", "ordering=colour"),
+        ("/instances", "include_terminated=2"),
+        ("/tasks", "status=open"),
+        ("/tasks", "priority=none"),
+        ("/tasks", "ready=perhaps"),
+        ("/tasks", "created_after=yesterday"),
+        ("/tasks", "ordering=colour"),
+        ("/tasks", "after=task-0&offset=3"),
+        ("/events", "since=0"),
+        ("/events", "after=x"),
+        ("/events", "after=-1"),
+        ("/delegations", "status=open"),
+        ("/status", "under=nowhere"),
+        ("/instances/web/hierarchy", "depth=-1"),
+        ("/instances/web/hierarchy", "depth=x"),
+        ("/instances/web/tasks", "subtree=2"),
+        ("/instances/web/delegations", "direction=up"),
+    ],
+)
+def test_a_parameter_of_a_wrong_type_is_refused(
+    ada: Caller, tree: dict[str, HopperInstance], path: str, query: str
+) -> None:
+    body = assert_problem(ada.get(f"{API}{path}?{query}"), 400)
+    assert body["errors"][0]["field"] == query.split("=")[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("title", 5), ("title", ""), ("title", "  "), ("title", None), ("title", "x" * 1_000_000),
+        ("tags", "web"), ("tags", [1]), ("tags", [""]), ("priority", "top"), ("complexity", 6),
+        ("complexity", "3"), ("complexity", True), ("complexity", 2.5), ("context", []),
+        ("max_attempts", 0), ("not_before", "soon"), ("not_before", 5), ("instance_id", "nowhere"),
+        ("parent_id", "task-0"), ("depends_on", ["task-0"]), ("executor_preference", "robot"),
+        ("not_before", "0001-01-01T00:00:00+14:00"), ("unique_key", ""),
+    ],
+)  # fmt: skip
+def test_a_wrong_field_of_a_task_is_named(
+    ada: Caller, tree: dict[str, HopperInstance], field: str, value: Any
+) -> None:
+    before = rows()
+    answer = ada.call("POST", "/tasks", {"title": "x", **{field: value}})
+    body = assert_problem(answer, 400)
+    assert body["errors"][0]["field"].split(".")[0] == field
+    assert rows() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", 5), ("name", ""), ("name", "x" * 201), ("scope", "global"), ("scope", None),
+        ("id", "Not A Slug"), ("id", "x" * 101), ("id", ""), ("parent_id", "nowhere"),
+        ("config", []), ("config", {"max_concurrent_tasks": "many"}), ("runtime_metadata", 5),
+        ("expires_at", "never"), ("instance_type", "forever"), ("description", None),
+    ],
+)  # fmt: skip
+def test_a_wrong_field_of_an_instance_is_named(
+    ada: Caller, tree: dict[str, HopperInstance], field: str, value: Any
+) -> None:
+    before = rows()
+    answer = ada.call("POST", "/instances", {"name": "x", "scope": "GLOBAL", **{field: value}})
+    body = assert_problem(answer, 400)
+    assert body["errors"][0]["field"].split(".")[0] == field
+    assert rows() == before
+
+
+def test_a_wrong_key_of_config_is_named_by_its_path(ada: Caller) -> None:
+    config = {"max_concurrent_tasks": "many"}
+    answer = ada.call("POST", "/instances", {"name": "x", "scope": "GLOBAL", "config": config})
+    body = assert_problem(answer, 400)
+    assert body["errors"][0]["field"] == "config.max_concurrent_tasks"
+
+
+def test_what_was_read_can_be_sent_back(ada: Caller, task: Task) -> None:
+    for path in (f"/tasks/{task.pk}", "/instances/web"):
+        read = ada.ask(path)
+        answer = ada.call("PUT", path, read)
+        assert answer.status_code == 200, answer.content
+        again = answer.json()
+        for derived in ("updated_at", "waiting_on"):
+            read.pop(derived, None), again.pop(derived, None)
+        assert again == read
+
+
+@override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=1000)
+def test_a_body_over_the_limit_is_refused(ada: Caller) -> None:
+    body = json.dumps({"title": "x", "description": "y" * 2000}).encode()
+    assert_problem(raw(ada, "POST", "/tasks", body), 413)
+    assert not Task.objects.exists()
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE"])
+def test_a_method_that_there_is_not_is_named(ada: Caller, method: str) -> None:
+    answer = raw(ada, method, "/tasks", b"")
+    assert_problem(answer, 405)
+    assert "GET" in answer["Allow"]
+
+
+def test_only_json_is_answered(ada: Caller) -> None:
+    assert_problem(ada.get(f"{API}/tasks", headers={"accept": "text/html"}), 406)
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/api/v1/nowhere", "/api/v1", "/api/v1/tasks/a/b/c"])
+def test_an_address_that_leads_nowhere_is_a_problem_too(nobody: Caller, path: str) -> None:
+    assert_problem(nobody.get(path), 404)
+
+
+@pytest.mark.parametrize("path", ["/instances", "/tasks", "/status", "/instances/web"])
+def test_a_trailing_slash_changes_nothing(
+    ada: Caller, tree: dict[str, HopperInstance], path: str
+) -> None:
+    plain, slashed = ada.get(f"{API}{path}"), ada.get(f"{API}{path}/")
+    assert plain.status_code == slashed.status_code == 200
+    assert plain.json() == slashed.json()
+
+
+def test_a_failure_of_ours_tells_nothing(
+    ada: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise RuntimeError("the secret")
+
+    monkeypatch.setattr("instances.api.task_views.shown_tasks", fail)
+    answer = ada.get(f"{API}/tasks")
+    body = assert_problem(answer, 500)
+    assert "secret" not in json.dumps(body)
+    connection.close()
+
+
+def test_the_request_id_is_echoed_or_made(nobody: Caller) -> None:
+    assert nobody.get("/healthz", headers={"x-request-id": "abc-1"})["X-Request-ID"] == "abc-1"
+    made = nobody.get("/healthz", headers={"x-request-id": "a b\u00ff"})["X-Request-ID"]
+    assert len(made) == 16
