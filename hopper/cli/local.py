@@ -14,6 +14,7 @@ import sys
 import time
 import zlib
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -53,6 +54,8 @@ FOR_BROWSERS = frozenset(
         "drf_spectacular_sidecar",
     }
 )
+
+OPTIONAL_TO_DRF = ("django.contrib.postgres.fields", "requests", "pygments")
 
 
 class ApiHandler(WSGIHandler):
@@ -173,8 +176,12 @@ def leave_out_what_browsers_need() -> None:
     """Make this process load the REST interface alone: half the time of all there is."""
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name not in FOR_BROWSERS]
     settings.ROOT_URLCONF = Addresses()
-    # DRF maps PostgreSQL's own fields where it finds them, and loads the driver to do so.
-    sys.modules.setdefault("django.contrib.postgres.fields", cast("Any", None))
+    # DRF loads whatever it could make use of, the PostgreSQL driver first of all.
+    unneeded = [name for name in OPTIONAL_TO_DRF if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(unneeded, cast("Any", None)))
+    import_module("rest_framework.compat")
+    for name in unneeded:
+        del sys.modules[name]
 
 
 class Addresses:

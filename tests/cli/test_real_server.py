@@ -1,0 +1,149 @@
+"""The whole way of a task by command line alone, in-process on the test's database."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from hopper.cli.local import LocalTransport
+from hopper.cli.main import run
+from hopper.cli.parser import build_parser
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Carry out `hopper ARGUMENTS…`, which must succeed, and return stdout."""
+
+    def carry_out(*arguments: str) -> str:
+        out = io.StringIO()
+        code = run(build_parser().parse_args(arguments), LocalTransport(), out)
+        assert (code, capsys.readouterr().err) == (0, "")
+        return out.getvalue()
+
+    return carry_out
+
+
+@pytest.fixture
+def hierarchy(cli: Callable[..., str]) -> None:
+    """A GLOBAL, two projects with capabilities, a run under one of them; all started."""
+    for line in (
+        "hopper-global --scope GLOBAL",
+        'czarina --scope project --config {"capabilities":["orchestration"]}',
+        'sark --scope project --config {"capabilities":["analysis"]}',
+        "czarina-run-001 --scope orchestration --parent czarina",
+    ):
+        cli("instance", "create", *line.split(), "--start")
+
+
+def as_json(cli: Callable[..., str], *arguments: str) -> Any:
+    return json.loads(cli("--json", *arguments))
+
+
+def test_a_task_falls_and_its_completion_rises(cli: Callable[..., str], hierarchy: None) -> None:
+    task = as_json(
+        cli,
+        *("task", "add", "Do it", "--instance", "hopper-global"),
+        *("--tag", "orchestration", "--complexity", "4"),
+    )
+    id = task["id"]
+    assert as_json(cli, "task", "get", id)["instance_id"] == "czarina-run-001"
+    assert cli("instance", "tree") == (
+        "hopper-global (GLOBAL) [running]\n"
+        "├── czarina (PROJECT) [running]\n"
+        "│   └── czarina-run-001 (ORCHESTRATION) [running] - 1 task\n"
+        "└── sark (PROJECT) [running]\n"
+    )
+    claimed = as_json(cli, "task", "claim", "--instance", "czarina-run-001", "--worker", "w1")
+    (mine,) = claimed["tasks"]
+    assert (mine["id"], mine["status"], mine["server_status"]) == (id, "in_progress", "claimed")
+    token = mine["lease"]["token"]
+    held = ["--worker", "w1", "--lease-token", token]
+    cli("task", "heartbeat", id, *held)
+    assert cli("task", "complete", id, *held, "--result", '{"ok": true}') == (
+        "✓ Changed status to: completed\n"
+    )
+    chain = as_json(cli, "task", "delegations", id)
+    assert [hop["status"] for hop in chain["delegations"]] == ["completed", "completed"]
+    assert "current  czarina-run-001" in cli("task", "delegations", id)
+    assert cli("task", "events", id)
+
+
+def test_the_dashboard_counts(cli: Callable[..., str], hierarchy: None) -> None:
+    cli("task", "add", "By hand", "--instance", "sark")
+    out = cli("instance", "status")
+    assert "│ Global: hopper-global                    [running]  │" in out
+    assert "│ Projects: 2 active, 0 stopped                       │" in out
+    assert "│ Total Tasks: 1 (0 in progress)                      │" in out
+
+
+def test_a_delegation_may_wait_for_an_answer(cli: Callable[..., str], hierarchy: None) -> None:
+    id = as_json(cli, "task", "add", "Look", "--instance", "hopper-global")["id"]
+    offer = as_json(cli, "task", "delegate", id, "--to", "sark", "--offer")
+    assert offer["status"] == "pending"
+    assert cli("delegation", "accept", offer["id"]) == f"✓ Delegation {offer['id']}: accepted\n"
+    assert as_json(cli, "task", "get", id)["instance_id"] == "sark"
+    assert cli("task", "why", id)
+
+
+def test_what_is_unassigned_is_done_by_hand(cli: Callable[..., str]) -> None:
+    id = as_json(cli, "add", "Alone", "-t", "a", "-t", "b")["id"]
+    assert as_json(cli, "ls", "--tag", "b", "--tag", "a", "--status", "open")[0]["id"] == id
+    assert as_json(cli, "ls", "--tag", "b", "--tag", "c") == []
+    cli("task", "update", id, "--add-tag", "c", "--remove-tag", "a", "--priority", "urgent")
+    assert as_json(cli, "task", "get", id)["tags"] == ["b", "c"]
+    cli("task", "status", id, "in_progress", "--worker", "alice")
+    assert [row["id"] for row in as_json(cli, "ls", "--status", "in_progress")] == [id]
+    assert cli("--quiet", "task", "search", "Alone") == f"{id}\n"
+    cli("task", "delete", id)
+    assert as_json(cli, "task", "get", id)["status"] == "cancelled"
+
+
+def test_lists_can_be_sorted(cli: Callable[..., str]) -> None:
+    for title in ("b", "a", "c"):
+        cli("add", title)
+    for field in ("title", "created", "updated", "priority", "status"):
+        cli("ls", "--sort-by", field)
+    assert [row["title"] for row in as_json(cli, "ls", "--sort-by", "title")] == ["a", "b", "c"]
+    assert [row["title"] for row in as_json(cli, "ls", "--sort-by=-created")] == ["c", "a", "b"]
+
+
+def test_pages_have_no_gap(cli: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = {as_json(cli, "add", f"task {number}")["id"] for number in range(7)}
+    monkeypatch.setattr("hopper.cli.transport.PAGE", 3)
+    rows = as_json(cli, "ls")
+    assert len(rows) == 7
+    assert {row["id"] for row in rows} == ids
+
+
+def test_an_instance_is_stopped_and_terminated(cli: Callable[..., str], hierarchy: None) -> None:
+    assert cli("instance", "pause", "sark") == "✓ Status of sark: paused\n"
+    assert cli("instance", "resume", "sark") == "✓ Status of sark: running\n"
+    assert cli("instance", "stop", "sark") == "✓ Status of sark: stopped\n"
+    assert cli("instance", "delete", "sark") == "✓ Terminated instance: sark\n"
+    assert "sark" not in cli("instance", "tree")
+    assert "sark (PROJECT) [terminated]" in cli("instance", "tree", "--all")
+
+
+def test_manage_py_shows_the_same(cli: Callable[..., str], hierarchy: None) -> None:
+    for command, line in (
+        ("hopper_tree", ["instance", "tree"]),
+        ("hopper_status", ["instance", "status"]),
+    ):
+        out = io.StringIO()
+        call_command(command, stdout=out)
+        assert out.getvalue() == cli(*line)
+    out = io.StringIO()
+    call_command("hopper_instance", "show", "sark", "--json", stdout=out)
+    assert json.loads(out.getvalue())["id"] == "sark"
+    call_command("hopper_task", "add", "From manage.py", "--quiet", stdout=io.StringIO())
+    assert len(as_json(cli, "ls")) == 1
+    with pytest.raises(SystemExit) as stopped:
+        call_command("hopper_instance", "show", "nobody", stdout=io.StringIO())
+    assert stopped.value.code == 1
