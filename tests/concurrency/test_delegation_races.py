@@ -45,7 +45,7 @@ def test_accept_against_reject_has_one_winner(
     child_environ: dict[str, str], storm: Callable[[int, int], int]
 ) -> None:
     top = InstanceFactory(name="top")
-    project = InstanceFactory(scope="PROJECT", parent=top)
+    project = InstanceFactory(scope="PROJECT", parent=top, config={"max_queued_tasks": 5000})
     offers = [
         Delegator(ALICE).delegate_task(TaskFactory(instance=top).pk, project.pk).delegation.pk
         for _ in range(storm(60, 1000))
