@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STORY = settings.BASE_DIR / "fixtures" / "demo.yaml"
-PATIENCE = 20  # seconds until unfinished tasks count as stuck
+PATIENCE = 60  # seconds until unfinished tasks count as stuck
 TOKEN = "demo"  # noqa: S105 - its name, not the token
 # What the workers run: it takes a moment and answers with JSON, as a real command would.
 WORK = (
@@ -58,9 +58,9 @@ class Command(OperatorCommand):
         self.client = Client(LocalTransport())
         story = read_story(STORY)
         self._build(story)
+        tasks = self._send(story)
+        self._hopper("instance", "tree")
         with self._workers(story):
-            tasks = self._send(story)
-            self._hopper("instance", "tree")
             finished = self._wait(tasks)
         self._show(tasks)
         self._print_token()
