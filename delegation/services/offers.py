@@ -180,10 +180,12 @@ def _move(
     delegation.answered_by = actor.name
     if reason:
         delegation.reason = reason
+    # A change that waited for its locks may have begun before this row was made (I14).
+    moment = max(now, delegation.accepted_at or delegation.delegated_at)
     if status == D.ACCEPTED:
-        delegation.accepted_at = now
+        delegation.accepted_at = moment
     else:
-        delegation.completed_at = now
+        delegation.completed_at = moment
     delegation.save(force_update=True)
 
 

@@ -29,7 +29,7 @@ def remake_path(task: Task, ended_at: datetime | None, actor: Actor, now: dateti
     rows = list(
         TaskDelegation.objects.filter(
             task=task,
-            completed_at=ended_at,
+            completed_at__gte=ended_at,
             reason__in=_ENDS,
             accepted_at__isnull=False,
             source_instance__isnull=False,
