@@ -117,9 +117,7 @@ def test_a_bad_body_is_refused_and_nothing_is_written(
 
 
 @pytest.mark.parametrize(("method", "path"), WRITES)
-def test_another_type_than_json_is_refused(
-    ada: Caller, task: Task, method: str, path: str
-) -> None:
+def test_another_type_than_json_is_refused(ada: Caller, task: Task, method: str, path: str) -> None:
     path = path.replace("TASK", task.pk)
     assert_problem(raw(ada, method, path, b"a=b", content_type="text/plain"), 415)
 
@@ -155,9 +153,7 @@ def test_an_unknown_parameter_is_refused_naming_the_known_ones(
 
 
 @pytest.mark.parametrize("path", READS)
-def test_a_nul_in_a_path_or_a_parameter_is_no_failure(
-    ada: Caller, task: Task, path: str
-) -> None:
+def test_a_nul_in_a_path_or_a_parameter_is_no_failure(ada: Caller, task: Task, path: str) -> None:
     for name in ("limit", "status", "search", "under", "after", "since", "depth", "q"):
         answer = ada.get(f"{API}{path.replace('TASK', task.pk)}?{name}=a%00b")
         assert_problem(answer, 400)
@@ -298,9 +294,7 @@ def test_a_trailing_slash_changes_nothing(
     assert plain.json() == slashed.json()
 
 
-def test_a_failure_of_ours_tells_nothing(
-    ada: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_of_ours_tells_nothing(ada: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any) -> None:
         raise RuntimeError("the secret")
 

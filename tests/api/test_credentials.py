@@ -25,9 +25,7 @@ def test_a_caller_without_credentials_hears_how_to_get_some(nobody: Caller) -> N
 
 
 @pytest.mark.parametrize("word", ["Bearer", "bearer", "Token"])
-def test_a_token_opens_the_door_under_either_word(
-    caller: Callable[..., Caller], word: str
-) -> None:
+def test_a_token_opens_the_door_under_either_word(caller: Callable[..., Caller], word: str) -> None:
     client = caller("bob")
     secret = client._credentials["HTTP_AUTHORIZATION"].split()[1]
     client.credentials(HTTP_AUTHORIZATION=f"{word} {secret}")
