@@ -68,10 +68,7 @@ class Refused(CliError):
         detail = self.problem.get("detail") or self.problem.get("title")
         hint = ""
         if reply.status == 401:
-            hint = (
-                "Give a token with --token or HOPPER_TOKEN; on the server's machine "
-                "`manage.py hopper_token create NAME` makes one."
-            )
+            hint = "Give a token with --token or HOPPER_TOKEN."
         super().__init__(str(detail or f"The server answered {reply.status}."), hint=hint)
 
     def lines(self) -> Iterator[str]:

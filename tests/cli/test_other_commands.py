@@ -66,18 +66,35 @@ def test_a_lesson_is_shown_whole(hopper: Callable, server: FakeTransport) -> Non
 
 
 def test_a_route_is_previewed_and_explained(hopper: Callable, server: FakeTransport) -> None:
-    decision = {"decision": "send_to", "target": "sark", "candidates": [{"id": "sark", "score": 2}]}
+    candidate = {"instance_id": "sark", "fits": True, "filters": {"scope": "ok"}, "score": 2}
+    full = {"instance_id": "old", "fits": False, "filters": {"capacity": "QueueFull"}, "score": 0}
+    decision = {
+        "instance_id": "g",
+        "verdict": "send",
+        "target_id": "sark",
+        "reasons": ["sark scores 2 (tags 2)"],
+        "candidates": [{**candidate, "load": 0.5}, {**full, "load": 1.0}],
+    }
+    told = (
+        "g: send to sark\n"
+        "  because sark scores 2 (tags 2)\n"
+        "  - sark fits, score 2, load 0.5\n"
+        "  - old does not fit (capacity QueueFull), score 0, load 1.0\n"
+    )
     server.answers["POST /rules/preview"] = ok(decision)
-    assert "- id sark, score 2" in hopper("route", "preview", "Fix", "--tag", "python").out
+    assert hopper("route", "preview", "Fix", "--tag", "python").out == told
     assert server.calls[-1].body == {"title": "Fix", "tags": ["python"]}
     server.answers["GET /tasks/task-1/decisions"] = page(decision)
-    assert "Target: sark" in hopper("route", "explain", "task-1").out
+    assert hopper("route", "explain", "task-1").out == told
+    server.answers["GET /tasks/task-1/decisions"] = page()
+    assert hopper("route", "explain", "task-1").out == "Nothing was decided yet.\n"
 
 
 def test_an_unsound_rule_fails_the_check(hopper: Callable, server: FakeTransport) -> None:
-    server.answers["GET /rules"] = page({"id": "a"})
+    server.answers["GET /rules"] = ok([{"id": "a"}])
     assert hopper("rules", "check").code == 0
-    server.answers["GET /rules"] = page({"id": "a"}, {"id": "b", "error": "bad pattern"})
+    assert hopper("rules", "list").out.splitlines()[1].split()[0] == "a"
+    server.answers["GET /rules"] = ok([{"id": "a"}, {"id": "b", "error": "bad pattern"}])
     outcome = hopper("rules", "check")
     assert outcome.code == 1
     assert "b: bad pattern" in outcome.err

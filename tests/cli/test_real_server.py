@@ -73,6 +73,8 @@ def test_a_task_falls_and_its_completion_rises(cli: Callable[..., str], hierarch
     assert [hop["status"] for hop in chain["delegations"]] == ["completed", "completed"]
     assert "current  czarina-run-001" in cli("task", "delegations", id)
     assert cli("task", "events", id)
+    assert "hopper-global: send to czarina\n" in cli("route", "explain", id)
+    assert as_json(cli, "rules", "list") is not None
 
 
 def test_the_dashboard_counts(cli: Callable[..., str], hierarchy: None) -> None:

@@ -24,7 +24,7 @@ def add_route_commands(parser: ArgumentParser) -> None:
 def add_rules_commands(parser: ArgumentParser) -> None:
     """Add the commands of `rules`."""
     group = Group(parser)
-    group.add("list", rules, plain.show_any, "list the routing rules in force")
+    group.add("list", rules, plain.show_rules, "list the routing rules in force")
     group.add("check", check, plain.show_any, "fail when a routing rule is unsound")
 
 
@@ -41,12 +41,13 @@ def explain(args: Namespace, client: Client) -> list[Any]:
 
 def rules(args: Namespace, client: Client) -> list[Any]:
     """Return the rules in force."""
-    return client.pages(at("rules"))
+    found = client.get(at("rules"))
+    return list(found if isinstance(found, list) else found["results"])
 
 
 def check(args: Namespace, client: Client) -> Any:
     """Return how many rules there are; raise CliError naming those the server cannot use."""
-    found = client.pages(at("rules"))
+    found = rules(args, client)
     broken = [row for row in found if row.get("error") or row.get("problems")]
     if broken:
         named = "; ".join(

@@ -78,21 +78,35 @@ def show_run_closed(data: Any, args: Any, screen: Screen) -> None:
         show_any(data, args, screen)
 
 
+def show_rules(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """List routing rules, one a line."""
+    if not data:
+        screen.line("No rules.")
+        return
+    columns = ("id", "type", "destination", "weight", "priority", "enabled", "name")
+    rows = [[in_words(row.get(name)) for name in columns] for row in data]
+    screen.table([name.capitalize() for name in columns], rows)
+
+
 def show_decisions(data: Any, args: Any, screen: Screen) -> None:
-    """Say where a task goes and why, candidate by candidate."""
+    """Say hop by hop where a task goes and why, candidate by candidate."""
     rows = data if isinstance(data, list) else data.get("decisions") or [data]
+    if not rows:
+        screen.line("Nothing was decided yet.")
     for row in rows:
-        if not isinstance(row, dict):
-            screen.line(in_words(row))
-            continue
-        candidates = row.get("candidates") or ()
-        screen.fields(
-            (key.replace("_", " ").capitalize(), in_words(value))
-            for key, value in row.items()
-            if key != "candidates"
-        )
-        for candidate in candidates:
-            screen.line(f"  - {in_words(candidate)}")
+        target = f" to {row['target_id']}" if row.get("target_id") else ""
+        screen.line(f"{row.get('instance_id') or '-'}: {row.get('verdict')}{target}")
+        for reason in row.get("reasons") or ():
+            screen.line(f"  because {in_words(reason)}")
+        for candidate in row.get("candidates") or ():
+            screen.line(f"  - {_candidate(candidate)}")
+
+
+def _candidate(candidate: dict[str, Any]) -> str:
+    refused = [f"{name} {why}" for name, why in candidate["filters"].items() if why != "ok"]
+    figures = f"score {candidate['score']}, load {candidate['load']}"
+    fits = "fits" if candidate["fits"] else f"does not fit ({', '.join(refused)})"
+    return f"{candidate['instance_id']} {fits}, {figures}"
 
 
 def show_worked(data: dict[str, Any], args: Any, screen: Screen) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _NO_TERMINAL_WIDTH = 100_000
 
+_WHOLE = ("ID", "Task", "Status", "Priority")  # columns that are never folded
+
 COLORS = {
     "running": "green",
     "in_progress": "cyan",
@@ -94,7 +96,7 @@ class Screen:
 
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
-            table.add_column(column, overflow="fold", no_wrap=column == "ID")
+            table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
         for row in cells:
             table.add_row(*(Text(cell, style=COLORS.get(cell, "")) for cell in row))
         self.draw(table)
