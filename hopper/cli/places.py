@@ -5,12 +5,10 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from hopper import store
 from hopper.cli.transport import CliError, Transport
 
 if TYPE_CHECKING:
@@ -36,6 +34,9 @@ def chosen(args: Namespace) -> Target:
 
 def from_file(path: str) -> dict[str, str]:
     """Return `server` and `token` of a TOML file."""
+    # Late, here and below: most commands read no file and are told no place.
+    import tomllib
+
     try:
         found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -50,6 +51,8 @@ def from_file(path: str) -> dict[str, str]:
 
 def database() -> str:
     """Return which database a command without a server works on."""
+    from hopper import store
+
     url = os.environ.get("HOPPER_DATABASE_URL")
     return "HOPPER_DATABASE_URL" if url else str(store.find().database)
 
