@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MAX_INTEGER = 2**31 - 1
 
+MAY_BE_EMPTY = frozenset({"search", "q"})
+"""What a form sends though nothing was typed; anything else that is empty is a mistake."""
+
 
 def require_known(query: QueryDict, known: Iterable[str]) -> None:
     """Raise Invalid for parameters that are not `known`, and for text that nobody can store."""
@@ -26,6 +29,8 @@ def require_known(query: QueryDict, known: Iterable[str]) -> None:
     ]
     for name, values in query.lists():
         wrong = next(filter(None, map(text_problem, values)), None)
+        if "" in values and name not in MAY_BE_EMPTY:
+            wrong = ("blank", "must not be empty: leave the parameter out")
         if wrong and name in names:
             errors.append(FieldError(name, *wrong))
     if errors:

@@ -12,6 +12,7 @@ from rest_framework import serializers
 from hopper.rest.auth import BearerAuthentication, LocalOperatorAuthentication, OpenAuthentication
 from hopper.rest.idempotency import HEADER
 from hopper.rest.problem import MEDIA_TYPE
+from hopper.rest.query import MAY_BE_EMPTY
 
 _WORDS = {
     400: "The input is not valid.",
@@ -65,6 +66,15 @@ class HopperSchema(AutoSchema):
                 description="Repeating the request with this key replays its answer for 24 hours.",
             )
         ]
+
+    def _get_parameters(self) -> Any:
+        parameters = super()._get_parameters()
+        for parameter in parameters:
+            schema = parameter["schema"]
+            plain = schema.get("type") == "string" and not {"enum", "format"} & set(schema)
+            if parameter["in"] == "query" and plain and parameter["name"] not in MAY_BE_EMPTY:
+                schema.setdefault("minLength", 1)
+        return parameters
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         bodies = super()._get_response_bodies(direction)

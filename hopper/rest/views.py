@@ -33,11 +33,13 @@ class HopperViewSet(GenericViewSet[Any]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, then take path and query at their word."""
         super().initial(request, *args, **kwargs)
+        if not self.action:
+            self.http_method_not_allowed(request)
         for value in kwargs.values():
             if text_problem(str(value)):
                 raise NotFound
         require_known(request.query_params, self.known_parameters())
-        if request.method == "POST" and self.action:
+        if request.method == "POST":
             # The dispatcher looks the handler up after this.
             self.post = partial(_carry_out, handler=self.post)
 

@@ -16,5 +16,5 @@ router.register("tasks", TaskViewSet, basename="task")
 urlpatterns = [
     *router.urls,
     path("events", EventViewSet.as_view({"get": "list"}), name="events"),
-    path("status", StatusViewSet.as_view({"get": "list"}), name="status"),
+    path("status", StatusViewSet.as_view({"get": "retrieve"}), name="status"),
 ]

@@ -27,16 +27,16 @@ class StatusViewSet(Answering):
     """The dashboard."""
 
     queryset = HopperInstance.objects.none()
-    query_parameters = {"list": ("under",)}
+    query_parameters = {"retrieve": ("under",)}
     pagination_class = None
     filter_backends = ()
 
     @extend_schema(
         operation_id="status",
         parameters=[OpenApiParameter("under", str, description="Only this subtree.")],
-        responses=DashboardSerializer(many=False),
+        responses=DashboardSerializer,
     )
-    def list(self, request: Request) -> Response:
+    def retrieve(self, request: Request) -> Response:
         """Show how many instances and tasks are in which state, and what needs a person."""
         under = request.query_params.get("under")
         seen = visible_instances(self.actor)

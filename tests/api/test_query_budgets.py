@@ -1,0 +1,96 @@
+"""A page costs the same number of queries whatever it holds."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from instances.models import HopperInstance
+from instances.services.queue import claim_next
+from tests.api.conftest import API, Caller
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+# Two of them find out who calls.
+BUDGETS = {
+    "/instances": 6,
+    "/instances/web/children": 7,
+    "/instances/web": 5,
+    "/instances/top/hierarchy": 8,
+    "/instances/web/tasks": 11,
+    "/instances/web/events": 5,
+    "/tasks": 10,
+    "/tasks?after=task-0": 9,
+    "/tasks?search=task": 10,
+    "/events": 4,
+    "/events?after=0": 3,
+    "/delegations": 4,
+    "/status": 16,
+}
+
+
+def spent(ada: Caller, path: str) -> int:
+    """Return the queries of one answer."""
+    with CaptureQueriesContext(
+        connection,
+    ) as caught:
+        answer = ada.get(f"{API}{path}")
+    assert answer.status_code == 200, answer.content
+    return len(caught)
+
+
+def fill(tree: dict[str, HopperInstance], number: int) -> None:
+    """Add instances and tasks of every kind, some with predecessors, children and leases."""
+    for count in range(number):
+        run = InstanceFactory(
+            scope="ORCHESTRATION", parent=tree["web"], name=f"run-{number}-{count}"
+        )
+        first = TaskFactory(instance=run)
+        TaskFactory(instance=tree["top"], tags=["web"], depends_on=[first.pk])
+        parent = TaskFactory(instance=tree["web"])
+        TaskFactory(parent_id=parent.pk)
+        claim_next(run.pk, worker="w", actor=ALICE)
+
+
+def test_a_page_of_a_hundred_costs_what_a_page_of_ten_does(
+    ada: Caller, tree: dict[str, HopperInstance]
+) -> None:
+    fill(tree, 3)
+    few = {path: spent(ada, path) for path in BUDGETS}
+    fill(tree, 25)
+    many = {path: spent(ada, path) for path in BUDGETS}
+    assert many == few
+    over = {path: (count, BUDGETS[path]) for path, count in many.items() if count > BUDGETS[path]}
+    assert over == {}
+
+
+@pytest.mark.parametrize("path", ["/instances", "/tasks", "/delegations", "/events"])
+def test_pages_hold_every_row_once(ada: Caller, tree: dict[str, HopperInstance], path: str) -> None:
+    fill(tree, 4)
+    whole = [row["id"] for row in ada.ask(path, limit=500)["results"]]
+    seen: list[object] = []
+    url = f"{API}{path}?limit=3"
+    while url:
+        page = ada.get(url).json()
+        assert page["count"] == len(whole)
+        seen += [row["id"] for row in page["results"]]
+        url = page["next"]
+    assert seen == whole
+    assert len(set(whole)) == len(whole)
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/events", "/instances/web/tasks"])
+def test_pages_by_key_hold_every_row_once_in_order(
+    ada: Caller, tree: dict[str, HopperInstance], path: str
+) -> None:
+    fill(tree, 4)
+    whole = sorted(row["id"] for row in ada.ask(path, limit=500)["results"])
+    seen: list[object] = []
+    start = "0" if path == "/events" else "task-0"
+    url = f"{API}{path}?limit=3&after={start}"
+    while url:
+        page = ada.get(url).json()
+        assert (page["count"], page["previous"]) == (None, None)
+        seen += [row["id"] for row in page["results"]]
+        url = page["next"]
+    assert seen == whole
