@@ -36,6 +36,7 @@ from instances.api.permissions import (
 )
 from instances.api.serializers import (
     ClaimNext,
+    Close,
     InstanceChanges,
     InstanceSerializer,
     MetricsSerializer,
@@ -43,6 +44,7 @@ from instances.api.serializers import (
     PreviewSerializer,
     Restart,
     Stop,
+    SummarySerializer,
     TreeSerializer,
     Trouble,
 )
@@ -50,6 +52,7 @@ from instances.api.task_serializers import ClaimSerializer, EventSerializer, Tas
 from instances.models import Event, HopperInstance, Task
 from instances.selectors import build_tree, closing_preview, metrics
 from instances.services import lifecycle
+from instances.services.closing import close_instance
 from instances.services.editing import update_instance
 from instances.services.queue import claim_next
 from instances.services.tree import create_instance
@@ -262,6 +265,13 @@ class InstanceViewSet(Answering):
     def recover(self, request: Request, pk: str) -> Response:
         """Let an instance in error run again."""
         return self._act(lifecycle.recover_instance, pk)
+
+    @extend_schema(request=Close, responses=SummarySerializer)
+    @action(detail=True, methods=["post"])
+    def close(self, request: Request, pk: str) -> Response:
+        """Close an ephemeral run and answer its summary; a closed one answers it again (R5)."""
+        seen_instance(self.actor, pk, "operator")
+        return Response(close_instance(pk, **self.body(Close), actor=self.actor))
 
     def _act(self, act: Any, pk: str, serializer: Any = NoFields) -> Response:
         seen_instance(self.actor, pk, "operator")

@@ -192,6 +192,12 @@ class Restart(StrictSerializer):
     force = Flag(required=False)
 
 
+class Close(StrictSerializer):
+    """How to close; `force` cancels what is still open."""
+
+    force = Flag(required=False)
+
+
 class Trouble(StrictSerializer):
     """What is wrong."""
 
@@ -217,6 +223,18 @@ class PreviewSerializer(serializers.Serializer[Any]):
     live_children = serializers.IntegerField()
     unfinished_tasks = serializers.IntegerField()
     live_leases = serializers.IntegerField()
+
+
+class SummarySerializer(serializers.Serializer[Any]):
+    """What became of a run."""
+
+    instance_id = serializers.CharField()
+    name = serializers.CharField()
+    closed_at = serializers.DateTimeField()
+    closed_by = serializers.CharField()
+    tasks = serializers.DictField(child=serializers.IntegerField())
+    cancelled = serializers.ListField(child=serializers.CharField())
+    duration_seconds = serializers.FloatField()
 
 
 class DashboardSerializer(serializers.Serializer[Any]):

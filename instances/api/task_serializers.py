@@ -303,6 +303,12 @@ class Cancel(StrictSerializer):
     reason = Text(required=False, max_length=10_000)
 
 
+class Retry(StrictSerializer):
+    """Why it is worth another try."""
+
+    reason = Text(required=False, max_length=10_000)
+
+
 class EventSerializer(serializers.ModelSerializer[Event]):
     """One line of history."""
 

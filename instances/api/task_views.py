@@ -17,6 +17,7 @@ from instances.api.pages import shown_events, shown_lease, shown_task, shown_tas
 from instances.api.permissions import (
     require_cancelling,
     require_references,
+    require_role,
     seen_task,
     visible_tasks,
     worked_task,
@@ -24,6 +25,7 @@ from instances.api.permissions import (
 from instances.api.task_serializers import in_utc
 from instances.models import Attempt, Event, Task
 from instances.services import queue
+from instances.services.reopening import reopen_task
 from instances.services.status import set_status
 from instances.services.tasks import NewTask, cancel_task, create_task, create_tasks, update_task
 from instances.waiting import waiting_on
@@ -204,6 +206,15 @@ class TaskViewSet(Answering):
         """Cancel a task and its open descendants (R16)."""
         require_cancelling(self.actor, seen_task(self.actor, pk))
         cancel_task(pk, **self.body(shapes.Cancel), actor=self.actor)
+        return self.fresh(lambda: shown_task(pk))
+
+    @extend_schema(request=shapes.Retry, responses=shapes.TaskSerializer)
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Open an ended task again, at its last living holder (R18)."""
+        task = seen_task(self.actor, pk)
+        require_role(self.actor, "operator", [task.instance_id, task.origin_id])
+        reopen_task(pk, **self.body(shapes.Retry), actor=self.actor)
         return self.fresh(lambda: shown_task(pk))
 
     def _report(self, report: Any, pk: str, serializer: Any) -> Response:

@@ -9,8 +9,9 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from instances.models import Grant, HopperInstance, Task
+from instances.services.tasks import cancel_task
 from tests.api.conftest import Caller
-from tests.factories import TaskFactory
+from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 ROLES = ("viewer", "worker", "operator", "admin")
 
@@ -34,6 +35,8 @@ VERBS: list[tuple[str, str, str, Any]] = [
     ("operator", "DELETE", "/tasks/TASK", None),
     ("operator", "POST", "/tasks/TASK/cancel", {}),
     ("operator", "POST", "/tasks/TASK/route", {}),
+    ("operator", "POST", "/tasks/ENDED/retry", {"reason": "again"}),
+    ("operator", "POST", "/instances/run/close", {}),
     ("operator", "POST", "/tasks/TASK/delegate", {"target_instance_id": "web-run"}),
     ("operator", "POST", "/instances/web/pause", {}),
     ("operator", "PATCH", "/instances/web", {"description": "y"}),
@@ -50,7 +53,11 @@ VERBS: list[tuple[str, str, str, Any]] = [
 def tasks(tree: dict[str, HopperInstance]) -> dict[str, Task]:
     """One task at each project and each orchestration, and one that nobody holds."""
     made = {name: TaskFactory(instance=tree[name]) for name in tree if name != "top"}
-    return made | {"loose": TaskFactory()}
+    InstanceFactory(
+        scope="ORCHESTRATION", parent=tree["web"], name="run", instance_type="ephemeral"
+    )
+    ended = cancel_task(TaskFactory(instance=tree["web"]).pk, actor=ALICE)
+    return made | {"loose": TaskFactory(), "ended": ended}
 
 
 def filled(value: Any, tasks: dict[str, Task]) -> Any:
@@ -58,7 +65,8 @@ def filled(value: Any, tasks: dict[str, Task]) -> Any:
     if isinstance(value, dict):
         return {name: filled(inner, tasks) for name, inner in value.items()}
     if isinstance(value, str):
-        return value.replace("TASK", tasks["web"].pk).replace("PLACED", tasks["web-run"].pk)
+        for word, name in (("TASK", "web"), ("PLACED", "web-run"), ("ENDED", "ended")):
+            value = value.replace(word, tasks[name].pk)
     return value
 
 
@@ -108,12 +116,16 @@ def test_lists_hold_only_what_is_visible_and_count_nothing_else(
     caller: Callable[..., Caller], tree: dict[str, HopperInstance], tasks: dict[str, Task]
 ) -> None:
     bob = caller("bob", "viewer", tree["web"])
-    assert {row["id"] for row in bob.ask("/instances")["results"]} == {"web", "web-run"}
+    assert {row["id"] for row in bob.ask("/instances")["results"]} == {"web", "web-run", "run"}
     page = bob.ask("/tasks")
     assert {row["instance_id"] for row in page["results"]} == {"web", "web-run"}
-    assert page["count"] == 2
-    assert {row["instance_id"] for row in bob.ask("/events")["results"]} == {"web", "web-run"}
-    assert bob.ask("/status")["tasks"]["total"] == 2
+    assert page["count"] == 3
+    assert {row["instance_id"] for row in bob.ask("/events")["results"]} == {
+        "web",
+        "web-run",
+        "run",
+    }
+    assert bob.ask("/status")["tasks"]["total"] == 3
     assert bob.ask("/instances/web/ancestors") == []
 
 
