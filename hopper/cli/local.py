@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import time
 import zlib
-from contextlib import closing
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -23,7 +23,8 @@ import django
 from django.apps import apps
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
-from django.db import OperationalError, connection
+from django.core.signals import request_finished, request_started
+from django.db import OperationalError, close_old_connections, connection
 from django.urls import include, path
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
@@ -33,7 +34,7 @@ from hopper.cli.transport import PREFIX, CliError, Params, Reply, query
 from hopper.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from django.urls import URLPattern, URLResolver
 
@@ -112,10 +113,24 @@ class LocalTransport:
         def start_response(status: str, headers: object, exc_info: object = None) -> None:
             answered.append(int(status.split(" ", 1)[0]))
 
-        response: Iterable[bytes] = self._application(environ, cast("Any", start_response))
-        with closing(cast("Any", response)):
-            data = b"".join(response)
+        with connection_kept():
+            response: Iterable[bytes] = self._application(environ, cast("Any", start_response))
+            with closing(cast("Any", response)):
+                data = b"".join(response)
         return Reply(answered[-1], _decoded(data, answered[-1]))
+
+
+@contextmanager
+def connection_kept() -> Iterator[None]:
+    """Keep Django from closing the connection of a caller who is inside a transaction."""
+    ends = (request_started, request_finished) if connection.in_atomic_block else ()
+    for signal in ends:
+        signal.disconnect(close_old_connections)
+    try:
+        yield
+    finally:
+        for signal in ends:
+            signal.connect(close_old_connections)
 
 
 def _decoded(data: bytes, status: int) -> Any:
