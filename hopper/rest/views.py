@@ -25,7 +25,7 @@ class HopperViewSet(GenericViewSet[Any]):
     """
 
     parser_classes = [StrictJSONParser]
-    metadata_class = None
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     query_parameters: dict[str, tuple[str, ...]] = {}
     listed: tuple[str, ...] = ("list",)
     post: Callable[..., Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Q
+from django.db.models import Case, IntegerField, Q, When
 from django_filters import rest_framework as filters
 
 from hopper.rest.filters import BooleanParameter, WordsParameter
@@ -29,7 +29,27 @@ class Ordering(filters.OrderingFilter):
     def filter(self, qs: QuerySet[Any], value: list[str] | None) -> QuerySet[Any]:
         """Return the rows in the order asked for, the newest first by default."""
         wanted = [self.get_ordering_value(param) for param in value or []]
-        return qs.order_by(*(wanted or ["-created_at"]), "-pk" if not wanted else "pk")
+        return qs.order_by(*wanted, "pk") if wanted else qs.order_by("-created_at", "-pk")
+
+
+class TaskOrdering(Ordering):
+    """The order of tasks; by priority means the most urgent first."""
+
+    def filter(self, qs: QuerySet[Any], value: list[str] | None) -> QuerySet[Any]:
+        """Return the rows in the order asked for, the newest first by default, which ids tell."""
+        return super().filter(qs, value) if value else qs.order_by("-pk")
+
+    def get_ordering_value(self, param: str) -> Any:
+        """Return what to order by; words of priority by what they mean."""
+        found = super().get_ordering_value(param)
+        if found.lstrip("-") != "priority":
+            return found
+        ranks = [When(priority=word, then=rank) for rank, word in enumerate(_URGENT_FIRST)]
+        order = Case(*ranks, output_field=IntegerField())
+        return order.desc() if found.startswith("-") else order.asc()
+
+
+_URGENT_FIRST = tuple(reversed(TaskPriority.values))
 
 
 class InstanceFilter(filters.FilterSet):
@@ -93,7 +113,7 @@ class TaskFilter(filters.FilterSet):
     updated_after = filters.IsoDateTimeFilter(field_name="updated_at", lookup_expr="gte")
     updated_before = filters.IsoDateTimeFilter(field_name="updated_at", lookup_expr="lt")
     search = filters.CharFilter(method="keep_matching")
-    ordering = Ordering(
+    ordering = TaskOrdering(
         fields=["created_at", "updated_at", "priority", "status", "title", "queue_at", "id"]
     )
 

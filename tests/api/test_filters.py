@@ -1,0 +1,146 @@
+"""Lists of tasks and instances answer what was asked for, on both databases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from instances.models import HopperInstance
+from instances.services.tasks import cancel_task
+from tests.api.conftest import Caller
+from tests.factories import ALICE, TaskFactory
+
+
+@pytest.fixture
+def named(tree: dict[str, HopperInstance]) -> dict[str, str]:
+    """Tasks by title: their ids."""
+    first = TaskFactory(title="first", instance=tree["web"], tags=["a", "b"], priority="low")
+    made = [
+        first,
+        TaskFactory(title="second", instance=tree["web"], tags=["b", "c,d"], priority="urgent"),
+        TaskFactory(title="third", instance=tree["ops-run"], tags=["a"], priority="high"),
+        TaskFactory(title="after", instance=tree["ops"], depends_on=[first.pk], owner="bob"),
+        TaskFactory(title="loose", project="atlantis", source="czarina"),
+    ]
+    cancelled = TaskFactory(title="gone", instance=tree["web"])
+    cancel_task(cancelled.pk, actor=ALICE)
+    return {task.title: task.pk for task in [*made, cancelled]}
+
+
+@pytest.mark.parametrize(
+    ("params", "titles"),
+    [
+        ({"status": ["pending", "cancelled"]}, "first second third after loose gone"),
+        ({"status": "cancelled"}, "gone"),
+        ({"open": "true"}, "first second third after loose"),
+        ({"open": "false"}, "gone"),
+        ({"priority": ["low", "high"]}, "first third"),
+        ({"tags": ["a", "c,d"]}, "first second third"),
+        ({"all_tags": ["a", "b"]}, "first"),
+        ({"all_tags": ["c,d"]}, "second"),
+        ({"instance_id": "web"}, "first second gone"),
+        ({"under": "ops"}, "third after"),
+        ({"under": "top"}, "first second third after gone"),
+        ({"owner": "bob"}, "after"),
+        ({"project": "atlantis"}, "loose"),
+        ({"source": "czarina"}, "loose"),
+        ({"ready": "false"}, "after"),
+        ({"search": "ECON"}, "second"),
+        ({"waiting_code": "WaitingDependencies"}, "after"),
+        ({"waiting_code": "ManualQueue"}, "first second"),
+        ({"waiting_code": "ReadyForWorker"}, "third"),
+        ({"waiting_code": "Unassigned"}, "loose"),
+        ({"waiting_code": "InProgress"}, ""),
+        ({"created_after": "2000-01-01T00:00:00Z", "tags": "a"}, "first third"),
+        ({"created_before": "2000-01-01T00:00:00Z"}, ""),
+        ({"parent_id": "task-0"}, ""),
+    ],
+)
+def test_tasks_are_filtered(
+    ada: Caller, named: dict[str, str], params: dict[str, Any], titles: str
+) -> None:
+    found = ada.ask("/tasks", **params)["results"]
+    assert sorted(row["title"] for row in found) == sorted(titles.split())
+
+
+def test_the_list_says_the_reason_that_the_task_says(ada: Caller, named: dict[str, str]) -> None:
+    for row in ada.ask("/tasks")["results"]:
+        alone = ada.ask(f"/tasks/{row['id']}")["waiting_on"]
+        assert alone == row["waiting_on"]
+        if alone is not None:
+            assert ada.ask(f"/tasks/{row['id']}/why")["waiting_on"] == alone
+            same = ada.ask("/tasks", waiting_code=alone["code"])["results"]
+            assert row["id"] in {one["id"] for one in same}
+        else:
+            assert row["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("ordering", "first", "last"),
+    [
+        ("priority", "second", "first"),
+        ("-priority", "first", "second"),
+        ("title", "after", "third"),
+        ("created_at", "first", "gone"),
+        ("-created_at", "gone", "first"),
+    ],
+)
+def test_tasks_are_ordered(
+    ada: Caller, named: dict[str, str], ordering: str, first: str, last: str
+) -> None:
+    rows = ada.ask("/tasks", ordering=ordering)["results"]
+    assert (rows[0]["title"], rows[-1]["title"]) == (first, last)
+
+
+def test_search_by_its_old_name_finds_the_same(ada: Caller, named: dict[str, str]) -> None:
+    assert ada.ask("/tasks/search", q="first") == {
+        **ada.ask("/tasks", search="first"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("params", "ids"),
+    [
+        ({"scope": "PROJECT"}, "web ops"),
+        ({"root": "true"}, "top"),
+        ({"root": "false", "scope": "ORCHESTRATION"}, "web-run ops-run"),
+        ({"under": "web"}, "web web-run"),
+        ({"parent_id": "top"}, "web ops"),
+        ({"search": "WEB"}, "web web-run"),
+        ({"name": "web"}, "web"),
+        ({"status": "paused"}, ""),
+        ({"instance_type": "ephemeral"}, ""),
+    ],
+)
+def test_instances_are_filtered(
+    ada: Caller, tree: dict[str, HopperInstance], params: dict[str, Any], ids: str
+) -> None:
+    found = ada.ask("/instances", **params)["results"]
+    assert sorted(row["id"] for row in found) == sorted(ids.split())
+
+
+def test_the_hierarchy_counts_what_it_does_not_show(ada: Caller, named: dict[str, str]) -> None:
+    whole = ada.ask("/instances/top/hierarchy")
+    assert [child["id"] for child in whole["children"]] == ["ops", "web"]
+    assert whole["subtree_task_counts"]["open"] == 4
+    alone = ada.ask("/instances/top/hierarchy", depth=0)
+    assert alone["children"] == []
+    assert alone["subtree_task_counts"] == whole["subtree_task_counts"]
+    assert ada.ask("/instances/ops/hierarchy")["task_counts"]["total"] == 1
+
+
+def test_a_paused_ancestor_shows_in_status_and_reason(ada: Caller, named: dict[str, str]) -> None:
+    ada.tell("/instances/top/pause")
+    assert ada.ask("/instances/ops-run")["effective_status"] == "paused"
+    assert ada.ask("/instances/ops-run")["status"] == "running"
+    reason = ada.ask(f"/tasks/{named['third']}")["waiting_on"]
+    assert (reason["code"], reason["object"]) == ("AncestorPaused", "top")
+    assert ada.ask("/status")["scopes"]["ORCHESTRATION"] == {"paused": 2}
+
+
+def test_metrics_and_dashboard_count_the_same(ada: Caller, named: dict[str, str]) -> None:
+    assert ada.ask("/instances/web/metrics")["task_counts"]["total"] == 3
+    status = ada.ask("/status")
+    assert status["tasks"]["total"] == 6
+    assert ada.ask("/status", under="ops")["tasks"]["total"] == 2
