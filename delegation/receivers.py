@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from django.dispatch import receiver
@@ -10,7 +9,7 @@ from django.dispatch import receiver
 from delegation.choices import DelegationStatus as D
 from delegation.models import TaskDelegation
 from delegation.services.completion import CompletionBubbler
-from delegation.services.dispatch import place_task
+from delegation.services.dispatch import try_to_place
 from delegation.services.offers import close_offer
 from delegation.services.reopening import remake_path
 from delegation.services.upheaval import react_to_instance, refuse_crossing_move
@@ -28,17 +27,11 @@ if TYPE_CHECKING:
     from hopper.actors import Actor
     from instances.models import HopperInstance, Task
 
-logger = logging.getLogger(__name__)
-
 
 @receiver(routing_due)
 def place_due_task(task_id: str, actor: Actor, **_: Any) -> None:
     """Place a task after the commit that made it due; a failure leaves it to the sweep."""
-    try:
-        place_task(task_id, actor=actor)
-    except Exception:
-        # The task's own change is committed: its caller must not see this fail.
-        logger.exception("placing failed", extra={"event": "placing_failed", "task": task_id})
+    try_to_place(task_id, actor=actor)
 
 
 @receiver(task_finished)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from delegation.situations import barred_for
 from hopper.errors import AlreadyDelegated, Conflict, NotAccepting, RuleBroken
+from instances.choices import HopperScope
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
@@ -75,6 +76,8 @@ def require_acceptance(target: HopperInstance) -> None:
             state=effective,
             allowed=sorted(state for state, may in ALLOWANCES.items() if may.accept != "no"),
         )
+    if target.scope == HopperScope.FEDERATED:
+        raise NotAccepting(f"{target.pk} has no remote (NoRemote, R1).", code="no_remote")
     room = int(effective_settings(target.scope, target.config)["max_queued_tasks"])
     waiting = Task.objects.filter(instance=target, status=T.PENDING).count()
     if waiting >= room:

@@ -62,7 +62,7 @@ class CompletionBubbler:
         path = self._close_delegations(task, now)
         self.propagate_status_change(task, now, path)
         task_id = task.pk
-        transaction.on_commit(lambda: reevaluate_dependants(task_id))
+        transaction.on_commit(lambda: reevaluate_dependants(task_id), robust=True)
         if task.parent_id is not None:
             self.aggregate_child_completions(task.parent_id, now)
 

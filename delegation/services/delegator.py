@@ -25,13 +25,13 @@ from delegation.services.offers import (
     target_answer,
 )
 from delegation.states import DELEGATION
-from hopper.errors import AlreadyDelegated, Conflict, NotFound
+from hopper.errors import AlreadyDelegated, Conflict, Gone, LeaseLost, NotFound
 from hopper.locks import lock_shared, lock_tree
 from instances.choices import STARTED, AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
 from instances.services.leases import put_back
-from instances.services.queue import refuse_open_children
+from instances.services.queue import keep_artifact, refuse_open_children, require_lease
 from instances.services.transitions import change_task, lock_task, present_task
 from instances.states import ALLOWANCES
 
@@ -134,7 +134,9 @@ class Delegator:
 
         return self._change(delegation_id, reject)
 
-    def cancel_delegation(self, delegation_id: str, *, reason: str = "") -> TaskDelegation:
+    def cancel_delegation(
+        self, delegation_id: str, *, reason: str = "", code: str = Reason.WITHDRAWN
+    ) -> TaskDelegation:
         """Take a pending delegation back; the target is not excluded by it. Again: no change.
 
         Raises Conflict for one that was answered, and for an escalation.
@@ -152,7 +154,7 @@ class Delegator:
                     state=delegation.status,
                     allowed=allowed,
                 )
-            self._close(delegation, task, D.CANCELLED, Reason.WITHDRAWN, reason)
+            self._close(delegation, task, D.CANCELLED, code, reason)
 
         return self._change(delegation_id, cancel)
 
@@ -162,7 +164,7 @@ class Delegator:
         """Complete the task by the last hop of its path; a pending one is accepted first (R7).
 
         Raises Conflict where the task is held further down, naming by whom, and where a worker's
-        live lease exists and `token` is not its.
+        live lease exists and no token comes, LeaseLost or Gone for the token of one that is over.
         """
 
         def complete(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
@@ -175,14 +177,19 @@ class Delegator:
             else:
                 DELEGATION.require(delegation.status, D.COMPLETED, delegation.pk)
             _require_last_hop(delegation, task)
-            _require_lease_token(task, token)
+            require_lease(task, token)
             refuse_open_children(task)
             if notes:
                 TaskDelegation.objects.filter(pk=delegation.pk).update(notes=notes)
             task.result = result
             change_task(task, T.DONE, actor=self.actor, now=now, administrative=token is None)
 
-        return self._change(delegation_id, complete)
+        try:
+            return self._change(delegation_id, complete)
+        except (LeaseLost, Gone):
+            row = TaskDelegation.objects.get(pk=delegation_id)
+            keep_artifact(row.task_id, token, result)
+            raise
 
     def escalate_task(
         self, task_id: str, *, reason: str = "", severity: str = "", code: str = Reason.ESCALATED
@@ -313,15 +320,6 @@ def _require_last_hop(delegation: TaskDelegation, task: Task) -> None:
     if task.offered_to_id is not None:
         raise AlreadyDelegated(
             f"{task.pk} is offered to {task.offered_to_id}.", offered_to=task.offered_to_id
-        )
-
-
-def _require_lease_token(task: Task, token: str | None) -> None:
-    if task.has_live_lease and token != task.lease_token:
-        raise Conflict(
-            f"{task.pk} is leased to {task.worker}: send the lease's token.",
-            code="token_required",
-            worker=task.worker,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+logger = logging.getLogger(__name__)
+
 MAX_OFFERS = 16
 """Offers an epoch may make before the task is blocked: HopLimit (R10)."""
 
@@ -71,6 +74,18 @@ def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
             if stale >= _UNREAD:
                 break
     return Task.objects.get(pk=task_id)
+
+
+def try_to_place(task_id: str, *, actor: Actor = ROUTER) -> bool:
+    """Place a due task; return whether it rests now. A failure is logged and left to the sweep.
+
+    For callers whose own change is committed, and who have other tasks to place.
+    """
+    try:
+        return not place_task(task_id, actor=actor).route_due
+    except Exception:
+        logger.exception("placing failed", extra={"event": "placing_failed", "task": task_id})
+        return False
 
 
 def reroute_task(task_id: str, *, actor: Actor) -> Task:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import IntegrityError, transaction
+
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
@@ -117,11 +119,12 @@ def accept_offer(
         _leave_child(delegation, task, actor, now)
     task.instance = target
     task.offered_to = None
-    if delegation.source_instance_id is None:
-        task.origin = target
     task.wait("")
     rest_or_route(task)
-    save_task(task, now)
+    if delegation.source_instance_id is None:
+        _begin_at(target, task, now)
+    else:
+        save_task(task, now)
     _record(task, delegation, "delegation.accepted", actor, now)
     announce_due(task, actor)
 
@@ -165,10 +168,26 @@ def end_accepted(
     _move(delegation, status, actor, now, reason=reason)
 
 
+def _begin_at(target: HopperInstance, task: Task, now: datetime) -> None:
+    """Save an unassigned task with its holder as its origin (R25), if its key is free there."""
+    task.origin = target
+    try:
+        with transaction.atomic():
+            save_task(task, now)
+    except IntegrityError:
+        raise Conflict(
+            f"{target.pk} cannot take {task.pk}: another open task there bears its unique_key.",
+            code="unique_key_taken",
+        ) from None
+
+
 def _leave_child(escalation: TaskDelegation, task: Task, actor: Actor, now: datetime) -> None:
     """End the downward hop by which the escalating child had got the task (R11)."""
-    last = TaskDelegation.objects.chain(task.pk).last()
-    if last is not None and last.target_instance_id == escalation.source_instance_id:
+    hops = TaskDelegation.objects.filter(
+        task=task, status=D.ACCEPTED, target_instance=escalation.source_instance_id
+    )
+    last = hops.exclude(delegation_type=DelegationType.ESCALATE).order_by("hop", "id").last()
+    if last is not None:
         end_accepted(last, D.FAILED, reason=Reason.ESCALATED, actor=actor, now=now)
 
 

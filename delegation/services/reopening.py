@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from delegation.choices import DelegationStatus as D
@@ -61,16 +62,12 @@ def remake_path(task: Task, ended_at: datetime | None, actor: Actor, now: dateti
 
 
 def _living(rows: list[TaskDelegation]) -> list[TaskDelegation]:
-    """Return the hops up to the last target that still lives."""
-    live = set(
-        HopperInstance.objects.live()
-        .filter(pk__in=[row.target_instance_id for row in rows])
-        .values_list("pk", flat=True)
+    """Return the hops that still lead down the tree, to targets that live."""
+    targets = HopperInstance.objects.live().filter(pk__in=[row.target_instance_id for row in rows])
+    parents = dict(targets.values_list("pk", "parent_id"))
+    return list(
+        takewhile(lambda row: parents.get(row.target_instance_id) == row.source_instance_id, rows)
     )
-    kept = list(rows)
-    while kept and kept[-1].target_instance_id not in live:
-        kept.pop()
-    return kept
 
 
 def _holder(

@@ -13,7 +13,7 @@ from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.services.delegator import Delegator
-from delegation.services.dispatch import place_task
+from delegation.services.dispatch import try_to_place
 from delegation.services.upheaval import (
     answer_waiting_offers,
     evacuate_instance,
@@ -102,7 +102,7 @@ def _withdraw_hopeless_offers(limit: int, actor: Actor) -> int:
         *above, own = [lineal.status for lineal in lines[target]]
         if ALLOWANCES[effective_status(own, above)].offer == "no":
             try:
-                Delegator(actor).cancel_delegation(pk, reason=Reason.TARGET_STOPPED)
+                Delegator(actor).cancel_delegation(pk, code=Reason.TARGET_STOPPED)
                 withdrawn += 1
             except HopperError:
                 # Answered since it was read.
@@ -153,7 +153,7 @@ def _place(limit: int, actor: Actor) -> int:
     due = Task.objects.filter(route_due=True, instance__status=I.RUNNING).order_by("id")
     placed = 0
     for task_id in list(due.values_list("pk", flat=True)[:limit]):
-        placed += not place_task(task_id, actor=actor).route_due
+        placed += try_to_place(task_id, actor=actor)
     again = Task.objects.filter(waiting__again=True)
     return placed + replace_unplaced(again, actor=actor)
 

@@ -13,9 +13,9 @@ from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.services.delegator import Delegator
-from delegation.services.dispatch import place_task
+from delegation.services.dispatch import try_to_place
 from delegation.services.offers import close_offer, end_accepted
-from hopper.errors import Conflict
+from hopper.errors import Conflict, HopperError
 from hopper.locks import lock_tree
 from instances.choices import STARTED, AttemptOutcome
 from instances.choices import InstanceStatus as I
@@ -26,6 +26,7 @@ from instances.services.history import record, task_event
 from instances.services.tasks import PLACING_BLOCKS, announce_due, begin_placing_anew
 from instances.services.transitions import (
     change_task,
+    hold_places,
     lock_task,
     lock_tasks,
     rest_or_route,
@@ -63,7 +64,7 @@ def react_to_instance(
         _cancel(offers, Reason.TARGET_ERROR, actor, now)
     elif instance.status == I.RUNNING:
         instance_id = instance.pk
-        transaction.on_commit(lambda: wake(instance_id, actor=actor))
+        transaction.on_commit(lambda: wake(instance_id, actor=actor), robust=True)
 
 
 def refuse_crossing_move(instance: HopperInstance) -> None:
@@ -94,7 +95,7 @@ def wake(instance_id: str, *, actor: Actor) -> None:
     answer_waiting_offers(TaskDelegation.objects.filter(target_instance__in=below), actor=actor)
     due = Task.objects.filter(route_due=True, instance__in=below).order_by("id")
     for task_id in list(due.values_list("pk", flat=True)[:500]):
-        place_task(task_id, actor=actor)
+        try_to_place(task_id, actor=actor)
     above = [lineal.id for lineal in lineages([instance_id]).get(instance_id, [])]
     replace_unplaced(Task.objects.filter(instance__in=above), actor=actor)
 
@@ -104,7 +105,11 @@ def answer_waiting_offers(offers: Any, *, actor: Actor) -> int:
     changed = 0
     waiting = offers.filter(status=D.PENDING, explicit=False).order_by("delegated_at", "id")
     for pk in list(waiting.values_list("pk", flat=True)[:500]):
-        changed += not Delegator(actor).answer_waiting(pk).is_pending
+        try:
+            changed += not Delegator(actor).answer_waiting(pk).is_pending
+        except HopperError:
+            # It cannot be accepted there; it goes on waiting until it expires.
+            continue
     return changed
 
 
@@ -150,8 +155,8 @@ def _quieten(
         wanted |= set(_unstarted(below).values_list("pk", flat=True))
     # All roots at once: whoever asks for them later has them already (R6).
     tasks = lock_tasks(wanted)
-    _cancel(inward, Reason.TARGET_STOPPED, actor, now)
-    _cancel(outward, Reason.SOURCE_STOPPED, actor, now)
+    _cancel(inward.filter(task__in=wanted), Reason.TARGET_STOPPED, actor, now)
+    _cancel(outward.filter(task__in=wanted), Reason.SOURCE_STOPPED, actor, now)
     if options.get("evacuate"):
         _evacuate(tasks, below, actor, now)
 
@@ -172,7 +177,9 @@ def _evacuate(tasks: list[Task], gone: Set[str], actor: Actor, now: datetime) ->
 def _empty_terminated(gone: frozenset[str], actor: Actor, now: datetime) -> None:
     """Take every unfinished task out of instances that have just been terminated (R5)."""
     touched = Q(instance__in=gone) | Q(offered_to__in=gone)
-    for task in lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True)):
+    tasks = lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True))
+    hold_places(Task.objects.filter(pk__in=[task.pk for task in tasks]))
+    for task in tasks:
         held = task.instance_id in gone
         _withdraw(task, Reason.SOURCE_TERMINATED if held else Reason.TARGET_TERMINATED, actor, now)
         if not held:
@@ -203,6 +210,11 @@ def _move_out(task: Task, gone: Set[str], reason: str, actor: Actor, now: dateti
             break
         end_accepted(row, D.FAILED, reason=reason, actor=actor, now=now)
     if holder_id is None:
+        handed_out = TaskDelegation.objects.filter(
+            task=task, status=D.ACCEPTED, source_instance__isnull=True
+        )
+        for row in handed_out:
+            end_accepted(row, D.FAILED, reason=reason, actor=actor, now=now)
         above = [lineal for lineal in lineages([str(was)])[str(was)] if lineal.id not in gone]
         holder_id = above[-1].id if above else None
     task.instance = HopperInstance.objects.get(pk=holder_id) if holder_id else None

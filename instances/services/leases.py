@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from hopper.actors import SYSTEM, Actor
-from hopper.locks import lock_row
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.config import QueueSettings, queue_settings
 from instances.models import Task
-from instances.services.settling import settle_after_commit
-from instances.services.transitions import change_task, end_attempt, lock_tasks, save_task
+from instances.services.tasks import announce_due
+from instances.services.transitions import (
+    change_task,
+    end_attempt,
+    hold_places,
+    lock_task,
+    lock_tasks,
+    rest_or_route,
+    save_task,
+)
 
 if TYPE_CHECKING:
     from instances.models.task import TaskQuerySet
@@ -59,8 +66,11 @@ def lose_attempt(
             task.retry_at = now + backoff(task)
             task.wait("RetryBackoff", now, until=task.retry_at.isoformat(), detail=error)
         kind = "task.lease_lost" if outcome == AttemptOutcome.EXPIRED else "task.retrying"
-        change_task(task, T.PENDING, actor=actor, now=now, kind=kind, outcome=outcome, error=error)
+        _requeue(task, kind=kind, outcome=outcome, actor=actor, now=now, error=error)
         return
+    if task.parent_id is not None:
+        # With it its siblings may end (R14).
+        hold_places(Task.objects.filter(root_id=task.root_id))
     change_task(task, T.FAILED, actor=actor, now=now, outcome=outcome, error=error)
 
 
@@ -85,15 +95,14 @@ def _expire(task_id: str, root_id: str, actor: Actor) -> bool:
         roots = Task.objects.select_for_update(skip_locked=True, no_key=True)
         if not roots.filter(pk=root_id).exists():
             return False
-        task = lock_row(Task, task_id)
+        task = lock_task(task_id)
         now = timezone.now()
-        if task is None or task.lease_expires_at is None or task.lease_expires_at >= now:
+        if task.lease_expires_at is None or task.lease_expires_at >= now:
             return False
         error = f"the lease of {task.worker} ran out"
         lose_attempt(
             task, AttemptOutcome.EXPIRED, error=error, retryable=True, actor=actor, now=now
         )
-        settle_after_commit(task.instance_id, actor=actor)
     return True
 
 
@@ -103,7 +112,9 @@ def revoke_leases(tasks: TaskQuerySet, *, outcome: str, actor: Actor, now: datet
     Returns the tasks, locked. Hand work without a lease goes on.
     """
     revoked = []
-    for task in lock_tasks(tasks.leased().values_list("pk", flat=True)):
+    locked = lock_tasks(tasks.leased().values_list("pk", flat=True))
+    hold_places(Task.objects.filter(pk__in=[task.pk for task in locked]))
+    for task in locked:
         if task.has_live_lease:
             put_back(task, outcome=outcome, actor=actor, now=now)
             revoked.append(task)
@@ -112,7 +123,19 @@ def revoke_leases(tasks: TaskQuerySet, *, outcome: str, actor: Actor, now: datet
 
 def put_back(task: Task, *, outcome: str, actor: Actor, now: datetime) -> None:
     """Return a locked, started task to its holder's queue, its attempt ended as `outcome`."""
-    change_task(task, T.PENDING, actor=actor, now=now, kind=f"task.{outcome}", outcome=outcome)
+    _requeue(task, kind=f"task.{outcome}", outcome=outcome, actor=actor, now=now)
+
+
+def _requeue(
+    task: Task, *, kind: str, outcome: str, actor: Actor, now: datetime, **data: Any
+) -> None:
+    by_hand = not task.has_live_lease
+    change_task(task, T.PENDING, actor=actor, now=now, kind=kind, outcome=outcome, **data)
+    if by_hand:
+        # What was taken by hand may not have been placed before (R9); what was leased had been.
+        rest_or_route(task)
+        save_task(task, now)
+        announce_due(task, actor)
 
 
 def drop_lease(task: Task, outcome: str, now: datetime) -> None:

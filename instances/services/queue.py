@@ -19,7 +19,6 @@ from instances.models.instance import lineages
 from instances.services.claiming import Wish, free_places, pick_tasks, take_places, why_nothing
 from instances.services.history import record, task_event
 from instances.services.leases import expire_leases, lose_attempt, new_secret, put_back
-from instances.services.settling import settle_after_commit
 from instances.services.transitions import change_task, lock_task, present_task
 from instances.states import ALLOWANCES, EXECUTING, effective_status
 
@@ -116,7 +115,7 @@ def start_task(task_id: str, *, token: str | None = None, actor: Actor) -> Task:
     """Say that work on a claimed task has begun; saying it again changes nothing."""
     with transaction.atomic():
         task = lock_task(task_id)
-        _require_lease(task, token)
+        require_lease(task, token)
         if task.status != T.IN_PROGRESS:
             if task.status != T.CLAIMED:
                 raise _not_started(task)
@@ -140,7 +139,7 @@ def heartbeat(
         task = lock_row(Task, task_id)
         if task is None:
             raise NotFound(f"There is no task {task_id}.")
-        _require_lease(task, token)
+        require_lease(task, token)
         if task.lease_seconds is None:
             raise _not_started(task)
         now = timezone.now()
@@ -244,21 +243,22 @@ def _report(
         with transaction.atomic():
             task = lock_task(task_id)
             if not _is_repeat(task, token, end):
-                _require_lease(task, token)
+                require_lease(task, token)
                 finish(task)
-                settle_after_commit(task.instance_id, actor=actor)
     except (LeaseLost, Gone):
-        _keep_artifact(task_id, token, artifact)
+        keep_artifact(task_id, token, artifact)
         raise
     return task
 
 
 def _is_repeat(task: Task, token: str | None, end: str) -> bool:
     """Return whether the report was already made, by the same lease or by hand (R20)."""
-    if not end or task.status != end:
+    # A failure that is retried leaves the task pending.
+    ended = (end, T.PENDING) if end == T.FAILED else (end,)
+    if not end or task.status not in ended:
         return False
     if token is None:
-        return True
+        return task.status == end
     attempt = task.attempts.filter(lease_token=token).first()
     return (
         attempt is not None
@@ -268,12 +268,13 @@ def _is_repeat(task: Task, token: str | None, end: str) -> bool:
     )
 
 
-def _keep_artifact(task_id: str, token: str | None, artifact: Any) -> None:
+def keep_artifact(task_id: str, token: str | None, artifact: Any) -> None:
+    """Keep what came too late with the attempt of its lease (R21)."""
     if token is not None and artifact is not None:
         Attempt.objects.filter(task_id=task_id, lease_token=token).update(artifact=artifact)
 
 
-def _require_lease(task: Task, token: str | None) -> None:
+def require_lease(task: Task, token: str | None) -> None:
     """Raise unless `token` is the task's live lease, or the task is hand work without one (R21)."""
     if token is not None and token == task.lease_token:
         return

@@ -42,8 +42,9 @@ def reopen(task: Task, *, reason: str, actor: Actor, now: datetime) -> None:
         _wait_again(task.parent_id, task, actor, now)
     _begin_again(task, reason, actor, now)
     task_id = task.pk
-    transaction.on_commit(lambda: _reevaluate(task_id))
     announce_due(task, actor)
+    # After it is placed: what still moves is not blocked (R23).
+    transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
 
 
 def _wait_again(parent_id: str, child: Task, actor: Actor, now: datetime) -> None:

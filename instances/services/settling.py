@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.db import transaction
 from django.utils import timezone
 
+from hopper.actors import SYSTEM, Actor
 from instances.choices import InstanceStatus as I
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.services.instance_states import change_instance, lock_instance
-
-if TYPE_CHECKING:
-    from hopper.actors import Actor
 
 
 def settle_instance(instance_id: str, *, actor: Actor) -> bool:
@@ -35,8 +31,8 @@ def settle_above(instance_id: str, *, actor: Actor) -> None:
             settle_instance(lineal.id, actor=actor)
 
 
-def settle_after_commit(instance_id: str | None, *, actor: Actor) -> None:
+def settle_after_commit(instance_id: str | None, *, actor: Actor = SYSTEM) -> None:
     """Once the lease's end is committed, settle what was only waiting for it (R6)."""
     stopping = HopperInstance.objects.filter(status=I.STOPPING)
     if instance_id is not None and stopping.exists():
-        transaction.on_commit(lambda: settle_above(instance_id, actor=actor))
+        transaction.on_commit(lambda: settle_above(instance_id, actor=actor), robust=True)

@@ -14,7 +14,6 @@ from instances.choices import TaskStatus as T
 from instances.models import Task
 from instances.services.queue import refuse_open_children
 from instances.services.reopening import reopen, reopen_task
-from instances.services.settling import settle_after_commit
 from instances.services.tasks import (
     PLACING_BLOCKS,
     announce_due,
@@ -59,9 +58,10 @@ def set_status(
         allowed = ", ".join(SETTABLE)
         raise Invalid.field("status", f"{status!r} cannot be set; allowed: {allowed}")
     if status == T.CANCELLED:
-        if force and present_task(task_id).status in (T.DONE, T.FAILED):
-            reopen_task(task_id, reason=reason, actor=actor)
-        return cancel_task(task_id, reason=reason, actor=actor)
+        with transaction.atomic():
+            if force and present_task(task_id).status in (T.DONE, T.FAILED):
+                reopen_task(task_id, reason=reason, actor=actor)
+            return cancel_task(task_id, reason=reason, actor=actor)
     with transaction.atomic():
         if force and present_task(task_id).is_terminal:
             # Reopening points tasks at several instances (R6).
@@ -76,7 +76,6 @@ def set_status(
             refuse_open_children(task)
             _make_free(task, force, actor, now)
             _WALKS[T(status)](task, owner or actor.name, reason, actor, now)
-        settle_after_commit(task.instance_id, actor=actor)
         announce_due(task, actor)
     return Task.objects.get(pk=task_id)
 

@@ -17,10 +17,10 @@ from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
 from instances.services.dependencies import reevaluate, require_known, set_dependencies
 from instances.services.history import record, task_event
-from instances.services.settling import settle_after_commit
 from instances.services.transitions import (
     change_task,
     end_attempt,
+    hold_places,
     lock_task,
     lock_tasks,
     rest_or_route,
@@ -128,9 +128,13 @@ def create_task(new: NewTask, *, actor: Actor) -> Created:
 def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
     """Create several tasks, all or nothing, in their order; each is placed after the commit."""
     with transaction.atomic():
-        # All instance rows before any task row (R6).
-        for instance_id in sorted({new.instance_id for new in many if new.instance_id}):
+        # All instance rows before any task row, several only under the tree lock (R6).
+        places = {place for new in many if (place := _place_for(new))}
+        if len(places) > 1:
+            lock_tree()
+        for instance_id in sorted(places):
             lock_shared(HopperInstance, instance_id)
+        lock_tasks(new.parent_id for new in many if new.parent_id)
         created = [create_task(new, actor=actor) for new in many]
     fresh = Task.objects.in_bulk([one.task.pk for one in created])
     return [Created(fresh[one.task.pk], one.existed) for one in created]
@@ -161,7 +165,6 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
             setattr(task, name, value)
         if depends_on is not None:
             set_dependencies(task, require_known(depends_on))
-            transaction.on_commit(lambda: _reevaluate(task_id))
         if "priority" in changed:
             task.queue_from(task.created_at)
         task.cap_key = capability_key(task.required_capabilities)
@@ -175,6 +178,9 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
             )
         if any(name in changed for name in _ROUTING_FIELDS):
             begin_placing_anew(task, actor=actor, now=now, reason="edited")
+        if depends_on is not None:
+            # After it is placed: what still moves is not blocked (R23).
+            transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
     return Task.objects.get(pk=task_id)
 
 
@@ -214,21 +220,25 @@ def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
             return task
         now = timezone.now()
         task.error = reason
+        if task.decomposed:
+            hold_places(Task.objects.filter(root_id=task.root_id))
         change_task(task, T.CANCELLED, actor=actor, now=now, reason=reason)
         end_open_children(task, actor=actor, now=now, reason=reason or "its parent was cancelled")
-        settle_after_commit(task.instance_id, actor=actor)
     return task
 
 
 def end_open_children(task: Task, *, actor: Actor, now: datetime, reason: str) -> None:
-    """Cancel the open descendants of a locked task, the deepest first; release abandoned ones."""
+    """Cancel the open descendants of a locked, ended task; release abandoned ones.
+
+    Each before its own children, so that these do not aggregate it while they fall (R14).
+    """
     for child in lock_tasks(task.children.open().values_list("pk", flat=True)):
         if child.on_parent_close == "abandon":
             _make_root(child, now)
             continue
-        end_open_children(child, actor=actor, now=now, reason=reason)
         child.error = reason
         change_task(child, T.CANCELLED, actor=actor, now=now, reason=reason, cascade_from=task.pk)
+        end_open_children(child, actor=actor, now=now, reason=reason)
 
 
 def capability_key(capabilities: Sequence[str]) -> str:
@@ -274,13 +284,13 @@ def adopt_child(parent: Task, *, actor: Actor, now: datetime) -> None:
 
 def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
     """Write the row, its predecessors and its event, and mark it due for placing."""
-    instance_id = new.instance_id or _default_instance(new)
+    instance_id = _place_for(new)
     holder = _admitting(instance_id) if instance_id else None
     depends_on = require_known(new.depends_on)
     task_id = new_id("task")
     parent = _adopting(new.parent_id, actor, now) if new.parent_id else None
-    if parent is not None and holder is None:
-        holder = parent.instance
+    if parent is not None and not new.instance_id and parent.instance_id != instance_id:
+        raise Conflict(f"{parent.pk} moved meanwhile; try again.", state=parent.status)
     task = Task(
         **{name: value for name, value in asdict(new).items() if name not in _NOT_COLUMNS},
         id=task_id,
@@ -302,18 +312,25 @@ def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
     if depends_on:
         set_dependencies(task, depends_on)
         save_task(task, now)
-        transaction.on_commit(lambda: _reevaluate(task_id))
     record(task_event(task, "task.created", actor=actor, now=now))
     announce_due(task, actor)
+    if depends_on:
+        # After it is placed: what still moves is not blocked (R23).
+        transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
     return task
 
 
 _NOT_COLUMNS = frozenset({"instance_id", "parent_id", "depends_on", "on_conflict"})
 
 
-def _default_instance(new: NewTask) -> str | None:
-    """Return the GLOBAL for a task without a place, where that is switched on (R25)."""
-    if new.parent_id or not settings.HOPPER_AUTO_ROUTE:
+def _place_for(new: NewTask) -> str | None:
+    """Return where a task is to be created: as said, with its parent, or, if on, at the GLOBAL."""
+    if new.instance_id:
+        return new.instance_id
+    if new.parent_id:
+        parents = Task.objects.filter(pk=new.parent_id)
+        return parents.values_list("instance_id", flat=True).first()
+    if not settings.HOPPER_AUTO_ROUTE:
         return None
     oldest = HopperInstance.objects.live().filter(scope="GLOBAL").order_by("created_at", "id")
     found: str | None = oldest.values_list("pk", flat=True).first()
@@ -356,11 +373,7 @@ def _adopting(parent_id: str, actor: Actor, now: datetime) -> Task:
 def _open_task_of(new: NewTask) -> Task | None:
     if new.unique_key is None:
         return None
-    origin = new.instance_id or _default_instance(new)
-    if new.parent_id and origin is None:
-        parents = Task.objects.filter(pk=new.parent_id)
-        origin = parents.values_list("instance_id", flat=True).first()
-    found = Task.objects.open().filter(origin_id=origin, unique_key=new.unique_key)
+    found = Task.objects.open().filter(origin_id=_place_for(new), unique_key=new.unique_key)
     return found.first()
 
 

@@ -13,12 +13,15 @@ from instances.choices import STARTED, TERMINAL, AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, InstanceLoad, Task
 from instances.services.history import record, task_event
+from instances.services.settling import settle_after_commit
 from instances.signals import task_finished
 from instances.states import ROUTING, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+    from django.db.models import QuerySet
 
     from hopper.actors import Actor
 
@@ -108,6 +111,12 @@ def _enter(task: Task, status: str, now: datetime) -> None:
         task.started_at = now
 
 
+def hold_places(tasks: QuerySet[Task]) -> None:
+    """Lock the counters of those leased among locked tasks, before several are freed (R6)."""
+    places = tasks.filter(lease_token__isnull=False).values_list("instance_id", flat=True)
+    lock_rows(InstanceLoad, [str(place) for place in places])
+
+
 def end_attempt(task: Task, outcome: str, now: datetime, error: str = "") -> None:
     """End the task's live lease, if any: close the attempt, free its place."""
     if task.has_live_lease:
@@ -115,6 +124,7 @@ def end_attempt(task: Task, outcome: str, now: datetime, error: str = "") -> Non
             outcome=outcome, ended_at=now, error=error or task.error
         )
         free_capacity(Counter({str(task.instance_id): 1}))
+        settle_after_commit(task.instance_id)
     task.end_lease()
 
 

@@ -1,0 +1,127 @@
+"""Capacity counters come last, so that whoever ends work never waits in a circle (R6)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from delegation.services.audit import audit
+from delegation.services.sweep import sweep
+from hopper.locks import lock_row, lock_tree
+from instances.models import HopperInstance, InstanceLoad, Task
+from instances.services.lifecycle import terminate_instance
+from instances.services.queue import claim_task
+from instances.services.tasks import NewTask, cancel_task, create_task, create_tasks
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+
+WHILE_THE_OTHER_WAITS = 0.7
+"""Seconds, less than PostgreSQL's one until it looks for a deadlock."""
+
+
+def _ignore(_: object) -> None:
+    """Make a step of a call whose answer does not matter."""
+
+
+def _beside(
+    first: Callable[[], None], second: Callable[[], None], then: Callable[[], None]
+) -> None:
+    """Run `first`, and while its transaction is open `second`, in another thread; then `then`."""
+    failures: list[BaseException] = []
+
+    def other() -> None:
+        try:
+            second()
+        except BaseException as failure:
+            failures.append(failure)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=other)
+    with transaction.atomic():
+        first()
+        thread.start()
+        time.sleep(WHILE_THE_OTHER_WAITS)
+        then()
+    thread.join(timeout=20)
+    assert failures == []
+
+
+def test_a_lost_lease_waits_for_its_siblings_before_the_counter() -> None:
+    run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
+    parent = TaskFactory(instance=run)
+    lost = TaskFactory(parent_id=parent.pk, instance=run, max_attempts=1)
+    sibling = TaskFactory(parent_id=parent.pk, instance=run)
+    claim_task(lost.pk, worker="bob", actor=ALICE)
+    Task.objects.filter(pk=lost.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    _beside(
+        lambda: _ignore(lock_row(Task, sibling.pk)),
+        lambda: _ignore(sweep()),
+        lambda: _ignore(lock_row(InstanceLoad, run.pk)),
+    )
+    assert Task.objects.get(pk=lost.pk).status == "failed"
+    assert audit() == []
+
+
+def test_several_counters_are_taken_in_the_order_of_their_ids() -> None:
+    web = InstanceFactory(scope="PROJECT")
+    first, second = (
+        InstanceFactory(scope="ORCHESTRATION", parent=web, name=name) for name in ("a", "b")
+    )
+    parent = TaskFactory(instance=web)
+    for run in (second, first):
+        child = TaskFactory(parent_id=parent.pk, instance=run)
+        claim_task(child.pk, worker="bob", actor=ALICE)
+    _beside(
+        lambda: _ignore(lock_row(InstanceLoad, first.pk)),
+        lambda: _ignore(cancel_task(parent.pk, actor=ALICE)),
+        lambda: _ignore(lock_row(InstanceLoad, second.pk)),
+    )
+    assert audit() == []
+
+
+def test_a_child_born_while_its_parents_holder_ends_is_not_lost() -> None:
+    web = InstanceFactory(scope="PROJECT")
+    run = InstanceFactory(scope="ORCHESTRATION", parent=web)
+    parent = TaskFactory(instance=run)
+    made: list[str] = []
+
+    def create() -> None:
+        made.append(create_task(NewTask(title="c", parent_id=parent.pk), actor=ALICE).task.pk)
+
+    _beside(
+        create,
+        lambda: _ignore(terminate_instance(run.pk, cascade=True, actor=ALICE)),
+        lambda: None,
+    )
+    assert Task.objects.get(pk=made[0]).instance_id == web.pk
+    assert audit() == []
+
+
+def test_many_are_created_at_several_places_beside_a_terminate() -> None:
+    web = InstanceFactory(scope="PROJECT")
+    for name in ("a-c", "ab"):
+        InstanceFactory(scope="ORCHESTRATION", parent=web, name=name, id=name)
+    places = ("a-c", "ab")
+
+    def take() -> None:
+        lock_tree()
+        lock_row(HopperInstance, "ab")
+
+    _beside(
+        take,
+        lambda: _ignore(create_tasks([NewTask("t", instance_id=p) for p in places], actor=ALICE)),
+        lambda: _ignore(lock_row(HopperInstance, "a-c")),
+    )
+    assert Task.objects.count() == 2
+    assert audit() == []

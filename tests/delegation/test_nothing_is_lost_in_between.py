@@ -1,0 +1,166 @@
+"""What one change does in between is not undone by the object that another one had read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from delegation.models import TaskDelegation
+from delegation.services.audit import audit
+from delegation.services.delegator import Delegator
+from hopper.errors import Conflict, LeaseLost, NotAccepting
+from instances.models import HopperInstance, Task
+from instances.services.lifecycle import (
+    pause_instance,
+    resume_instance,
+    stop_instance,
+    terminate_instance,
+)
+from instances.services.queue import claim_task, complete_task, fail_task, release_task
+from instances.services.reopening import reopen_task
+from instances.services.status import set_status
+from instances.services.tasks import NewTask, cancel_task, create_task
+from instances.services.tree import move_instance
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def sound() -> Iterator[None]:
+    """Every test ends with the invariants."""
+    yield
+    assert audit() == []
+
+
+@pytest.fixture
+def top() -> HopperInstance:
+    """A GLOBAL, a project that fits the tag x, and its run."""
+    top: HopperInstance = InstanceFactory(name="top")
+    project = InstanceFactory(
+        scope="PROJECT", name="web", parent=top, config={"capabilities": ["x"]}
+    )
+    InstanceFactory(scope="ORCHESTRATION", name="run", parent=project)
+    return top
+
+
+def _task(top: HopperInstance, **values: object) -> Task:
+    task: Task = TaskFactory(instance=top, tags=["x"], complexity=5, **values)
+    assert task.instance_id == "run"
+    return task
+
+
+def test_a_cancelled_family_ends_once_though_a_grandchild_was_done(top: HopperInstance) -> None:
+    parent = _task(top)
+    child = TaskFactory(parent_id=parent.pk)
+    done, left = TaskFactory(parent_id=child.pk), TaskFactory(parent_id=child.pk)
+    lease = claim_task(done.pk, worker="bob", actor=ALICE)
+    complete_task(done.pk, token=lease.token, actor=ALICE)
+    cancel_task(parent.pk, actor=ALICE)
+    states = {pk: Task.objects.get(pk=pk).status for pk in (parent.pk, child.pk, left.pk)}
+    assert set(states.values()) == {"cancelled"}
+
+
+@pytest.mark.parametrize("how", ["release", "fail"])
+def test_work_taken_by_hand_before_it_was_placed_is_placed_when_given_back(
+    how: str, top: HopperInstance
+) -> None:
+    pause_instance("top", actor=ALICE)
+    task = TaskFactory(instance=top, tags=["x"], complexity=5)
+    assert task.route_due
+    set_status(task.pk, status="in_progress", owner="bob", actor=ALICE)
+    if how == "release":
+        release_task(task.pk, actor=ALICE)
+    else:
+        fail_task(task.pk, error="no", actor=ALICE)
+    resume_instance("top", actor=ALICE)
+    task.refresh_from_db()
+    assert task.instance_id == "run"
+
+
+def test_the_same_failure_reported_twice_counts_once(top: HopperInstance) -> None:
+    task = _task(top)
+    lease = claim_task(task.pk, worker="bob", actor=ALICE)
+    for _ in range(2):
+        assert fail_task(task.pk, token=lease.token, error="no", actor=ALICE).status == "pending"
+    task.refresh_from_db()
+    assert task.failures == 1
+
+
+def test_no_child_is_created_where_its_parents_holder_takes_no_work(top: HopperInstance) -> None:
+    parent = _task(top)
+    claim_task(parent.pk, worker="bob", actor=ALICE)
+    stop_instance("run", actor=ALICE)
+    with pytest.raises(NotAccepting):
+        create_task(NewTask(title="child", parent_id=parent.pk), actor=ALICE)
+
+
+def test_a_lost_lease_completes_no_delegation(top: HopperInstance) -> None:
+    task = _task(top)
+    lease = claim_task(task.pk, worker="bob", actor=ALICE)
+    set_status(task.pk, status="pending", force=True, actor=ALICE)
+    last = TaskDelegation.objects.chain(task.pk).last()
+    assert last is not None
+    with pytest.raises(LeaseLost):
+        Delegator(ALICE).complete_delegation(last.pk, token=lease.token)
+
+
+def test_a_path_is_made_again_only_as_far_as_it_still_leads(top: HopperInstance) -> None:
+    task = _task(top)
+    lease = claim_task(task.pk, worker="bob", actor=ALICE)
+    complete_task(task.pk, token=lease.token, actor=ALICE)
+    InstanceFactory(scope="PROJECT", name="other", parent=top)
+    move_instance("run", parent_id="other", actor=ALICE)
+    reopen_task(task.pk, actor=ALICE)
+
+
+def test_an_unassigned_task_survives_its_takers_end(top: HopperInstance) -> None:
+    task = TaskFactory()
+    row = Delegator(ALICE).delegate_task(task.pk, "run", accept="auto").delegation
+    assert row.status == "accepted"
+    terminate_instance("run", cascade=True, actor=ALICE)
+    task.refresh_from_db()
+    row.refresh_from_db()
+    assert task.instance_id == "web"
+    assert row.status == "failed"
+
+
+def test_a_task_after_a_failed_one_is_blocked_as_soon_as_it_is_placed(top: HopperInstance) -> None:
+    before = _task(top)
+    cancel_task(before.pk, actor=ALICE)
+    task = _task(top, depends_on=[before.pk])
+    assert (task.status, task.waiting_code) == ("blocked", "DependencyFailed")
+    reopen_task(before.pk, actor=ALICE)
+    task.refresh_from_db()
+    assert (task.status, task.ready) == ("pending", False)
+
+
+def test_what_a_person_blocked_is_not_reassigned(top: HopperInstance) -> None:
+    InstanceFactory(scope="ORCHESTRATION", name="run2", parent=HopperInstance.objects.get(pk="web"))
+    task = TaskFactory(instance=top, tags=["x"], complexity=5)
+    set_status(task.pk, status="blocked", actor=ALICE)
+    other = "run2" if task.instance_id == "run" else "run"
+    with pytest.raises(Conflict):
+        Delegator(ALICE).delegate_task(task.pk, other, delegation_type="reassign", force=True)
+
+
+def test_a_refused_reassignment_is_placed_again(top: HopperInstance) -> None:
+    InstanceFactory(scope="ORCHESTRATION", name="run2", parent=HopperInstance.objects.get(pk="web"))
+    task = TaskFactory(instance=top, tags=["x"], complexity=5)
+    other = "run2" if task.instance_id == "run" else "run"
+    d = Delegator(ALICE).delegate_task(task.pk, other, delegation_type="reassign").delegation
+    Delegator(ALICE).reject_delegation(d.pk, reason="no")
+    task.refresh_from_db()
+    assert task.instance_id in ("run", "run2")
+
+
+def test_a_stopping_run_is_stopped_when_its_last_work_is_escalated(top: HopperInstance) -> None:
+    task = _task(top)
+    claim_task(task.pk, worker="bob", actor=ALICE)
+    stop_instance("run", actor=ALICE)
+    Delegator(ALICE).escalate_task(task.pk, reason="x")
+    assert HopperInstance.objects.get(pk="run").status == "stopped"

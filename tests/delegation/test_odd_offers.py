@@ -1,0 +1,100 @@
+"""Offers that end in an unusual way do not stop what stands behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from delegation.models import TaskDelegation
+from delegation.services import dispatch
+from delegation.services.audit import audit
+from delegation.services.delegator import Delegator
+from delegation.services.sweep import sweep
+from hopper.errors import Conflict
+from instances.models import HopperInstance, Task
+from instances.services.lifecycle import pause_instance, resume_instance
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def sound() -> Iterator[None]:
+    """Every test ends with the invariants."""
+    yield
+    assert audit() == []
+
+
+def test_an_unassigned_task_whose_key_is_open_at_the_target_is_refused_there() -> None:
+    web = InstanceFactory(scope="PROJECT", name="web")
+    TaskFactory(instance=web, unique_key="k")
+    task = TaskFactory(unique_key="k")
+    row = Delegator(ALICE).delegate_task(task.pk, web.pk).delegation
+    with pytest.raises(Conflict) as refusal:
+        Delegator(ALICE).accept_delegation(row.pk)
+    assert refusal.value.code == "unique_key_taken"
+    Delegator(ALICE).cancel_delegation(row.pk)
+
+
+def test_an_answer_that_fails_keeps_the_others_from_none() -> None:
+    web = InstanceFactory(scope="PROJECT", name="web")
+    TaskFactory(instance=web, unique_key="k")
+    pause_instance(web.pk, actor=ALICE)
+    for task in (TaskFactory(unique_key="k"), other := TaskFactory()):
+        Delegator(ALICE).delegate_task(task.pk, web.pk, accept="auto")
+    resume_instance(web.pk, actor=ALICE)
+    sweep()
+    other.refresh_from_db()
+    assert other.instance_id == "web"
+
+
+def test_nobody_accepts_for_a_remote_that_is_not_configured() -> None:
+    top = InstanceFactory(name="top")
+    far = InstanceFactory(scope="FEDERATED", name="far", parent=top)
+    task = TaskFactory(instance=top)
+    row = Delegator(ALICE).delegate_task(task.pk, far.pk).delegation
+    with pytest.raises(Conflict) as refusal:
+        Delegator(ALICE).accept_delegation(row.pk)
+    assert refusal.value.code == "no_remote"
+
+
+def test_a_task_that_cannot_be_placed_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    top = InstanceFactory(name="top")
+    InstanceFactory(scope="PROJECT", name="web", parent=top, config={"capabilities": ["x"]})
+    pause_instance(top.pk, actor=ALICE)
+    bad, good = TaskFactory(instance=top, tags=["x"]), TaskFactory(instance=top, tags=["x"])
+    known = dispatch.situation_of
+
+    def broken(task: Task, holder: HopperInstance) -> Any:
+        if task.pk == bad.pk:
+            raise ValueError("a behaviour of somebody else's")
+        return known(task, holder)
+
+    monkeypatch.setattr(dispatch, "situation_of", broken)
+    resume_instance(top.pk, actor=ALICE)
+    sweep()
+    good.refresh_from_db()
+    assert good.instance_id == "web"
+    monkeypatch.undo()
+    sweep()
+    bad.refresh_from_db()
+    assert bad.instance_id == "web"
+
+
+def test_an_offer_that_slipped_in_says_why_it_was_taken_back() -> None:
+    top = InstanceFactory(name="top")
+    web = InstanceFactory(scope="PROJECT", name="web", parent=top)
+    run = InstanceFactory(scope="ORCHESTRATION", name="run", parent=web)
+    task = TaskFactory(instance=web)
+    row = Delegator(ALICE).delegate_task(task.pk, run.pk).delegation
+    HopperInstance.objects.filter(pk=top.pk).update(status="stopped")
+    assert sweep().offers_withdrawn == 1
+    row.refresh_from_db()
+    HopperInstance.objects.filter(pk=top.pk).update(status="running")
+    sweep()
+    assert (row.status, row.reason) == ("cancelled", "target_stopped")
+    assert TaskDelegation.objects.count() == 1
