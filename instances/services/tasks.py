@@ -156,13 +156,7 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
                 f"{task_id} is {task.status} and cannot be edited.", state=task.status, allowed=[]
             )
         now = timezone.now()
-        changed = {
-            name: value
-            for name, value in changes.items()
-            if name != "depends_on" and getattr(task, name) != value
-        }
-        for name, value in changed.items():
-            setattr(task, name, value)
+        changed = _edit(task, changes)
         if depends_on is not None:
             set_dependencies(task, require_known(depends_on))
         if "priority" in changed:
@@ -182,6 +176,15 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
             # After it is placed: what still moves is not blocked (R23).
             transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
     return Task.objects.get(pk=task_id)
+
+
+def _edit(task: Task, changes: Mapping[str, Any]) -> list[str]:
+    """Set the fields that differ on the object, predecessors apart; return their names."""
+    own = {name: value for name, value in changes.items() if name != "depends_on"}
+    changed = [name for name, value in own.items() if getattr(task, name) != value]
+    for name in changed:
+        setattr(task, name, own[name])
+    return changed
 
 
 def begin_placing_anew(task: Task, *, actor: Actor, now: datetime, reason: str) -> bool:
