@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 from django import forms
 from django_filters import rest_framework as filters
+from django_filters.fields import IsoDateTimeField
 from drf_spectacular.utils import extend_schema_field
 
 
@@ -28,6 +30,22 @@ class BooleanParameter(filters.BooleanFilter):
     def __init__(self, *args: Any, **options: Any) -> None:
         # The library's own widget makes null of a word that it does not know.
         super().__init__(*args, **{"widget": forms.TextInput, **options})
+
+
+class _Time(IsoDateTimeField):
+    def clean(self, value: Any) -> Any:
+        time = super().clean(value)
+        try:
+            # PostgreSQL knows no offsets beyond 16 hours.
+            return time and time.astimezone(UTC)
+        except OverflowError:
+            raise forms.ValidationError("there is no such time", code="invalid") from None
+
+
+class TimeParameter(filters.IsoDateTimeFilter):
+    """An RFC 3339 time."""
+
+    field_class = _Time
 
 
 class _ManyWidget(forms.MultipleHiddenInput):

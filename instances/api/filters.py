@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Case, IntegerField, Q, When
 from django_filters import rest_framework as filters
 
-from hopper.rest.filters import BooleanParameter, WordsParameter
+from hopper.rest.filters import BooleanParameter, TimeParameter, WordsParameter
 from instances.choices import (
     TERMINAL,
     HopperScope,
@@ -108,10 +108,10 @@ class TaskFilter(filters.FilterSet):
     ready = BooleanParameter(method="keep_ready")
     open = BooleanParameter(method="keep_open")
     waiting_code = filters.CharFilter(method="keep_waiting")
-    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
-    updated_after = filters.IsoDateTimeFilter(field_name="updated_at", lookup_expr="gte")
-    updated_before = filters.IsoDateTimeFilter(field_name="updated_at", lookup_expr="lt")
+    created_after = TimeParameter(field_name="created_at", lookup_expr="gte")
+    created_before = TimeParameter(field_name="created_at", lookup_expr="lt")
+    updated_after = TimeParameter(field_name="updated_at", lookup_expr="gte")
+    updated_before = TimeParameter(field_name="updated_at", lookup_expr="lt")
     search = filters.CharFilter(method="keep_matching")
     ordering = TaskOrdering(
         fields=["created_at", "updated_at", "priority", "status", "title", "queue_at", "id"]
@@ -183,7 +183,7 @@ class TaskSearchFilter(TaskFilter):
 class HistoryFilter(filters.FilterSet):
     """The events of one instance or task."""
 
-    since = filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
+    since = TimeParameter(field_name="at", lookup_expr="gte")
     kind = filters.CharFilter()
 
     class Meta:

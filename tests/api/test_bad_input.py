@@ -185,6 +185,7 @@ def test_bad_bounds_of_a_page_are_refused(ada: Caller, path: str, query: str) ->
         ("/tasks", "ready=perhaps"),
         ("/tasks", "created_after=yesterday"),
         ("/tasks", "ordering=colour"),
+        ("/tasks", "created_after=0001-01-01T00:00:00%2B23:00"),
         ("/tasks", "after=task-0&offset=3"),
         ("/events", "since=0"),
         ("/events", "after=x"),

@@ -54,6 +54,7 @@ def named(tree: dict[str, HopperInstance]) -> dict[str, str]:
         ({"waiting_code": "InProgress"}, ""),
         ({"created_after": "2000-01-01T00:00:00Z", "tags": "a"}, "first third"),
         ({"created_before": "2000-01-01T00:00:00Z"}, ""),
+        ({"created_before": "2000-01-01T00:00:00+23:11"}, ""),
         ({"parent_id": "task-0"}, ""),
     ],
 )
