@@ -132,9 +132,11 @@ def replace_unplaced(tasks: Any, *, actor: Actor) -> int:
 
 
 def evacuate_instance(instance_id: str, *, actor: Actor) -> int:
-    """Send the unstarted tasks below an instance back up; return how many moved (R5)."""
+    """Send the unstarted tasks below an instance in error back up; return how many moved (R5)."""
     with transaction.atomic():
         lock_tree()
+        if not HopperInstance.objects.filter(pk=instance_id, status=I.ERROR).exists():
+            return 0
         below = frozenset(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
         tasks = lock_tasks(_unstarted(below).values_list("pk", flat=True))
         return _evacuate(tasks, below, actor, timezone.now())

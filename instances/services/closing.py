@@ -93,9 +93,7 @@ def _summary(
     }
 
 
-def _keep(
-    summary: dict[str, Any], instance: HopperInstance, parent: HopperInstance | None
-) -> None:
+def _keep(summary: dict[str, Any], instance: HopperInstance, parent: HopperInstance | None) -> None:
     """Write the summary into the run's own record and its parent's."""
     for row, key in ((instance, "summary"), (parent, "runs")):
         if row is None:

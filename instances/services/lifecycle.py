@@ -90,13 +90,8 @@ def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> 
     """
     instance = present_instance(instance_id)
     if instance.status not in (I.CREATED, I.STOPPED, I.ERROR):
-        leases = Task.objects.in_subtree(instance_id).leased().count()
-        if leases and not force:
-            raise Conflict(
-                f"{leases} live lease(s) below {instance_id}: wait for them or use force.",
-                code="live_leases",
-                live_leases=leases,
-            )
+        if not force:
+            _refuse_live_leases(instance_id)
         INSTANCE.require(instance.status, I.STOPPING, instance_id)
         stop_instance(instance_id, force=force, actor=actor)
     return start_instance(instance_id, actor=actor)
@@ -138,6 +133,16 @@ def terminate_instance(instance_id: str, *, cascade: bool = False, actor: Actor)
     return instance
 
 
+def _refuse_live_leases(instance_id: str) -> None:
+    leases = Task.objects.in_subtree(instance_id).leased().count()
+    if leases:
+        raise Conflict(
+            f"{leases} live lease(s) below {instance_id}: wait for them or use force.",
+            code="live_leases",
+            live_leases=leases,
+        )
+
+
 def _walk(
     instance_id: str,
     onward: dict[str, list[str]],
@@ -162,6 +167,8 @@ def _walk(
                 allowed=INSTANCE.allowed(instance.status),
             )
         now = timezone.now()
+        if steps == [I.STOPPED]:
+            _refuse_live_leases(instance_id)
         for status in onward.get(instance.status, steps):
             change_instance(instance, status, actor, now, {"reason": reason} if reason else {})
     return instance

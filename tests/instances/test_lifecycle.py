@@ -136,6 +136,9 @@ def test_a_stop_waits_for_the_last_lease_below() -> None:
     assert lifecycle.stop_instance(project.pk, actor=ALICE).status == "stopping"
     with pytest.raises(Conflict):
         claim_next(run.pk, worker="bob", actor=ALICE)
+    with pytest.raises(Conflict) as refusal:
+        lifecycle.set_instance_status(project.pk, status="stopped", actor=ALICE)
+    assert refusal.value.code == "live_leases"
     complete_task(lease.task.pk, token=lease.token, actor=ALICE)
     project.refresh_from_db()
     assert project.status == "stopped"
