@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 MANAGE := $(BIN)/python manage.py
 PYTEST := $(BIN)/python -m pytest -n 2 --maxprocesses 2
-FLOOR := 93
+FLOOR := 95
 ADDRESS ?= 127.0.0.1:8000
 
 # `demo` and `serve` share one store that is not yours, unless HOPPER_DATABASE_URL names another.
