@@ -3,58 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import override_settings
+from drf_spectacular.generators import SchemaGenerator
 
+from delegation.services.delegator import Delegator
 from instances.models import Event, HopperInstance, Task
 from tests.api.conftest import API, Caller
-from tests.factories import TaskFactory
+from tests.factories import ALICE, TaskFactory
 
 PROBLEM = "application/problem+json"
-WRITES = [
-    ("POST", "/instances"),
-    ("PATCH", "/instances/web"),
-    ("POST", "/instances/web/start"),
-    ("POST", "/instances/web/stop"),
-    ("POST", "/instances/web/claim"),
-    ("POST", "/tasks"),
-    ("POST", "/tasks/bulk"),
-    ("PATCH", "/tasks/TASK"),
-    ("POST", "/tasks/TASK/status"),
-    ("POST", "/tasks/TASK/claim"),
-    ("POST", "/tasks/TASK/heartbeat"),
-    ("POST", "/tasks/TASK/complete"),
-    ("POST", "/tasks/TASK/fail"),
-    ("POST", "/tasks/TASK/release"),
-    ("POST", "/tasks/TASK/cancel"),
-    ("POST", "/tasks/TASK/delegate"),
-    ("POST", "/tasks/TASK/route"),
-    ("POST", "/tasks/TASK/escalate"),
+# What stands for an id in the paths of the schema.
+EXAMPLES = {"instances": "web", "tasks": "TASK", "delegations": "DELEGATION"}
+OPERATIONS = [
+    (method.upper(), path.removeprefix(API).replace("{id}", EXAMPLES.get(path.split("/")[3], "")))
+    for path, methods in SchemaGenerator().get_schema(public=True)["paths"].items()
+    for method in methods
+    if method != "delete" and ("{id}" not in path or path.split("/")[3] in EXAMPLES)
 ]
-READS = [
-    "/instances",
-    "/instances/web",
-    "/instances/web/children",
-    "/instances/web/hierarchy",
-    "/instances/web/ancestors",
-    "/instances/web/tasks",
-    "/instances/web/delegations",
-    "/instances/web/events",
-    "/instances/web/metrics",
-    "/tasks",
-    "/tasks/TASK",
-    "/tasks/TASK/delegations",
-    "/tasks/TASK/decisions",
-    "/tasks/TASK/events",
-    "/tasks/TASK/attempts",
-    "/tasks/TASK/why",
-    "/delegations",
-    "/events",
-    "/status",
-]
+WRITES = [(method, path) for method, path in OPERATIONS if method != "GET"]
+READS = [path for method, path in OPERATIONS if method == "GET"]
 BODIES = {
     "unknown field": b'{"colour": "red", "title": "x", "name": "x", "scope": "GLOBAL"}',
     "NUL": b'{"title": "a\\u0000b", "name": "a\\u0000b", "reason": "\\u0000"}',
@@ -105,28 +78,34 @@ def assert_problem(answer: Any, *statuses: int) -> dict[str, Any]:
     return dict(body)
 
 
+@pytest.fixture
+def at(task: Task) -> Callable[[str], str]:
+    """`at(path)`: the path with the ids of the task and of its offer."""
+    offer = Delegator(ALICE).delegate_task(task.pk, "web-run").delegation
+    ids = {"TASK": task.pk, "DELEGATION": offer.pk}
+    return lambda path: re.sub("TASK|DELEGATION", lambda word: ids[word[0]], path)
+
+
 @pytest.mark.parametrize(("method", "path"), WRITES)
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_bad_body_is_refused_and_nothing_is_written(
-    ada: Caller, task: Task, method: str, path: str, body: bytes
+    ada: Caller, at: Callable[[str], str], subtests: pytest.Subtests, method: str, path: str
 ) -> None:
     before = rows()
-    answer = raw(ada, method, path.replace("TASK", task.pk), body)
-    assert_problem(answer, 400)
+    for name, body in BODIES.items():
+        with subtests.test(name):
+            assert_problem(raw(ada, method, at(path), body), 400)
+    with subtests.test("another type than JSON"):
+        assert_problem(raw(ada, method, at(path), b"a=b", content_type="text/plain"), 415)
     assert rows() == before
 
 
-@pytest.mark.parametrize(("method", "path"), WRITES)
-def test_another_type_than_json_is_refused(ada: Caller, task: Task, method: str, path: str) -> None:
-    path = path.replace("TASK", task.pk)
-    assert_problem(raw(ada, method, path, b"a=b", content_type="text/plain"), 415)
-
-
-@pytest.mark.parametrize(("method", "path"), [*WRITES, *(("GET", path) for path in READS)])
-def test_an_unknown_id_is_not_found(ada: Caller, task: Task, method: str, path: str) -> None:
-    if "web" not in path and "TASK" not in path:
-        pytest.skip("names nothing")
-    path = path.replace("web", "nowhere").replace("TASK", "task-0")
+@pytest.mark.parametrize(
+    ("method", "path"), [case for case in OPERATIONS if re.search("web|[A-Z]{4}", case[1])]
+)
+def test_an_unknown_id_is_not_found(
+    ada: Caller, tree: dict[str, HopperInstance], method: str, path: str
+) -> None:
+    path = re.sub("web|TASK|DELEGATION", "nothing-0", path)
     body = {"worker": "w", "status": "done", "target_instance_id": "web", "token": "1.x"}
     known = {key: body[key] for key in _needed(path)}
     answer = ada.call(method, path, None if method == "GET" else known)
@@ -144,32 +123,37 @@ def _needed(path: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("path", READS)
 def test_an_unknown_parameter_is_refused_naming_the_known_ones(
-    ada: Caller, task: Task, path: str
+    ada: Caller, at: Callable[[str], str], path: str
 ) -> None:
-    answer = ada.get(f"{API}{path.replace('TASK', task.pk)}", {"colour": "red"})
+    answer = ada.get(f"{API}{at(path)}", {"colour": "red"})
     body = assert_problem(answer, 400)
     assert body["errors"][0]["field"] == "colour"
     assert "known" in body["errors"][0]["detail"]
 
 
 @pytest.mark.parametrize("path", READS)
-def test_a_nul_in_a_path_or_a_parameter_is_no_failure(ada: Caller, task: Task, path: str) -> None:
+def test_a_nul_in_a_path_or_a_parameter_is_no_failure(
+    ada: Caller, at: Callable[[str], str], subtests: pytest.Subtests, path: str
+) -> None:
     for name in ("limit", "status", "search", "under", "after", "since", "depth", "q"):
-        answer = ada.get(f"{API}{path.replace('TASK', task.pk)}?{name}=a%00b")
-        assert_problem(answer, 400)
-    if "web" in path or "TASK" in path:
-        odd = path.replace("web", "we%00b").replace("TASK", "task%00")
+        with subtests.test(name):
+            assert_problem(ada.get(f"{API}{at(path)}?{name}=a%00b"), 400)
+    odd = re.sub("web|TASK|DELEGATION", "a%00b", path)
+    if odd != path:
         assert_problem(ada.get(f"{API}{odd}"), 404)
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["limit=0", "limit=501", "limit=x", "limit=-1", "limit=1.5", "offset=-1", "offset=x",
-     "offset=99999999999999999999", "limit=", "limit=%D9%A1"],
-)  # fmt: skip
 @pytest.mark.parametrize("path", ["/instances", "/tasks", "/delegations", "/events"])
-def test_bad_bounds_of_a_page_are_refused(ada: Caller, path: str, query: str) -> None:
-    assert_problem(ada.get(f"{API}{path}?{query}"), 400)
+def test_bad_bounds_of_a_page_are_refused(
+    ada: Caller, subtests: pytest.Subtests, path: str
+) -> None:
+    for name in ("limit", "offset"):
+        for value in ("0x", "x", "-1", "1.5", "99999999999999999999", "", "%D9%A1"):
+            with subtests.test(f"{name}={value}"):
+                assert_problem(ada.get(f"{API}{path}?{name}={value}"), 400)
+    for value in ("0", "501"):
+        with subtests.test(f"limit={value}"):
+            assert_problem(ada.get(f"{API}{path}?limit={value}"), 400)
 
 
 @pytest.mark.parametrize(
