@@ -100,12 +100,6 @@ def test_an_unsound_rule_fails_the_check(hopper: Callable, server: FakeTransport
     assert "b: bad pattern" in outcome.err
 
 
-def test_mcp_says_what_is_missing(hopper: Callable) -> None:
-    outcome = hopper("mcp")
-    assert outcome.code == 1
-    assert "hopper-queue[mcp]" in outcome.err
-
-
 def wanted(**options: object) -> Namespace:
     return Namespace(**{"local": False, "server": None, "token": None, "config": None, **options})
 

@@ -51,12 +51,15 @@ def show_config(args: Namespace, client: Client) -> dict[str, Any]:
 def mcp_options(parser: HopperParser) -> None:
     """Make a parser the command `hopper mcp`."""
     bind(parser, mcp, plain.show_any)
-    parser.set_defaults(transport=None)
 
 
 def mcp(args: Namespace, client: Client) -> None:
-    """Refuse until the extra is there."""
-    raise CliError(
-        "The MCP server is not part of this release.",
-        hint="It comes as the extra `mcp`: pip install 'hopper-queue[mcp]'.",
-    )
+    """Speak MCP on stdin and stdout until stdin ends."""
+    try:
+        # By name and late: the SDK is an extra, and slow to load.
+        module = importlib.import_module("hopper.cli.mcp")
+    except ModuleNotFoundError as error:
+        raise CliError(
+            "The MCP server needs the extra `mcp`.", hint="pip install 'hopper-queue[mcp]'"
+        ) from error
+    module.serve(client)

@@ -1,0 +1,108 @@
+"""`hopper mcp`: an agent works through tools, with the rights of whoever started it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+from django.conf import settings
+from mcp import Client, StdioServerParameters, stdio_client
+
+from delegation.services.audit import audit
+from tests.factories import InstanceFactory
+
+Ask = Callable[..., Awaitable[Any]]
+Story = Callable[[Client, Ask], Awaitable[None]]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def tree() -> None:
+    """A GLOBAL over a project for python, and its run."""
+    top = InstanceFactory(name="top")
+    web = InstanceFactory(
+        scope="PROJECT", name="web", parent=top, config={"capabilities": ["python"]}
+    )
+    InstanceFactory(scope="ORCHESTRATION", name="run", parent=web)
+
+
+@pytest.fixture
+def talk(
+    child_environ: dict[str, str],
+) -> Callable[[Story], None]:
+    """Talk to a real `hopper mcp` process on this test's database."""
+
+    async def spoken(story: Story) -> None:
+        server = StdioServerParameters(
+            command=sys.executable,
+            args=["-m", "hopper.cli.main", "--local", "mcp"],
+            env=child_environ,
+            cwd=settings.BASE_DIR,
+        )
+        async with Client(stdio_client(server)) as client:
+
+            async def ask(name: str, **arguments: Any) -> Any:
+                answer = await client.call_tool(name, arguments)
+                assert not answer.is_error, answer.content
+                told = answer.structured_content
+                return told["result"] if set(told) == {"result"} else told
+
+            await story(client, ask)
+
+    return lambda story: anyio.run(spoken, story)
+
+
+def test_an_agent_creates_finds_claims_and_completes_a_task(talk: Callable[[Story], None]) -> None:
+    async def story(client: Client, ask: Ask) -> None:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        assert {"add_task", "claim_task", "complete_task", "why_task"} <= names
+        task = await ask(
+            "add_task", title="Fix it", instance_id="top", tags=["python"], complexity=4
+        )
+        assert task["instance_id"] == "run"
+        assert (await ask("why_task", task_id=task["id"]))["waiting_on"]["code"]
+        (listed,) = await ask("list_tasks", instance_id="run", ready=True)
+        assert listed["id"] == task["id"]
+        claimed = await ask("claim_task", instance_id="run", worker="agent")
+        token = claimed["tasks"][0]["lease"]["token"]
+        beat = {"task_id": task["id"], "token": token}
+        await ask("heartbeat", **beat, progress=0.5, checkpoint={"step": 1})
+        done = await ask("complete_task", **beat, result={"ok": True})
+        assert (done["status"], done["result"]) == ("done", {"ok": True})
+        way = await ask("trace_task", task_id=task["id"])
+        assert [hop["status"] for hop in way["delegations"]] == ["completed", "completed"]
+        assert len(way["decisions"]) == 2
+        assert {row["id"]: row["open_tasks"] for row in await ask("show_tree")} == {
+            "top": 0,
+            "web": 0,
+            "run": 0,
+        }
+
+    talk(story)
+    assert audit() == []
+
+
+def test_a_refusal_is_told_in_words_and_changes_nothing(talk: Callable[[Story], None]) -> None:
+    async def story(client: Client, ask: Ask) -> None:
+        answer = await client.call_tool("add_task", {"title": "x", "complexity": 9})
+        assert answer.is_error
+        assert "complexity" in answer.content[0].text
+        answer = await client.call_tool("complete_task", {"task_id": "task-0", "token": "1.x"})
+        assert answer.is_error
+        assert "task-0" in answer.content[0].text
+        assert await ask("list_tasks") == []
+
+    talk(story)
+
+
+def test_without_the_extra_it_says_what_to_install(
+    hopper: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hopper.cli.mcp", None)
+    outcome = hopper("mcp")
+    assert outcome.code == 1
+    assert "hopper-queue[mcp]" in outcome.err
