@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
 from django.core.management.base import SystemCheckError
 
 LOOPBACK = frozenset({"localhost", ".localhost", "127.0.0.1", "[::1]", "::1", "testserver"})
@@ -50,13 +50,14 @@ def check_open_access(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-def require_safe_access() -> None:
-    """Refuse to start a server that is open to the world; raises SystemCheckError.
+def require_sound_start() -> None:
+    """Refuse to start a server that is open to the world or whose configuration is broken.
 
-    Servers do not run the system checks, `manage.py` does.
+    Servers do not run the system checks, `manage.py` does. Raises SystemCheckError.
     """
-    if errors := check_open_access():
-        raise SystemCheckError("\n".join(str(error) for error in errors))
+    found = run_checks(tags=[Tags.compatibility, Tags.security, Tags.files])
+    if errors := [message for message in found if message.is_serious()]:
+        raise SystemCheckError("\n".join(map(str, errors)))
 
 
 @register(Tags.files)

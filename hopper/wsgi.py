@@ -10,6 +10,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
 
 application = get_wsgi_application()
 
-from hopper.checks import require_safe_access  # noqa: E402 - needs the settings
+from hopper.checks import require_sound_start  # noqa: E402 - needs the settings
 
-require_safe_access()
+require_sound_start()

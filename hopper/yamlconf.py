@@ -1,24 +1,18 @@
-"""YAML configuration: the shipped file, then the operator's, into one pydantic model."""
+"""One YAML file into a pydantic model: every fault with its file, line and key."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import threading
-import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import yaml
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHIPPED = "shipped"
 """The source of a value that no operator has set."""
@@ -26,10 +20,8 @@ SHIPPED = "shipped"
 Words = Annotated[tuple[str, ...], Field(strict=False)]
 """A list of strings."""
 
-_FOLDER = Path(__file__).resolve().parent / "config"
 _MAX_BYTES = 1_000_000
 _MAX_NODES = 100_000
-_LOOK_EVERY = 1.0
 
 KeyPath = tuple[str | int, ...]
 
@@ -225,109 +217,3 @@ def _inside(value: Any, part: str | int) -> Any:
         return value[part]
     except (KeyError, IndexError, TypeError):
         return None
-
-
-@dataclass(frozen=True)
-class Loaded(Generic[Model]):
-    """A configuration in force: the value, where each key was written, and its digest."""
-
-    value: Model
-    document: Document
-    digest: str
-
-    def source(self, *path: str | int) -> str:
-        """Return where the value at `path` comes from: "shipped" or the operator's file."""
-        place = self.document.places.get(path)
-        return place.source if place else SHIPPED
-
-
-class ConfigFile(Generic[Model]):
-    """One configuration file by name: shipped defaults with the operator's own laid over them.
-
-    `check` may add faults that need more than the schema. A file that becomes broken while Hopper
-    runs leaves the old configuration in force; `problems` then says what is wrong.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        model: type[Model],
-        check: Callable[[Model, Document], Iterable[Problem]] | None = None,
-    ) -> None:
-        self.name, self.problems = name, tuple[Problem, ...]()
-        self._model, self._check = model, check
-        self._loaded: Loaded[Model] | None = None
-        self._signature: Hashable = None
-        self._folder: Path | None = None
-        self._next_look = 0.0
-        self._lock = threading.RLock()
-
-    def current(self) -> Loaded[Model]:
-        """Return the configuration in force, looking for a changed file at most once a second.
-
-        Raises BrokenConfig if there has never been a usable one.
-        """
-        folder = operator_folder()
-        if self._loaded and folder == self._folder and time.monotonic() < self._next_look:
-            return self._loaded
-        with self._lock:
-            self._next_look = time.monotonic() + _LOOK_EVERY
-            signature = self._sign(folder)
-            self._folder = folder
-            if self._loaded is None or signature != self._signature:
-                self._signature = signature
-                self._take(folder)
-            if self._loaded is None:
-                raise BrokenConfig(self.problems)
-            return self._loaded
-
-    def reload(self) -> Loaded[Model]:
-        """Read the files now. Raises BrokenConfig; the old configuration then stays in force."""
-        with self._lock:
-            folder = operator_folder()
-            self._folder, self._signature = folder, self._sign(folder)
-            self._take(folder)
-            if self.problems or self._loaded is None:
-                raise BrokenConfig(self.problems)
-            return self._loaded
-
-    def load(self, folder: Path | None) -> Loaded[Model]:
-        """Return what the files say with the operator's in `folder`; changes nothing in force."""
-        document = read(_FOLDER / self.name, SHIPPED)
-        if folder is not None and (folder / self.name).is_file():
-            document = read(folder / self.name, str(folder / self.name)).over(document)
-        value = build(self._model, document)
-        faults = tuple(self._check(value, document)) if self._check else ()
-        if faults:
-            raise BrokenConfig(faults)
-        text = json.dumps(document.data, sort_keys=True, default=str)
-        return Loaded(value, document, hashlib.sha256(text.encode()).hexdigest()[:16])
-
-    def _take(self, folder: Path | None) -> None:
-        try:
-            self._loaded, self.problems = self.load(folder), ()
-        except BrokenConfig as error:
-            self.problems = error.problems
-            logger.error(
-                "configuration refused",
-                extra={"event": "config.refused", "problems": [str(one) for one in self.problems]},
-            )
-
-    def _sign(self, folder: Path | None) -> Hashable:
-        found = []
-        for path in [_FOLDER / self.name, *([folder / self.name] if folder else [])]:
-            try:
-                stat = path.stat()
-            except OSError:
-                continue
-            found.append((str(path), stat.st_mtime_ns, stat.st_size))
-        return tuple(found)
-
-
-def operator_folder() -> Path | None:
-    """Return the operator's folder: HOPPER_CONFIG_DIR, else `config/` beside manage.py, if any."""
-    if settings.HOPPER_CONFIG_DIR:
-        return Path(settings.HOPPER_CONFIG_DIR)
-    base = Path(settings.BASE_DIR)
-    beside = base / "config"
-    return beside if (base / "manage.py").is_file() and beside.is_dir() else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from django.utils.module_loading import import_string
-from pydantic import ConfigDict, Field, RootModel, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
 
-from hopper.yamlconf import ConfigFile, Document, Problem, Section, Words, message_of
-from instances.choices import HopperScope
+from hopper.configuration import ConfigFile
+from hopper.yamlconf import Document, Problem, Section, Words, message_of
+from instances.choices import ExecutorPreference, HopperScope, InstanceStatus, TaskPriority
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,12 +52,78 @@ class OfferSettings(Section):
     on_failure: Literal["fail", "escalate"] = "fail"
 
 
+# Phase 1 said `critical` where the task model says `urgent`.
+Level = Annotated[
+    TaskPriority,
+    Field(strict=False),
+    BeforeValidator(lambda word: "urgent" if word == "critical" else word),
+]
+
+
+class RuleTask(Section):
+    """A task as far as rules read it."""
+
+    title: str = ""
+    description: str = ""
+    project: str = ""
+    tags: Words = ()
+    priority: Level = TaskPriority.MEDIUM
+
+
+class ExampleTask(RuleTask):
+    """A task as far as behaviours read it."""
+
+    required_capabilities: Words = ()
+    task_type: str = ""
+    complexity: Annotated[int, Field(ge=1, le=5)] | None = None
+    executor_preference: Annotated[ExecutorPreference, Field(strict=False)] = ExecutorPreference.ANY
+    owner: str = ""
+    requester: str = ""
+    source: str = ""
+
+
+def _sound(config: dict[str, Any]) -> dict[str, Any]:
+    wrong = [f"{key} {message}" for key, message in config_errors("", config)]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return config
+
+
+OwnConfig = Annotated[dict[str, Any], AfterValidator(_sound)]
+
+
+class ExampleChild(Section):
+    """A live child of the deciding instance; `config` is its own, as it would be stored."""
+
+    id: str
+    name: str = ""
+    scope: Scope = HopperScope.PROJECT
+    status: Annotated[InstanceStatus, Field(strict=False)] = InstanceStatus.RUNNING
+    config: OwnConfig = {}
+    waiting: Annotated[int, Field(ge=0)] = 0
+    open_tasks: Annotated[int, Field(ge=0)] = 0
+
+
+class BehaviorExpectation(Section):
+    """A task, what stands where it is decided, and what has to come out.
+
+    `expect` is `send ID`, `create` (or `create NAME`), `stay CODE` or `refuse CODE`.
+    """
+
+    name: str = ""
+    task: ExampleTask
+    config: OwnConfig = {}
+    children: Annotated[tuple[ExampleChild, ...], Field(strict=False)] = ()
+    expect: Annotated[str, Field(pattern=r"^(send|stay|refuse|create)( \S+)?$")]
+
+
 class ScopeSection(Section):
     """One scope of scope_behaviors.yaml: who decides, and the defaults of queue and routing."""
 
     behavior: str
     queue: QueueSettings = QueueSettings()
     routing: RoutingSettings = RoutingSettings()
+    expectations: Annotated[tuple[BehaviorExpectation, ...], Field(strict=False)] = ()
 
 
 class PolicySection(OfferSettings):
@@ -98,18 +165,26 @@ def _check_behaviors(value: ScopeBehaviors, document: Document) -> Iterable[Prob
     for scope, section in value.root.items():
         try:
             found = import_string(section.behavior)
-        except ImportError as error:
-            yield document.problem((scope, "behavior"), f"does not import: {error}")
+        except Exception as error:
+            # A stranger's module may fail in any way while it is loaded.
+            words = f"does not import: {type(error).__name__}: {error}"
+            yield document.problem((scope, "behavior"), words)
             continue
         if not all(callable(getattr(found, verb, None)) for verb in ("decide", "answer")):
             yield document.problem((scope, "behavior"), "has to be a class with decide and answer")
+
+
+def _prove_behaviors(value: ScopeBehaviors, document: Document) -> Iterable[Problem]:
+    # The behaviours stand above this module; they are called by name.
+    prove = import_string("scopes.services.expectations.failed_expectations")
+    return cast("Iterable[Problem]", prove(value, document))
 
 
 def _check_policies(value: DelegationPolicies, document: Document) -> Iterable[Problem]:
     return _scope_names(value.root, document)
 
 
-BEHAVIORS = ConfigFile("scope_behaviors.yaml", ScopeBehaviors, _check_behaviors)
+BEHAVIORS = ConfigFile("scope_behaviors.yaml", ScopeBehaviors, _check_behaviors, _prove_behaviors)
 POLICIES = ConfigFile("delegation_policies.yaml", DelegationPolicies, _check_policies)
 
 

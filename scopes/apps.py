@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Tags, register
 
-from hopper.yamlconf import BrokenConfig, operator_folder
+from hopper.configuration import CONFIGURATION, operator_folder
+from hopper.yamlconf import BrokenConfig
 
 
 class ScopesConfig(AppConfig):
@@ -23,13 +25,10 @@ class ScopesConfig(AppConfig):
 
 def check_configuration(**kwargs: Any) -> list[CheckMessage]:
     """Every configuration file is readable, known in all its keys, and meets its expectations."""
-    from instances.config import BEHAVIORS, POLICIES
-    from scopes.config import RULES
-
-    found: list[CheckMessage] = []
-    for file in (BEHAVIORS, POLICIES, RULES):
-        try:
-            file.load(operator_folder())
-        except BrokenConfig as error:
-            found += [Error(str(one), obj=file.name, id="hopper.E010") for one in error.problems]
-    return found
+    # All files are parts of the configuration once these are loaded.
+    import_module("scopes.config")
+    try:
+        CONFIGURATION.load(operator_folder())
+    except BrokenConfig as error:
+        return [Error(str(one), obj=one.file, id="hopper.E010") for one in error.problems]
+    return []

@@ -10,16 +10,20 @@ from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from django.utils.module_loading import import_string
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from hopper.yamlconf import SHIPPED, ConfigFile, Document, Problem, Section, Words
+from hopper.configuration import CONFIGURATION, ConfigFile
+from hopper.yamlconf import SHIPPED, Document, Place, Problem, Section, Words
 from instances.choices import TaskPriority
 from instances.config import (
     BEHAVIORS,
     POLICIES,
+    Level,
     OfferSettings,
+    PolicySection,
     QueueSettings,
     RoutingSettings,
+    RuleTask,
     Scopes,
     config_errors,
     own_values,
@@ -57,31 +61,47 @@ def effective_settings(scope: str, config: Mapping[str, Any]) -> Mapping[str, An
 
 @dataclass(frozen=True)
 class Traced:
-    """A setting with where it comes from: "shipped", the operator's file, or "instance"."""
+    """A setting and where it comes from: "shipped", "instance", or the operator's file and line."""
 
     value: Any
     source: str
+    line: int | None = None
 
 
 def traced_settings(scope: str, config: Mapping[str, Any]) -> dict[str, Traced]:
-    """Return every effective setting of an instance with its source."""
+    """Return every effective setting of an instance with its source.
+
+    Besides what an instance may set itself, these are `behavior` and `delegate_to` of its scope.
+    """
     behaviors, policies = BEHAVIORS.current(), POLICIES.current()
-    sources = {key: behaviors.source(scope, "queue", key) for key in QueueSettings.model_fields}
-    sources |= {
-        key: behaviors.source(scope, "routing", key) for key in RoutingSettings.model_fields
+    places = {key: behaviors.place(scope, "queue", key) for key in QueueSettings.model_fields}
+    places |= {key: behaviors.place(scope, "routing", key) for key in RoutingSettings.model_fields}
+    places |= {key: policies.place(scope, key) for key in PolicySection.model_fields}
+    places["behavior"] = behaviors.place(scope, "behavior")
+    values = {
+        **effective_settings(scope, config),
+        "behavior": behaviors.value.root[scope].behavior,
+        "delegate_to": policies.value.root[scope].delegate_to,
     }
-    sources |= {key: policies.source(scope, key) for key in OfferSettings.model_fields}
-    for part in (QueueSettings, RoutingSettings, OfferSettings):
-        sources |= dict.fromkeys(own_values(config, part), "instance")
-    values = effective_settings(scope, config)
-    return {key: Traced(values[key], sources.get(key, SHIPPED)) for key in sorted(values)}
+    own = {
+        key
+        for part in (QueueSettings, RoutingSettings, OfferSettings)
+        for key in own_values(config, part)
+    }
+    return {
+        key: Traced(values[key], "instance") if key in own else _traced(values[key], places[key])
+        for key in sorted(values)
+    }
+
+
+def _traced(value: Any, place: Place) -> Traced:
+    return Traced(value, place.source, None if place.source == SHIPPED else place.line)
 
 
 def config_digest(situation: Situation) -> str:
     """Return the digest of the configuration a decision was made under: same digest, same rules."""
     text = json.dumps(dict(situation.instance.settings), sort_keys=True, default=list)
-    files = "".join(file.current().digest for file in (BEHAVIORS, POLICIES, RULES))
-    return hashlib.sha256((text + files).encode()).hexdigest()[:16]
+    return hashlib.sha256((text + CONFIGURATION.current().digest).encode()).hexdigest()[:16]
 
 
 # Rules
@@ -129,12 +149,6 @@ def _repeats(parsed: Any, *, inside: bool) -> Iterator[bool]:
             yield from _repeats(value, inside=inside)
 
 
-# Phase 1 said `critical` where the task model says `urgent`.
-Level = Annotated[
-    TaskPriority,
-    Field(strict=False),
-    BeforeValidator(lambda word: "urgent" if word == "critical" else word),
-]
 Levels = Annotated[tuple[Level, ...], Field(strict=False)]
 Destination = Annotated[str, AfterValidator(_destination)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
@@ -234,21 +248,11 @@ Rule = Annotated[
 AnyRule = KeywordRule | TagRule | PriorityRule | PatternRule | ProjectRule | CompositeRule
 
 
-class ExampleTask(Section):
-    """A task of an expectation."""
-
-    title: str = ""
-    description: str = ""
-    project: str = ""
-    tags: Words = ()
-    priority: Level = TaskPriority.MEDIUM
-
-
 class Expectation(Section):
     """A task and where the rules have to send it; null: no rule may match."""
 
     name: str = ""
-    task: ExampleTask
+    task: RuleTask
     destination: Destination | None
 
 

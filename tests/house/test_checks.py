@@ -20,7 +20,7 @@ def test_the_shipped_settings_pass() -> None:
     assert checks.check_time() == []
     assert checks.check_open_access() == []
     assert checks.check_config_folder() == []
-    checks.require_safe_access()
+    checks.require_sound_start()
 
 
 def test_another_time_zone_is_refused(settings: Settings) -> None:
@@ -35,7 +35,7 @@ def test_open_access_needs_loopback_names_only(settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["localhost", "hopper.example"]
     assert [message.id for message in checks.check_open_access()] == ["hopper.E003"]
     with pytest.raises(SystemCheckError, match=r"hopper\.example"):
-        checks.require_safe_access()
+        checks.require_sound_start()
 
 
 def test_a_mistyped_switch_is_refused(settings: Settings) -> None:

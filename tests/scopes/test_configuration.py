@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from delegation.policies import policy_for, scopes_below
+from hopper.configuration import CONFIGURATION
 from hopper.yamlconf import BrokenConfig
 from instances.config import BEHAVIORS, POLICIES, config_errors, queue_settings
 from scopes.apps import check_configuration
@@ -119,26 +120,25 @@ def test_a_broken_file_is_refused_with_file_line_and_key(
     folder: Path, file: str, text: str, line: int, words: str
 ) -> None:
     config = FILES[file]
-    config.current()
-    in_force = config.current().digest
+    in_force = CONFIGURATION.current()
     (folder / config.name).write_text(text)
     with pytest.raises(BrokenConfig, match=words) as caught:
-        config.reload()
+        CONFIGURATION.reload()
     assert caught.value.problems[0].line == line
     assert caught.value.problems[0].file == str(folder / config.name)
-    assert config.problems == caught.value.problems
-    assert config.current().digest == in_force, "the old configuration stays in force"
+    assert CONFIGURATION.problems == caught.value.problems
+    assert CONFIGURATION.current() == in_force, "the old configuration stays in force"
     errors = check_configuration()
     assert [error.id for error in errors] == ["hopper.E010"] * len(errors) != []
 
 
-def test_a_changed_file_is_seen_without_a_restart(folder: Path, monkeypatch) -> None:
+def test_a_changed_file_is_seen_without_a_restart(folder: Path) -> None:
     file = folder / "scope_behaviors.yaml"
     file.write_text("GLOBAL:\n  routing: {unmatched: balance}\n")
     assert effective_settings("GLOBAL", {})["unmatched"] == "balance"
     file.write_text("GLOBAL:\n  routing: {unmatched: hold}\n")
     os.utime(file, ns=(1, 1))
-    monkeypatch.setattr(BEHAVIORS, "_next_look", 0.0)
+    CONFIGURATION.look_again()
     assert effective_settings("GLOBAL", {})["unmatched"] == "hold"
     assert check_configuration() == []
 
@@ -152,7 +152,7 @@ def test_a_behaviour_of_ones_own_takes_the_place_of_a_shipped_one(folder: Path) 
 def test_a_policy_narrows_whom_a_scope_may_ask(folder: Path) -> None:
     assert scopes_below("PROJECT") == {"EVENT", "ORCHESTRATION", "FEDERATED"}
     (folder / "delegation_policies.yaml").write_text("GLOBAL: {delegate_to: [FAMILY]}\n")
-    POLICIES.reload()
+    CONFIGURATION.reload()
     assert scopes_below("GLOBAL") == {"FAMILY"}
     decision = decide(task(tags=["x"]), instance("web", can=("x",)))
     assert outcome(decision) == "Unroutable"

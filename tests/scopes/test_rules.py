@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hopper.configuration import CONFIGURATION
 from hopper.yamlconf import BrokenConfig
 from scopes.config import RULES, RuleFile
 from scopes.rules.engine import suggestions
@@ -24,7 +25,7 @@ QUEUES = ("bugs", "docs", "testing", "development", "urgent-bugs", "inbox")
 
 def rules_of(text: str, tmp_path: Path) -> RuleFile:
     (tmp_path / "routing_rules.yaml").write_text(text)
-    return RULES.load(tmp_path).value
+    return RULES.load(tmp_path / RULES.name).value
 
 
 def best(rules: RuleFile, **fields) -> str | None:
@@ -74,7 +75,8 @@ def test_the_phase_1_rules_route_as_their_reader_expects(use, what, expected: st
 
 def test_our_own_rules_meet_their_expectations(use) -> None:
     use(OWN)
-    value = RULES.reload().value
+    CONFIGURATION.reload()
+    value = RULES.current().value
     assert len(value.rules) == 8
     assert len(value.expectations) == 10
 

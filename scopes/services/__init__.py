@@ -1,0 +1,1 @@
+"""What is done with decisions once they are made: recorded, proven, replayed."""
