@@ -24,10 +24,12 @@ from instances.loads import (
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.states import effective_status
-from scopes.config import effective_settings
+from scopes.config import SETTINGS, effective_settings
 from scopes.decisions import InstanceFacts, Situation, TaskFacts
+from scopes.rules.matchers import MAX_TEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 
@@ -39,7 +41,8 @@ def facts_of(task: Task) -> TaskFacts:
     return TaskFacts(
         id=task.pk,
         title=task.title,
-        description=task.description,
+        # What rules read: a decision made from more could not be repeated from its record.
+        description=task.description[:MAX_TEXT],
         project=task.project,
         tags=tuple(task.tags),
         priority=task.priority,
@@ -58,12 +61,19 @@ def situation_of(task: Task, holder: HopperInstance) -> Situation:
 
     The number of queries does not grow with the number of candidates.
     """
+    return situation_for(facts_of(task), holder, barred_for(task))
+
+
+def situation_for(task: TaskFacts, holder: HopperInstance, barred: Mapping[str, str]) -> Situation:
+    """Return everything a decision is made from, for a task that may not exist yet.
+
+    `barred` gives the reason code of each instance that R10 bars.
+    """
     children = list(HopperInstance.objects.filter(parent=holder).order_by("pk"))
     live = [child for child in children if child.is_live]
     facts = _facts(holder, live, with_subtrees=bool(task.required_capabilities))
-    barred = barred_for(task)
     return Situation(
-        task=facts_of(task),
+        task=task,
         instance=facts[holder.pk],
         candidates=tuple(
             replace(facts[child.pk], barred=barred.get(child.pk, "")) for child in live
@@ -123,6 +133,7 @@ def _facts(
             subtree_capabilities=can | below.get(row.pk, frozenset()),
             domains=tuple(map(str, row.config.get("domains") or ())),
             settings=effective_settings(row.scope, row.config),
+            own={key: row.config[key] for key in SETTINGS & row.config.keys()},
             queued=waiting.get(row.pk, 0),
             running=running.get(row.pk, 0),
             open_tasks=unfinished.get(row.pk, 0),

@@ -41,6 +41,11 @@ MAX_PATTERN = 200
 
 # Effective settings
 
+SETTINGS = frozenset(
+    {*QueueSettings.model_fields, *RoutingSettings.model_fields, *OfferSettings.model_fields}
+)
+"""The keys of an instance's `config` that are laid over the files' values."""
+
 
 def effective_settings(scope: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the queue, routing and delegation settings of an instance (M17).
@@ -162,8 +167,8 @@ class BaseRule(Section):
     match, the highest priority wins, and weight decides among equals.
     """
 
-    id: str = ""
-    name: str = ""
+    id: Annotated[str, Field(max_length=200)] = ""
+    name: Annotated[str, Field(max_length=200)] = ""
     description: str = ""
     destination: Destination | None = None
     weight: Annotated[float, Field(ge=0, le=1)] = 1.0

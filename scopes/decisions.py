@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """What a behaviour may know of a task (R9)."""
+    """What a behaviour may know of a task (R9); of the description its first 20,000 characters."""
 
     id: str
     title: str
@@ -33,7 +33,8 @@ class TaskFacts:
 class InstanceFacts:
     """What a behaviour may know of an instance: the deciding one or a candidate below it.
 
-    `settings` is the effective configuration (shipped defaults, operator's files, own `config`).
+    `settings` is the effective configuration (shipped defaults, operator's files, own `config`),
+    `own` the part of it that the instance states itself.
     `capabilities` are the instance's own or inherited ones, `subtree_capabilities` adds those of
     the live instances below it. Loads count tasks: `queued` waits there, `running` holds a live
     lease, `open_tasks` is everything unfinished in its subtree. `barred` is the reason code why
@@ -48,6 +49,7 @@ class InstanceFacts:
     subtree_capabilities: frozenset[str] = frozenset()
     domains: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Any] = field(default_factory=dict)
     queued: int = 0
     running: int = 0
     open_tasks: int = 0
@@ -93,12 +95,16 @@ class Considered:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a behaviour decided, with its reasons in words and all that it weighed."""
+    """What a behaviour decided, with its reasons in words and all that it weighed.
+
+    `rules` are the ids of the rules that matched, best first; `rule` the one whose word it follows.
+    """
 
     reasons: tuple[str, ...]
     considered: tuple[Considered, ...] = ()
     confidence: float = 1.0
     rules: tuple[str, ...] = ()
+    rule: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,17 @@ class DecisionQuerySet(models.QuerySet["RoutingDecision"]):
 
     def for_task(self, task_id: str) -> DecisionQuerySet:
         """Every decision about a task, in the order they were made."""
-        return self.filter(task_id=task_id).order_by("epoch", "created_at", "id")
+        rows = self.filter(task_id=task_id).order_by("epoch", "created_at", "id")
+        return rows.defer("situation")
 
 
 class RoutingDecision(models.Model):
     """One decision of one hop, never changed. `instance` decided; `target` got the offer, if any.
 
     `candidates` holds all that was weighed, with filters, parts of the score and the load at that
-    moment; `rules` the ids that matched, best first; `code` the waiting code of a stay or refusal.
+    moment; `rules` the ids that matched, best first, `rule` the one that was followed; `code` the
+    waiting code of a stay or refusal. `situation` is what it was decided from: the winner follows
+    from `candidates` alone, and the whole decision from `situation` and a configuration.
     """
 
     id = models.CharField(primary_key=True, max_length=64)
@@ -56,6 +59,8 @@ class RoutingDecision(models.Model):
     reasons = models.JSONField(default=list)
     candidates = models.JSONField(default=list)
     rules = models.JSONField(default=list)
+    rule = models.CharField(max_length=200, default="", blank=True)
+    situation = models.JSONField(default=dict, editable=False)
     confidence = models.FloatField(default=1.0)
     config_digest = models.CharField(max_length=64)
     elapsed_ms = models.FloatField()

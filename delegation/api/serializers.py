@@ -53,9 +53,9 @@ class ChainSerializer(serializers.Serializer[Any]):
 
 
 class RouteSerializer(serializers.Serializer[Any]):
-    """What was, or would be, decided for a task, hop by hop."""
+    """What was, or would be, decided for a task, hop by hop; a task of no id does not exist yet."""
 
-    task_id = serializers.CharField()
+    task_id = serializers.CharField(allow_null=True)
     preview = serializers.BooleanField()
     instance_id = serializers.CharField(allow_null=True)
     decisions = serializers.ListField(child=serializers.DictField())

@@ -8,6 +8,7 @@ from rest_framework.routers import SimpleRouter
 from delegation.api.views import (
     DelegationViewSet,
     InstanceDelegationViewSet,
+    PreviewViewSet,
     TaskDelegationViewSet,
 )
 
@@ -22,6 +23,7 @@ urlpatterns = [
     path("tasks/<str:pk>/delegations", _of_task({"get": "delegations"}), name="task-delegations"),
     path("tasks/<str:pk>/route", _of_task({"post": "route"}), name="task-route"),
     path("tasks/<str:pk>/escalate", _of_task({"post": "escalate"}), name="task-escalate"),
+    path("rules/preview", PreviewViewSet.as_view({"post": "create"}), name="rules-preview"),
     path(
         "instances/<str:pk>/delegations",
         InstanceDelegationViewSet.as_view({"get": "list"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
@@ -15,23 +16,29 @@ from delegation.api import serializers as shapes
 from delegation.api.filters import DelegationFilter, InstanceDelegationFilter
 from delegation.models import TaskDelegation
 from delegation.services.delegator import Delegator
-from delegation.services.dispatch import preview_route, reroute_task
+from delegation.services.dispatch import reroute_task
+from delegation.services.preview import preview_route, preview_task
+from delegation.situations import facts_of
 from hopper.actors import EVERYWHERE, Actor
 from hopper.errors import Invalid, NotFound
 from hopper.rest.query import flag
 from instances.api.answers import Answering
 from instances.api.pages import shown_task
 from instances.api.permissions import (
+    require_references,
     require_role,
     seen_instance,
     seen_task,
     visible_instances,
 )
-from instances.api.task_serializers import TaskSerializer
+from instances.api.task_serializers import NewTaskBody, TaskSerializer
+from instances.choices import HopperScope
+from instances.models import HopperInstance, Task
 from scopes.api.serializers import DecisionSerializer
+from scopes.decisions import TaskFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from django.db.models import QuerySet
     from rest_framework.request import Request
@@ -183,7 +190,7 @@ class TaskDelegationViewSet(Answering):
                     "task_id": pk,
                     "preview": True,
                     "instance_id": task.instance_id,
-                    "decisions": [preview_route(pk)],
+                    "decisions": preview_route(pk),
                 }
             )
         seen_task(self.actor, pk, "operator")
@@ -211,6 +218,49 @@ def _route_of(task_id: str, epoch: int) -> dict[str, Any]:
         "instance_id": task["instance_id"],
         "decisions": rows,
     }
+
+
+class PreviewViewSet(Answering):
+    """What the rules would make of a task that does not exist yet."""
+
+    queryset = TaskDelegation.objects.none()
+    serializer_class = shapes.RouteSerializer
+    pagination_class = None
+    filter_backends = ()
+
+    @extend_schema(request=NewTaskBody, responses={200: shapes.RouteSerializer})
+    def create(self, request: Request) -> Response:
+        """Say where such a task would go and why; nothing is written, rules come from files only.
+
+        It would begin at `instance_id`, else with its parent, else at the oldest live GLOBAL.
+        """
+        data = self.body(NewTaskBody)
+        require_references(self.actor, [data], new=False)
+        start = self._start(data)
+        facts = facts_of(Task(**{name: data[name] for name in _FACTS if name in data}))
+        return Response(
+            {
+                "task_id": None,
+                "preview": True,
+                "instance_id": start.pk,
+                "decisions": preview_task(facts, start),
+            }
+        )
+
+    def _start(self, data: Mapping[str, Any]) -> HopperInstance:
+        place = data.get("instance_id")
+        if not place and data.get("parent_id"):
+            place = Task.objects.get(pk=data["parent_id"]).instance_id
+        seen = visible_instances(self.actor).live()
+        found = seen.filter(pk=place) if place else seen.filter(scope=HopperScope.GLOBAL)
+        start = found.order_by("created_at", "pk").first()
+        if start is None:
+            words = f"{place} is terminated" if place else "no live GLOBAL is visible: name one"
+            raise Invalid.field("instance_id", words, "unknown")
+        return start
+
+
+_FACTS = tuple(field.name for field in fields(TaskFacts) if field.name != "id")
 
 
 class InstanceDelegationViewSet(Answering):

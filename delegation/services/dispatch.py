@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -23,6 +22,7 @@ from delegation.services.offers import (
 )
 from delegation.situations import barred_for, situation_of
 from hopper.actors import ROUTER, Actor
+from hopper.configuration import CONFIGURATION
 from hopper.errors import Conflict, HopperError
 from hopper.ids import new_id
 from hopper.locks import lock_shared
@@ -35,9 +35,10 @@ from instances.services.transitions import change_task, lock_task, present_task,
 from instances.services.tree import create_instance
 from instances.states import ALLOWANCES
 from scopes.config import config_digest
-from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Situation, Stay
+from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Situation
 from scopes.models import RoutingDecision
 from scopes.registry import get_behavior_for_instance
+from scopes.services.records import described, stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,8 +68,10 @@ def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
     stale = 0
     for _ in range(MAX_HOPS):
         try:
-            if not _step(task_id, actor):
-                break
+            # One decision and what is done about it know one configuration, whatever is edited.
+            with CONFIGURATION.held():
+                if not _step(task_id, actor):
+                    break
         except _Stale:
             stale += 1
             if stale >= _UNREAD:
@@ -107,30 +110,6 @@ def reroute_task(task_id: str, *, actor: Actor) -> Task:
                 allowed=[T.PENDING.value],
             )
     return Task.objects.get(pk=task_id)
-
-
-def preview_route(task_id: str) -> dict[str, Any]:
-    """Return the decision that would be made for a task at its holder now; nothing is written."""
-    task = present_task(task_id)
-    if task.instance is None:
-        raise Conflict(f"{task_id} is unassigned: nobody decides for it.", state=task.status)
-    situation = situation_of(task, task.instance)
-    decision = get_behavior_for_instance(task.instance).decide(situation)
-    return {"task_id": task_id, "instance_id": task.instance_id, **described(decision)}
-
-
-def described(decision: Decision) -> dict[str, Any]:
-    """Return a decision as JSON: verdict, code, target_id, reasons, candidates, rules, ..."""
-    verdict = {SendTo: "send", Stay: "stay", CreateChild: "create", Refuse: "refuse"}
-    return {
-        "verdict": verdict[type(decision)],
-        "code": getattr(decision, "code", ""),
-        "target_id": getattr(decision, "target_id", "") or getattr(decision, "name", ""),
-        "reasons": list(decision.reasons),
-        "candidates": [asdict(considered) for considered in decision.considered],
-        "rules": list(decision.rules),
-        "confidence": decision.confidence,
-    }
 
 
 def _step(task_id: str, actor: Actor) -> bool:
@@ -172,7 +151,7 @@ class _Note:
         actor: Actor,
     ) -> None:
         self.task, self.holder, self.decision, self.actor = task, holder, decision, actor
-        self._digest = config_digest(situation)
+        self._situation = situation
         self._behavior = f"{behavior.__module__}.{behavior.__qualname__}"
         self._elapsed_ms = elapsed_ms
 
@@ -200,7 +179,9 @@ class _Note:
             candidates=values["candidates"],
             rules=values["rules"],
             confidence=values["confidence"],
-            config_digest=self._digest,
+            rule=values["rule"],
+            situation=stored(self._situation),
+            config_digest=config_digest(self._situation),
             elapsed_ms=self._elapsed_ms,
             behavior=self._behavior,
             actor=self.actor.name,

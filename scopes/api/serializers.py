@@ -34,6 +34,7 @@ class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):
             "reasons",
             "candidates",
             "rules",
+            "rule",
             "confidence",
             "config_digest",
             "elapsed_ms",
@@ -46,8 +47,8 @@ class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):
     @classmethod
     def of_task(cls, task_id: str, epoch: int) -> list[Any]:
         """Return the decisions of one epoch as JSON, in order."""
-        rows = RoutingDecision.objects.filter(task_id=task_id, epoch=epoch)
-        return list(cls(rows.order_by("created_at", "id"), many=True).data)
+        rows = RoutingDecision.objects.for_task(task_id).filter(epoch=epoch)
+        return list(cls(rows, many=True).data)
 
 
 class FeedbackSerializer(serializers.ModelSerializer[Feedback]):

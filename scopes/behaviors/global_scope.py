@@ -63,7 +63,9 @@ class GlobalScopeBehavior(ScopeBehavior):
         here = sum(spoken.get(decider.id, {}).values())
         if here and (not ranked or here >= ranked[0].score):
             reasons = (*_rule_reasons(found), f"a rule keeps it at {decider.id}")
-            return Stay(reasons, tuple(considered), rules=rules, code=self.unmatched_code)
+            rule = _rule_for(decider.id, found, situation)
+            code = self.unmatched_code
+            return Stay(reasons, tuple(considered), rules=rules, rule=rule, code=code)
         if not matching:
             return self._unmatched(situation, considered, found)
         if not ranked:
@@ -76,6 +78,7 @@ class GlobalScopeBehavior(ScopeBehavior):
             rules,
             target_id=best.instance_id,
             score=best.score,
+            rule=_rule_for(best.instance_id, found, situation),
         )
 
     def _unmatched(
@@ -130,11 +133,7 @@ def _spoken(found: list[Suggestion], situation: Situation) -> dict[str, dict[str
 
     The best rule for an instance counts: the others are its alternatives, recorded by id.
     """
-    real = [
-        (one, target.id)
-        for one in found
-        if (target := destination(one.destination, situation)) is not None
-    ]
+    real = _aimed(found, situation)
     orders = sorted({one.priority for one, _ in real})
     points: dict[str, dict[str, float]] = {}
     for one, target_id in real:
@@ -144,6 +143,21 @@ def _spoken(found: list[Suggestion], situation: Situation) -> dict[str, dict[str
         order = (orders.index(one.priority) + 1) * ORDER_POINTS
         points.setdefault(target_id, {"rule_order": order, "rules": one.confidence * RULE_POINTS})
     return points
+
+
+def _aimed(found: list[Suggestion], situation: Situation) -> list[tuple[Suggestion, str]]:
+    """Return the suggestions that lead somewhere here, each with the instance's id."""
+    return [
+        (one, target.id)
+        for one in found
+        if (target := destination(one.destination, situation)) is not None
+    ]
+
+
+def _rule_for(instance_id: str, found: list[Suggestion], situation: Situation) -> str:
+    """Return the best rule that speaks for an instance, "" where none does."""
+    aimed = _aimed(found, situation)
+    return next((one.rule_id for one, target_id in aimed if target_id == instance_id), "")
 
 
 def destination(text: str, situation: Situation) -> InstanceFacts | None:

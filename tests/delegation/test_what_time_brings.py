@@ -11,7 +11,8 @@ from django.utils import timezone
 from delegation.models import TaskDelegation
 from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
-from delegation.services.dispatch import preview_route, reroute_task
+from delegation.services.dispatch import reroute_task
+from delegation.services.preview import preview_route
 from delegation.services.sweep import sweep
 from hopper.errors import Conflict, NotAccepting, NotFound, RuleBroken
 from instances.models import HopperInstance, IdempotencyRecord, Task
@@ -155,7 +156,7 @@ def test_a_reroute_begins_at_the_holder_and_is_refused_for_work_in_hand(
     top: HopperInstance,
 ) -> None:
     task = TaskFactory(instance=top)
-    assert preview_route(task.pk)["verdict"] == "stay"
+    assert preview_route(task.pk)[0]["verdict"] == "stay"
     assert reroute_task(task.pk, actor=ALICE).epoch == 2
     set_status(task.pk, status="in_progress", actor=ALICE)
     with pytest.raises(Conflict):

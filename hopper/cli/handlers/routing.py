@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group
@@ -13,10 +14,14 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
 
+TASK_ID = re.compile(r"task-[0-9a-f]+")
+
+
 def add_route_commands(parser: ArgumentParser) -> None:
     """Add the commands of `route`."""
     group = Group(parser)
-    add_options(group.add("preview", preview, plain.show_decisions, "where a task would go"))
+    told = group.add("preview", preview, plain.show_decisions, "where a task would go")
+    add_options(told, "a task's id, or the title of one that does not exist yet")
     told = group.add("explain", explain, plain.show_decisions, "why a task went where it is")
     told.add_argument("id")
 
@@ -29,7 +34,9 @@ def add_rules_commands(parser: ArgumentParser) -> None:
 
 
 def preview(args: Namespace, client: Client) -> Any:
-    """Return the decision that a task would get; nothing is written."""
+    """Return the decisions that a task, of an id or of these options, would get; writes nothing."""
+    if TASK_ID.fullmatch(args.title):
+        return client.post(at("tasks", args.title, "route"), params={"preview": True})
     fields = {name: getattr(args, name) for name in ADD_FIELDS}
     return client.post(at("rules", "preview"), clean({**fields, "description": described(args)}))
 

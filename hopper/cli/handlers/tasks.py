@@ -60,9 +60,9 @@ def add_commands(parser: ArgumentParser) -> None:
     progress.add_commands(group)
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """Add what `task add` (and `hopper add`) takes."""
-    parser.add_argument("title")
+def add_options(parser: ArgumentParser, title: str | None = None) -> None:
+    """Add what `task add` (and `hopper add`) takes; `title` says what else the title may be."""
+    parser.add_argument("title", help=title)
     _description(parser)
     parser.add_argument("-p", "--priority", type=priority_word)
     parser.add_argument("-t", "--tag", action="append", dest="tags")

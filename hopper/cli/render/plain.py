@@ -96,6 +96,8 @@ def show_decisions(data: Any, args: Any, screen: Screen) -> None:
     for row in rows:
         target = f" to {row['target_id']}" if row.get("target_id") else ""
         screen.line(f"{row.get('instance_id') or '-'}: {row.get('verdict')}{target}")
+        if row.get("answer") in ("wait", "refuse"):
+            screen.line(f"  which would {row['answer']}: {row['answer_reason']}")
         for reason in row.get("reasons") or ():
             screen.line(f"  because {in_words(reason)}")
         for candidate in row.get("candidates") or ():

@@ -1,0 +1,99 @@
+"""What would become of a task, hop by hop until it rests; reads only, writes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from delegation.models import TaskDelegation
+from delegation.services.dispatch import MAX_HOPS
+from delegation.situations import facts_of, instance_facts, situation_for
+from hopper.configuration import CONFIGURATION
+from hopper.errors import Conflict
+from instances.models import HopperInstance
+from instances.services.transitions import present_task
+from instances.states import ALLOWANCES, ROUTING
+from scopes.decisions import Decision, Refuse, SendTo, Stay
+from scopes.registry import get_behavior_for_instance
+from scopes.services.records import described
+
+if TYPE_CHECKING:
+    from scopes.decisions import TaskFacts
+
+
+def preview_route(task_id: str) -> list[dict[str, Any]]:
+    """Return the decisions that routing a task again from its holder would make now, in order.
+
+    As rerouting begins an epoch, whoever refused before is asked again. Raises Conflict for an
+    unassigned task: nobody decides for it.
+    """
+    task = present_task(task_id)
+    if task.instance is None:
+        raise Conflict(f"{task_id} is unassigned: nobody decides for it.", state=task.status)
+    hops = TaskDelegation.objects.chain(task_id).values_list("source_instance_id", flat=True)
+    return preview_task(facts_of(task), task.instance, [str(source) for source in hops if source])
+
+
+def preview_task(
+    task: TaskFacts, start: HopperInstance, path: list[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the decisions that would be made about a task at `start`, and from there on.
+
+    `path` names the instances it has come through. Each decision is {instance_id, verdict, code,
+    target_id, reasons, candidates, rules, rule, confidence, answer, answer_reason}; `answer` is
+    what the target would say: accept, wait or refuse, "" where nobody is asked.
+    """
+    walk = _Walk(task, start, list(path or ()))
+    with CONFIGURATION.held():
+        while len(walk.found) < MAX_HOPS and walk.go_on():
+            pass
+    return walk.found
+
+
+class _Walk:
+    """The way of a task that nobody moves: where it would be, and whom it would pass over."""
+
+    def __init__(self, task: TaskFacts, start: HopperInstance, path: list[str]) -> None:
+        self.task, self.at, self.path = task, start, path
+        self.excluded: set[str] = set()
+        self.found: list[dict[str, Any]] = []
+
+    def go_on(self) -> bool:
+        """Decide where the task is, note it, and go there; return whether it would go further."""
+        decision = self._decide()
+        note = {"instance_id": self.at.pk, **described(decision), "answer": "", "answer_reason": ""}
+        self.found.append(note)
+        if isinstance(decision, SendTo):
+            return self._down(decision.target_id, note)
+        if isinstance(decision, Refuse):
+            return self._up(decision)
+        return False
+
+    def _decide(self) -> Decision:
+        effective = self.at.effective_status()
+        if self.at.scope in ROUTING and not ALLOWANCES[effective].route:
+            words = f"{self.at.pk} is {effective} and routes nothing now"
+            return Stay((words,), code="Routing")
+        barred = dict.fromkeys(self.excluded, "excluded") | dict.fromkeys(self.path, "on_path")
+        situation = situation_for(self.task, self.at, barred)
+        return get_behavior_for_instance(self.at).decide(situation)
+
+    def _down(self, target_id: str, note: dict[str, Any]) -> bool:
+        target = HopperInstance.objects.get(pk=target_id)
+        answer = get_behavior_for_instance(target).answer(self.task, instance_facts(target))
+        note |= {"answer": answer.verdict, "answer_reason": answer.reason}
+        if answer.verdict == "refuse":
+            self.excluded.add(target_id)
+            return True
+        if answer.verdict == "wait":
+            return False
+        self.path.append(self.at.pk)
+        self.at = target
+        return target.scope in ROUTING
+
+    def _up(self, decision: Refuse) -> bool:
+        """Hand it up as placing would: only a level that runs takes it at once (R9, R11)."""
+        if decision.code not in ("Unroutable", "CapabilityGap") or not self.path:
+            return False
+        self.excluded.add(self.at.pk)
+        self.at = HopperInstance.objects.get(pk=self.path.pop())
+        return ALLOWANCES[self.at.effective_status()].accept == "yes"
