@@ -33,8 +33,13 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 else:
     _database["CONN_MAX_AGE"] = env.int("HOPPER_CONN_MAX_AGE", default=60)
     _database["CONN_HEALTH_CHECKS"] = True
-    # A worker that dies in mid-transaction must not hold its locks for ever.
-    _options.setdefault("options", "-c idle_in_transaction_session_timeout=60s")
+    # A worker that dies in mid-transaction must not hold its locks for ever; and what is read after
+    # a lock has to be what the lock waited for, whatever the server's default is.
+    _options.setdefault(
+        "options",
+        "-c idle_in_transaction_session_timeout=60s"
+        " -c default_transaction_isolation=read\\ committed",
+    )
     _options.setdefault("application_name", "hopper")
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rest_framework.viewsets import GenericViewSet
 
 from hopper.errors import NotFound
-from hopper.rest.idempotency import carry_out_once
+from hopper.rest.idempotency import carry_out_once, unless_deadlocked
 from hopper.rest.parsers import StrictJSONParser, text_problem
 from hopper.rest.query import require_known
 
@@ -39,9 +39,12 @@ class HopperViewSet(GenericViewSet[Any]):
             if text_problem(str(value)):
                 raise NotFound
         require_known(request.query_params, self.known_parameters())
-        if request.method == "POST":
-            # The dispatcher looks the handler up after this.
+        # The dispatcher looks the handler up after this.
+        method = str(request.method).lower()
+        if method == "post":
             self.post = partial(_carry_out, handler=self.post)
+        elif method in ("put", "patch", "delete"):
+            setattr(self, method, partial(unless_deadlocked, getattr(self, method)))
 
     def known_parameters(self) -> set[str]:
         """Return the names that the present action understands in a query string."""

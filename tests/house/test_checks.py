@@ -66,6 +66,8 @@ def test_the_engine_is_set_up_as_measured() -> None:
         else:
             cursor.execute("SHOW idle_in_transaction_session_timeout")
             assert cursor.fetchone() == ("1min",)
+            cursor.execute("SHOW transaction_isolation")
+            assert cursor.fetchone() == ("read committed",)
 
 
 def test_a_log_line_is_one_json_object() -> None:
