@@ -24,5 +24,6 @@ task_reopened = Signal()
 
 instance_changed = Signal()
 """An instance changed its status or config, or is about to move. Sent with `instance`, `before`,
-`actor`, `now`, `options` ({"evacuate", "force", "moving", "configured": bool, "subtree": [ids]});
-inside, under the lock of the instance row, and of the tree where several rows change."""
+`actor`, `now`, `options` ({"evacuate", "moving", "configured": bool, "subtree": [ids], "leased":
+[ids of tasks whose leases will be revoked]}); inside, under the lock of the instance row, and of
+the tree where several rows change."""

@@ -25,6 +25,7 @@ from instances.states import INSTANCE
 
 if TYPE_CHECKING:
     from hopper.actors import Actor
+    from instances.models.task import TaskQuerySet
 
 
 def start_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
@@ -65,36 +66,52 @@ def stop_instance(
         if evacuate:
             # Evacuation points tasks at other instances, so it locks several instance rows.
             lock_tree()
-        now = timezone.now()
         instance = lock_instance(instance_id)
-        options = {"evacuate": evacuate, "force": force}
-        if instance.status not in (I.STOPPING, I.STOPPED):
-            change_instance(instance, I.STOPPING, actor, now, options)
-        elif evacuate or force:
-            announce(instance, instance.status, actor, now, options)
-        if force:
-            revoke_leases(
-                Task.objects.in_subtree(instance_id),
-                outcome=AttemptOutcome.EVICTED,
-                actor=actor,
-                now=now,
-            )
+        _quieten(instance, evacuate=evacuate, force=force, actor=actor)
+    if force:
+        with transaction.atomic():
+            # What was being claimed while the status changed; nobody claims after that.
+            _revoke(Task.objects.in_subtree(instance_id), actor)
     settle_instance(instance_id, actor=actor)
     return HopperInstance.objects.get(pk=instance_id)
 
 
 def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> HopperInstance:
-    """Stop and start, or just start where that is legal (R2).
+    """Stop and start, or just start where that is legal (R2), in one transaction.
 
     Raises Conflict with the number of live leases below, unless `force` revokes them.
     """
-    instance = present_instance(instance_id)
-    if instance.status not in (I.CREATED, I.STOPPED, I.ERROR):
-        if not force:
-            _refuse_live_leases(instance_id)
-        INSTANCE.require(instance.status, I.STOPPING, instance_id)
-        stop_instance(instance_id, force=force, actor=actor)
-    return start_instance(instance_id, actor=actor)
+    with transaction.atomic():
+        instance = lock_instance(instance_id)
+        if instance.status not in (I.CREATED, I.STOPPED, I.ERROR):
+            INSTANCE.require(instance.status, I.STOPPING, instance_id)
+            if not force:
+                _refuse_live_leases(instance_id)
+            _quieten(instance, evacuate=False, force=force, actor=actor)
+            # Nobody is told of a stop that is over before anybody can see it.
+            write_status(instance, I.STOPPED, actor, timezone.now())
+        for status in (I.STARTING, I.RUNNING):
+            change_instance(instance, status, actor, timezone.now(), {})
+    return instance
+
+
+def _quieten(instance: HopperInstance, *, evacuate: bool, force: bool, actor: Actor) -> None:
+    """Bring a locked instance to stopping, with what `evacuate` and `force` ask (R5)."""
+    leased: list[str] = []
+    if force:
+        below = Task.objects.in_subtree(instance.pk).leased()
+        leased = list(below.values_list("pk", flat=True))
+    options = {"evacuate": evacuate, "leased": leased}
+    if instance.status not in (I.STOPPING, I.STOPPED):
+        change_instance(instance, I.STOPPING, actor, timezone.now(), options)
+    elif evacuate or leased:
+        announce(instance, instance.status, actor, timezone.now(), options)
+    # Only these: their roots are locked by now, in the order of R6, and no other may be any more.
+    _revoke(Task.objects.filter(pk__in=leased), actor)
+
+
+def _revoke(tasks: TaskQuerySet, actor: Actor) -> None:
+    revoke_leases(tasks, outcome=AttemptOutcome.EVICTED, actor=actor, now=timezone.now())
 
 
 def set_instance_status(instance_id: str, *, status: str, actor: Actor) -> HopperInstance:

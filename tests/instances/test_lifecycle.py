@@ -13,7 +13,7 @@ from delegation.services.delegator import Delegator
 from hopper.errors import Conflict, Gone, InvalidTransition, NotAccepting
 from instances.choices import InstanceStatus
 from instances.models import Event, HopperInstance, Task
-from instances.services import lifecycle
+from instances.services import lifecycle, queue
 from instances.services.queue import claim_next, complete_task
 from instances.states import INSTANCE, effective_status
 from tests.factories import ALICE, InstanceFactory, TaskFactory
@@ -142,6 +142,42 @@ def test_a_stop_waits_for_the_last_lease_below() -> None:
     complete_task(lease.task.pk, token=lease.token, actor=ALICE)
     project.refresh_from_db()
     assert project.status == "stopped"
+
+
+def test_a_restart_that_fails_halfway_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
+    known = lifecycle.change_instance
+
+    def failing(instance, status, *args):
+        if status == "starting":
+            raise Conflict("no")
+        known(instance, status, *args)
+
+    monkeypatch.setattr(lifecycle, "change_instance", failing)
+    with pytest.raises(Conflict):
+        lifecycle.restart_instance(run.pk, actor=ALICE)
+    run.refresh_from_db()
+    assert run.status == "running"
+
+
+def test_a_claim_that_was_under_way_is_revoked_by_a_forced_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
+    task = TaskFactory(instance=run)
+    running = queue._require_claiming(run.pk)
+    known = lifecycle._quieten
+
+    def slipping(*args, **options):
+        known(*args, **options)
+        # It had asked whether it may before the status changed.
+        monkeypatch.setattr(queue, "_require_claiming", lambda _: running)
+        assert claim_next(run.pk, worker="bob", actor=ALICE).leases
+
+    monkeypatch.setattr(lifecycle, "_quieten", slipping)
+    assert lifecycle.stop_instance(run.pk, force=True, actor=ALICE).status == "stopped"
+    task.refresh_from_db()
+    assert (task.status, task.attempts.get().outcome) == ("pending", "evicted")
 
 
 def test_a_restart_over_live_leases_needs_force() -> None:
