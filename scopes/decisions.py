@@ -136,9 +136,11 @@ class Refuse(Decision):
     """Nobody below can have it. `code`: Unroutable, CapabilityGap, AmbiguousTarget, ...
 
     The caller makes an escalation or a block of it, depending on where the task stands (R9).
+    `spills` is false where the task named its target: no level above may send it elsewhere.
     """
 
     code: str = "Unroutable"
+    spills: bool = True
 
 
 @dataclass(frozen=True)

@@ -69,10 +69,11 @@ class Delegator:
     ) -> Handed:
         """Offer a task to a child of its holder by name (R8); to where it is already: no change.
 
-        With `accept` "auto" the target's behaviour answers at once. `force` with a `reason`
-        overrides an exclusion of this epoch (R10). Type `reassign` moves accepted work sideways
-        (R12); running work needs `force`. Raises RuleBroken (422) for a target that is no child of
-        the holder, Conflict (409) for a started task, another pending offer, or a closed target.
+        With `accept` "auto" the target's behaviour answers at once. `force` with a `reason`, which
+        is kept with the notes, overrides an exclusion of this epoch (R10). Type `reassign` moves
+        accepted work sideways (R12); running work needs `force`. Raises RuleBroken (422) for a
+        target that is no child of the holder, Conflict (409) for a started task, another pending
+        offer, or a closed target.
         """
         with transaction.atomic():
             if delegation_type == DelegationType.REASSIGN:
@@ -90,7 +91,8 @@ class Delegator:
             require_fitting_target(task, target, force=force, reason=reason)
             if task.status == T.BLOCKED:
                 self._unblock(task, now)
-            terms = Terms(delegation_type, notes, explicit=accept != "auto", forced=force)
+            words = "; ".join(filter(None, (notes, reason)))
+            terms = Terms(delegation_type, words, explicit=accept != "auto", forced=force)
             delegation = make_offer(task, target, terms, actor=self.actor, now=now)
             if accept == "auto":
                 self._answer(delegation, task, target, now)

@@ -25,7 +25,7 @@ from hopper.actors import ROUTER, Actor
 from hopper.configuration import CONFIGURATION
 from hopper.errors import Conflict, HopperError
 from hopper.ids import new_id
-from hopper.locks import lock_shared
+from hopper.locks import lock_shared, lock_tree
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
 from instances.services.history import record, task_event
@@ -72,9 +72,10 @@ def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
             with CONFIGURATION.held():
                 if not _step(task_id, actor):
                     break
+            stale = 0
         except _Stale:
             stale += 1
-            if stale >= _UNREAD:
+            if stale > _UNREAD:
                 break
     return Task.objects.get(pk=task_id)
 
@@ -114,27 +115,35 @@ def reroute_task(task_id: str, *, actor: Actor) -> Task:
 
 def _step(task_id: str, actor: Actor) -> bool:
     """Decide once and act on it; return whether the task may have to go further."""
+    read_at = timezone.now()
+    note = _look(task_id, actor)
+    if note is None:
+        return False
+    decision = note.decision
+    if isinstance(decision, CreateChild):
+        return _create_child(task_id, actor)
+    if isinstance(decision, SendTo):
+        return _send(note, decision.target_id)
+    if isinstance(decision, Refuse):
+        return _refuse(note, decision, read_at)
+    return _rest(note, read_at)
+
+
+def _look(task_id: str, actor: Actor) -> _Note | None:
+    """Return what is decided about a task now, or None where it is not due or cannot move on."""
     task = present_task(task_id)
     holder = task.instance
     if not task.route_due or holder is None:
-        return False
+        return None
     if not ALLOWANCES[holder.effective_status()].route:
-        return False
-    read_at = timezone.now()
+        return None
     began = time.perf_counter()
     barred = barred_for(task)
     situation = situation_of(task, holder)
     behavior = get_behavior_for_instance(holder)
     decision = behavior.decide(situation)
     elapsed = (time.perf_counter() - began) * 1000
-    note = _Note(task, holder, situation, decision, type(behavior), elapsed, actor)
-    if isinstance(decision, CreateChild):
-        return _create_child(note)
-    if isinstance(decision, SendTo):
-        return _send(note, decision.target_id, barred)
-    if isinstance(decision, Refuse):
-        return _refuse(note, decision, read_at)
-    return _rest(note, read_at)
+    return _Note(task, holder, situation, decision, type(behavior), elapsed, barred, actor)
 
 
 class _Note:
@@ -148,9 +157,11 @@ class _Note:
         decision: Decision,
         behavior: type,
         elapsed_ms: float,
+        barred: Mapping[str, str],
         actor: Actor,
     ) -> None:
         self.task, self.holder, self.decision, self.actor = task, holder, decision, actor
+        self.barred = barred
         self._situation = situation
         self._behavior = f"{behavior.__module__}.{behavior.__qualname__}"
         self._elapsed_ms = elapsed_ms
@@ -195,12 +206,12 @@ class _Note:
             raise _Stale
 
 
-def _send(note: _Note, target_id: str, barred: Mapping[str, str]) -> bool:
+def _send(note: _Note, target_id: str) -> bool:
     with transaction.atomic():
         target = lock_shared(HopperInstance, target_id)
         task = note.lock()
         fits = target is not None and target.parent_id == task.instance_id and target.is_live
-        if target is None or not fits or barred_for(task) != barred:
+        if target is None or not fits or barred_for(task) != note.barred:
             raise _Stale
         now = timezone.now()
         if ALLOWANCES[target.effective_status()].offer != "yes":
@@ -253,7 +264,8 @@ def _rest(note: _Note, read_at: datetime) -> bool:
 def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
     """Hand the task up where it came from above, else block it here for a person (R9)."""
     path = TaskDelegation.objects.chain(note.task.pk)
-    if decision.code in ("Unroutable", "CapabilityGap") and path.exists():
+    up = decision.spills and decision.code in ("Unroutable", "CapabilityGap")
+    if up and path.exists():
         with transaction.atomic():
             # The escalation locks the level above before the task (R6), and so must we.
             source = path.values_list("source_instance_id", flat=True).last()
@@ -281,33 +293,44 @@ def _block(note: _Note, task: Task, code: str, detail: str, now: datetime) -> No
         .order_by("id")
         .values("target_instance_id", "status", "reason", "rejection_reason")
     )
-    task.wait(code, now, detail=detail, object=task.instance_id, refusals=refusals)
+    full = {one["target_instance_id"] for one in refusals if one["reason"] == "queue_full"}
+    full |= {
+        one.instance_id
+        for one in note.decision.considered
+        if one.filters.get("capacity") == "QueueFull"
+    }
+    task.wait(
+        code, now, detail=detail, object=task.instance_id, refusals=refusals, full=sorted(full)
+    )
     change_task(
         task, T.BLOCKED, actor=note.actor, now=now, reason=code, detail=detail, attention=True
     )
 
 
-def _create_child(note: _Note) -> bool:
-    """Create and start the instance that the decision asks for, then decide again (R25)."""
-    decision = note.decision
-    if not isinstance(decision, CreateChild):
-        raise TypeError("only a CreateChild makes a child")
-    with transaction.atomic():
-        # What is read without locks may mix two moments: nothing is made for a task that moved.
-        note.lock()
-    made_by = {"created_for": note.task.pk, "created_at_epoch": note.task.epoch}
+def _create_child(task_id: str, actor: Actor) -> bool:
+    """Create and start the instance that the decision asks for; the next look sends it there (R25).
+
+    It is decided once more under the tree lock, where nobody else creates: of two names that are
+    nearly alike one is made, and never a twenty-first in an hour or a run beyond the limit.
+    """
     try:
-        instance = create_instance(
-            decision.name,
-            scope=decision.scope,
-            instance_type=decision.instance_type,
-            parent_id=note.holder.pk,
-            runtime_metadata=made_by,
-            actor=ROUTER,
-        )
-        start_instance(instance.pk, actor=ROUTER)
+        with transaction.atomic():
+            lock_tree()
+            note = _look(task_id, actor)
+            decision = note.decision if note else None
+            if note is None or not isinstance(decision, CreateChild):
+                return True
+            instance = create_instance(
+                decision.name,
+                scope=decision.scope,
+                instance_type=decision.instance_type,
+                parent_id=note.holder.pk,
+                runtime_metadata={"created_for": task_id, "created_at_epoch": note.task.epoch},
+                actor=ROUTER,
+            )
+            start_instance(instance.pk, actor=ROUTER)
     except HopperError:
-        # Somebody made it first, or the holder closed: the next look decides.
+        # The holder closed, or cannot have such a child: the next look decides.
         raise _Stale from None
     return True
 
@@ -315,7 +338,8 @@ def _create_child(note: _Note) -> bool:
 def _offers_made(task: Task) -> int:
     """Return the offers of this epoch that count: withdrawn ones are refunded (R10)."""
     rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
-    return rows.exclude(status=D.CANCELLED).exclude(delegation_type=DelegationType.ESCALATE).count()
+    made = rows.exclude(delegation_type=DelegationType.ESCALATE)
+    return made.exclude(status=D.CANCELLED, accepted_at__isnull=True).count()
 
 
 def _first_hop_type(task: Task) -> str:

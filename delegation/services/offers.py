@@ -73,7 +73,8 @@ def make_offer(
         detail=f"offered to {target.pk}",
     )
     save_task(task, now)
-    _record(task, delegation, "delegation.offered", actor, now, to=target.pk)
+    words = {"words": terms.notes} if terms.notes else {}
+    _record(task, delegation, "delegation.offered", actor, now, to=target.pk, **words)
     return delegation
 
 

@@ -10,13 +10,15 @@ from django.db.models import Q
 from django.utils import timezone
 
 from delegation.choices import DelegationStatus as D
-from delegation.choices import DelegationType, Reason
+from delegation.choices import Reason
 from delegation.models import TaskDelegation
 from delegation.services.delegator import Delegator
-from delegation.services.dispatch import try_to_place
-from delegation.services.upheaval import (
+from delegation.services.upheaval import evacuate_instance
+from delegation.services.waking import (
     answer_waiting_offers,
-    evacuate_instance,
+    fair_pick,
+    hopeless_offers,
+    place_due,
     replace_unplaced,
 )
 from hopper.actors import SYSTEM, Actor
@@ -25,12 +27,10 @@ from instances.choices import InstanceStatus as I
 from instances.choices import InstanceType
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, IdempotencyRecord, Task
-from instances.models.instance import lineages
 from instances.services.dependencies import reevaluate
 from instances.services.leases import expire_leases
 from instances.services.lifecycle import stop_instance, terminate_instance
 from instances.services.settling import settle_instance
-from instances.states import ALLOWANCES, effective_status
 
 INTERVAL_SECONDS = 10
 """How often a looping sweeper comes round, and how seldom a local command sweeps."""
@@ -66,10 +66,13 @@ def sweep(*, limit: int = 500, actor: Actor = SYSTEM) -> Swept:
         leases_expired=expire_leases(limit=limit, actor=actor),
         offers_expired=_expire_offers(limit, actor),
         offers_withdrawn=_withdraw_hopeless_offers(limit, actor),
-        offers_answered=_answer_offers(actor),
+        offers_answered=answer_waiting_offers(
+            TaskDelegation.objects.all(), limit=limit, actor=actor
+        ),
         instances_settled=_settle(actor),
         instances_drained=_drain(actor),
-        tasks_placed=_place(limit, actor),
+        tasks_placed=place_due(Task.objects.all(), limit=limit, actor=actor)
+        + replace_unplaced(limit=limit, actor=actor),
         tasks_reevaluated=_reevaluate(limit),
         answers_forgotten=_forget_answers(),
     )
@@ -92,27 +95,15 @@ def _expire_offers(limit: int, actor: Actor) -> int:
 
 def _withdraw_hopeless_offers(limit: int, actor: Actor) -> int:
     """Take back offers that slipped in below an instance while it stopped (R5)."""
-    offers = TaskDelegation.objects.filter(status=D.PENDING).exclude(
-        delegation_type=DelegationType.ESCALATE
-    )
-    rows = list(offers.order_by("pk").values_list("pk", "target_instance_id")[:limit])
-    lines = lineages(target for _, target in rows)
     withdrawn = 0
-    for pk, target in rows:
-        *above, own = [lineal.status for lineal in lines[target]]
-        if ALLOWANCES[effective_status(own, above)].offer == "no":
-            try:
-                Delegator(actor).cancel_delegation(pk, code=Reason.TARGET_STOPPED)
-                withdrawn += 1
-            except HopperError:
-                # Answered since it was read.
-                continue
+    for pk in fair_pick(hopeless_offers(TaskDelegation.objects.order_by("pk")), limit):
+        try:
+            Delegator(actor).cancel_delegation(pk, code=Reason.TARGET_STOPPED)
+            withdrawn += 1
+        except HopperError:
+            # Answered since it was read.
+            continue
     return withdrawn
-
-
-def _answer_offers(actor: Actor) -> int:
-    running = TaskDelegation.objects.filter(target_instance__status=I.RUNNING)
-    return answer_waiting_offers(running, actor=actor)
 
 
 def _settle(actor: Actor) -> int:
@@ -149,23 +140,13 @@ def _drain(actor: Actor) -> int:
     return drained
 
 
-def _place(limit: int, actor: Actor) -> int:
-    due = Task.objects.filter(route_due=True, instance__status=I.RUNNING).order_by("id")
-    placed = 0
-    for task_id in list(due.values_list("pk", flat=True)[:limit]):
-        placed += try_to_place(task_id, actor=actor)
-    again = Task.objects.filter(waiting__again=True)
-    return placed + replace_unplaced(again, actor=actor)
-
-
 def _reevaluate(limit: int) -> int:
     """Look again at tasks that are not ready though all their predecessors have ended (R23)."""
     open_before = Task.objects.open().filter(dependants__task_id__isnull=False)
     waiting = Task.objects.filter(ready=False, status=T.PENDING).exclude(
         dependencies__depends_on__in=open_before
     )
-    ids = list(waiting.order_by("id").values_list("pk", flat=True)[:limit])
-    return sum(reevaluate(task_id) for task_id in ids)
+    return sum(reevaluate(pk) for pk in fair_pick(waiting.order_by("id"), limit))
 
 
 def _forget_answers() -> int:

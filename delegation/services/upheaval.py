@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -12,22 +11,20 @@ from django.utils import timezone
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
-from delegation.services.dispatch import try_to_place
 from delegation.services.offers import close_offer, end_accepted
-from hopper.errors import Conflict, HopperError
+from delegation.services.waking import wake
+from hopper.errors import Conflict
 from hopper.locks import lock_tree
 from instances.choices import STARTED, AttemptOutcome
 from instances.choices import InstanceStatus as I
 from instances.choices import TaskStatus as T
-from instances.models import Event, HopperInstance, Task
+from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.services.history import record, task_event
-from instances.services.tasks import PLACING_BLOCKS, announce_due, begin_placing_anew
+from instances.services.tasks import PLACING_BLOCKS, announce_due
 from instances.services.transitions import (
     change_task,
     hold_places,
-    lock_task,
     lock_tasks,
     rest_or_route,
     save_task,
@@ -35,13 +32,9 @@ from instances.services.transitions import (
 
 if TYPE_CHECKING:
     from collections.abc import Set
+    from datetime import datetime
 
     from hopper.actors import Actor
-
-REPLACE_PAUSE = timedelta(minutes=1)
-"""How often an unroutable task is placed again because the tree changed, at most (R9)."""
-
-_UNPLACED = ("Unroutable", "CapabilityGap")
 
 
 def react_to_instance(
@@ -53,18 +46,16 @@ def react_to_instance(
     options: dict[str, Any],
 ) -> None:
     """Do what R5 says a change of status means; called inside the transaction that made it."""
-    if options.get("configured") and instance.status != I.RUNNING:
-        return
     if "subtree" in options:
         _empty_terminated(frozenset(options["subtree"]), actor, now)
+    elif options.get("configured") or instance.status == I.RUNNING:
+        instance_id = instance.pk
+        transaction.on_commit(lambda: wake(instance_id, actor=actor), robust=True)
     elif instance.status in (I.STOPPING, I.STOPPED):
         _quieten(instance, actor, now, options)
     elif instance.status == I.ERROR:
         offers = _downward_offers().filter(target_instance=instance)
         _cancel(offers, Reason.TARGET_ERROR, actor, now)
-    elif instance.status == I.RUNNING:
-        instance_id = instance.pk
-        transaction.on_commit(lambda: wake(instance_id, actor=actor), robust=True)
 
 
 def refuse_crossing_move(instance: HopperInstance) -> None:
@@ -86,51 +77,6 @@ def refuse_crossing_move(instance: HopperInstance) -> None:
         )
 
 
-def wake(instance_id: str, *, actor: Actor) -> None:
-    """Answer and place what waited for an instance to run: itself, below it, and above (R8, R9).
-
-    What a crash leaves out here, the sweep does.
-    """
-    below = HopperInstance.objects.under(instance_id).values("pk")
-    answer_waiting_offers(TaskDelegation.objects.filter(target_instance__in=below), actor=actor)
-    due = Task.objects.filter(route_due=True, instance__in=below).order_by("id")
-    for task_id in list(due.values_list("pk", flat=True)[:500]):
-        try_to_place(task_id, actor=actor)
-    above = [lineal.id for lineal in lineages([instance_id]).get(instance_id, [])]
-    replace_unplaced(Task.objects.filter(instance__in=above), actor=actor)
-
-
-def answer_waiting_offers(offers: Any, *, actor: Actor) -> int:
-    """Have the targets answer offers that waited only for them to run; return how many changed."""
-    changed = 0
-    waiting = offers.filter(status=D.PENDING, explicit=False).order_by("delegated_at", "id")
-    for pk in list(waiting.values_list("pk", flat=True)[:500]):
-        try:
-            changed += not Delegator(actor).answer_waiting(pk).is_pending
-        except HopperError:
-            # It cannot be accepted there; it goes on waiting until it expires.
-            continue
-    return changed
-
-
-def replace_unplaced(tasks: Any, *, actor: Actor) -> int:
-    """Place blocked, unroutable tasks again in a new epoch, each at most once a minute (R9)."""
-    placed = 0
-    stuck = tasks.filter(status=T.BLOCKED, waiting__code__in=_UNPLACED).order_by("id")
-    for task_id in list(stuck.values_list("pk", flat=True)[:500]):
-        with transaction.atomic():
-            task = lock_task(task_id)
-            now = timezone.now()
-            if task.status != T.BLOCKED or task.waiting_code not in _UNPLACED:
-                continue
-            if _placed_again_since(task, now - REPLACE_PAUSE):
-                Task.objects.filter(pk=task_id).update(waiting=task.waiting | {"again": True})
-                continue
-            begin_placing_anew(task, actor=actor, now=now, reason="tree_changed")
-            placed += 1
-    return placed
-
-
 def evacuate_instance(instance_id: str, *, actor: Actor) -> int:
     """Send the unstarted tasks below an instance in error back up; return how many moved (R5)."""
     with transaction.atomic():
@@ -150,9 +96,7 @@ def _quieten(
     inward = _downward_offers().filter(target_instance__in=below)
     outward = _downward_offers().filter(source_instance__in=below)
     wanted = set((inward | outward).values_list("task_id", flat=True))
-    if options.get("force"):
-        leased = Task.objects.leased().filter(instance__in=below)
-        wanted |= set(leased.values_list("pk", flat=True))
+    wanted |= set(options.get("leased", ()))
     if options.get("evacuate"):
         wanted |= set(_unstarted(below).values_list("pk", flat=True))
     # All roots at once: whoever asks for them later has them already (R6).
@@ -262,8 +206,3 @@ def _downward_offers() -> Any:
 
 def _unstarted(below: Set[str]) -> Any:
     return Task.objects.filter(instance__in=below, status=T.PENDING)
-
-
-def _placed_again_since(task: Task, moment: datetime) -> bool:
-    again = Event.objects.filter(task=task, kind="task.rerouted", at__gt=moment)
-    return again.filter(data__reason="tree_changed").exists()

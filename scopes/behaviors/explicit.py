@@ -52,7 +52,7 @@ def _to(situation: Situation, target: InstanceFacts) -> Decision:
     else:
         words = ", ".join(f"{name} {verdict}" for name, verdict in out.items())
         code, words = "Unroutable", f"{target.id} cannot receive it now: {words}"
-    return Refuse((*reasons, words), (considered,), code=code)
+    return Refuse((*reasons, words), (considered,), code=code, spills=False)
 
 
 def _missing(situation: Situation, word: str) -> Decision:
