@@ -69,11 +69,10 @@ class Delegator:
     ) -> Handed:
         """Offer a task to a child of its holder by name (R8); to where it is already: no change.
 
-        With `accept` "auto" the target's behaviour answers at once. `force` with a `reason`, which
-        is kept with the notes, overrides an exclusion of this epoch (R10). Type `reassign` moves
-        accepted work sideways (R12); running work needs `force`. Raises RuleBroken (422) for a
-        target that is no child of the holder, Conflict (409) for a started task, another pending
-        offer, or a closed target.
+        With `accept` "auto" the target's behaviour answers at once. `force` with a `reason` (kept
+        in the notes) overrides an exclusion (R10). Type `reassign` moves accepted work sideways
+        (R12); running work needs `force`. Raises RuleBroken (422) for a target that is no child of
+        the holder, Conflict (409) for a started task, another pending offer, or a closed target.
         """
         with transaction.atomic():
             if delegation_type == DelegationType.REASSIGN:
