@@ -1,10 +1,12 @@
-"""Whether the tree's numbers agree with its pointers; the only check that names the numbers."""
+"""Whether the tree's numbers agree with its pointers, and these with R1; names the numbers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from instances.choices import HopperScope
 from instances.models import HopperInstance
+from instances.states import MAX_DEPTH, PARENTS, ROOTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,3 +33,22 @@ def unsound_places() -> Iterator[tuple[str, str]]:
         if open_nodes and right >= open_nodes[-1][2]:
             yield pk, f"its interval reaches beyond that of {around}"
         open_nodes.append((pk, tree, right))
+
+
+def unlawful_places() -> Iterator[tuple[str, str]]:
+    """Yield the id of each instance that R1 does not allow where its pointer says, and why."""
+    rows = HopperInstance.objects.order_by("pk").values_list("pk", "scope", "parent_id")
+    known = {pk: (scope, parent_id) for pk, scope, parent_id in rows}
+    for pk, (scope, parent_id) in known.items():
+        line = [scope]
+        while parent_id is not None and len(line) <= MAX_DEPTH:
+            above, parent_id = known[parent_id]
+            line.append(above)
+        if len(line) == 1 and scope not in ROOTS:
+            yield pk, f"{scope} cannot stand without a parent (R1)"
+        if len(line) > 1 and line[1] not in PARENTS[scope]:
+            yield pk, f"{scope} cannot hang under {line[1]} (R1)"
+        if line[:3] == [HopperScope.ORCHESTRATION] * 3:
+            yield pk, "a phase of a run cannot have phases of its own (R1)"
+        if len(line) > MAX_DEPTH:
+            yield pk, f"it lies deeper than {MAX_DEPTH} levels (R1)"

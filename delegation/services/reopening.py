@@ -11,6 +11,7 @@ from delegation.models import TaskDelegation
 from hopper.ids import new_id
 from instances.models import HopperInstance
 from instances.models.instance import lineages
+from instances.services.history import record, task_event
 from instances.services.transitions import rest_or_route, save_task
 
 if TYPE_CHECKING:
@@ -39,6 +40,17 @@ def remake_path(task: Task, ended_at: datetime | None, actor: Actor, now: dateti
         .order_by("hop", "id")
     )
     kept = _living(rows)
+    _lay(kept, task, actor, now)
+    was, task.instance = task.instance_id, _holder(task, rows, kept)
+    rest_or_route(task)
+    save_task(task, now)
+    if was != task.instance_id:
+        kind, before, why = "task.moved", task.status, Reason.REOPENED
+        record(task_event(task, kind, actor=actor, now=now, before=before, was=was, reason=why))
+
+
+def _lay(hops: list[TaskDelegation], task: Task, actor: Actor, now: datetime) -> None:
+    """Write the hops again, accepted, in the task's new epoch."""
     TaskDelegation.objects.bulk_create(
         TaskDelegation(
             id=new_id("del"),
@@ -54,11 +66,8 @@ def remake_path(task: Task, ended_at: datetime | None, actor: Actor, now: dateti
             reason=Reason.REOPENED,
             delegated_by=actor.name,
         )
-        for hop, row in enumerate(kept, start=1)
+        for hop, row in enumerate(hops, start=1)
     )
-    task.instance = _holder(task, rows, kept)
-    rest_or_route(task)
-    save_task(task, now)
 
 
 def _living(rows: list[TaskDelegation]) -> list[TaskDelegation]:

@@ -141,6 +141,9 @@ class Lineal:
         self.config = config
 
 
+_BOTTOMLESS = 50  # steps up after which a line is a circle, which only a damaged tree has
+
+
 def lineages(instance_ids: Iterable[str]) -> dict[str, list[Lineal]]:
     """Return, for each id that exists, its ancestors and itself, root first; one query for all.
 
@@ -160,6 +163,7 @@ def lineages(instance_ids: Iterable[str]) -> dict[str, list[Lineal]]:
                 UNION ALL
                 SELECT l.start, l.depth + 1, i.id, i.parent_id, i.scope, i.status, i.config
                 FROM line l JOIN {table} i ON i.id = l.parent_id
+                WHERE l.depth < {_BOTTOMLESS}
             )
             SELECT start, id, parent_id, scope, status, config FROM line
             ORDER BY start, depth DESC

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import F, Q
+from django.db.models import DateTimeField, F, Q, Value
+from django.db.models.functions import Greatest
 
 from hopper.errors import NotFound
 from hopper.locks import lock_rows
@@ -121,7 +122,10 @@ def end_attempt(task: Task, outcome: str, now: datetime, error: str = "") -> Non
     """End the task's live lease, if any: close the attempt, free its place."""
     if task.has_live_lease:
         Attempt.objects.filter(task=task, number=task.attempt, outcome__isnull=True).update(
-            outcome=outcome, ended_at=now, error=error or task.error
+            outcome=outcome,
+            # A change that waited for its locks may have begun before the attempt did (I14).
+            ended_at=Greatest(F("started_at"), Value(now, output_field=DateTimeField())),
+            error=error or task.error,
         )
         free_capacity(Counter({str(task.instance_id): 1}))
         settle_after_commit(task.instance_id)

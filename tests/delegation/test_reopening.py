@@ -120,3 +120,12 @@ def test_by_force_any_status_follows_any_end(top: HopperInstance, how: str, stat
     with pytest.raises(Conflict) if status != how else pytest.MonkeyPatch.context():
         set_status(task.pk, status=status, actor=ALICE)
     assert set_status(task.pk, status=status, force=True, actor=ALICE).status == status
+
+
+def test_the_log_says_where_a_reopened_task_went(top: HopperInstance) -> None:
+    task = _ended(TaskFactory(instance=top, tags=["x"], complexity=5), "done")
+    terminate_instance("run", actor=ALICE)
+    reopened = reopen_task(task.pk, actor=ALICE)
+    moved = reopened.events.get(kind="task.moved")
+    assert (moved.data["was"], moved.data["reason"]) == ("run", "reopened")
+    assert moved.holder_id == "web"

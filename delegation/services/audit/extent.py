@@ -1,0 +1,102 @@
+"""What an audit looks at: everything, or what the latest events speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from instances.models import Event, Task, TaskDependency
+
+Breaches = Iterator[tuple[str, str]]
+
+TWO_SWEEPS = timedelta(seconds=20)
+"""What may be left to the sweep for so long (R21)."""
+
+_OVERLAP = timedelta(minutes=5)
+"""How much earlier than asked the look begins: an event may commit long after its time."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The moment of an audit, and the event after which changes are looked at (None: all).
+
+    Each method narrows a queryset by one column, so that indexes lead to the few rows.
+    """
+
+    now: datetime
+    after: int | None = None
+
+    @classmethod
+    def since(cls, moment: datetime | None, now: datetime) -> Extent:
+        """Return the extent of all that changed since a moment; None: everything."""
+        if moment is None:
+            return cls(now)
+        # Numbers follow times but for what commits late: walking back costs what has happened.
+        before = Event.objects.filter(at__lt=moment - _OVERLAP).order_by("-id")
+        return cls(now, before.values_list("pk", flat=True).first() or 0)
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is looked at."""
+        return self.after is None
+
+    def tasks(self, rows: Any, column: str = "pk") -> Any:
+        """Keep the rows whose `column` names a task that changed."""
+        return rows if self.whole else rows.filter(**{f"{column}__in": self._tasks()})
+
+    def families(self, rows: Any, column: str = "pk") -> Any:
+        """Keep the rows whose `column` names a task that changed, or the parent of one."""
+        if self.whole:
+            return rows
+        changed = Task.objects.filter(pk__in=self._tasks()).order_by()
+        parents = changed.filter(parent__isnull=False).values("parent_id")
+        return rows.filter(**{f"{column}__in": self._tasks().union(parents)})
+
+    def dependants(self, rows: Any) -> Any:
+        """Keep the tasks that changed, or that depend on one that did."""
+        if self.whole:
+            return rows
+        after = TaskDependency.objects.filter(depends_on__in=self._tasks()).values("task_id")
+        return rows.filter(pk__in=self._tasks().union(after))
+
+    def instances(self, rows: Any, column: str = "pk") -> Any:
+        """Keep the rows whose `column` names an instance of which an event speaks."""
+        if self.whole:
+            return rows
+        told = self.events().filter(instance__isnull=False).order_by()
+        return rows.filter(**{f"{column}__in": told.values("instance_id")})
+
+    def events(self) -> Any:
+        """Return the events looked at."""
+        return Event.objects.all() if self.whole else Event.objects.filter(pk__gt=self.after)
+
+    def _tasks(self) -> Any:
+        told = self.events().filter(task__isnull=False).order_by()
+        return told.values("task_id")
+
+    def sql(self, column: str, of: str = "task_id") -> tuple[str, list[Any]]:
+        """Return the condition that `column` names a changed task (or `of`), and its parameters."""
+        if self.whole:
+            return "1 = 1", []
+        told = self.events().filter(**{f"{of}__isnull": False}).order_by().values(of)
+        changed, parameters = told.query.sql_with_params()
+        return f"{column} IN ({changed})", list(parameters)
+
+
+Question = Callable[[Extent], Iterable[tuple[str, str]]]
+
+
+def table(model: Any) -> str:
+    """Return the quoted name of a model's table."""
+    return str(connection.ops.quote_name(model._meta.db_table))
+
+
+def rows_of(sql: str, parameters: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, list(parameters))
+        return list(cursor.fetchall())
