@@ -91,7 +91,7 @@ def test_what_stays_in_error_is_evacuated_after_its_grace(top: HopperInstance) -
     fail_instance(holder, reason="disk full", actor=ALICE)
     assert sweep().instances_drained == 0
     long_ago = timezone.now() - timedelta(minutes=16)
-    HopperInstance.objects.filter(pk=holder).update(updated_at=long_ago)
+    HopperInstance.objects.filter(pk=holder).update(created_at=long_ago, updated_at=long_ago)
     assert sweep().instances_drained == 1
     task.refresh_from_db()
     assert task.instance_id not in (None, holder)
