@@ -64,9 +64,6 @@ def times(asked: Extent) -> Breaches:
         yield pk, "was updated before it was created"
     for pk in tasks.filter(finished_at__lt=F("created_at")).values_list("pk", flat=True):
         yield pk, "was finished before it was created"
-    instances = asked.instances(HopperInstance.objects.all())
-    for pk in instances.filter(updated_at__lt=F("created_at")).values_list("pk", flat=True):
-        yield pk, "was updated before it was created"
     disordered = TaskDelegation.objects.filter(
         Q(accepted_at__lt=F("delegated_at"))
         | Q(completed_at__lt=F("delegated_at"))
