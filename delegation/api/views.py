@@ -200,10 +200,12 @@ class TaskDelegationViewSet(Answering):
     @extend_schema(request=shapes.Escalate, responses=TaskSerializer)
     def escalate(self, request: Request, pk: str) -> Response:
         """Hand a task up to where it came from, with the question (R11)."""
-        seen_task(self.actor, pk, "worker")
+        task = seen_task(self.actor, pk, "worker")
         data = self.body(shapes.Escalate)
-        data.pop("token", None)
         data.pop("worker", None)
+        if data.get("token") is None and task.has_live_lease:
+            # Over its worker's head.
+            require_role(self.actor, "operator", [task.instance_id])
         Delegator(self.actor).escalate_task(pk, **data)
         return self.fresh(lambda: shown_task(pk))
 

@@ -193,18 +193,27 @@ class Delegator:
             raise
 
     def escalate_task(
-        self, task_id: str, *, reason: str = "", severity: str = "", code: str = Reason.ESCALATED
+        self,
+        task_id: str,
+        *,
+        reason: str = "",
+        severity: str = "",
+        code: str = Reason.ESCALATED,
+        token: str | None = None,
     ) -> TaskDelegation | None:
         """Hand a task up to where it came from, or to the tree parent (R11).
 
         Its lease is revoked. A running parent accepts in the same transaction. At a root the task
         is blocked for a person, and None is returned. Raises Conflict while another delegation is
-        pending, for an unassigned or a finished task.
+        pending, for an unassigned or a finished task, LeaseLost or Gone for the token of a lease
+        that is over.
         """
         parent_id = _escalation_target(present_task(task_id))
         with transaction.atomic():
             parent = self._shared(parent_id) if parent_id else None
             task = lock_task(task_id)
+            if token is not None:
+                require_lease(task, token)
             if _escalation_target(task) != parent_id:
                 raise Conflict(f"{task_id} moved meanwhile; try again.", state=task.status)
             _require_escalatable(task)

@@ -9,7 +9,7 @@ import pytest
 from delegation.models import TaskDelegation
 from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
-from hopper.errors import AlreadyDelegated, Conflict
+from hopper.errors import AlreadyDelegated, Conflict, LeaseLost
 from instances.models import Task
 from instances.services.lifecycle import pause_instance, resume_instance
 from instances.services.queue import claim_next
@@ -92,6 +92,19 @@ def test_an_escalated_task_goes_up_and_is_placed_without_who_gave_it_up(
         ("two", "accepted", ""),
     ]
     assert task.attempts.get().outcome == "released"
+
+
+def test_who_asks_again_with_a_lease_that_is_over_takes_it_no_further_up(
+    top: HopperInstance,
+) -> None:
+    task = TaskFactory(instance=top, tags=["x"])
+    (lease,) = claim_next("one", worker="bob", actor=ALICE).leases
+    Delegator(ALICE).escalate_task(task.pk, token=lease.token)
+    (other,) = claim_next("two", worker="carol", actor=ALICE).leases
+    with pytest.raises(LeaseLost):
+        Delegator(ALICE).escalate_task(task.pk, token=lease.token)
+    task.refresh_from_db()
+    assert (task.instance_id, task.lease_token) == ("two", other.token)
 
 
 def test_an_escalation_waits_for_a_parent_that_does_not_run(top: HopperInstance) -> None:
