@@ -250,6 +250,24 @@ def sweep(store: Store) -> None:
         logger.exception("sweep failed", extra={"event": "sweep_failed"})
 
 
+def faults_of(path: str) -> list[str]:
+    """Return what is wrong with a configuration file or folder: `file:line: key: words`.
+
+    It is read with the other files of this machine's configuration, and needs no store.
+    """
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
+    if not apps.ready:
+        django.setup()
+    configuration = import_string("hopper.configuration.CONFIGURATION")
+    broken = import_string("hopper.yamlconf.BrokenConfig")
+    import_module("scopes.config")
+    try:
+        configuration.candidate(Path(path))
+    except broken as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
 def fingerprint() -> int:
     """Return a number that changes with the migrations there are (ours, and the libraries')."""
     top = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from hopper.cli import places
 from hopper.cli.arguments import settle
 from hopper.cli.parser import build_parser
 from hopper.cli.render.screen import Screen
-from hopper.cli.transport import Client, CliError, Reply, Transport
+from hopper.cli.transport import Client, CliError, Params, Reply, Transport
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -20,12 +20,20 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 2
 
 
-class NoTransport:
-    """Stands for the transport of a command that makes no calls."""
+class LateTransport:
+    """Opens the way to the server or the store at the first call: some commands make none."""
 
-    def request(self, method: str, path: str, **_: Any) -> Reply:
-        """Refuse."""
-        raise CliError("This command makes no calls.")
+    def __init__(self, args: Namespace) -> None:
+        self._args = args
+        self._opened: Transport | None = None
+
+    def request(
+        self, method: str, path: str, *, params: Params | None = None, body: Any = None
+    ) -> Reply:
+        """Return the reply to one call."""
+        if self._opened is None:
+            self._opened = places.transport(self._args)
+        return self._opened.request(method, path, params=params, body=body)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,10 +50,7 @@ def run(args: Namespace, transport: Transport | None = None, out: TextIO | None 
     settle(args)
     screen = Screen(out or sys.stdout, json=args.json, quiet=args.quiet, color=args.color)
     try:
-        if transport is None:
-            makes_calls = getattr(args, "transport", True) is not None
-            transport = places.transport(args) if makes_calls else NoTransport()
-        carry_out(args, Client(transport), screen)
+        carry_out(args, Client(transport or LateTransport(args)), screen)
         screen.out.flush()
     except CliError as error:
         complain(error, args)

@@ -25,15 +25,16 @@ class Page(BasePagination):
 
     parameters: tuple[str, ...] = ("limit", "offset")
 
-    def paginate_queryset(  # type: ignore[override]
-        self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
+    def paginate_queryset(
+        self, queryset: Any, request: Request, view: APIView | None = None
     ) -> list[Any]:
         """Return the rows of the page asked for. Raises Invalid for bad bounds."""
         query = request.query_params
         self.request = request
         self.limit = integer(query, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
         self.offset = integer(query, "offset", least=0, most=MAX_INTEGER, default=0)
-        self.count: int | None = queryset.count()
+        is_list = isinstance(queryset, list)
+        self.count: int | None = len(queryset) if is_list else queryset.count()
         if self.offset >= self.count:
             return []
         return list(queryset[self.offset : self.offset + self.limit])

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 
 from hopper.errors import FieldError, HopperError
 from hopper.rest.parsers import TooLarge
+from hopper.yamlconf import BrokenConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,6 +59,9 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     if isinstance(exc, HopperError):
         body = problem(exc.status, exc.code, exc.detail, exc.errors, exc.extra)
         return _answer(body)
+    if isinstance(exc, BrokenConfig):
+        # A server does not start with it; a command of this machine has to say what is wrong.
+        return _answer(problem(500, "broken_configuration", str(exc)))
     known = _as_api_exception(exc)
     if known is None:
         request = context.get("request")

@@ -76,6 +76,8 @@ class FeedbackSerializer(serializers.ModelSerializer[Feedback]):
 class NewFeedback(StrictSerializer):
     """What somebody thinks of it."""
 
+    ignored = frozenset(FeedbackSerializer.Meta.fields)
+
     was_good_match = Flag(required=False, allow_null=True)
     quality_score = Whole(required=False, allow_null=True, min_value=1, max_value=5)
     complexity_rating = Whole(required=False, allow_null=True, min_value=1, max_value=5)
@@ -83,7 +85,11 @@ class NewFeedback(StrictSerializer):
 
 
 class RuleSerializer(serializers.Serializer[Any]):
-    """One routing rule, as it is in force."""
+    """One routing rule, as it is in force, and what people thought of where it sent tasks.
+
+    `judged` counts the answers to "was it a good match", `good_matches` those that said yes;
+    `accuracy` is their ratio, 0 to 1, null without any.
+    """
 
     id = serializers.CharField()
     type = serializers.CharField()
@@ -93,3 +99,23 @@ class RuleSerializer(serializers.Serializer[Any]):
     weight = serializers.FloatField()
     enabled = serializers.BooleanField()
     priority = serializers.IntegerField()
+    scopes = serializers.ListField(child=serializers.CharField())
+    judged = serializers.IntegerField()
+    good_matches = serializers.IntegerField()
+    accuracy = serializers.FloatField(allow_null=True)
+
+
+class SettingSerializer(serializers.Serializer[Any]):
+    """A setting and where it comes from: shipped, instance, or an operator's file and line."""
+
+    value = Anything()
+    source = serializers.CharField()  # type: ignore[assignment]
+    line = serializers.IntegerField(allow_null=True)
+
+
+class SettingsSerializer(serializers.Serializer[Any]):
+    """The effective settings of an instance, by name."""
+
+    instance_id = serializers.CharField()
+    scope = serializers.CharField()
+    settings = serializers.DictField(child=SettingSerializer())

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.response import Response
 
+from hopper.configuration import CONFIGURATION
+from hopper.rest.pagination import Page
 from instances.api.answers import Answering
-from instances.api.permissions import seen_task
+from instances.api.permissions import seen_instance, seen_task
 from scopes.api.serializers import (
     DecisionSerializer,
     FeedbackSerializer,
     NewFeedback,
     RuleSerializer,
+    SettingsSerializer,
 )
-from scopes.config import RULES
+from scopes.config import RULES, traced_settings
 from scopes.models import Feedback, RoutingDecision
+from scopes.rules.engine import rule_id
+from scopes.services.feedback import Judged, give_feedback, judgements
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rest_framework.request import Request
+
+    from scopes.config import AnyRule
 
 
 class TaskDecisionViewSet(Answering):
@@ -55,18 +64,42 @@ class TaskFeedbackViewSet(Answering):
 
     @extend_schema(request=NewFeedback, responses={201: FeedbackSerializer})
     def create(self, request: Request, pk: str) -> Response:
-        """Say whether a task was a good match; it attaches to the decision that placed it last."""
-        seen_task(self.actor, pk, "worker")
+        """Say whether a task was a good match; it attaches to the decision behind it."""
+        task = seen_task(self.actor, pk, "worker")
         data: dict[str, Any] = self.body(NewFeedback)
-        placed = RoutingDecision.objects.for_task(pk).filter(verdict="send").last()
-        made = Feedback.objects.create(
-            task_id=pk,
-            decision=placed,
-            created_by=self.actor.name,
-            created_at=timezone.now(),
-            **data,
-        )
+        made = give_feedback(task, data, actor=self.actor)
         return Response(FeedbackSerializer(made).data, status=status.HTTP_201_CREATED)
+
+
+class RulePage(Page):
+    """A page of rules, with what stands in the files besides them and what is wrong with those."""
+
+    def get_paginated_response(self, data: Any) -> Response:
+        """Return the page around its rules."""
+        response = super().get_paginated_response(data)
+        rules = RULES.current()
+        response.data |= {
+            "default_destination": rules.value.default_destination,
+            "digest": rules.digest,
+            "problems": [asdict(problem) for problem in CONFIGURATION.problems],
+        }
+        return response
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the page as OpenAPI has it."""
+        page = super().get_paginated_response_schema(schema)
+        text = {"type": "string"}
+        fault = {"file": text, "line": {"type": "integer"}, "key": text, "message": text}
+        page["properties"] |= {
+            "default_destination": {"type": "string", "nullable": True},
+            "digest": {"type": "string", "description": "Changes with the rules."},
+            "problems": {
+                "type": "array",
+                "description": "Why the files are refused; an older configuration is in force.",
+                "items": {"type": "object", "properties": fault},
+            },
+        }
+        return page
 
 
 class RuleViewSet(Answering):
@@ -74,25 +107,48 @@ class RuleViewSet(Answering):
 
     queryset = RoutingDecision.objects.none()
     serializer_class = RuleSerializer
-    pagination_class = None
+    pagination_class = RulePage
     filter_backends = ()
 
     @extend_schema(responses=RuleSerializer(many=True), filters=False)
     def list(self, request: Request) -> Response:
         """List the routing rules, in the order of the file."""
-        rules = RULES.current().value.rules
-        return Response(
-            [
-                {
-                    "id": rule.id,
-                    "type": rule.type,
-                    "name": rule.name,
-                    "description": rule.description,
-                    "destination": rule.destination or "",
-                    "weight": rule.weight,
-                    "enabled": rule.enabled,
-                    "priority": rule.priority,
-                }
-                for rule in rules
-            ]
-        )
+        rules = list(enumerate(RULES.current().value.rules))
+        judged = judgements()
+        return self.paged(rules, lambda page: [_shown(rule, at, judged) for at, rule in page])
+
+
+def _shown(rule: AnyRule, index: int, judged: Mapping[str, Judged]) -> dict[str, Any]:
+    name = rule_id(rule, index)
+    found = judged.get(name, Judged())
+    return {
+        "id": name,
+        "type": rule.type,
+        "name": rule.name,
+        "description": rule.description,
+        "destination": rule.destination or "",
+        "weight": rule.weight,
+        "enabled": rule.enabled,
+        "priority": rule.priority,
+        "scopes": list(rule.scopes),
+        "judged": found.judged,
+        "good_matches": found.good,
+        "accuracy": found.accuracy,
+    }
+
+
+class SettingsViewSet(Answering):
+    """What an instance goes by."""
+
+    queryset = RoutingDecision.objects.none()
+    serializer_class = SettingsSerializer
+    pagination_class = None
+    filter_backends = ()
+
+    @extend_schema(operation_id="instance_settings", responses=SettingsSerializer)
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Show the effective settings of an instance, each with where it comes from."""
+        instance = seen_instance(self.actor, pk)
+        traced = traced_settings(instance.scope, instance.config)
+        found = {name: asdict(one) for name, one in traced.items()}
+        return Response({"instance_id": pk, "scope": instance.scope, "settings": found})

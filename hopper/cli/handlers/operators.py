@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hopper.cli import places
 from hopper.cli.arguments import Group, HopperParser, bind
 from hopper.cli.render import plain
-from hopper.cli.transport import Client, CliError
+from hopper.cli.transport import Client, CliError, at
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def database_command(parser: HopperParser, name: str) -> None:
     """Make a parser hand its arguments to the management command `hopper_<name>`."""
     bind(parser, call, plain.show_any)
-    parser.set_defaults(management=f"hopper_{name}", transport=None)
+    parser.set_defaults(management=f"hopper_{name}")
     parser.takes_rest = True
     parser.epilog = f"Further arguments are those of `manage.py hopper_{name}`."
 
@@ -31,13 +31,19 @@ def call(args: Namespace, client: Client) -> None:
 def add_config_commands(parser: ArgumentParser) -> None:
     """Add the commands of `config`."""
     group = Group(parser)
-    group.add(
-        "show", show_config, plain.show_any, "what the options, files and environment say"
-    ).set_defaults(transport=None)
+    show = group.add(
+        "show", show_config, plain.show_config, "where commands go to, or an instance's settings"
+    )
+    show.add_argument(
+        "--instance", metavar="ID", help="its settings, each with where it comes from"
+    )
 
 
 def show_config(args: Namespace, client: Client) -> dict[str, Any]:
-    """Return where commands go to and what decides it; secrets are not shown."""
+    """Return where commands go to and what decides it, no secrets; or an instance's settings."""
+    if args.instance:
+        found: dict[str, Any] = client.get(at("instances", args.instance, "settings"))
+        return found
     target = places.chosen(args)
     return {
         "transport": "http" if target.server else "local",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,9 @@ def add_rules_commands(parser: ArgumentParser) -> None:
     """Add the commands of `rules`."""
     group = Group(parser)
     group.add("list", rules, plain.show_rules, "list the routing rules in force")
-    group.add("check", check, plain.show_any, "fail when a routing rule is unsound")
+    sound = group.add("check", check, plain.show_any, "fail when a rule or a file is unsound")
+    words = "check these files or folders, not what is in force"
+    sound.add_argument("files", nargs="*", metavar="FILE", help=words)
 
 
 def preview(args: Namespace, client: Client) -> Any:
@@ -48,12 +51,25 @@ def explain(args: Namespace, client: Client) -> list[Any]:
 
 def rules(args: Namespace, client: Client) -> list[Any]:
     """Return the rules in force."""
-    found = client.get(at("rules"))
-    return list(found if isinstance(found, list) else found["results"])
+    return client.pages(at("rules"))
 
 
 def check(args: Namespace, client: Client) -> Any:
-    """Return how many rules there are; raise CliError naming those the server cannot use."""
+    """Return how many rules or files are sound; raise CliError naming what is wrong with others.
+
+    Files are read on this machine and run against their own expectations; nothing comes into force.
+    """
+    if args.files:
+        local = importlib.import_module("hopper.cli.local")
+        faults = [fault for file in args.files for fault in local.faults_of(file)]
+        if faults:
+            raise CliError("\n".join(faults))
+        return {"files": len(args.files), "sound": True}
+    report = client.get(at("rules"))
+    problems = report.get("problems", ()) if isinstance(report, dict) else ()
+    if problems:
+        named = "\n".join(f"{one['file']}:{one['line']}: {one['message']}" for one in problems)
+        raise CliError(f"The files are broken, and older rules in force:\n{named}")
     found = rules(args, client)
     broken = [row for row in found if row.get("error") or row.get("problems")]
     if broken:

@@ -78,14 +78,38 @@ def show_run_closed(data: Any, args: Any, screen: Screen) -> None:
         show_any(data, args, screen)
 
 
+def show_config(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Show where commands go to; or an instance's settings, one a line, with their sources."""
+    if "settings" not in data:
+        show_any(data, args, screen)
+        return
+    screen.table(
+        ("Setting", "Value", "From"),
+        [
+            (key, _value(one["value"]), one["source"] + (f":{one['line']}" if one["line"] else ""))
+            for key, one in data["settings"].items()
+        ],
+    )
+
+
+def _value(value: Any) -> str:
+    return "none" if value == [] else in_words(value)
+
+
 def show_rules(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
     """List routing rules, one a line."""
     if not data:
         screen.line("No rules.")
         return
     columns = ("id", "type", "destination", "weight", "priority", "enabled", "name")
-    rows = [[in_words(row.get(name)) for name in columns] for row in data]
-    screen.table([name.capitalize() for name in columns], rows)
+    rows = [[*(in_words(row.get(name)) for name in columns), _matches(row)] for row in data]
+    screen.table([*(name.capitalize() for name in columns), "Good matches"], rows)
+
+
+def _matches(row: dict[str, Any]) -> str:
+    """Return how many of those who judged a rule's choices found them good."""
+    good, judged = row.get("good_matches", 0), row.get("judged", 0)
+    return f"{good} of {judged} ({row['accuracy']:.0%})" if judged else "-"
 
 
 def show_decisions(data: Any, args: Any, screen: Screen) -> None:

@@ -1,0 +1,11 @@
+"""`manage.py hopper_lesson`: what tasks taught, as in `hopper lesson`."""
+
+from __future__ import annotations
+
+from hopper.cli.handlers import lessons
+from instances.management.shared import SharedCommand
+
+
+class Command(SharedCommand):
+    help = "what tasks taught"
+    fill = staticmethod(lessons.add_commands)

@@ -1,0 +1,140 @@
+"""What is in force can be seen: rules with what people thought of them, settings, broken files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hopper.cli.main import main
+from hopper.configuration import CONFIGURATION
+from instances.models import HopperInstance
+from tests.api.conftest import Caller, ada, caller, sound, tree
+from tests.scopes.test_configuration import folder
+
+__all__ = ["ada", "caller", "folder", "sound", "tree"]
+
+RULES = """\
+rules:
+  - {id: to-web, type: tag, destination: "project:web", required_tags: [page]}
+  - {type: keyword, name: To Ops, destination: "project:ops", keywords: [server]}
+default_destination: project:ops
+expectations:
+  - task: {title: x, tags: [page]}
+    destination: project:web
+"""
+BROKEN = RULES.replace("weight", "wait").replace("keywords: [server]", "keyword: server")
+
+
+def test_feedback_shows_as_the_accuracy_of_the_rule_that_was_followed(
+    ada: Caller, tree: dict[str, HopperInstance], folder: Path
+) -> None:
+    (folder / "routing_rules.yaml").write_text(RULES)
+    CONFIGURATION.reload()
+    for number, good in enumerate((True, True, False, None)):
+        hard = {"complexity": 4} if number % 2 else {}
+        body = {"title": "x", "tags": ["page"], "instance_id": "top", **hard}
+        task = ada.tell("/tasks", body, 201)
+        said = ada.tell(f"/tasks/{task['id']}/feedback", {"was_good_match": good}, 201)
+        assert said["decision_id"] == ada.ask(f"/tasks/{task['id']}/decisions")["results"][0]["id"]
+        assert ada.tell(f"/tasks/{task['id']}/feedback", said, 201)["notes"] == ""
+    report = ada.ask("/rules")
+    figures = [
+        (row["id"], row["judged"], row["good_matches"], row["accuracy"])
+        for row in report["results"]
+    ]
+    assert figures == [("to-web", 6, 4, 0.6667), ("to-ops", 0, 0, None)]
+    assert report["default_destination"] == "project:ops"
+    assert report["problems"] == []
+    assert [row["id"] for row in ada.ask("/rules", limit=1, offset=1)["results"]] == ["to-ops"]
+
+
+def test_feedback_is_not_held_against_a_rule_whose_choice_was_refused(
+    ada: Caller, tree: dict[str, HopperInstance], folder: Path
+) -> None:
+    rules = RULES.replace("[page]", "[ops]", 1).replace("[page]", "[ops]").replace("server", "none")
+    (folder / "routing_rules.yaml").write_text(rules)
+    CONFIGURATION.reload()
+    ada.call("PATCH", "/instances/web", {"config": {"accept": "manual"}})
+    task = ada.tell("/tasks", {"title": "x", "tags": ["ops"], "instance_id": "top"}, 201)
+    offer = ada.ask("/delegations", task_id=task["id"], status="pending")["results"][0]["id"]
+    ada.tell(f"/delegations/{offer}/reject", {"reason": "not mine"})
+    assert ada.ask(f"/tasks/{task['id']}")["instance_id"] == "ops"
+    ada.tell(f"/tasks/{task['id']}/feedback", {"was_good_match": False}, 201)
+    assert {row["judged"] for row in ada.ask("/rules")["results"]} == {0}
+
+
+def test_a_broken_reload_is_visible_while_the_old_rules_are_in_force(
+    ada: Caller, folder: Path
+) -> None:
+    file = folder / "routing_rules.yaml"
+    file.write_text(RULES)
+    CONFIGURATION.reload()
+    file.write_text(BROKEN)
+    CONFIGURATION.look_again()
+    report = ada.ask("/rules")
+    assert [row["id"] for row in report["results"]] == ["to-web", "to-ops"]
+    (problem,) = report["problems"]
+    assert (problem["file"], problem["line"], problem["key"]) == (
+        str(file), 3, "rules.1.keyword",
+    )  # fmt: skip
+
+
+def test_every_setting_of_an_instance_says_where_it_comes_from(
+    ada: Caller, caller: Callable[..., Caller], tree: dict[str, HopperInstance], folder: Path
+) -> None:
+    file = folder / "scope_behaviors.yaml"
+    file.write_text("PROJECT:\n  routing:\n    max_orchestrations: 3\n")
+    CONFIGURATION.reload()
+    ada.call("PATCH", "/instances/web", {"config": {"offer_seconds": 60}})
+    found = ada.ask("/instances/web/settings")
+    assert (found["instance_id"], found["scope"]) == ("web", "PROJECT")
+    settings = found["settings"]
+    assert settings["max_orchestrations"] == {"value": 3, "source": str(file), "line": 3}
+    assert settings["offer_seconds"] == {"value": 60, "source": "instance", "line": None}
+    assert settings["accept"] == {"value": "auto", "source": "shipped", "line": None}
+    assert settings["behavior"]["value"].endswith("ProjectScopeBehavior")
+    stranger = caller("bob", "viewer", tree["ops"])
+    assert stranger.call("GET", "/instances/web/settings").status_code == 404
+
+
+def test_files_are_checked_before_they_are_put_in_force(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(RULES)
+    bad.write_text(RULES.replace("project:web\n", "project:ops\n"))
+    assert main(["--json", "rules", "check", str(good)]) == 0
+    assert json.loads(capsys.readouterr().out) == {"files": 1, "sound": True}
+    before = CONFIGURATION.current()
+    assert main(["rules", "check", str(good), str(bad)]) == 1
+    words = capsys.readouterr().err
+    assert f"{bad}:6: expectations.0: 'x' goes to project:web by to-web" in words
+    assert main(["rules", "check", str(tmp_path / "none.yaml")]) == 1
+    assert CONFIGURATION.current() is before
+    (tmp_path / "scope_behaviors.yaml").write_text("EVENT: {behavior: no.where}\n")
+    assert main(["rules", "check", str(tmp_path)]) == 1
+    assert "scope_behaviors.yaml:1: EVENT.behavior: does not import" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["hopper.wsgi", "hopper.asgi"])
+def test_a_server_does_not_start_with_a_broken_file(tmp_path: Path, module: str) -> None:
+    (tmp_path / "scope_behaviors.yaml").write_text("EVENT:\n  behavior: no.where\n")
+    environ = {**os.environ, "HOPPER_CONFIG_DIR": str(tmp_path), "HOPPER_HOME": str(tmp_path)}
+    environ["DJANGO_SETTINGS_MODULE"] = "hopper.settings"
+    started = subprocess.run(
+        [sys.executable, "-c", f"import {module}"], env=environ, capture_output=True, text=True
+    )
+    assert started.returncode != 0
+    assert "scope_behaviors.yaml:2: EVENT.behavior: does not import" in started.stderr
+    told = subprocess.run(
+        [sys.executable, "-m", "hopper.cli.main", "rules", "list"],
+        env=environ, capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert told.returncode == 1
+    assert "scope_behaviors.yaml:2: EVENT.behavior: does not import" in told.stderr
