@@ -105,3 +105,11 @@ class Role(models.TextChoices):
     WORKER = "worker", "worker"
     OPERATOR = "operator", "operator"
     ADMIN = "admin", "admin"
+
+
+class Confidence(models.TextChoices):
+    """How sure the author of a lesson is."""
+
+    LOW = "low", "low"
+    MEDIUM = "medium", "medium"
+    HIGH = "high", "high"

@@ -5,11 +5,19 @@ from __future__ import annotations
 from django.contrib import admin
 
 from instances.admin.access import GrantAdmin, TokenAdmin
-from instances.admin.records import AttemptAdmin, EventAdmin
+from instances.admin.records import AttemptAdmin, EventAdmin, LessonAdmin
 from instances.admin.tasks import TaskAdmin
 from instances.admin.tree import InstanceAdmin
 
-__all__ = ["AttemptAdmin", "EventAdmin", "GrantAdmin", "InstanceAdmin", "TaskAdmin", "TokenAdmin"]
+__all__ = [
+    "AttemptAdmin",
+    "EventAdmin",
+    "GrantAdmin",
+    "InstanceAdmin",
+    "LessonAdmin",
+    "TaskAdmin",
+    "TokenAdmin",
+]
 
 admin.site.site_header = admin.site.site_title = "Hopper"
 admin.site.index_title = "Instances, tasks and delegations"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.contrib import admin
 
 from instances.admin.guarded import ReadOnlyAdmin, column, moment, pill
-from instances.models import Attempt, Event
+from instances.models import Attempt, Event, Lesson
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
@@ -56,3 +56,20 @@ class AttemptAdmin(ReadOnlyAdmin):
     def ended_as(self, attempt: Attempt) -> SafeString | str:
         """How the lease ended; nothing while it lives."""
         return pill(attempt.outcome or "")
+
+
+@admin.register(Lesson)
+class LessonAdmin(ReadOnlyAdmin):
+    """What tasks taught."""
+
+    list_display = (
+        column("created_at", "filed (UTC)", moment), "title", "domain", "confidence", "project",
+        column("task_id", "task"), column("created_by", "by"),
+    )  # fmt: skip
+    list_filter = ("confidence",)
+    search_fields = ("title", "=domain", "=project", "=task__id")
+    search_help_text = "Words of a title, or a whole domain, project or id of a task."
+    ordering = ("-id",)
+    sortable_by = ()
+    list_per_page = 100
+    show_full_result_count = False

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
+from django.db.models.functions import Lower
 
 from hopper.actors import EVERYWHERE, ROLES, Actor
 from hopper.errors import FieldError, Invalid, NotAllowed, NotFound
 from hopper.rest.auth import Operator
 from instances.choices import HopperScope, InstanceStatus
-from instances.models import AgentToken, Event, Grant, HopperInstance, Task
+from instances.models import AgentToken, Event, Grant, HopperInstance, Lesson, Task
 from instances.models.instance import lineages
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
     from instances.models.instance import InstanceQuerySet
+    from instances.models.lesson import LessonQuerySet
     from instances.models.task import TaskQuerySet
 
 
@@ -64,6 +66,20 @@ def visible_tasks(actor: Actor) -> TaskQuerySet:
     mine = Q(instance__isnull=True, origin__isnull=True, created_by=actor.name)
     return Task.objects.filter(
         Q(instance__in=places) | Q(origin__in=places) | Q(offered_to__in=places) | mine
+    )
+
+
+def visible_lessons(actor: Actor) -> LessonQuerySet:
+    """Return the lessons of visible tasks and of visible projects, by id or name, and one's own."""
+    if EVERYWHERE in actor.grants:
+        return Lesson.objects.all()
+    places = visible_instances(actor)
+    projects = Lesson.objects.annotate(label=Lower("project"))
+    return projects.filter(
+        Q(task__in=visible_tasks(actor).values("pk"))
+        | Q(label__in=places.values(word=Lower("id")))
+        | Q(label__in=places.values(word=Lower("name")))
+        | Q(created_by=actor.name)
     )
 
 
@@ -188,6 +204,11 @@ def require_references(
 def _require_worker_at(actor: Actor, bodies: Sequence[Mapping[str, Any]], places: set[str]) -> None:
     for place in sorted(places):
         require_role(actor, "worker", [place])
-    loose = any(not body.get("instance_id") and not body.get("parent_id") for body in bodies)
-    if loose and all(role == "viewer" for role in actor.grants.values()):
-        raise NotAllowed("To create a task takes the role worker somewhere.", role="worker")
+    if any(not body.get("instance_id") and not body.get("parent_id") for body in bodies):
+        require_worker_somewhere(actor, "To create a task")
+
+
+def require_worker_somewhere(actor: Actor, what: str) -> None:
+    """Raise NotAllowed for a mere viewer: `what` has no place, and so needs the role anywhere."""
+    if all(role == "viewer" for role in actor.grants.values()):
+        raise NotAllowed(f"{what} takes the role worker somewhere.", role="worker")

@@ -6,12 +6,14 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from instances.api.instance_views import InstanceViewSet
+from instances.api.lesson_views import LessonViewSet
 from instances.api.task_views import TaskViewSet
 from instances.api.views import EventViewSet, StatusViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("instances", InstanceViewSet, basename="instance")
 router.register("tasks", TaskViewSet, basename="task")
+router.register("lessons", LessonViewSet, basename="lesson")
 
 urlpatterns = [
     *router.urls,

@@ -6,6 +6,7 @@ from instances.models.dependency import TaskDependency
 from instances.models.event import Event
 from instances.models.idempotency import IdempotencyRecord
 from instances.models.instance import HopperInstance
+from instances.models.lesson import Lesson
 from instances.models.load import InstanceLoad
 from instances.models.task import Task
 
@@ -17,6 +18,7 @@ __all__ = [
     "HopperInstance",
     "IdempotencyRecord",
     "InstanceLoad",
+    "Lesson",
     "Task",
     "TaskDependency",
 ]

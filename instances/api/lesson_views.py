@@ -1,0 +1,122 @@
+"""/lessons: what tasks taught."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.response import Response
+
+from hopper.errors import Invalid, NotFound
+from hopper.rest.fields import Line, StrictSerializer, Text, Word
+from instances.api.answers import Answering
+from instances.api.permissions import require_worker_somewhere, seen_task, visible_lessons
+from instances.choices import Confidence
+from instances.models import Lesson
+from instances.services.lessons import file_lesson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rest_framework.request import Request
+
+
+class LessonSerializer(serializers.ModelSerializer[Lesson]):
+    """A lesson."""
+
+    task_id = serializers.CharField(allow_null=True)
+
+    class Meta:
+        model = Lesson
+        fields = (
+            "id",
+            "task_id",
+            "title",
+            "domain",
+            "confidence",
+            "description",
+            "project",
+            "created_by",
+            "created_at",
+        )
+        read_only_fields = fields
+
+
+class NewLesson(StrictSerializer):
+    """What was learned, and from which task."""
+
+    ignored = frozenset(LessonSerializer.Meta.fields)
+
+    title = Line(max_length=500)
+    task_id = Line(required=False, allow_null=True, max_length=64)
+    domain = Text(required=False, max_length=200)
+    confidence = Word(choices=Confidence.choices, required=False)
+    description = Text(required=False, max_length=10_000_000)
+    project = Text(required=False, max_length=200)
+
+
+class LessonFilter(filters.FilterSet):
+    """Lessons; `project` is the one that a lesson or its task names, or a tag of the task."""
+
+    project = filters.CharFilter(method="keep_of_project")
+    domain = filters.CharFilter(lookup_expr="iexact")
+    confidence = filters.MultipleChoiceFilter(choices=Confidence.choices)
+    task_id = filters.CharFilter()
+    search = filters.CharFilter(method="keep_matching")
+
+    class Meta:
+        model = Lesson
+        fields: tuple[str, ...] = ()
+
+    def keep_of_project(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep those that belong to the project."""
+        return queryset.of_project(value)
+
+    def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep those whose title or text holds the words."""
+        return queryset.filter(Q(title__icontains=value) | Q(description__icontains=value))
+
+
+def shown_lessons(rows: Sequence[Lesson]) -> list[Any]:
+    """Return lessons as JSON; no query."""
+    return list(LessonSerializer(rows, many=True).data)
+
+
+class LessonViewSet(Answering):
+    """Lessons."""
+
+    queryset = Lesson.objects.all()
+    serializer_class = LessonSerializer
+    filterset_class = LessonFilter
+    lookup_value_regex = r"[^/]+"
+
+    @extend_schema(responses=LessonSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """List the lessons that the caller may see, the newest first."""
+        return self.paged(visible_lessons(self.actor).order_by("-pk"), shown_lessons)
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Show one lesson."""
+        row = visible_lessons(self.actor).filter(pk=pk).first()
+        if row is None:
+            raise NotFound(f"There is no lesson {pk}.")
+        return Response(shown_lessons([row])[0])
+
+    @extend_schema(request=NewLesson, responses={201: LessonSerializer})
+    def create(self, request: Request) -> Response:
+        """File a lesson; without a `project` it belongs to its task's."""
+        data: dict[str, Any] = self.body(NewLesson)
+        task_id = data.pop("task_id", None)
+        task = None
+        if task_id is None:
+            require_worker_somewhere(self.actor, "To file a lesson")
+        else:
+            try:
+                task = seen_task(self.actor, task_id, "worker")
+            except NotFound as error:
+                raise Invalid.field("task_id", f"there is no task {task_id}", "unknown") from error
+        made = file_lesson(task=task, actor=self.actor, **data)
+        return Response(shown_lessons([made])[0], status=status.HTTP_201_CREATED)

@@ -1,0 +1,39 @@
+"""Filing what a task taught."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+from hopper.ids import new_id
+from instances.choices import Confidence
+from instances.models import Lesson
+
+if TYPE_CHECKING:
+    from hopper.actors import Actor
+    from instances.models import Task
+
+
+def file_lesson(
+    title: str,
+    *,
+    task: Task | None = None,
+    domain: str = "",
+    confidence: str = Confidence.MEDIUM,
+    description: str = "",
+    project: str = "",
+    actor: Actor,
+) -> Lesson:
+    """Write a lesson and return it; without a project it belongs to its task's."""
+    return Lesson.objects.create(
+        id=new_id("lesson"),
+        task=task,
+        title=title,
+        domain=domain,
+        confidence=confidence,
+        description=description,
+        project=project or (task.project if task else ""),
+        created_by=actor.name,
+        created_at=timezone.now(),
+    )
