@@ -17,7 +17,8 @@ One tree of commands, three ways in, with the same arguments, output and exit co
 - `hopper …` with `--server URL` or `HOPPER_URL`: over HTTP, with `--token` or `HOPPER_TOKEN`;
 - `hopper …` without: on the store of this machine, no server needed;
 - `manage.py hopper_tree`, `hopper_status`, `hopper_instance …`, `hopper_task …`,
-  `hopper_delegation …`: on the configured database.
+  `hopper_delegation …`, `hopper_lesson …`, `hopper_route …`, `hopper_rules …`, `hopper_config …`:
+  on the configured database.
 
 Exit codes: 0 done, 1 refused or failed (the message names the field, the state and what is
 allowed), 2 usage. `--json` prints the bare object or array and nothing else on standard output,
@@ -43,6 +44,7 @@ These work on the database, never through a server; `manage.py hopper_check` and
 | --- | --- |
 | `hopper check [I3 …] [--fix] [--json]` | prove the invariants; exit 1 when something is broken |
 | `hopper sweep [--loop] [--interval 10] [--json]` | do what is due, once or until SIGTERM |
+| `hopper route replay [--last 1000] [--candidate PATH] [--json]` | past decisions made again |
 | `hopper token create NAME [--instance ID] [--role ROLE]` | make a token; it is shown once |
 | `hopper token list`, `hopper token revoke` | which there are; end one |
 | `hopper demo` | build the example and work it off |"""

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 def database_command(parser: HopperParser, name: str) -> None:
     """Make a parser hand its arguments to the management command `hopper_<name>`."""
-    bind(parser, call, plain.show_any)
+    on_database(bind(parser, call, plain.show_any), name)
+
+
+def on_database(parser: HopperParser, name: str) -> None:
+    """Let a parser whose handler is `call` hand on what it does not know to `hopper_<name>`."""
     parser.set_defaults(management=f"hopper_{name}")
     parser.takes_rest = True
     parser.epilog = f"Further arguments are those of `manage.py hopper_{name}`."

@@ -7,13 +7,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group
+from hopper.cli.handlers import operators
 from hopper.cli.handlers.tasks import ADD_FIELDS, add_options, described
 from hopper.cli.render import plain
 from hopper.cli.transport import Client, CliError, at, clean
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-
 
 TASK_ID = re.compile(r"task-[0-9a-f]+")
 
@@ -25,6 +25,11 @@ def add_route_commands(parser: ArgumentParser) -> None:
     add_options(told, "a task's id, or the title of one that does not exist yet")
     told = group.add("explain", explain, plain.show_decisions, "why a task went where it is")
     told.add_argument("id")
+
+    again = group.add(
+        "replay", operators.call, plain.show_any, "past decisions, were they made now"
+    )
+    operators.on_database(again, "replay")
 
 
 def add_rules_commands(parser: ArgumentParser) -> None:
