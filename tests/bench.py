@@ -216,7 +216,7 @@ def appends() -> None:
             began = time.perf_counter()
             InstanceFactory(scope="ORCHESTRATION", parent=middle, running=False)
             spans.append((time.perf_counter() - began) * 1000)
-        say(f"append at {size} nodes, median ms", f"{median(spans):.1f}")
+        say(f"append at {size} nodes, median and worst ms", f"{median(spans):.1f} {max(spans):.1f}")
     hierarchy(top.pk)
 
 

@@ -62,7 +62,12 @@ class HopperInstance(MPTTModel):
         max_length=16, choices=InstanceType.choices, default=InstanceType.PERSISTENT
     )
     parent = TreeForeignKey(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="children",
+        db_index=False,
     )
     config = models.JSONField(default=dict, blank=True)
     runtime_metadata = models.JSONField(default=dict, blank=True)
@@ -80,11 +85,17 @@ class HopperInstance(MPTTModel):
     objects = InstanceManager()
 
     if TYPE_CHECKING:
+        tree_id: int
+        lft: int
+        rght: int
         level: int
 
     class Meta:
         # mptt adds its (tree_id, lft) index only where the concrete model names its own list.
-        indexes = (models.Index(fields=["status", "scope"], name="instance_status_scope"),)
+        indexes = (
+            models.Index(fields=["status", "scope"], name="instance_status_scope"),
+            models.Index(fields=["parent", "lft"], name="instance_children_in_order"),
+        )
         constraints = (
             models.UniqueConstraint(
                 fields=["parent", "name"],
@@ -129,6 +140,19 @@ class HopperInstance(MPTTModel):
     def depth(self) -> int:
         """Return the number of ancestors; no query."""
         return self.level
+
+    def get_descendants(self, include_self: bool = False) -> InstanceQuerySet:
+        """Return all below, with bounds that are read in the same query."""
+        below = HopperInstance.objects.under(self.pk)
+        return below if include_self else below.exclude(pk=self.pk)
+
+    def get_descendant_count(self) -> int:
+        """Return how many are below; counted, because the numbers have room in between."""
+        return self.get_descendants().count()
+
+    def is_leaf_node(self) -> bool:
+        """Return whether there are no children; asked, because room is no child."""
+        return not self.children.exists()
 
 
 class Lineal:

@@ -12,6 +12,7 @@ from hopper.ids import is_slug, slug_of
 from hopper.locks import lock_row, lock_shared, lock_tree
 from instances.choices import HopperScope, InstanceStatus, InstanceType
 from instances.models import HopperInstance, InstanceLoad
+from instances.services import numbers
 from instances.services.history import instance_event, record
 from instances.signals import instance_changed
 from instances.states import MAX_DEPTH, PARENTS, ROOTS
@@ -60,7 +61,7 @@ def create_instance(
             expires_at=expires_at,
         )
         instance.created_by, instance.created_at, instance.updated_at = actor.name, now, now
-        instance.save(force_insert=True)
+        numbers.insert(instance)
         InstanceLoad.objects.create(instance=instance)
         record(instance_event(instance, "instance.created", actor=actor, now=now))
     return instance
@@ -81,7 +82,7 @@ def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> H
             return instance
         if not instance.is_live:
             raise Conflict(f"{instance_id} is terminated and cannot move.", state=instance.status)
-        parent = _fitting_parent(instance.scope, parent_id, moving=instance)
+        _fitting_parent(instance.scope, parent_id, moving=instance)
         _require_free_name(instance.name, parent_id, but=instance_id)
         instance_changed.send(
             HopperInstance,
@@ -91,9 +92,7 @@ def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> H
             now=now,
             options={"moving": True},
         )
-        HopperInstance.objects.move_node(  # type: ignore[attr-defined]
-            instance, parent, position="last-child"
-        )
+        numbers.move(instance_id, parent_id)
         HopperInstance.objects.filter(pk=instance_id).update(updated_at=now)
         moved = HopperInstance.objects.get(pk=instance_id)
         record(
