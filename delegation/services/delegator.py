@@ -218,12 +218,7 @@ class Delegator:
                 raise Conflict(f"{task_id} moved meanwhile; try again.", state=task.status)
             _require_escalatable(task)
             now = timezone.now()
-            if task.status != T.PENDING:
-                task.wait("")
-                if task.status in STARTED:
-                    put_back(task, outcome=AttemptOutcome.RELEASED, actor=self.actor, now=now)
-                else:
-                    self._unblock(task, now)
+            self._make_pending(task, now)
             if parent is None:
                 task.wait("InputRequired", now, detail=reason or "escalated at a root")
                 change_task(task, T.BLOCKED, actor=self.actor, now=now, reason=reason)
@@ -253,6 +248,16 @@ class Delegator:
                 self._close(delegation, task, D.EXPIRED, Reason.EXPIRED, "")
 
         return self._change(delegation_id, expire)
+
+    def _make_pending(self, task: Task, now: datetime) -> None:
+        """Take a started or blocked task back from whoever has it, so that it can be offered."""
+        if task.status == T.PENDING:
+            return
+        task.wait("")
+        if task.status in STARTED:
+            put_back(task, outcome=AttemptOutcome.RELEASED, actor=self.actor, now=now)
+        else:
+            self._unblock(task, now)
 
     def _unblock(self, task: Task, now: datetime) -> None:
         task.wait("")
