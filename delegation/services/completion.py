@@ -13,9 +13,8 @@ from delegation.models import TaskDelegation
 from delegation.services.offers import close_offer, end_accepted
 from instances.choices import TERMINAL, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
-from instances.models.instance import lineages
 from instances.services.dependencies import reevaluate_dependants
-from instances.services.history import record, task_event
+from instances.services.history import record_above, task_event
 from instances.services.tasks import announce_due, end_open_children
 from instances.services.transitions import change_task, lock_task, rest_or_route, save_task
 
@@ -68,22 +67,10 @@ class CompletionBubbler:
 
     def propagate_status_change(self, task: Task, now: datetime, path: Iterable[str]) -> None:
         """Write the one event that each instance on the path and above it gets for this end."""
-        places = {place for place in (*path, task.origin_id, task.instance_id) if place}
-        above = {lineal.id for line in lineages(places).values() for lineal in line}
-        record(
-            *(
-                task_event(
-                    task,
-                    f"task.{task.status}",
-                    actor=self.actor,
-                    now=now,
-                    instance_id=place,
-                    ending=True,
-                    bubbled=True,
-                )
-                for place in sorted(above - {task.instance_id})
-            )
+        event = task_event(
+            task, f"task.{task.status}", actor=self.actor, now=now, ending=True, bubbled=True
         )
+        record_above(event, filter(None, (*path, task.origin_id, task.instance_id)))
 
     def aggregate_child_completions(self, parent_id: str, now: datetime) -> None:
         """End a parent task, or hand it back, as its children and its policy say (R14)."""

@@ -29,6 +29,12 @@ _STEPS_TO_HIGH = {
 }
 
 
+CLAIMABLE_SQL = """status = 'pending' AND ready AND NOT route_due AND offered_to_id IS NULL
+    AND (not_before IS NULL OR not_before <= %(now)s)
+    AND (retry_at IS NULL OR retry_at <= %(now)s)"""
+"""`TaskQuerySet.claimable` for the claim's own statement; a test holds them together."""
+
+
 class TaskQuerySet(models.QuerySet["Task"]):
     """Chainable reads of tasks."""
 
@@ -165,6 +171,17 @@ class Task(models.Model):
                     offered_to__isnull=True,
                 ),
                 name="task_claim",
+            ),
+            # The claim by a worker who can do some of it: each kind of work by itself.
+            models.Index(
+                fields=["instance", "cap_key", "-queue_urgent", "queue_at", "id"],
+                condition=models.Q(
+                    status=TaskStatus.PENDING,
+                    ready=True,
+                    route_due=False,
+                    offered_to__isnull=True,
+                ),
+                name="task_claim_fitting",
             ),
             # The sweep and the audit; not on the lease's time, so that heartbeats stay HOT.
             models.Index(

@@ -1,28 +1,60 @@
-"""Picking the next tasks: one statement marks them, so that nobody gets one twice (R21)."""
+"""Granting leases: one statement picks, counts and marks, so nobody gets a task twice (R21)."""
+
+# ruff: noqa: S608 - what is put into the statements is named here; values are parameters
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django.db import connection
-from django.db.models import F, QuerySet
+from django.db import connection, transaction
 
 from instances.choices import TaskStatus as T
-from instances.models import InstanceLoad, Task
+from instances.models import Attempt, Event, InstanceLoad, Task
+from instances.models.task import CLAIMABLE_SQL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+_TASK = Task._meta.db_table
+_COLUMNS = ", ".join(str(field.column) for field in Task._meta.concrete_fields)
+_ORDER = "queue_urgent DESC, queue_at, id"
+_MAX_PROBES = 50
+"""How many capability keys are probed one by one; above, the queue is filtered."""
+_RIVALS = 32
+"""How many tasks, taken by others meanwhile, a probe may meet and still find one."""
 
-_NO_KEY = "\n"
-"""A capability key that no task has; a list of none would not compile to a statement."""
+_MARK = f"""UPDATE {_TASK} SET status = 'claimed', attempt = attempt + 1, worker = %(worker)s,
+    lease_token = (attempt + 1) || '.' || %(secret)s, lease_holder = %(holder)s,
+    lease_seconds = %(seconds)s, lease_expires_at = %(until)s, retry_at = NULL,
+    waiting = '{{}}', updated_at = %(now)s"""
+# A new attempt stands where the last one got to.
+_ATTEMPTS = f"""INSERT INTO {Attempt._meta.db_table}
+    (task_id, number, epoch, instance_id, worker, lease_token, started_at, error, checkpoint)
+    SELECT id, attempt, epoch, instance_id, worker, lease_token, %(now)s, '',
+        (SELECT last.checkpoint FROM {Attempt._meta.db_table} last
+         WHERE last.task_id = marked.id AND last.number = marked.attempt - 1)
+    FROM {{marked}} RETURNING task_id, checkpoint AS carried"""
+_EVENTS = f"""INSERT INTO {Event._meta.db_table}
+    (kind, at, actor, task_id, instance_id, delegation_id, epoch, attempt, before, status,
+     holder_id, ending, data)
+    SELECT 'task.claimed', %(now)s, %(holder)s, id, instance_id, '', epoch, attempt, 'pending',
+        status, instance_id, FALSE, {{data}}
+    FROM {{marked}}"""
+_COUNT = f"""UPDATE {InstanceLoad._meta.db_table} SET running = running + {{count}}
+    WHERE instance_id = %(instance)s AND running + {{count}} <= %(most)s"""
+_ROOM = f"""(SELECT running FROM {InstanceLoad._meta.db_table}
+    WHERE instance_id = %(instance)s)"""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a worker asks for. `capabilities` None means that it takes any work."""
+    """What a worker asks for. `capabilities` None means that it takes any work.
+
+    `task_id` asks for that one instead of the next `limit` in the queue.
+    """
 
     instance_id: str
     worker: str
@@ -31,65 +63,166 @@ class Wish:
     lease_seconds: int
     capabilities: Sequence[str] | None = None
     tags: Sequence[str] | None = None
+    task_id: str | None = None
 
 
-def pick_tasks(wish: Wish, secret: str, now: datetime) -> list[Task]:
-    """Mark up to `limit` of the next claimable tasks as claimed and return them, in queue order."""
-    free = fitting(wish, now).select_for_update(skip_locked=True, no_key=True, of=("self",))
-    picked = free.order_by("-queue_urgent", "queue_at", "id").values("pk")[: wish.limit]
-    pick_sql, pick_params = picked.query.sql_with_params()
-    quote = connection.ops.quote_name
-    table = quote(Task._meta.db_table)
-    columns = ", ".join(quote(str(field.column)) for field in Task._meta.concrete_fields)
-    marked = Task.objects.raw(
-        f"""
-        WITH pick (picked) AS MATERIALIZED ({pick_sql})
-        UPDATE {table} SET status = %s, attempt = attempt + 1, worker = %s,
-            lease_token = (attempt + 1) || '.' || %s, lease_holder = %s, lease_seconds = %s,
-            lease_expires_at = %s, retry_at = NULL, waiting = '{{}}', updated_at = %s
-        FROM pick WHERE id = picked RETURNING {columns}
-        """,  # noqa: S608
-        [
-            *pick_params,
-            T.CLAIMED,
-            wish.worker,
-            secret,
-            wish.holder,
-            wish.lease_seconds,
-            now + timedelta(seconds=wish.lease_seconds),
-            now,
-        ],
+@dataclass(frozen=True)
+class Grant:
+    """A task just leased, and the checkpoint that its last attempt left."""
+
+    task: Task
+    checkpoint: Any
+
+
+def grant(wish: Wish, secret: str, most: int, now: datetime) -> list[Grant]:
+    """Lease up to `limit` of the next claimable tasks, in queue order, with attempts and events.
+
+    Never lets the instance hold more than `most` leases (R22): the counter is raised in the same
+    statement. Returns none where none fits, where there is no room, or where others took the last
+    places at this very moment.
+    """
+    params = {
+        "instance": wish.instance_id,
+        "task": wish.task_id,
+        "worker": wish.worker,
+        "holder": wish.holder,
+        "secret": secret,
+        "seconds": wish.lease_seconds,
+        "until": now + timedelta(seconds=wish.lease_seconds),
+        "now": now,
+        "most": most,
+        "limit": wish.limit,
+        "near": wish.limit + _RIVALS,
+        "data": json.dumps({"worker": wish.worker}),
+    }
+    with_clause = _pick(wish, params)
+    if connection.vendor == "postgresql":
+        found = _in_one_statement(with_clause, params)
+    else:
+        found = _in_one_transaction(with_clause, params)
+    return sorted(
+        found, key=lambda one: (not one.task.queue_urgent, one.task.queue_at, one.task.pk)
     )
-    return sorted(marked, key=lambda task: (not task.queue_urgent, task.queue_at, task.pk))
 
 
-def fitting(wish: Wish, now: datetime) -> QuerySet[Task]:
-    """Return the claimable tasks of the instance that fit the worker."""
-    tasks = Task.objects.claimable(now).filter(instance_id=wish.instance_id)
-    if wish.capabilities is not None:
-        keys = _keys_within(wish.instance_id, set(wish.capabilities))
-        tasks = tasks.filter(cap_key__in=keys or [_NO_KEY])
+def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
+    counted = _COUNT.format(count="(SELECT count(*) FROM pick)")
+    marked = f"{_MARK} FROM pick, place WHERE id = picked RETURNING {_TASK}.*"
+    rows: Iterable[Any] = Task.objects.raw(
+        f"""
+        WITH {picking},
+        place AS ({counted} AND EXISTS (SELECT 1 FROM pick) RETURNING 1),
+        marked AS ({marked}),
+        tried AS ({_ATTEMPTS.format(marked="marked")}),
+        told AS ({_EVENTS.format(marked="marked", data="%(data)s::jsonb")})
+        SELECT {_COLUMNS}, carried FROM marked JOIN tried ON task_id = id""",
+        params,
+    )
+    return [Grant(task, _checkpoint(task.carried)) for task in rows]
+
+
+def _in_one_transaction(picking: str, params: dict[str, Any]) -> list[Grant]:
+    """The same statement by statement, where the database has but one writer."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        marked = f"{_MARK} WHERE id IN (SELECT picked FROM pick) RETURNING {_COLUMNS}"
+        tasks = {task.pk: task for task in Task.objects.raw(f"WITH {picking} {marked}", params)}
+        if not tasks:
+            return []
+        values = {key: connection.ops.adapt_unknown_value(one) for key, one in params.items()}
+        values |= {f"id{n}": pk for n, pk in enumerate(tasks)} | {"count": len(tasks)}
+        these = ", ".join(f"%(id{n})s" for n in range(len(tasks)))
+        source = f"{_TASK} AS marked WHERE id IN ({these})"
+        cursor.execute(_ATTEMPTS.format(marked=source), values)
+        carried = dict(cursor.fetchall())
+        cursor.execute(_EVENTS.format(marked=source, data="%(data)s"), values)
+        cursor.execute(_COUNT.format(count="%(count)s"), values)
+    return [Grant(task, _checkpoint(carried[pk])) for pk, task in tasks.items()]
+
+
+def _checkpoint(stored: str | None) -> Any:
+    return None if stored is None else json.loads(stored)
+
+
+def _pick(wish: Wish, params: dict[str, Any]) -> str:
+    """Return the common table expressions that end in `pick (picked)`; adds to `params`."""
+    fits = f"instance_id = %(instance)s AND {CLAIMABLE_SQL}"
+    if wish.task_id is not None:
+        return _cut(f"{fits} AND id = %(task)s", skip=False)
     if wish.tags:
-        tasks = tasks.filter(tags__has_any_word=list(wish.tags))
-    return tasks
+        fits += f" AND {_any_tag(wish.tags, params)}"
+    if wish.capabilities is None:
+        return _cut(fits)
+    keys = _keys_within(wish.instance_id, set(wish.capabilities))
+    params |= {f"key{n}": key for n, key in enumerate(keys)}
+    if not keys or len(keys) > _MAX_PROBES or len(keys) == 1:
+        marks = ", ".join(f"%(key{n})s" for n in range(len(keys)))
+        return _cut(f"{fits} AND cap_key IN ({marks})" if keys else f"{fits} AND 1 = 0")
+    # Each key has its own stretch of the index: what does not fit is not even looked at.
+    probes = " UNION ALL ".join(
+        f"SELECT * FROM (SELECT id FROM {_TASK} WHERE {fits} AND cap_key = %(key{n})s"
+        f" ORDER BY {_ORDER} LIMIT %(near)s) probe{n}"
+        for n in range(len(keys))
+    )
+    return f"near AS {_once()} ({probes}), " + _cut(f"{fits} AND id IN (SELECT id FROM near)")
 
 
-def take_places(instance_id: str, count: int, limit: int) -> bool:
-    """Raise the counter by `count` unless that passes `limit`; return whether it did (R22)."""
-    load = InstanceLoad.objects.filter(pk=instance_id, running__lte=limit - count)
-    return bool(load.update(running=F("running") + count))
+def _cut(fits: str, *, skip: bool = True) -> str:
+    """Return `pick`: the first of those that fit, locked, as far as there is room."""
+    lock, least = "", "min"
+    if connection.vendor == "postgresql":
+        lock = "FOR NO KEY UPDATE" + (" SKIP LOCKED" if skip else "")
+        least = "least"
+    room = f"{least}(%(limit)s, abs(%(most)s - {_ROOM}))"
+    return f"""pick (picked) AS {_once()} (SELECT id FROM {_TASK}
+        WHERE {fits} AND {_ROOM} < %(most)s ORDER BY {_ORDER} LIMIT {room} {lock})"""
 
 
-def free_places(instance_id: str, limit: int) -> int:
+def _once() -> str:
+    return "MATERIALIZED" if connection.vendor == "postgresql" else ""
+
+
+def _any_tag(tags: Sequence[str], params: dict[str, Any]) -> str:
+    if connection.vendor == "postgresql":
+        params["tags"] = list(tags)
+        return "tags ?| %(tags)s"
+    params["tags"] = json.dumps(list(tags))
+    return """EXISTS (SELECT 1 FROM json_each(tags) AS tag
+        WHERE tag.value IN (SELECT value FROM json_each(%(tags)s)))"""
+
+
+def _keys_within(instance_id: str, capabilities: set[str]) -> list[str]:
+    """Return the capability keys present in the queue that a worker's capabilities cover.
+
+    Steps from key to key through the index: what it costs is the number of keys, not of tasks.
+    """
+    next_key = f"""SELECT min(cap_key) FROM {_TASK} WHERE instance_id = %(instance)s
+        AND status = 'pending' AND ready AND NOT route_due AND offered_to_id IS NULL"""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH RECURSIVE present (key) AS (
+                {next_key}
+                UNION ALL
+                SELECT ({next_key} AND cap_key > key) FROM present WHERE key IS NOT NULL
+            )
+            SELECT key FROM present WHERE key IS NOT NULL
+            """,
+            {"instance": instance_id},
+        )
+        keys = [str(key) for (key,) in cursor.fetchall()]
+    return [key for key in keys if set(filter(None, key.split("\n"))) <= capabilities]
+
+
+def free_places(instance_id: str, most: int) -> int:
     """Return how many leases the instance may still grant, as read now."""
     running = InstanceLoad.objects.values_list("running", flat=True).get(pk=instance_id)
-    return max(0, limit - int(running))
+    return max(0, most - int(running))
 
 
-def why_nothing(wish: Wish, now: datetime) -> dict[str, str]:
-    """Return the reason why a claim came back empty: {code, detail} (R22)."""
-    waiting = Task.objects.filter(instance_id=wish.instance_id, status=T.PENDING)
-    if Task.objects.claimable(now).filter(instance_id=wish.instance_id).exists():
+def why_nothing(instance_id: str, now: datetime) -> dict[str, str]:
+    """Return the reason why a claim came back empty though there is room: {code, detail} (R22)."""
+    waiting = Task.objects.filter(instance_id=instance_id, status=T.PENDING)
+    if Task.objects.claimable(now).filter(instance_id=instance_id).exists():
         return {"code": "NothingFits", "detail": "tasks are ready, but none fits this worker"}
     count = waiting.count()
     if count:
@@ -98,10 +231,3 @@ def why_nothing(wish: Wish, now: datetime) -> dict[str, str]:
             "detail": f"{count} task(s) wait here, none of them ready to be claimed",
         }
     return {"code": "Empty", "detail": "the queue is empty"}
-
-
-def _keys_within(instance_id: str, capabilities: set[str]) -> list[str]:
-    """Return the capability keys present in the queue that a worker's capabilities cover."""
-    waiting = Task.objects.filter(instance_id=instance_id, status=T.PENDING)
-    keys = waiting.order_by().values_list("cap_key", flat=True).distinct()
-    return [key for key in keys if set(filter(None, key.split("\n"))) <= capabilities]

@@ -16,8 +16,7 @@ from instances.choices import TaskStatus as T
 from instances.config import QueueSettings, queue_settings
 from instances.models import Attempt, Task
 from instances.models.instance import lineages
-from instances.services.claiming import Wish, free_places, pick_tasks, take_places, why_nothing
-from instances.services.history import record, task_event
+from instances.services.claiming import Grant, Wish, free_places, grant, why_nothing
 from instances.services.leases import expire_leases, lose_attempt, new_secret, put_back
 from instances.services.transitions import change_task, lock_task, present_task
 from instances.states import ALLOWANCES, EXECUTING, effective_status
@@ -28,14 +27,21 @@ if TYPE_CHECKING:
     from hopper.actors import Actor
 
 
+_TRIES = 3
+
+
 @dataclass(frozen=True)
 class Lease:
-    """A granted lease. `token` is shown to its claimer only."""
+    """A granted lease. `token` is shown to its claimer only.
+
+    `checkpoint` is where the attempt before got to, any JSON value (R21).
+    """
 
     task: Task
     token: str
     expires_at: datetime
     attempt: int
+    checkpoint: Any = None
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,10 @@ def claim_next(
     settings = _require_claiming(instance_id)
     lease_seconds = lease_seconds or settings.lease_seconds
     wish = Wish(instance_id, worker, actor.name, limit, lease_seconds, capabilities, tags)
-    claim = _claim(wish, settings.max_concurrent_tasks, actor)
+    claim = _claim(wish, settings.max_concurrent_tasks)
     if not claim.leases and expire_leases(instance_id=instance_id, limit=20):
         # Where no sweeper runs, whoever finds nothing looks for lost leases.
-        claim = _claim(wish, settings.max_concurrent_tasks, actor)
+        claim = _claim(wish, settings.max_concurrent_tasks)
     return claim
 
 
@@ -83,32 +89,19 @@ def claim_task(
     if holder_id is None:
         raise Conflict(f"{task_id} is unassigned: take it by hand (status in_progress).")
     settings = _require_claiming(holder_id)
-    with transaction.atomic():
-        task = lock_row(Task, task_id)
-        if task is None:
-            raise NotFound(f"There is no task {task_id}.")
-        same = task.worker == worker and task.lease_holder == actor.name
-        if task.lease_token and task.lease_expires_at and same:
-            return Lease(task, task.lease_token, task.lease_expires_at, task.attempt)
-        now = timezone.now()
-        _require_claimable(task, holder_id, now)
-        task.attempt += 1
-        task.status = T.CLAIMED
-        task.worker, task.lease_holder = worker, actor.name
-        task.lease_token = f"{task.attempt}.{new_secret()}"
-        task.lease_seconds = lease_seconds or settings.lease_seconds
-        task.lease_expires_at = now + timedelta(seconds=task.lease_seconds)
-        task.retry_at = None
-        task.wait("")
-        task.updated_at = now
-        task.save(force_update=True)
-        leases = _register([task], actor, now)
-        if not take_places(holder_id, 1, settings.max_concurrent_tasks):
-            raise Conflict(
-                f"{holder_id} is at capacity ({settings.max_concurrent_tasks}).",
-                code="at_capacity",
-            )
-    return leases[0]
+    seconds = lease_seconds or settings.lease_seconds
+    wish = Wish(holder_id, worker, actor.name, 1, seconds, task_id=task_id)
+    most = settings.max_concurrent_tasks
+    granted = grant(wish, new_secret(), most, timezone.now())
+    if granted:
+        return _lease(granted[0])
+    task = present_task(task_id)
+    same = task.worker == worker and task.lease_holder == actor.name
+    if task.lease_token and task.lease_expires_at and same:
+        live = task.attempts.get(number=task.attempt)
+        return Lease(task, task.lease_token, task.lease_expires_at, task.attempt, live.checkpoint)
+    _require_claimable(task, holder_id, timezone.now())
+    raise Conflict(f"{holder_id} is at capacity ({most}).", code="at_capacity")
 
 
 def start_task(task_id: str, *, token: str | None = None, actor: Actor) -> Task:
@@ -345,54 +338,28 @@ def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
         )
 
 
-def _claim(wish: Wish, most: int, actor: Actor) -> Claim:
-    """Grant what there is room for, looking again where somebody else took the last places."""
-    for _ in range(3):
-        places = free_places(wish.instance_id, most)
-        if not places:
-            break
+def _claim(wish: Wish, most: int) -> Claim:
+    """Grant what there is room for, looking again where others were faster at this moment."""
+    reason: dict[str, str] = {}
+    for _ in range(_TRIES):
         now = timezone.now()
-        leases = _grant(wish, min(wish.limit, places), most, actor, now)
-        if leases is not None:
-            return Claim(leases, None if leases else why_nothing(wish, now))
-    return Claim([], {"code": "AtCapacity", "detail": f"{most} of {most} places are taken"})
+        granted = grant(wish, new_secret(), most, now)
+        if granted:
+            return Claim([_lease(one) for one in granted])
+        if not free_places(wish.instance_id, most):
+            return Claim([], {"code": "AtCapacity", "detail": f"{most} of {most} places are taken"})
+        reason = why_nothing(wish.instance_id, now)
+        if reason["code"] != "NothingFits":
+            break
+    return Claim([], reason)
 
 
-def _grant(wish: Wish, limit: int, most: int, actor: Actor, now: datetime) -> list[Lease] | None:
-    """Mark, register and count in one transaction; None where the last places went meanwhile."""
-    wish = Wish(**{**wish.__dict__, "limit": limit})
-    with transaction.atomic():
-        tasks = pick_tasks(wish, new_secret(), now)
-        leases = _register(tasks, actor, now) if tasks else []
-        if not tasks or take_places(wish.instance_id, len(tasks), most):
-            return leases
-        transaction.set_rollback(True)
-    return None
-
-
-def _register(tasks: list[Task], actor: Actor, now: datetime) -> list[Lease]:
-    """Write the attempt and the event of each freshly marked task and return its lease."""
-    Attempt.objects.bulk_create(
-        Attempt(
-            task=task,
-            number=task.attempt,
-            epoch=task.epoch,
-            instance_id=task.instance_id,
-            worker=task.worker,
-            lease_token=task.lease_token or "",
-            started_at=now,
-        )
-        for task in tasks
+def _lease(one: Grant) -> Lease:
+    task = one.task
+    return Lease(
+        task,
+        str(task.lease_token),
+        task.lease_expires_at or task.updated_at,
+        task.attempt,
+        one.checkpoint,
     )
-    record(
-        *(
-            task_event(
-                task, "task.claimed", actor=actor, now=now, before=T.PENDING, worker=task.worker
-            )
-            for task in tasks
-        )
-    )
-    return [
-        Lease(task, task.lease_token or "", task.lease_expires_at or now, task.attempt)
-        for task in tasks
-    ]

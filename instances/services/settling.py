@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from hopper.actors import SYSTEM, Actor
 from instances.choices import InstanceStatus as I
-from instances.models import HopperInstance, Task
+from instances.models import Task
 from instances.models.instance import lineages
 from instances.services.instance_states import change_instance, lock_instance
 
@@ -31,8 +31,6 @@ def settle_above(instance_id: str, *, actor: Actor) -> None:
             settle_instance(lineal.id, actor=actor)
 
 
-def settle_after_commit(instance_id: str | None, *, actor: Actor = SYSTEM) -> None:
+def settle_after_commit(instance_id: str, *, actor: Actor = SYSTEM) -> None:
     """Once the lease's end is committed, settle what was only waiting for it (R6)."""
-    stopping = HopperInstance.objects.filter(status=I.STOPPING)
-    if instance_id is not None and stopping.exists():
-        transaction.on_commit(lambda: settle_above(instance_id, actor=actor), robust=True)
+    transaction.on_commit(lambda: settle_above(instance_id, actor=actor), robust=True)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import DateTimeField, F, Q, Value
-from django.db.models.functions import Greatest
+from django.db import connection
+from django.db.models import Q
 
 from hopper.errors import NotFound
 from hopper.locks import lock_rows
+from hopper.sql import inserting, updating, write_together
 from instances.choices import STARTED, TERMINAL, AttemptOutcome
 from instances.choices import TaskStatus as T
-from instances.models import Attempt, InstanceLoad, Task
-from instances.services.history import record, task_event
+from instances.models import Attempt, HopperInstance, InstanceLoad, Task
+from instances.services.history import task_event
 from instances.services.settling import settle_after_commit
 from instances.signals import task_finished
 from instances.states import ROUTING, TASK
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from hopper.actors import Actor
+    from hopper.sql import Write
 
 _OUTCOMES = {
     T.DONE: AttemptOutcome.COMPLETED,
@@ -59,14 +60,16 @@ def lock_tasks(task_ids: Iterable[str]) -> list[Task]:
     after a capacity counter (R6). Returns the wanted tasks, fresh, in id order.
     """
     wanted = set(task_ids)
-    root_ids = set(Task.objects.filter(pk__in=wanted).values_list("root_id", flat=True))
-    roots = lock_rows(Task, list(root_ids))
-    if wanted == root_ids and not any(root.decomposed for root in roots.values()):
+    rows = Task.objects.select_for_update(no_key=True, of=("self",))
+    above = Task.objects.filter(pk__in=wanted).values_list("root_id", flat=True)
+    # One root is found in the statement that locks it; of several the planner makes a mess.
+    one = Q(pk=above[:1]) if len(wanted) == 1 else Q(pk__in=set(above))
+    roots = list(rows.filter(one).order_by("pk"))
+    root_ids = {root.pk for root in roots}
+    if wanted == root_ids and not any(root.decomposed for root in roots):
         # Trees of one task: the lock on the root was the lock on all.
-        return [roots[pk] for pk in sorted(wanted)]
-    tree = Task.objects.select_for_update(no_key=True, of=("self",)).filter(
-        Q(pk__in=wanted) | (Q(root__in=root_ids) & ~Q(status__in=TERMINAL))
-    )
+        return roots
+    tree = rows.filter(Q(pk__in=wanted) | (Q(root__in=root_ids) & ~Q(status__in=TERMINAL)))
     return [task for task in tree.order_by("pk") if task.pk in wanted]
 
 
@@ -87,15 +90,23 @@ def change_task(
     """
     before = task.status
     TASK.require(before, status, task.pk)
-    if before in STARTED and status not in STARTED:
-        end_attempt(task, outcome or _OUTCOMES.get(T(status), AttemptOutcome.RELEASED), now)
+    writes, place = [], None
+    if before in STARTED and status not in STARTED and task.has_live_lease:
+        place = task.instance_id
+        outcome = outcome or _OUTCOMES.get(T(status), AttemptOutcome.RELEASED)
+        writes.append(_closing(task, outcome, now))
+        task.end_lease()
     _enter(task, status, now)
-    save_task(task, now)
+    task.updated_at = max(now, task.updated_at)
     kind = kind or f"task.{status}"
     ending = status in TERMINAL
-    record(task_event(task, kind, actor=actor, now=now, before=before, ending=ending, **data))
+    event = task_event(task, kind, actor=actor, now=now, before=before, ending=ending, **data)
+    write_together(*writes, updating(task), inserting([event]))
     if ending:
         task_finished.send(Task, task=task, actor=actor, now=now)
+    if place is not None:
+        # Last, so that the counter of a busy instance is held for the commit alone (R6).
+        _free_place(place)
 
 
 def _enter(task: Task, status: str, now: datetime) -> None:
@@ -118,24 +129,44 @@ def hold_places(tasks: QuerySet[Task]) -> None:
     lock_rows(InstanceLoad, [str(place) for place in places])
 
 
-def end_attempt(task: Task, outcome: str, now: datetime, error: str = "") -> None:
-    """End the task's live lease, if any: close the attempt, free its place."""
+def end_attempt(task: Task, outcome: str, now: datetime) -> None:
+    """End the live lease, if any, of a task that stays started: close the attempt, free its place.
+
+    The caller saves the task.
+    """
     if task.has_live_lease:
-        Attempt.objects.filter(task=task, number=task.attempt, outcome__isnull=True).update(
-            outcome=outcome,
-            # A change that waited for its locks may have begun before the attempt did (I14).
-            ended_at=Greatest(F("started_at"), Value(now, output_field=DateTimeField())),
-            error=error or task.error,
-        )
-        free_capacity(Counter({str(task.instance_id): 1}))
-        settle_after_commit(task.instance_id)
+        write_together(_closing(task, outcome, now))
+        _free_place(str(task.instance_id))
     task.end_lease()
 
 
-def free_capacity(places: Counter[str]) -> None:
-    """Give places back to the counters of instances, in id order (R6, kind 5; R22)."""
-    for instance_id, count in sorted(places.items()):
-        InstanceLoad.objects.filter(pk=instance_id).update(running=F("running") - count)
+def _closing(task: Task, outcome: str, now: datetime) -> Write:
+    table = Attempt._meta.db_table
+    values = [outcome, connection.ops.adapt_datetimefield_value(now), task.error]
+    later = "greatest" if connection.vendor == "postgresql" else "max"
+    return (
+        # A change that waited for its locks may have begun before the attempt did (I14).
+        f"UPDATE {table} SET outcome = %s, ended_at = {later}(started_at, %s), error = %s"  # noqa: S608
+        " WHERE task_id = %s AND number = %s AND outcome IS NULL",
+        [*values, task.pk, task.attempt],
+    )
+
+
+def _free_place(instance_id: str) -> None:
+    """Give a place back to the instance's counter (R6, kind 5; R22), and settle who waited for it.
+
+    Whether anything is stopping is looked up at the last moment, in the same statement.
+    """
+    table, instances = InstanceLoad._meta.db_table, HopperInstance._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""UPDATE {table} SET running = running - 1 WHERE instance_id = %s
+            RETURNING EXISTS (SELECT 1 FROM {instances} WHERE status = 'stopping')""",  # noqa: S608
+            [instance_id],
+        )
+        found = cursor.fetchone()
+    if found and found[0]:
+        settle_after_commit(instance_id)
 
 
 def rest_or_route(task: Task) -> None:
@@ -152,4 +183,4 @@ def rest_or_route(task: Task) -> None:
 def save_task(task: Task, now: datetime) -> None:
     """Write a locked task whole: nobody else can have changed it meanwhile."""
     task.updated_at = max(now, task.updated_at)
-    task.save(force_update=True)
+    write_together(updating(task))
