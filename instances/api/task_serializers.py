@@ -141,11 +141,15 @@ def in_utc(reason: dict[str, Any]) -> dict[str, Any]:
 
 
 class LeaseSerializer(serializers.Serializer[Any]):
-    """A lease; the token is shown to its claimer only."""
+    """A lease; the token is shown to its claimer only.
+
+    `checkpoint` is where the attempt before got to.
+    """
 
     token = serializers.CharField()
     expires_at = serializers.DateTimeField()
     attempt = serializers.IntegerField()
+    checkpoint = Anything(allow_null=True)
 
 
 class ClaimedTaskSerializer(TaskSerializer):

@@ -1,0 +1,149 @@
+"""What a claim grants: the tasks that fit, in order, as many as there is room for (R21, R22)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.utils import timezone
+
+from delegation.services.audit import audit
+from hopper.errors import Conflict
+from instances.models import Attempt, Event, InstanceLoad, Task
+from instances.services import queue
+from instances.services.leases import expire_leases
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from instances.models import HopperInstance
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def sound() -> Iterator[None]:
+    """Every test ends with the invariants."""
+    yield
+    assert audit() == []
+
+
+@pytest.fixture
+def run() -> HopperInstance:
+    """A queue with room for five."""
+    instance: HopperInstance = InstanceFactory(
+        scope="ORCHESTRATION",
+        parent=InstanceFactory(scope="PROJECT"),
+        config={"max_concurrent_tasks": 5},
+    )
+    return instance
+
+
+def _claim(run: HopperInstance, limit: int = 1, **wish: Any) -> list[queue.Lease]:
+    return queue.claim_next(run.pk, worker="bob", limit=limit, actor=ALICE, **wish).leases
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"not_before": -HOUR},
+        {"not_before": HOUR},
+        {"retry_at": -HOUR},
+        {"retry_at": HOUR},
+        {"cap_key": "python"},
+    ],
+    ids=str,
+)
+def test_the_statement_claims_what_the_reading_calls_claimable(
+    run: HopperInstance, state: dict[str, Any]
+) -> None:
+    task = TaskFactory(instance=run)
+    now = timezone.now()
+    values = {
+        name: now + value if isinstance(value, timedelta) else value
+        for name, value in state.items()
+    }
+    Task.objects.filter(pk=task.pk).update(**values)
+    claimable = Task.objects.claimable(now).filter(pk=task.pk).exists()
+
+    if claimable:
+        assert queue.claim_task(task.pk, worker="bob", actor=ALICE).task.pk == task.pk
+    else:
+        assert _claim(run) == []
+        with pytest.raises(Conflict, match="cannot be claimed"):
+            queue.claim_task(task.pk, worker="bob", actor=ALICE)
+
+
+def test_tasks_that_wait_for_others_are_not_granted(run: HopperInstance) -> None:
+    first = TaskFactory(instance=run)
+    second = TaskFactory(instance=run, depends_on=[first.pk])
+
+    (lease,) = _claim(run, 5)
+    assert lease.task.pk == first.pk
+    queue.complete_task(first.pk, token=lease.token, actor=ALICE)
+    assert [one.task.pk for one in _claim(run, 5)] == [second.pk]
+
+
+def test_a_batch_writes_an_attempt_and_an_event_for_each_and_counts_them_once(
+    run: HopperInstance,
+) -> None:
+    tasks = [TaskFactory(instance=run).pk for _ in range(8)]
+
+    leases = _claim(run, 100)
+
+    assert [lease.task.pk for lease in leases] == tasks[:5]
+    assert InstanceLoad.objects.get(pk=run.pk).running == 5
+    assert Attempt.objects.filter(outcome__isnull=True).count() == 5
+    assert Event.objects.filter(kind="task.claimed", data={"worker": "bob"}).count() == 5
+    again = queue.claim_next(run.pk, worker="bob", limit=100, actor=ALICE)
+    assert again.waiting is not None
+    assert again.waiting["code"] == "AtCapacity"
+
+
+def test_a_worker_who_can_do_several_kinds_gets_them_in_the_order_of_the_queue(
+    run: HopperInstance,
+) -> None:
+    kinds: list[list[str]] = [["a"], [], ["b"], ["z"], ["a", "b"], ["a"], ["z", "a"]]
+    tasks = [TaskFactory(instance=run, required_capabilities=kind).pk for kind in kinds]
+
+    fitting = _claim(run, 5, capabilities=["a", "b", "c"])
+
+    assert [lease.task.pk for lease in fitting] == [tasks[n] for n in (0, 1, 2, 4, 5)]
+
+
+def test_tags_and_capabilities_narrow_together(run: HopperInstance) -> None:
+    TaskFactory(instance=run, tags=["slow"], required_capabilities=["a"])
+    wanted = TaskFactory(instance=run, tags=["quick", "x"], required_capabilities=["a"])
+    TaskFactory(instance=run, tags=["quick"], required_capabilities=["z"])
+    TaskFactory(instance=run, tags=["quick"])
+
+    (lease,) = _claim(run, capabilities=["a"], tags=["quick", "other"])
+
+    assert lease.task.pk == wanted.pk
+
+
+def test_the_next_claim_carries_the_checkpoint_of_the_lost_attempt(run: HopperInstance) -> None:
+    task = TaskFactory(instance=run)
+    (first,) = _claim(run)
+    assert first.checkpoint is None
+    queue.heartbeat(task.pk, token=first.token, checkpoint={"step": 3}, actor=ALICE)
+    _lose(task)
+    (second,) = _claim(run)
+    assert second.checkpoint == {"step": 3}
+    _lose(task)
+
+    third = queue.claim_task(task.pk, worker="bob", actor=ALICE)
+
+    assert third.checkpoint == {"step": 3}
+    assert queue.claim_task(task.pk, worker="bob", actor=ALICE) == third
+
+
+def _lose(task: Task) -> None:
+    past: datetime = timezone.now() - HOUR
+    Task.objects.filter(pk=task.pk).update(lease_expires_at=past)
+    assert expire_leases() == 1
