@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0001_initial"),
+        ("instances", "0003_children_in_order"),
     ]
 
     operations = [
