@@ -1,0 +1,112 @@
+"""The walks: small trees with a task or a few, and what may happen to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.protocol.explorer import Walk
+from tests.protocol.living import Rules
+from tests.protocol.state import State, Tree, Work
+
+SIX = Tree(
+    ("top", "GLOBAL", None),
+    ("web", "PROJECT", "top"),
+    ("api", "PROJECT", "top"),
+    ("run1", "ORCHESTRATION", "web"),
+    ("run2", "ORCHESTRATION", "web"),
+    ("job", "ORCHESTRATION", "api"),
+    manual=("job",),
+    strict=("web",),
+)
+"""Two projects; `web` keeps nothing for people, and at `job` a person accepts."""
+
+THREE = Tree(
+    ("top", "GLOBAL", None),
+    ("web", "PROJECT", "top"),
+    ("run1", "ORCHESTRATION", "web"),
+    strict=("web",),
+)
+TWO = Tree(("web", "PROJECT", None), ("run1", "ORCHESTRATION", "web"))
+
+DUE = Work(status="pending", holder="top", due=True)
+AT_WEB = Work(status="pending", holder="web", due=True)
+NONE = Work()
+
+BY_HAND = ("take", "block", "unblock", "start")
+BY_NAME = ("delegate", "reassign", "reroute", "withdraw")
+
+SMALL: dict[str, dict[str, Any]] = {
+    "hands": {"tree": SIX, "most_epochs": 1, "most_failures": 1, "without": BY_HAND},
+    "tree": {
+        "tree": THREE,
+        "moving": ("web",),
+        "most_failures": 1,
+        "without": (*BY_HAND, "decompose", "reassign", "release"),
+    },
+    "above": {
+        "tree": THREE,
+        "moving": ("top", "run1"),
+        "most_epochs": 1,
+        "most_failures": 1,
+        "without": (*BY_HAND, *BY_NAME, "decompose", "release"),
+    },
+    "family": {
+        "tree": TWO,
+        "works": (AT_WEB, NONE, NONE),
+        "most_failures": 1,
+        "without": (*BY_HAND, *BY_NAME, "escalate", "release", "reject", "expire", "accept"),
+    },
+}
+"""Walked in every run, in a few seconds together; wrong readings show here."""
+
+LARGE: dict[str, dict[str, Any]] = {
+    "hands, two epochs": {"tree": SIX, "most_failures": 2},
+    "tree, all of it moves": {
+        "tree": SIX,
+        "moving": ("web", "run1"),
+        "most_epochs": 1,
+        "most_failures": 1,
+        "without": (*BY_HAND, "decompose", "release", "reassign"),
+    },
+    "two decisions at once": {
+        "tree": THREE,
+        "moving": ("top", "web", "run1"),
+        "most_failures": 1,
+        "most_thoughts": 2,
+        "without": (*BY_HAND, "decompose", "release"),
+    },
+    "parent and child in a tree that moves": {
+        "tree": THREE,
+        "works": (DUE, NONE),
+        "moving": ("run1",),
+        "most_epochs": 1,
+        "most_failures": 1,
+        "without": (*BY_HAND, "reassign", "reroute", "delegate", "withdraw"),
+    },
+    **{
+        f"family, {policy}": {
+            "tree": TWO,
+            "works": (AT_WEB, NONE, NONE),
+            "most_failures": 1,
+            "policy": policy,
+            "without": (*BY_NAME, "start", "block", "unblock", "release"),
+        }
+        for policy in ("wait_all", "fail_fast", "best_effort", "resume")
+    },
+}
+"""Walked at full length with HOPPER_STORM=1: minutes."""
+
+
+def walk(
+    name: str,
+    tree: Tree,
+    *,
+    works: tuple[Work, ...] = (DUE,),
+    moving: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+    rules: type[Rules] = Rules,
+    **bounds: Any,
+) -> Walk:
+    """Return a walk that begins with all instances running."""
+    begin = State(tuple("running" for _ in tree.names), works)
+    return Walk(name, rules(tree, **bounds), begin, moving, without)
