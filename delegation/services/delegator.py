@@ -231,10 +231,11 @@ class Delegator:
         return TaskDelegation.objects.get(pk=delegation.pk)
 
     def answer_waiting(self, delegation_id: str) -> TaskDelegation:
-        """Let the target of a waiting offer answer now that it runs (R8)."""
+        """Let the target of a waiting offer answer, if it runs now (R8)."""
 
         def answer(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
-            if delegation.status == D.PENDING:
+            runs = ALLOWANCES[target.effective_status()].accept == "yes"
+            if delegation.status == D.PENDING and runs:
                 self._answer(delegation, task, target, timezone.now())
 
         return self._change(delegation_id, answer)

@@ -77,8 +77,9 @@ class Living(Working):
         return self._cancel_offers(self.set_status(state, [name], "error"), to={name})
 
     def may_stop_instance(self, state: State, name: str, how: str) -> bool:
-        """From starting, running, paused or error."""
-        return self.permits(state, name, "stopping")
+        """From starting, running, paused or error; a stopped one may still be asked to do more."""
+        again = self.status(state, name) in ("stopping", "stopped") and how != "plain"
+        return again or self.permits(state, name, "stopping")
 
     def stop_instance(self, state: State, name: str, how: str) -> State:
         """Stopping: offers to and from the subtree are cancelled; `how` is plain, force, evacuate.
@@ -86,7 +87,9 @@ class Living(Working):
         By force the leases below end uncounted; to evacuate, what is unstarted goes back up.
         """
         below = self.tree.below[name]
-        state = self._cancel_offers(self.set_status(state, [name], "stopping"), to=below, by=below)
+        if self.permits(state, name, "stopping"):
+            state = self.set_status(state, [name], "stopping")
+        state = self._cancel_offers(state, to=below, by=below)
         for task, work in enumerate(state.works):
             if how == "force" and work.leased and work.holder in below:
                 state = self.put(state, task, self.put_back(work))

@@ -80,26 +80,28 @@ class Placing(Ground):
         """A decision is under way."""
         return thought < len(state.thoughts)
 
-    def act(self, state: State, thought: int) -> State:
-        """Look whether all is as it was read, and if so take the hop."""
+    def act(self, state: State, thought: int) -> list[State]:
+        """Look whether all is as it was read, and if so take the hop.
+
+        What stands above the target is not locked: a change there may be seen or not.
+        """
         known = state.thoughts[thought]
         state = self._forget(state, thought)
         if not self.still_so(state, known):
-            return state
+            return [state]
         work = state.works[known.task]
         if known.verdict == "send":
-            return self._send(state, known.task, known.target)
+            sent = self._send(state, known.task, known.target)
+            unseen = self.allows(state, known.target).offer != "yes"
+            return [sent, state] if unseen else [sent]
         if known.verdict == "up":
-            return self.hand_up(state, known.task)
+            return [self.hand_up(state, known.task)]
         if known.verdict == "rest":
-            return self.put(state, known.task, work._replace(due=False, decided=known.holder))
-        return self.block_it(state, known.task, "Unroutable")
+            return [self.put(state, known.task, work._replace(due=False, decided=known.holder))]
+        return [self.block_it(state, known.task, "Unroutable")]
 
     def still_so(self, state: State, known: Thought) -> bool:
-        """Due, at the same holder, in the same epoch, barring the same; and the target receives.
-
-        Of the target only its own row is locked: what stands above it may have changed unseen.
-        """
+        """Due, at the same holder, in the same epoch, barring the same; and the target receives."""
         work = state.works[known.task]
         if not work.due or (work.holder, work.epoch) != (known.holder, known.epoch):
             return False

@@ -84,13 +84,15 @@ class Working(Handing):
     # By hand
 
     def may_take(self, state: State, task: int) -> bool:
-        """A person takes a task, wherever it rests (R19)."""
+        """A person takes a task, wherever it rests, blocked or not (R19)."""
         work = state.works[task]
-        return work.status == "pending" and not work.offers
+        return work.status in ("pending", "blocked") and not work.offers
 
     def take(self, state: State, task: int) -> State:
         """In progress without a lease."""
-        work = state.works[task]._replace(status="in_progress", lease=HAND, due=False)
+        work = state.works[task]._replace(
+            status="in_progress", lease=HAND, due=False, waits="", again=False
+        )
         return self.put(state, task, work)
 
     def may_block(self, state: State, task: int) -> bool:
@@ -108,10 +110,7 @@ class Working(Handing):
 
     def may_unblock(self, state: State, task: int) -> bool:
         """A person lifts a block."""
-        work = state.works[task]
-        return work.status == "blocked" and (
-            work.holder is not None or not self.blocked_by_placing(work)
-        )
+        return state.works[task].status == "blocked"
 
     def unblock(self, state: State, task: int) -> State:
         """Pending; what placing had blocked begins a new epoch."""

@@ -145,12 +145,12 @@ class SweepInTwoSteps(Rules):
         seen = Thought(task, work.holder or "", work.epoch, work.refused, "lease", work.lease or "")
         return [state._replace(thoughts=(*state.thoughts, seen))]
 
-    def act(self, state: State, thought: int) -> State:
+    def act(self, state: State, thought: int) -> list[State]:
         known = state.thoughts[thought]
         if known.verdict != "lease":
             return super().act(state, thought)
         state = self.crash(state, thought)
-        return self.lose_lease(state, known.task) if self.still_leased(state, known) else state
+        return [self.lose_lease(state, known.task) if self.still_leased(state, known) else state]
 
     def still_leased(self, state: State, known: Thought) -> bool:
         work = state.works[known.task]

@@ -1,0 +1,102 @@
+"""What could not be placed is looked at again when the tree below its holder changes (R9)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import pytest
+from django.utils import timezone
+
+from delegation.choices import DelegationType
+from delegation.models import TaskDelegation
+from delegation.services.audit import audit
+from delegation.services.delegator import Delegator
+from delegation.services.sweep import sweep
+from instances.models import Event, HopperInstance, Task
+from instances.services.lifecycle import pause_instance, resume_instance, stop_instance
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def sound() -> Iterator[None]:
+    """Every test ends with the invariants."""
+    yield
+    assert audit() == []
+
+
+@pytest.fixture
+def stuck() -> Task:
+    """A task at the top that speaks for one project, which is paused."""
+    top = InstanceFactory(name="top")
+    web = InstanceFactory(scope="PROJECT", name="web", parent=top, config={"domains": ["css"]})
+    pause_instance(web.pk, actor=ALICE)
+    task: Task = TaskFactory(instance=top, title="css")
+    assert (task.status, task.waiting_code) == ("blocked", "Unroutable")
+    return task
+
+
+def test_a_crash_right_after_the_start_leaves_it_to_the_sweep(stuck: Task) -> None:
+    with mock.patch("delegation.services.upheaval.wake"):
+        resume_instance("web", actor=ALICE)
+    assert Task.objects.get(pk=stuck.pk).status == "blocked"
+    sweep()
+    assert Task.objects.get(pk=stuck.pk).instance_id == "web"
+
+
+def test_the_sweep_leaves_alone_what_nothing_changed_for(stuck: Task) -> None:
+    epoch = stuck.epoch
+    assert sweep().tasks_placed == 0
+    assert Task.objects.get(pk=stuck.pk).epoch == epoch
+
+
+def test_what_ran_already_but_was_not_seen_is_found_by_deciding_again(stuck: Task) -> None:
+    with mock.patch("delegation.services.upheaval.wake"):
+        resume_instance("web", actor=ALICE)
+    # As if the block had been written while the start was not yet committed.
+    began = HopperInstance.objects.get(pk="web").updated_at
+    stuck.waiting["since"] = (began + timedelta(seconds=5)).isoformat()
+    Task.objects.filter(pk=stuck.pk).update(waiting=stuck.waiting)
+    sweep()
+    assert Task.objects.get(pk=stuck.pk).instance_id == "web"
+
+
+def test_it_is_placed_again_at_most_once_a_minute(stuck: Task) -> None:
+    for number in range(3):
+        InstanceFactory(scope="PROJECT", name=f"other-{number}", parent=stuck.instance)
+    assert Event.objects.filter(task=stuck, kind="task.rerouted").count() == 1
+    Event.objects.filter(task=stuck, kind="task.rerouted").update(
+        at=timezone.now() - timedelta(seconds=61)
+    )
+    InstanceFactory(scope="PROJECT", name="one more", id="one-more", parent=stuck.instance)
+    assert Event.objects.filter(task=stuck, kind="task.rerouted").count() == 2
+
+
+def test_an_offer_below_a_stopped_instance_is_not_taken_for_a_refusal() -> None:
+    top = InstanceFactory(name="top")
+    web = InstanceFactory(scope="PROJECT", name="web", parent=top, running=False)
+    task = TaskFactory(instance=top)
+    offer = Delegator(ALICE).delegate_task(task.pk, web.pk, accept="auto").delegation
+    assert offer.is_pending
+    stop_instance(top.pk, actor=ALICE)
+    slipped = TaskDelegation.objects.create(
+        id="slipped",
+        task=task,
+        source_instance=top,
+        target_instance=web,
+        delegation_type=DelegationType.ROUTE,
+        hop=1,
+        epoch=1,
+        delegated_at=timezone.now(),
+    )
+    assert Delegator(ALICE).answer_waiting(slipped.pk).is_pending
+    Task.objects.filter(pk=task.pk).update(offered_to=web, route_due=False)
+    sweep()
+    slipped.refresh_from_db()
+    assert (slipped.status, slipped.reason) == ("cancelled", "target_stopped")
