@@ -9,7 +9,7 @@ from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.services.tasks import PLACING_BLOCKS
-from instances.states import ALLOWANCES
+from instances.states import ALLOWANCES, allowing
 from scopes.config import effective_settings
 
 
@@ -42,7 +42,7 @@ def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, r
                 f"{task.instance_id} is {effective} and passes nothing on (R3).",
                 code="not_routing",
                 state=effective,
-                allowed=sorted(state for state, may in ALLOWANCES.items() if may.route),
+                allowed=allowing("route"),
             )
     refuse_closed_target(target)
     barred = barred_for(task).get(target.pk)
@@ -63,7 +63,7 @@ def refuse_closed_target(target: HopperInstance) -> None:
         raise NotAccepting(
             f"{target.pk} is {effective} and takes no offers (R3).",
             state=effective,
-            allowed=sorted(state for state, may in ALLOWANCES.items() if may.offer != "no"),
+            allowed=allowing("offer"),
         )
 
 
@@ -74,7 +74,7 @@ def require_acceptance(target: HopperInstance) -> None:
         raise NotAccepting(
             f"{target.pk} is {effective} and cannot accept now (R3).",
             state=effective,
-            allowed=sorted(state for state, may in ALLOWANCES.items() if may.accept != "no"),
+            allowed=allowing("accept"),
         )
     if target.scope == HopperScope.FEDERATED:
         raise NotAccepting(f"{target.pk} has no remote (NoRemote, R1).", code="no_remote")

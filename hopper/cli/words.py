@@ -5,45 +5,33 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from typing import Any
 
-CLI_WORD = {
-    "pending": "open",
-    "claimed": "in_progress",
-    "in_progress": "in_progress",
-    "blocked": "blocked",
-    "done": "completed",
-    "cancelled": "cancelled",
-    "failed": "failed",
-}
-SERVER_WORDS = {
-    "open": ("pending",),
-    "in_progress": ("claimed", "in_progress"),
-    "completed": ("done",),
-}
-STATUS_WORDS = ("open", "in_progress", "blocked", "completed", "cancelled", "failed")
-PRIORITIES = ("low", "medium", "high", "urgent")
-SCOPES = ("GLOBAL", "PROJECT", "ORCHESTRATION", "PERSONAL", "FAMILY", "EVENT", "FEDERATED")
-OPEN_STATUSES = ("pending", "claimed", "in_progress", "blocked")
+from hopper.protocol import ASKED_FOR, CLI_WORDS, ENDED, PARENTS, PRIORITIES, TASK
+
+SCOPES = tuple(PARENTS)
+STATUS_WORDS = tuple(dict.fromkeys(CLI_WORDS.values()))
+OPEN_STATUSES = tuple(status for status in TASK.transitions if status not in ENDED)
 
 
 def status_word(text: str) -> str:
     """Return a status in the command line's words or the server's, as typed by anyone."""
     word = text.strip().lower().replace("-", "_")
-    if word not in STATUS_WORDS and word not in CLI_WORD:
+    if word not in STATUS_WORDS and word not in CLI_WORDS:
         raise ArgumentTypeError(
             f"'{text}' is no status; one of {', '.join(STATUS_WORDS)} "
-            f"(or the server's {', '.join(CLI_WORD)})"
+            f"(or the server's {', '.join(CLI_WORDS)})"
         )
     return word
 
 
 def server_words(word: str) -> tuple[str, ...]:
     """Return the server's statuses that a word means in a filter."""
-    return SERVER_WORDS.get(word, (word,))
+    meant = tuple(status for status, said in CLI_WORDS.items() if said == word)
+    return meant or (word,)
 
 
 def server_word(word: str) -> str:
     """Return the server's status that a word asks for (R19)."""
-    return {"open": "pending", "completed": "done"}.get(word, word)
+    return ASKED_FOR.get(word, word)
 
 
 def scope_word(text: str) -> str:
@@ -67,4 +55,4 @@ def spoken(task: Any) -> Any:
     if not isinstance(task, dict) or "status" not in task:
         return task
     status = task["status"]
-    return {**task, "status": CLI_WORD.get(status, status), "server_status": status}
+    return {**task, "status": CLI_WORDS.get(status, status), "server_status": status}

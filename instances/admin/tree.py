@@ -27,7 +27,7 @@ from instances.selectors import as_counts, task_counts
 from instances.services import lifecycle
 from instances.services.editing import update_instance
 from instances.services.tree import create_instance, move_instance
-from instances.states import effective_status
+from instances.states import ACTIONS, effective_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,6 +43,7 @@ LIFE = (
     ("own_status", "in_effect_now"), ("created_at", "created_by", "updated_at"),
     ("started_at", "stopped_at"), "runtime_metadata",
 )  # fmt: skip
+BY_NAME = ("start", "stop", "restart", "pause", "resume", "recover")
 _POSITIONS = ("last-child", "left", "right")
 
 
@@ -132,6 +133,19 @@ class InstanceForm(ServiceForm):
         return update_instance(self.instance.pk, changes=values, actor=self.actor)
 
 
+def _by_name(name: str) -> Callable[[InstanceAdmin, HttpRequest, _Rows], None]:
+    """Return the action that does to each instance what the service of that name does (R2)."""
+    service = getattr(lifecycle, f"{name}_instance")
+    meaning = f": {ACTIONS[name].words}" if name in ACTIONS else ": stop and start instances"
+
+    @admin.action(description=f"{name.capitalize()}{meaning}", permissions=["change"])
+    def act(page: InstanceAdmin, request: HttpRequest, rows: _Rows) -> None:
+        page.carry_out(request, rows, partial(service, actor=actor_of(request)))
+
+    act.__name__ = name
+    return act
+
+
 class TerminateForm(forms.Form):
     """How far a termination reaches."""
 
@@ -158,7 +172,10 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
     sortable_by = ()
     autocomplete_fields = ("parent",)
     expand_tree_by_default = True
-    actions = ("start", "stop", "restart", "pause", "resume", "recover", "terminate")
+    actions = (
+        *map(_by_name, ("start", "stop", "restart", "pause", "resume", "recover")),
+        "terminate",
+    )
     readonly_fields = flatten(LIFE)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -263,41 +280,6 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         self.message_user(request, why, messages.ERROR)
         return HttpResponse("FAIL, not moved.")
 
-    def _all(
-        self, request: HttpRequest, rows: _Rows, service: Callable[..., HopperInstance]
-    ) -> None:
-        self.carry_out(request, rows, partial(service, actor=actor_of(request)))
-
-    @admin.action(description="Start", permissions=["change"])
-    def start(self, request: HttpRequest, rows: _Rows) -> None:
-        """Bring the instances to running (R2)."""
-        self._all(request, rows, lifecycle.start_instance)
-
-    @admin.action(description="Stop", permissions=["change"])
-    def stop(self, request: HttpRequest, rows: _Rows) -> None:
-        """Stop the instances once no live lease is left below them (R5)."""
-        self._all(request, rows, lifecycle.stop_instance)
-
-    @admin.action(description="Restart", permissions=["change"])
-    def restart(self, request: HttpRequest, rows: _Rows) -> None:
-        """Stop and start (R2)."""
-        self._all(request, rows, lifecycle.restart_instance)
-
-    @admin.action(description="Pause", permissions=["change"])
-    def pause(self, request: HttpRequest, rows: _Rows) -> None:
-        """Let running work go on and nothing new begin (R5)."""
-        self._all(request, rows, lifecycle.pause_instance)
-
-    @admin.action(description="Resume", permissions=["change"])
-    def resume(self, request: HttpRequest, rows: _Rows) -> None:
-        """Let paused instances run again."""
-        self._all(request, rows, lifecycle.resume_instance)
-
-    @admin.action(description="Recover from error", permissions=["change"])
-    def recover(self, request: HttpRequest, rows: _Rows) -> None:
-        """Let instances in error run again."""
-        self._all(request, rows, lifecycle.recover_instance)
-
     @admin.action(description="Terminate ...", permissions=["change"])
     def terminate(self, request: HttpRequest, rows: _Rows) -> HttpResponse | None:
         """End the instances for good (R5), after asking."""
@@ -305,5 +287,6 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         if not form.is_valid():
             return self.ask(request, rows, action="terminate", title="Terminate", form=form)
         cascade = form.cleaned_data["cascade"]
-        self._all(request, rows, partial(lifecycle.terminate_instance, cascade=cascade))
+        end = partial(lifecycle.terminate_instance, cascade=cascade, actor=actor_of(request))
+        self.carry_out(request, rows, end)
         return None

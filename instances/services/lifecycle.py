@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.utils import timezone
 
-from hopper.errors import Conflict
+from hopper.errors import Conflict, InvalidTransition
 from hopper.locks import lock_rows, lock_tree
 from instances.choices import AttemptOutcome
 from instances.choices import InstanceStatus as I
@@ -21,36 +21,37 @@ from instances.services.instance_states import (
 )
 from instances.services.leases import revoke_leases
 from instances.services.settling import settle_instance
-from instances.states import INSTANCE
+from instances.states import ACTIONS, INSTANCE
 
 if TYPE_CHECKING:
     from hopper.actors import Actor
+    from hopper.protocol import Action
     from instances.models.task import TaskQuerySet
 
 
 def start_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
     """Bring an instance to running, by way of starting, both recorded (R2). Running: no change."""
-    return _walk(instance_id, {I.STARTING: [I.RUNNING]}, [I.STARTING, I.RUNNING], actor=actor)
+    return _act(instance_id, "start", actor=actor)
 
 
 def pause_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
     """Pause a running instance: running work goes on, nothing new begins below (R3, R5)."""
-    return _walk(instance_id, {}, [I.PAUSED], actor=actor)
+    return _act(instance_id, "pause", actor=actor)
 
 
 def resume_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
     """Let a paused instance run again. Raises InvalidTransition from any other state."""
-    return _walk(instance_id, {}, [I.RUNNING], actor=actor, only_from=(I.PAUSED, I.RUNNING))
+    return _act(instance_id, "resume", actor=actor)
 
 
 def recover_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
     """Let an instance in error run again (R2)."""
-    return _walk(instance_id, {}, [I.RUNNING], actor=actor, only_from=(I.ERROR, I.RUNNING))
+    return _act(instance_id, "recover", actor=actor)
 
 
 def fail_instance(instance_id: str, *, reason: str = "", actor: Actor) -> HopperInstance:
     """Declare an instance in error; offers to it are cancelled (R5)."""
-    return _walk(instance_id, {}, [I.ERROR], actor=actor, reason=reason)
+    return _act(instance_id, "fail", actor=actor, reason=reason)
 
 
 def stop_instance(
@@ -83,14 +84,14 @@ def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> 
     """
     with transaction.atomic():
         instance = lock_instance(instance_id)
-        if instance.status not in (I.CREATED, I.STOPPED, I.ERROR):
-            INSTANCE.require(instance.status, I.STOPPING, instance_id)
+        if not INSTANCE.permits(instance.status, I.STARTING):
+            _require_source(instance, "stop", ACTIONS["stop"])
             if not force:
                 _refuse_live_leases(instance_id)
             _quieten(instance, evacuate=False, force=force, actor=actor)
             # Nobody is told of a stop that is over before anybody can see it.
             write_status(instance, I.STOPPED, actor, timezone.now())
-        for status in (I.STARTING, I.RUNNING):
+        for status in ACTIONS["start"].steps:
             change_instance(instance, status, actor, timezone.now(), {})
     return instance
 
@@ -102,7 +103,8 @@ def _quieten(instance: HopperInstance, *, evacuate: bool, force: bool, actor: Ac
         below = Task.objects.in_subtree(instance.pk).leased()
         leased = list(below.values_list("pk", flat=True))
     options = {"evacuate": evacuate, "leased": leased}
-    if instance.status not in (I.STOPPING, I.STOPPED):
+    if instance.status not in ACTIONS["stop"].steps:
+        _require_source(instance, "stop", ACTIONS["stop"])
         change_instance(instance, I.STOPPING, actor, timezone.now(), options)
     elif evacuate or leased:
         announce(instance, instance.status, actor, timezone.now(), options)
@@ -118,7 +120,13 @@ def set_instance_status(instance_id: str, *, status: str, actor: Actor) -> Hoppe
     """Take exactly the one edge to `status`, with all its effects; the present one is no change."""
     if status == I.TERMINATED:
         return terminate_instance(instance_id, actor=actor)
-    return _walk(instance_id, {}, [status], actor=actor)
+    with transaction.atomic():
+        instance = lock_instance(instance_id)
+        if instance.status != status:
+            if status == I.STOPPED:
+                _refuse_live_leases(instance_id)
+            change_instance(instance, status, actor, timezone.now(), {})
+    return instance
 
 
 def terminate_instance(instance_id: str, *, cascade: bool = False, actor: Actor) -> HopperInstance:
@@ -160,32 +168,29 @@ def _refuse_live_leases(instance_id: str) -> None:
         )
 
 
-def _walk(
-    instance_id: str,
-    onward: dict[str, list[str]],
-    steps: list[str],
-    *,
-    actor: Actor,
-    only_from: tuple[str, ...] = (),
-    reason: str = "",
-) -> HopperInstance:
-    """Take `steps` one after another, skipping those that lie behind."""
+def _act(instance_id: str, name: str, *, actor: Actor, reason: str = "") -> HopperInstance:
+    """Take the steps of an action that are still ahead, if the instance is where it may begin."""
+    action = ACTIONS[name]
     with transaction.atomic():
         instance = lock_instance(instance_id)
-        if instance.status == steps[-1]:
+        if instance.status == action.steps[-1]:
             return instance
-        if only_from and instance.status not in only_from:
-            raise Conflict(
-                f"instance {instance_id} is {instance.status}; this is for {only_from[0]} ones. "
-                f"Allowed from here: {', '.join(INSTANCE.allowed(instance.status)) or 'nothing'}.",
-                code="invalid_transition",
-                state=instance.status,
-                requested=steps[-1],
-                allowed=INSTANCE.allowed(instance.status),
-            )
+        _require_source(instance, name, action)
+        options = {"reason": reason} if reason else {}
         now = timezone.now()
-        if steps == [I.STOPPED]:
-            _refuse_live_leases(instance_id)
-        for status in onward.get(instance.status, steps):
-            change_instance(instance, status, actor, now, {"reason": reason} if reason else {})
+        for status in action.ahead(instance.status):
+            change_instance(instance, status, actor, now, options)
     return instance
+
+
+def _require_source(instance: HopperInstance, name: str, action: Action) -> None:
+    if instance.status in action.sources:
+        return
+    allowed = INSTANCE.allowed(instance.status)
+    raise InvalidTransition(
+        f"instance {instance.pk} is {instance.status}; {name} is for {' or '.join(action.sources)} "
+        f"ones. Allowed from here: {', '.join(allowed) or 'nothing, this is final'}.",
+        state=instance.status,
+        requested=action.steps[-1],
+        allowed=allowed,
+    )

@@ -19,7 +19,7 @@ from instances.models.instance import lineages
 from instances.services.claiming import Grant, Wish, free_places, grant, why_nothing
 from instances.services.leases import expire_leases, lose_attempt, new_secret, put_back
 from instances.services.transitions import change_task, lock_task, present_task
-from instances.states import ALLOWANCES, EXECUTING, effective_status
+from instances.states import ALLOWANCES, EXECUTING, allowing, effective_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -319,7 +319,7 @@ def _require_claiming(instance_id: str) -> QueueSettings:
             f"{instance_id} is {effective}: no new work starts there (R3).",
             code="not_claiming",
             state=effective,
-            allowed=["running"],
+            allowed=allowing("claim"),
         )
     return queue_settings(own.scope, own.config)
 

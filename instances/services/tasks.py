@@ -27,7 +27,7 @@ from instances.services.transitions import (
     save_task,
 )
 from instances.signals import offer_overtaken, routing_due
-from instances.states import ALLOWANCES
+from instances.states import ALLOWANCES, allowing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -350,7 +350,7 @@ def _admitting(instance_id: str) -> HopperInstance:
         raise NotAccepting(
             f"{instance_id} is {effective} and takes no new tasks (R3).",
             state=effective,
-            allowed=sorted(status for status, may in ALLOWANCES.items() if may.create),
+            allowed=allowing("create"),
         )
     return instance
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from delegation.states import DELEGATION
+from hopper.protocol import (
+    ACTIONS,
+    ASKED_FOR,
+    CLI_WORDS,
+    DELEGATION,
+    INSTANCE,
+    PARENTS,
+    ROOTS,
+    TASK,
+)
 from hopper.states import StateMachine
 from instances.choices import HopperScope
-from instances.states import ALLOWANCES, EXECUTING, INSTANCE, PARENTS, ROOTS, ROUTING, TASK
+from instances.states import ALLOWANCES, EXECUTING, ROUTING
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "states.md"
 
@@ -15,7 +24,7 @@ HEAD = """\
 # States
 
 Three state machines and the tables that go with them. This page is made from the tables the
-code itself asks (`instances/states.py`, `delegation/states.py`), and a test fails when it is not
+code itself asks (`hopper/protocol.py`, `instances/states.py`), and a test fails when it is not
 current. To write it anew:
 
 ```console
@@ -31,11 +40,13 @@ def page() -> str:
         HEAD,
         _machine("Instances (R2)", INSTANCE),
         "`terminated` is final. Asking for the state an instance is in changes nothing.",
+        _actions(),
         _allowances(),
         _scopes(),
         _machine("Tasks (R19)", TASK),
         "`done`, `failed` and `cancelled` are the ends. The way out of them is a new epoch of the\n"
         "task (R18).",
+        _words(),
         _machine("Delegations (R7)", DELEGATION),
         "Only `pending` and `accepted` are open; a task has at most one pending delegation.",
     )
@@ -49,6 +60,35 @@ def _machine(title: str, machine: StateMachine) -> str:
     ]
     diagram = f"```mermaid\n{machine.mermaid()}\n```"
     return f"## {title}\n\n{diagram}\n\n{_table(('from', 'may become'), rows)}"
+
+
+def _actions() -> str:
+    rows = [
+        (
+            f"`{name}`",
+            ", ".join(f"`{state}`" for state in action.sources),
+            ", ".join(f"`{state}`" for state in action.steps),
+        )
+        for name, action in ACTIONS.items()
+    ]
+    return (
+        "### Actions (R2)\n\n"
+        "Asked for where the instance is already at the last step, an action changes nothing.\n"
+        "`restart` is `stop` and `start`.\n\n" + _table(("action", "from", "by way of"), rows)
+    )
+
+
+def _words() -> str:
+    asked = {CLI_WORDS[status]: status for status in reversed(CLI_WORDS)} | ASKED_FOR
+    rows = [
+        (f"`{status}`", f"`{word}`", f"`{asked[word]}`" if asked[word] == status else "")
+        for status, word in CLI_WORDS.items()
+    ]
+    return (
+        "### The command line's words (R19)\n\n"
+        "The command line reads both vocabularies, and writes its own.\n\n"
+        + _table(("status", "word", "as input, asks for"), rows)
+    )
 
 
 def _allowances() -> str:

@@ -77,13 +77,18 @@ class Ground:
         return state._replace(works=(*works[:task], work, *works[task + 1 :]))
 
     def set_status(self, state: State, names: Iterable[str], status: str) -> State:
-        """The state with these instances in that status."""
+        """The state with these instances in that status; what does not run brings nothing back."""
         chosen = set(names)
+        ceased = frozenset(chosen) if status != "running" else frozenset()
         return state._replace(
             statuses=tuple(
                 status if name in chosen else own
                 for name, own in zip(self.tree.names, state.statuses, strict=True)
-            )
+            ),
+            works=tuple(
+                work._replace(again=work.again - ceased) if work.again & ceased else work
+                for work in state.works
+            ),
         )
 
     def rest_or_route(self, work: Work) -> Work:

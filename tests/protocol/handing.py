@@ -40,7 +40,7 @@ class Handing(Placing):
 
     def delegate(self, state: State, task: int, target: str, auto: bool) -> State:
         """Offer it; with `auto` the target's behaviour answers at once."""
-        work = state.works[task]._replace(status="pending", waits="", again=False)
+        work = state.works[task]._replace(status="pending", waits="", again=frozenset())
         work = self.offered(work, Offer(work.holder, target, explicit=not auto))
         state = self.put(state, task, work)
         if auto and self.allows(state, target).accept == "yes":
@@ -119,7 +119,7 @@ class Handing(Placing):
         """The holder gives up: its lease ends at once. At a root a person must decide."""
         work = state.works[task]
         lease = work.lease if self.lease_outlives_escalation else None
-        work = work._replace(status="pending", lease=lease, waits="", again=False)
+        work = work._replace(status="pending", lease=lease, waits="", again=frozenset())
         state = self.put(state, task, work)
         if self.level_above(work) is None:
             blocked = work._replace(status="blocked", waits="InputRequired", due=False)
@@ -155,8 +155,9 @@ class Handing(Placing):
         child = self.tree.parent[target] == source and target != work.holder
         if not child or not self.allows(state, source).route:
             return False
-        if (work.started and not force) or (work.status == "blocked" and not
-                                            self.blocked_by_placing(work)):
+        if (work.started and not force) or (
+            work.status == "blocked" and not self.blocked_by_placing(work)
+        ):
             return False
         there = work._replace(hops=work.hops[:-1])
         return self.takes_offers(state, there, target)
@@ -169,7 +170,7 @@ class Handing(Placing):
             status="pending",
             lease=None,
             waits="",
-            again=False,
+            again=frozenset(),
             holder=source,
             hops=work.hops[:-1],
             made=max(0, work.made - 1),

@@ -8,8 +8,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tests.protocol.state import HAND, PLACING_BLOCKS
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -58,9 +56,7 @@ def _offers(rules: Rules, state: State, work: Work) -> Iterator[str]:
     for offer in work.offers:
         if offer.source != work.holder:
             yield f"I4: offered by {offer.source}, held by {work.holder}"
-        child, parent = (
-            (offer.source, offer.target) if offer.up else (offer.target, offer.source)
-        )
+        child, parent = (offer.source, offer.target) if offer.up else (offer.target, offer.source)
         if offer.source is not None and rules.tree.parent[child or ""] != parent:
             yield f"I5: {offer} is no edge of the tree"
         if not offer.up and offer.target in work.refused:
@@ -134,22 +130,24 @@ def stuck(rules: Rules, state: State) -> Iterator[str]:
     if state.thoughts:
         yield "a decision is under way and nobody acts on it"
     for name in rules.tree.names:
-        leased = any(work.lease in rules.tree.below[name] for work in state.works if work.leased)
-        if rules.status(state, name) == "stopping" and not leased:
+        if rules.status(state, name) == "stopping":
             yield f"{name} is stopping for ever"
     for work in state.works:
-        if not work.open:
-            continue
-        running = work.holder is not None and rules.effective(state, work.holder) == "running"
-        if work.due and running:
-            yield f"due for ever at {work.holder}, which runs"
-        if work.lease is not None and work.lease != HAND:
-            yield f"leased for ever at {work.lease}"
-        for offer in work.offers:
-            if not offer.up:
-                yield f"offered to {offer.target} for ever"
-            elif rules.effective(state, offer.target) == "running":
-                yield f"waits for ever for {offer.target}, which runs"
-        if work.status == "blocked" and work.waits == PLACING_BLOCKS[0] and running:
-            if any(verdict == "send" for verdict, _ in rules.verdicts(state, work)):
-                yield "unroutable for ever, though somebody would take it"
+        if work.open:
+            yield from _waiting_for_ever(rules, state, work)
+
+
+def _waiting_for_ever(rules: Rules, state: State, work: Work) -> Iterator[str]:
+    running = work.holder is not None and rules.effective(state, work.holder) == "running"
+    if work.due and running:
+        yield f"due for ever at {work.holder}, which runs"
+    if work.leased:
+        yield f"leased for ever at {work.lease}"
+    for offer in work.offers:
+        if not offer.up:
+            yield f"offered to {offer.target} for ever"
+        elif rules.effective(state, offer.target) == "running":
+            yield f"waits for ever for {offer.target}, which runs"
+    unroutable = work.status == "blocked" and work.waits == "Unroutable"
+    if unroutable and running and any(what == "send" for what, _ in rules.verdicts(state, work)):
+        yield "unroutable for ever, though somebody would take it"

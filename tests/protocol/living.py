@@ -51,7 +51,7 @@ class Living(Working):
         line = {*self.tree.above[name], name}
         for task, work in enumerate(state.works):
             if self.blocked_by_placing(work) and work.waits == "Unroutable" and work.holder in line:
-                state = self.put(state, task, work._replace(again=True))
+                state = self.put(state, task, work._replace(again=work.again | {name}))
         thoughts = tuple(
             known._replace(fresh=known.fresh and known.holder not in self.tree.above[name])
             for known in state.thoughts
@@ -143,7 +143,7 @@ class Living(Working):
         if work.started and not work.decomposed:
             work = work._replace(status="pending", lease=None)
         elif self.blocked_by_placing(work):
-            work = work._replace(status="pending", waits="", again=False)
+            work = work._replace(status="pending", waits="", again=frozenset())
         return self.moved_out(state, work, gone)
 
     # What stopping and ending have in common
@@ -166,9 +166,7 @@ class Living(Working):
     def _evacuate(self, state: State, task: int, gone: Set[str]) -> State:
         if not self._goes(state, task, gone):
             return state
-        return self.put(
-            state, task, self.moved_out(state, self.withdrawn(state.works[task]), gone)
-        )
+        return self.put(state, task, self.moved_out(state, self.withdrawn(state.works[task]), gone))
 
     def _way_out(self, work: Work, gone: Set[str]) -> str | None:
         """The last instance on its path outside."""

@@ -140,7 +140,7 @@ class Placing(Ground):
     def may_replace(self, state: State, task: int) -> bool:
         """What could not be placed, after the tree below its holder has changed."""
         work = state.works[task]
-        return work.again and self.blocked_by_placing(work)
+        return bool(work.again) and self.blocked_by_placing(work)
 
     def replace(self, state: State, task: int) -> State:
         """Begin a new epoch at the holder."""
@@ -167,7 +167,7 @@ class Placing(Ground):
                 refused=frozenset(),
                 made=0,
                 waits="",
-                again=False,
+                again=frozenset(),
             )
         )
 

@@ -255,9 +255,7 @@ class Services:
         lifecycle.fail_instance(name, actor=ALICE)
 
     def _stop_instance(self, name: str, how: str) -> None:
-        lifecycle.stop_instance(
-            name, force=how == "force", evacuate=how == "evacuate", actor=ALICE
-        )
+        lifecycle.stop_instance(name, force=how == "force", evacuate=how == "evacuate", actor=ALICE)
 
     def _terminate_instance(self, name: str) -> None:
         lifecycle.terminate_instance(name, cascade=True, actor=ALICE)

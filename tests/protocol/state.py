@@ -24,7 +24,7 @@ class Work(NamedTuple):
     """A task. `lease` is the leasing instance or HAND, `hops` the active path as (from, to).
 
     `refused` are those excluded in this epoch, `made` the offers that count in it (R10), `waits`
-    the code of a block, `again` that a block is to be looked at again (R9). What no rule asks but
+    the code of a block, `again` the instances that began to run since, and run still (R9). What no rule asks but
     the invariants do: `decided`, the holder that the latest decision of this epoch was made at;
     `was` and `closed`, the path as it ended and how; `aggregated`, that the children ended it.
     """
@@ -42,7 +42,7 @@ class Work(NamedTuple):
     made: int = 0
     parent: int | None = None
     decomposed: bool = False
-    again: bool = False
+    again: frozenset[str] = frozenset()
     decided: str = ""
     was: tuple[tuple[str, str], ...] = ()
     closed: str = ""
@@ -90,7 +90,8 @@ class State(NamedTuple):
 class Tree:
     """Instances by name, with scope and parent, parents first; it keeps its shape."""
 
-    def __init__(self,
+    def __init__(
+        self,
         *rows: tuple[str, str, str | None],
         manual: tuple[str, ...] = (),
         strict: tuple[str, ...] = (),

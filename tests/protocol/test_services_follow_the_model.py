@@ -34,7 +34,7 @@ def test_the_services_go_the_way_of_the_model(storm: Callable[[int, int], int]) 
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                max_examples=storm(12, 1500),
+                max_examples=storm(12, 150),
                 stateful_step_count=storm(20, 40),
                 derandomize=storm(1, 0) == 1,
                 deadline=None,

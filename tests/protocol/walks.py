@@ -70,7 +70,8 @@ LARGE: dict[str, dict[str, Any]] = {
     },
     "two decisions at once": {
         "tree": THREE,
-        "moving": ("top", "web", "run1"),
+        "moving": ("web", "run1"),
+        "most_epochs": 1,
         "most_failures": 1,
         "most_thoughts": 2,
         "without": (*BY_HAND, "decompose", "release"),

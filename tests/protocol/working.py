@@ -91,7 +91,7 @@ class Working(Handing):
     def take(self, state: State, task: int) -> State:
         """In progress without a lease."""
         work = state.works[task]._replace(
-            status="in_progress", lease=HAND, due=False, waits="", again=False
+            status="in_progress", lease=HAND, due=False, waits="", again=frozenset()
         )
         return self.put(state, task, work)
 
@@ -168,7 +168,7 @@ class Working(Handing):
             due=False,
             lease=None,
             waits="",
-            again=False,
+            again=frozenset(),
         )
 
     def aggregate(self, state: State, task: int) -> State:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from hopper.cli.arguments import Group, json_or_text
 from hopper.cli.render import tasks as render
 from hopper.cli.transport import Client, UsageError, at, clean
+from hopper.protocol import DELEGATION
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-
-STATUSES = ("pending", "accepted", "rejected", "completed", "expired", "failed", "cancelled")
 
 
 def add_commands(parser: ArgumentParser) -> None:
@@ -20,7 +19,7 @@ def add_commands(parser: ArgumentParser) -> None:
     rows = group.add("list", list_delegations, render.show_delegations, "list delegations")
     rows.add_argument("--instance", metavar="ID")
     rows.add_argument("--direction", choices=("incoming", "outgoing", "all"))
-    rows.add_argument("--status", type=str.lower, choices=STATUSES)
+    rows.add_argument("--status", type=str.lower, choices=tuple(DELEGATION.transitions))
     rows.add_argument("--task", dest="task_id", metavar="ID")
     rows.add_argument("--limit", type=int, metavar="N")
     group.add("show", show, render.show_delegation, "show a delegation").add_argument("id")

@@ -8,12 +8,10 @@ from hopper.cli.arguments import Group, HopperParser, bind, confirmed, json_obje
 from hopper.cli.render import instances as render
 from hopper.cli.transport import Client, at, clean
 from hopper.cli.words import scope_word
+from hopper.protocol import ACTIONS, PARENTS
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-
-# Where R1 lets a scope hang directly under GLOBAL.
-UNDER_GLOBAL = ("PROJECT", "PERSONAL", "FAMILY", "EVENT", "FEDERATED")
 
 
 def add_commands(parser: ArgumentParser) -> None:
@@ -24,14 +22,8 @@ def add_commands(parser: ArgumentParser) -> None:
     group.add("show", show, render.show_instance, "show an instance").add_argument("id")
     tree_options(group.add("tree", tree, render.show_tree, "draw the tree"))
     status_options(group.add("status", status, render.show_status, "show the dashboard"))
-    for name, help in (
-        ("start", "start instances"),
-        ("stop", "stop instances; what runs there finishes first"),
-        ("restart", "stop and start instances"),
-        ("pause", "let instances take nothing new"),
-        ("resume", "let paused instances work again"),
-        ("recover", "let instances in error work again"),
-    ):
+    for name in ("start", "stop", "restart", "pause", "resume", "recover"):
+        help = ACTIONS[name].words if name in ACTIONS else "stop and start instances"
         action = group.add(name, act, render.show_changed, help)
         action.set_defaults(action=name)
         action.add_argument("ids", nargs="+", metavar="id")
@@ -112,7 +104,7 @@ def _delete_options(parser: ArgumentParser) -> None:
 def create(args: Namespace, client: Client) -> Any:
     """Create an instance; without --parent under the one GLOBAL, where R1 lets it hang there."""
     parent = args.parent_id
-    if parent is None and not args.root and args.scope in UNDER_GLOBAL:
+    if parent is None and not args.root and "GLOBAL" in PARENTS[args.scope]:
         parent = the_global(client)
     fields = {
         "name": args.name,

@@ -1,0 +1,129 @@
+"""The words and tables of the protocol as plain data, read by services, admin, command line, docs.
+
+Free of Django, so that the command line may read them; `choices` name the same words for columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hopper.states import StateMachine
+
+
+def _machine(noun: str, edges: dict[str, str]) -> StateMachine:
+    return StateMachine(noun, {state: frozenset(after.split()) for state, after in edges.items()})
+
+
+INSTANCE = _machine(
+    "instance",
+    {
+        "created": "starting terminated error",
+        "starting": "running stopping error terminated",
+        "running": "paused stopping error terminated",
+        "paused": "running stopping error terminated",
+        "stopping": "stopped error terminated",
+        "stopped": "starting error terminated",
+        "error": "starting running stopping terminated",
+        "terminated": "",
+    },
+)
+"""The life of an instance (R2)."""
+
+TASK = _machine(
+    "task",
+    {
+        "pending": "claimed in_progress blocked cancelled done",
+        "claimed": "in_progress pending blocked done failed cancelled",
+        "in_progress": "pending blocked done failed cancelled",
+        "blocked": "pending in_progress cancelled failed done",
+        "done": "pending",
+        "failed": "pending",
+        "cancelled": "pending",
+    },
+)
+"""The life of a task (R19); the way out of an end is a new epoch (R18)."""
+
+DELEGATION = _machine(
+    "delegation",
+    {
+        "pending": "accepted rejected expired cancelled",
+        "accepted": "completed failed cancelled",
+        "rejected": "",
+        "completed": "",
+        "expired": "",
+        "failed": "",
+        "cancelled": "",
+    },
+)
+"""The life of a delegation (R7)."""
+
+ENDED = ("done", "failed", "cancelled")
+"""The ends of a task."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """A verb on an instance: from which states it begins, which it then takes, and what it means.
+
+    Where the instance is at the last step already, asking changes nothing.
+    """
+
+    sources: tuple[str, ...]
+    steps: tuple[str, ...]
+    words: str
+
+    def ahead(self, state: str) -> tuple[str, ...]:
+        """Return the steps that are still ahead of an instance in `state`."""
+        return self.steps[self.steps.index(state) + 1 :] if state in self.steps else self.steps
+
+
+ACTIONS = {
+    "start": Action(
+        (*INSTANCE.sources("starting"), "starting"), ("starting", "running"), "start instances"
+    ),
+    "stop": Action(
+        tuple(INSTANCE.sources("stopping")),
+        ("stopping", "stopped"),
+        "stop instances; what runs there finishes first",
+    ),
+    "pause": Action(
+        tuple(INSTANCE.sources("paused")), ("paused",), "let instances take nothing new"
+    ),
+    "resume": Action(("paused",), ("running",), "let paused instances work again"),
+    "recover": Action(("error",), ("running",), "let instances in error work again"),
+    "fail": Action(tuple(INSTANCE.sources("error")), ("error",), "declare instances in error"),
+}
+"""What may be done to an instance by name (R2); `restart` is stop and start."""
+
+PARENTS: dict[str, frozenset[str]] = {
+    scope: frozenset(parents.split())
+    for scope, parents in {
+        "GLOBAL": "",
+        "PROJECT": "GLOBAL FAMILY PERSONAL EVENT",
+        "ORCHESTRATION": "PROJECT PERSONAL FAMILY EVENT ORCHESTRATION",
+        "PERSONAL": "GLOBAL FAMILY",
+        "FAMILY": "GLOBAL",
+        "EVENT": "GLOBAL FAMILY PERSONAL PROJECT",
+        "FEDERATED": "GLOBAL PROJECT",
+    }.items()
+}
+"""Scope to the scopes its parent may have (R1); an ORCHESTRATION under one is a phase, once."""
+
+ROOTS = frozenset({"GLOBAL", "FAMILY", "PERSONAL", "PROJECT"})
+"""Scopes that may stand without a parent (R1)."""
+
+PRIORITIES = ("low", "medium", "high", "urgent")
+
+CLI_WORDS = {
+    "pending": "open",
+    "claimed": "in_progress",
+    "in_progress": "in_progress",
+    "blocked": "blocked",
+    "done": "completed",
+    "cancelled": "cancelled",
+    "failed": "failed",
+}
+"""A task's status to the command line's word for it (R19)."""
+
+ASKED_FOR = {"open": "pending", "completed": "done"}
+"""The command line's word to the status it asks for, where that is another word (R19)."""
