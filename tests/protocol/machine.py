@@ -170,7 +170,8 @@ class Compared(RuleBasedStateMachine):
         try:
             if not self.astray:
                 self.come_to_rest()
-                assert audit() == []
+                found = audit()
+                assert not found, found
         finally:
             transaction.set_rollback(True)
             self.around.__exit__(None, None, None)

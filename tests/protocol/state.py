@@ -24,9 +24,10 @@ class Work(NamedTuple):
     """A task. `lease` is the leasing instance or HAND, `hops` the active path as (from, to).
 
     `refused` are those excluded in this epoch, `made` the offers that count in it (R10), `waits`
-    the code of a block, `again` the instances that began to run since, and run still (R9). What no rule asks but
-    the invariants do: `decided`, the holder that the latest decision of this epoch was made at;
-    `was` and `closed`, the path as it ended and how; `aggregated`, that the children ended it.
+    the code of a block, `again` the instances that began to run since and run still (R9). What no
+    rule asks but the invariants do: `decided`, the holder that the latest decision of this epoch
+    was made at; `was` and `closed`, the path as it ended and how; `aggregated`, that the children
+    ended it.
     """
 
     status: str = "absent"
