@@ -14,7 +14,7 @@ from delegation.models import TaskDelegation
 from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
 from delegation.services.sweep import sweep
-from instances.models import Event, HopperInstance, Task
+from instances.models import Event, Task
 from instances.services.lifecycle import pause_instance, resume_instance, stop_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -54,17 +54,6 @@ def test_the_sweep_leaves_alone_what_nothing_changed_for(stuck: Task) -> None:
     epoch = stuck.epoch
     assert sweep().tasks_placed == 0
     assert Task.objects.get(pk=stuck.pk).epoch == epoch
-
-
-def test_what_ran_already_but_was_not_seen_is_found_by_deciding_again(stuck: Task) -> None:
-    with mock.patch("delegation.services.upheaval.wake"):
-        resume_instance("web", actor=ALICE)
-    # As if the block had been written while the start was not yet committed.
-    began = HopperInstance.objects.get(pk="web").updated_at
-    stuck.waiting["since"] = (began + timedelta(seconds=5)).isoformat()
-    Task.objects.filter(pk=stuck.pk).update(waiting=stuck.waiting)
-    sweep()
-    assert Task.objects.get(pk=stuck.pk).instance_id == "web"
 
 
 def test_it_is_placed_again_at_most_once_a_minute(stuck: Task) -> None:

@@ -14,11 +14,8 @@ from delegation.models import TaskDelegation
 from delegation.services import dispatch
 from delegation.services.delegator import Delegator
 from delegation.services.sweep import sweep
-from delegation.services.upheaval import (
-    answer_waiting_offers,
-    evacuate_instance,
-    replace_unplaced,
-)
+from delegation.services.upheaval import evacuate_instance
+from delegation.services.waking import answer_waiting_offers
 from instances.models import HopperInstance, Task
 from instances.services import lifecycle
 from instances.services.leases import expire_leases
@@ -172,9 +169,6 @@ class Services:
         for other in Task.objects.leased().exclude(pk=task):
             heartbeat(other.pk, token=str(other.lease_token), actor=ALICE)
         expire_leases()
-
-    def _replace(self, task: str) -> None:
-        replace_unplaced(Task.objects.filter(pk=task), actor=ALICE)
 
     def _settle(self, name: str) -> None:
         settle_instance(name, actor=ALICE)
