@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from instances.choices import TERMINAL, HopperScope, InstanceStatus, TaskStatus
 from instances.config import queue_settings
-from instances.models import Event, HopperInstance, InstanceLoad, Task
+from instances.models import CheckRecord, Event, HopperInstance, InstanceLoad, Task
 from instances.models.instance import lineages
 from instances.states import EXECUTING, effective_status
 
@@ -153,7 +153,23 @@ def dashboard(under: str | None = None, visible: Any = None) -> dict[str, Any]:
         },
         "attention": attention | {"total": sum(attention.values())},
         "waiting": _waiting(tasks),
-        "tree_sound": None,
+        **_checked(),
+    }
+
+
+def _checked() -> dict[str, Any]:
+    """Return what the last check of the invariants found; None where there was none."""
+    last = CheckRecord.latest()
+    if last is None:
+        return {"tree_sound": None, "last_check": None}
+    return {
+        "tree_sound": "I16" not in last.broken,
+        "last_check": {
+            "at": last.began_at.isoformat(),
+            "seconds": last.seconds,
+            "sound": not last.broken,
+            "broken": last.broken,
+        },
     }
 
 

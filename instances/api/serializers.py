@@ -237,6 +237,15 @@ class SummarySerializer(serializers.Serializer[Any]):
     duration_seconds = serializers.FloatField()
 
 
+class LastCheckSerializer(serializers.Serializer[Any]):
+    """What the last check of the invariants found."""
+
+    at = serializers.DateTimeField()
+    seconds = serializers.FloatField()
+    sound = serializers.BooleanField()
+    broken = serializers.ListField(child=serializers.CharField())
+
+
 class DashboardSerializer(serializers.Serializer[Any]):
     """What the dashboard shows."""
 
@@ -245,6 +254,7 @@ class DashboardSerializer(serializers.Serializer[Any]):
     attention = serializers.DictField(child=serializers.IntegerField())
     waiting = serializers.DictField(child=serializers.IntegerField())
     tree_sound = serializers.BooleanField(allow_null=True)
+    last_check = LastCheckSerializer(allow_null=True)
 
     def get_fields(self) -> dict[str, Any]:
         """Return the fields; one bears a word that Python keeps for itself."""

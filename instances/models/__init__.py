@@ -2,6 +2,7 @@
 
 from instances.models.access import AgentToken, Grant
 from instances.models.attempt import Attempt
+from instances.models.check import CheckRecord
 from instances.models.dependency import TaskDependency
 from instances.models.event import Event
 from instances.models.idempotency import IdempotencyRecord
@@ -13,6 +14,7 @@ from instances.models.task import Task
 __all__ = [
     "AgentToken",
     "Attempt",
+    "CheckRecord",
     "Event",
     "Grant",
     "HopperInstance",

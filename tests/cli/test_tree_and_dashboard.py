@@ -111,6 +111,7 @@ STATUS = {
     "attention": {"blocked": 0, "failed": 0, "awaiting_triage": 0, "total": 0},
     "waiting": {},
     "tree_sound": True,
+    "last_check": None,
 }
 
 
@@ -127,6 +128,22 @@ def test_the_dashboard_names_what_is_unusual(hopper: Callable, server: FakeTrans
     assert "│ Events: 0 active, 0 stopped, 1 paused " in out
     assert "│ Needs a person: 3 (1 blocked, 2 failed) " in out
     assert "Families" not in out
+
+
+@pytest.mark.parametrize(
+    ("broken", "line"),
+    [
+        ([], "│ Last check: 2026-11-23 12:03, sound "),
+        (["I3"], "│ Last check: 2026-11-23 12:03, 1 invariant broken (I3) "),
+        (["I3", "I9"], "│ Last check: 2026-11-23 12:03, 2 invariants broken (I3, I9) "),
+    ],
+)
+def test_the_dashboard_shows_the_last_check(
+    hopper: Callable, server: FakeTransport, broken: list[str], line: str
+) -> None:
+    last = {"at": "2026-11-23T12:03:09+00:00", "seconds": 0.1, "sound": not broken}
+    server.answers["GET /status"] = ok({**STATUS, "last_check": {**last, "broken": broken}})
+    assert line in hopper("instance", "status").out
 
 
 def test_a_long_name_widens_the_box(hopper: Callable, server: FakeTransport) -> None:

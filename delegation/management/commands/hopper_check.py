@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
+from django.db import DatabaseError
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from delegation.management.operating import OperatorCommand
 from delegation.services.audit import INVARIANTS, Finding, Invariant, audit
+from delegation.services.audit.memory import last_sound, remember
 from delegation.services.repair import repair
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
+
+logger = logging.getLogger(__name__)
+
+_AGE = re.compile(r"(\d{1,6})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Command(OperatorCommand):
@@ -22,12 +34,20 @@ class Command(OperatorCommand):
     examples = """\
   hopper check                   every invariant, safe on a live system
   hopper check I3 I4             only these two
+  hopper check --since last      only what changed since all was last found sound
+  hopper check --since 2h        only what changed in the last two hours
   hopper check --json            for a monitor: {"sound": true, ...}
   hopper check --fix             rebuild tree numbers and lease counters, then check again"""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("numbers", nargs="*", metavar="INVARIANT", help="such as I3")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
+        parser.add_argument(
+            "--since",
+            metavar="WHEN",
+            help="look only at what changed: since `last` (the last check that found all sound; "
+            "everything if there was none), an age such as 90s, 15m, 2h, 1d, or a time",
+        )
         parser.add_argument(
             "--fix",
             action="store_true",
@@ -44,17 +64,34 @@ class Command(OperatorCommand):
                     self.say(f"fixed: {done}")
             if not repairs and not options["json"]:
                 self.say("fixed: nothing, tree numbers and counters were right")
-        began = time.monotonic()
-        findings = audit(invariant.number for invariant in asked)
+        since = _moment(options["since"])
+        began_at, began = timezone.now(), time.monotonic()
+        findings = audit((invariant.number for invariant in asked), since=since)
         seconds = round(time.monotonic() - began, 3)
+        if len(asked) == len(INVARIANTS):
+            self._remember(findings, began_at=began_at, seconds=seconds, since=since)
         if options["json"]:
-            self.say_json(_as_json(asked, findings, seconds, repairs if options["fix"] else None))
+            answer = _as_json(asked, findings, seconds, repairs if options["fix"] else None)
+            self.say_json({**answer, "since": since.isoformat() if since else None})
         else:
-            self._show(asked, findings, seconds)
+            self._show(asked, findings, seconds, since)
         if findings:
             sys.exit(1)
 
-    def _show(self, asked: list[Invariant], findings: list[Finding], seconds: float) -> None:
+    def _remember(self, findings: list[Finding], **when: Any) -> None:
+        """Keep the result for the dashboard; a database that cannot be written is checked too."""
+        try:
+            remember(findings, **when)
+        except DatabaseError as error:
+            logger.warning("check not remembered: %s", error, extra={"event": "check_unkept"})
+
+    def _show(
+        self,
+        asked: list[Invariant],
+        findings: list[Finding],
+        seconds: float,
+        since: datetime | None,
+    ) -> None:
         for invariant in asked:
             broken = [found for found in findings if found.invariant == invariant.number]
             mark = "✗" if broken else "✓"
@@ -62,7 +99,30 @@ class Command(OperatorCommand):
             for found in broken:
                 self.say(f"       {found.object}: {found.detail}")
         verdict = _counted(len(findings)) if findings else "sound"
-        self.say(f"{verdict} ({len(asked)} invariants, {seconds:.2f} s)")
+        extent = f", what changed since {since:%Y-%m-%d %H:%M:%S} UTC" if since else ""
+        self.say(f"{verdict} ({len(asked)} invariants, {seconds:.2f} s{extent})")
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Return the moment that --since names; None: everything."""
+    if text is None:
+        return None
+    if text == "last":
+        return last_sound()
+    if age := _AGE.fullmatch(text):
+        return timezone.now() - timedelta(seconds=int(age[1]) * _SECONDS[age[2]])
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise CommandError(
+            f"--since {text}: neither `last`, nor an age such as 15m, nor a time such as "
+            "2026-01-31T12:00:00Z.",
+            returncode=2,
+        )
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC)
 
 
 def _named(numbers: list[str]) -> list[Invariant]:

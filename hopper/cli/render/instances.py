@@ -105,8 +105,7 @@ def _dashboard(data: dict[str, Any]) -> list[str]:
     lines.append(
         f"Total Tasks: {tasks.get('total', 0)} ({tasks.get('in_progress', 0)} in progress)"
     )
-    lines += _attention(data)
-    return lines
+    return lines + _attention(data) + _last_check(data)
 
 
 def _by_state(counts: dict[str, int]) -> str:
@@ -127,9 +126,18 @@ def _attention(data: dict[str, Any]) -> list[str]:
     if parts:
         total = sum(attention.values()) if total is None else total
         lines.append(f"Needs a person: {total} ({', '.join(parts)})")
-    if data.get("tree_sound") is False:
-        lines.append("The tree is damaged: run `hopper check`")
     return lines
+
+
+def _last_check(data: dict[str, Any]) -> list[str]:
+    last = data.get("last_check")
+    if not last:
+        return []
+    at, broken = str(last["at"])[:16].replace("T", " "), last["broken"]
+    if not broken:
+        return [f"Last check: {at}, sound"]
+    noun = "invariant" if len(broken) == 1 else "invariants"
+    return [f"Last check: {at}, {len(broken)} {noun} broken ({', '.join(broken)})"]
 
 
 def show_list(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
