@@ -89,6 +89,7 @@ class TaskDelegation(models.Model):
             models.Index(fields=["task", "delegated_at", "id"], name="delegation_of_task"),
             models.Index(fields=["target_instance", "status", "id"], name="delegation_incoming"),
             models.Index(fields=["source_instance", "status", "id"], name="delegation_outgoing"),
+            models.Index(fields=["target_instance", "delegated_at"], name="delegation_latest"),
             models.Index(
                 fields=["expires_at"],
                 condition=models.Q(status=DelegationStatus.PENDING),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import Max
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from delegation.choices import DelegationStatus as D
@@ -144,5 +144,8 @@ def _facts(
 
 
 def _last_assigned(ids: list[str]) -> dict[str, datetime]:
-    rows = TaskDelegation.objects.filter(target_instance_id__in=ids).order_by()
-    return dict(rows.values_list("target_instance_id").annotate(Max("delegated_at")))
+    """Return when each was last offered a task; one look into an index each, whatever the past."""
+    offers = TaskDelegation.objects.filter(target_instance=OuterRef("pk"))
+    latest = offers.order_by("-delegated_at").values("delegated_at")[:1]
+    rows = HopperInstance.objects.filter(pk__in=ids).annotate(last=Subquery(latest))
+    return {pk: last for pk, last in rows.values_list("pk", "last") if last is not None}

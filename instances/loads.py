@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Max, Min
+from django.db.models import Count
 
 from instances.choices import InstanceStatus, TaskStatus
 from instances.models import HopperInstance, InstanceLoad, Task
@@ -33,10 +33,9 @@ def unfinished_below(instance_ids: Iterable[str]) -> dict[str, int]:
     bounds = list(wanted.values_list("pk", "tree_id", "lft", "rght"))
     if not bounds:
         return {}
-    span = wanted.aggregate(left=Min("lft"), right=Max("rght"))
     rows = Task.objects.open().filter(
         instance__tree_id__in={tree for _, tree, _, _ in bounds},
-        instance__lft__range=(span["left"], span["right"]),
+        instance__lft__range=(min(one[2] for one in bounds), max(one[3] for one in bounds)),
     )
     grouped = rows.order_by().values_list("instance__tree_id", "instance__lft")
     totals: dict[str, int] = defaultdict(int)

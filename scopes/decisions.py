@@ -142,6 +142,11 @@ class Refuse(Decision):
     code: str = "Unroutable"
     spills: bool = True
 
+    @property
+    def goes_up(self) -> bool:
+        """Whether a level above, if the task came from one, gets it back instead (R9)."""
+        return self.spills and self.code in ("Unroutable", "CapabilityGap")
+
 
 @dataclass(frozen=True)
 class Answer:

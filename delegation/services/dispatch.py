@@ -138,12 +138,11 @@ def _look(task_id: str, actor: Actor) -> _Note | None:
     if not ALLOWANCES[holder.effective_status()].route:
         return None
     began = time.perf_counter()
-    barred = barred_for(task)
     situation = situation_of(task, holder)
     behavior = get_behavior_for_instance(holder)
     decision = behavior.decide(situation)
     elapsed = (time.perf_counter() - began) * 1000
-    return _Note(task, holder, situation, decision, type(behavior), elapsed, barred, actor)
+    return _Note(task, holder, situation, decision, type(behavior), elapsed, actor)
 
 
 class _Note:
@@ -157,11 +156,9 @@ class _Note:
         decision: Decision,
         behavior: type,
         elapsed_ms: float,
-        barred: Mapping[str, str],
         actor: Actor,
     ) -> None:
         self.task, self.holder, self.decision, self.actor = task, holder, decision, actor
-        self.barred = barred
         self._situation = situation
         self._behavior = f"{behavior.__module__}.{behavior.__qualname__}"
         self._elapsed_ms = elapsed_ms
@@ -199,6 +196,12 @@ class _Note:
             created_at=now,
         )
 
+    def require_same_bars(self, task: Task) -> None:
+        """Raise _Stale if a candidate has been excluded, or is no longer, since the reading."""
+        barred = barred_for(task)
+        if any(barred.get(one.id, "") != one.barred for one in self._situation.candidates):
+            raise _Stale
+
     def require_nothing_began(self, read_at: datetime) -> None:
         """Raise _Stale if an instance below the holder began to run since the reading (R9)."""
         below = HopperInstance.objects.under(self.holder.pk).running()
@@ -211,8 +214,9 @@ def _send(note: _Note, target_id: str) -> bool:
         target = lock_shared(HopperInstance, target_id)
         task = note.lock()
         fits = target is not None and target.parent_id == task.instance_id and target.is_live
-        if target is None or not fits or barred_for(task) != note.barred:
+        if target is None or not fits:
             raise _Stale
+        note.require_same_bars(task)
         now = timezone.now()
         if ALLOWANCES[target.effective_status()].offer != "yes":
             raise _Stale
@@ -264,8 +268,7 @@ def _rest(note: _Note, read_at: datetime) -> bool:
 def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
     """Hand the task up where it came from above, else block it here for a person (R9)."""
     path = TaskDelegation.objects.chain(note.task.pk)
-    up = decision.spills and decision.code in ("Unroutable", "CapabilityGap")
-    if up and path.exists():
+    if decision.goes_up and path.exists():
         with transaction.atomic():
             # The escalation locks the level above before the task (R6), and so must we.
             source = path.values_list("source_instance_id", flat=True).last()

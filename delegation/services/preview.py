@@ -92,7 +92,7 @@ class _Walk:
 
     def _up(self, decision: Refuse) -> bool:
         """Hand it up as placing would: only a level that runs takes it at once (R9, R11)."""
-        if decision.code not in ("Unroutable", "CapabilityGap") or not self.path:
+        if not decision.goes_up or not self.path:
             return False
         self.excluded.add(self.at.pk)
         self.at = HopperInstance.objects.get(pk=self.path.pop())

@@ -130,6 +130,12 @@ def route_many(seed: int, seconds: float) -> int:
     return made
 
 
+def create_many(number: int, tags: list[str]) -> None:
+    """Send equal tasks in at the top, one after another."""
+    for n in range(number):
+        create_task(NewTask(f"t{n}", instance_id="top", tags=tags), actor=BOB)
+
+
 def claim_and_hang(instance_id: str, seconds: float) -> str:
     """Claim one task and sit on it."""
     (lease,) = claim_next(instance_id, worker="zombie", lease_seconds=30, actor=BOB).leases
