@@ -164,20 +164,28 @@ class Configuration:
             _held.reset(token)
 
     def _take(self, folder: Path | None) -> None:
-        """Put what the files say into force, unless they are broken."""
+        """Put what the files say into force, unless they are broken or just being written."""
+        found: Snapshot | None = None
         for _ in range(_READINGS):
             self._signature = self._sign(folder)
+            # Where the folder is a link that is turned, all is read from one side of it.
+            real = folder.resolve() if folder else None
+            before = self._sign(real)
             try:
-                self._snapshot, self.problems = self.load(folder), ()
+                found, problems = self.load(real), ()
             except BrokenConfig as error:
-                self.problems = error.problems
-            if self._sign(folder) == self._signature:
-                # Nobody wrote while it was read: what was found belongs together.
+                found, problems = None, error.problems
+            if self._sign(real) == before:
                 break
-        if self.problems:
+        else:
+            self._signature = None
+            if self._snapshot is not None:
+                return
+        self._snapshot, self.problems = found or self._snapshot, problems
+        if problems:
             logger.error(
                 "configuration refused",
-                extra={"event": "config.refused", "problems": [str(one) for one in self.problems]},
+                extra={"event": "config.refused", "problems": [str(one) for one in problems]},
             )
 
     def _sign(self, folder: Path | None) -> Hashable:
