@@ -166,6 +166,7 @@ class Configuration:
     def _take(self, folder: Path | None) -> None:
         """Put what the files say into force, unless they are broken or just being written."""
         found: Snapshot | None = None
+        problems: tuple[Problem, ...] = ()
         for _ in range(_READINGS):
             self._signature = self._sign(folder)
             # Where the folder is a link that is turned, all is read from one side of it.

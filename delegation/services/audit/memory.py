@@ -40,6 +40,7 @@ def remember(
         broken=sorted(broken, key=lambda number: int(number[1:])),
     )
     old = CheckRecord.objects.filter(pk__lte=record.pk - KEPT)
-    base = CheckRecord.latest(broken=[])
-    old.exclude(pk=base.pk if base else None).delete()
+    if base := CheckRecord.latest(broken=[]):
+        old = old.exclude(pk=base.pk)
+    old.delete()
     return True
