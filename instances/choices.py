@@ -107,6 +107,57 @@ class Role(models.TextChoices):
     ADMIN = "admin", "admin"
 
 
+class WaitingCode(models.TextChoices):
+    """Why an unfinished task waits, from the most to the least pressing (R26)."""
+
+    UNROUTABLE = "Unroutable"
+    CAPABILITY_GAP = "CapabilityGap"
+    HOP_LIMIT = "HopLimit"
+    AMBIGUOUS_TARGET = "AmbiguousTarget"
+    EXPLICIT_TARGET_MISSING = "ExplicitTargetMissing"
+    EXPLICIT_TARGET_REFUSED = "ExplicitTargetRefused"
+    DEPENDENCY_FAILED = "DependencyFailed"
+    INPUT_REQUIRED = "InputRequired"
+    HOLDER_NOT_STARTED = "HolderNotStarted"
+    HOLDER_PAUSED = "HolderPaused"
+    HOLDER_STOPPED = "HolderStopped"
+    HOLDER_ERROR = "HolderError"
+    ANCESTOR_PAUSED = "AncestorPaused"
+    ANCESTOR_STOPPED = "AncestorStopped"
+    ANCESTOR_ERROR = "AncestorError"
+    TARGET_PAUSED = "TargetPaused"
+    ROUTING = "Routing"
+    AWAITING_ACCEPTANCE = "AwaitingAcceptance"
+    AWAITING_ESCALATION = "AwaitingEscalation"
+    WAITING_DEPENDENCIES = "WaitingDependencies"
+    WAITING_CHILDREN = "WaitingChildren"
+    AT_CAPACITY = "AtCapacity"
+    QUEUE_POSITION = "QueuePosition"
+    NOT_BEFORE = "NotBefore"
+    RETRY_BACKOFF = "RetryBackoff"
+    IN_PROGRESS = "InProgress"
+    READY_FOR_WORKER = "ReadyForWorker"
+    MANUAL_QUEUE = "ManualQueue"
+    AWAITING_TRIAGE = "AwaitingTriage"
+    UNASSIGNED = "Unassigned"
+
+
+PLACING_BLOCKS = frozenset(
+    {
+        WaitingCode.UNROUTABLE,
+        WaitingCode.CAPABILITY_GAP,
+        WaitingCode.HOP_LIMIT,
+        WaitingCode.AMBIGUOUS_TARGET,
+        WaitingCode.EXPLICIT_TARGET_MISSING,
+        WaitingCode.EXPLICIT_TARGET_REFUSED,
+    }
+)
+"""The blocks that placing sets and that a new routing lifts (R9); others belong to people."""
+
+ATTENTION = PLACING_BLOCKS | {WaitingCode.DEPENDENCY_FAILED, WaitingCode.INPUT_REQUIRED}
+"""The first tier of R26: status blocked, and nothing else, waits for these."""
+
+
 class Confidence(models.TextChoices):
     """How sure the author of a lesson is."""
 

@@ -6,14 +6,15 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min
 from django.utils import timezone
 
-from instances.choices import TERMINAL, HopperScope, InstanceStatus, TaskStatus
+from instances.choices import TERMINAL, HopperScope, InstanceStatus, TaskStatus, WaitingCode
 from instances.config import queue_settings
 from instances.models import CheckRecord, Event, HopperInstance, InstanceLoad, Task
 from instances.models.instance import lineages
-from instances.states import EXECUTING, effective_status
+from instances.states import effective_status
+from instances.waiting import count_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,7 +136,8 @@ def dashboard(under: str | None = None, visible: Any = None) -> dict[str, Any]:
         scopes[scope][effective[pk]] += 1
     top = next((row for row in rows if row[2] == HopperScope.GLOBAL), None)
     by_status = Counter(dict(tasks.order_by().values_list("status").annotate(Count("pk"))))
-    attention = _attention(tasks, by_status)
+    waiting = count_reasons(tasks)
+    attention = _attention(by_status, waiting)
     return {
         "global": {
             "id": top[0],
@@ -152,7 +154,7 @@ def dashboard(under: str | None = None, visible: Any = None) -> dict[str, Any]:
             "by_status": {status: by_status[status] for status in TaskStatus.values},
         },
         "attention": attention | {"total": sum(attention.values())},
-        "waiting": _waiting(tasks),
+        "waiting": waiting,
         **_checked(),
     }
 
@@ -206,33 +208,9 @@ def metrics(instance: HopperInstance) -> dict[str, Any]:
     }
 
 
-def _attention(tasks: Any, by_status: Counter[str]) -> dict[str, int]:
-    triage = tasks.filter(
-        status=TaskStatus.PENDING, route_due=False, offered_to__isnull=True, ready=True
-    ).exclude(instance__scope__in=EXECUTING)
+def _attention(by_status: Counter[str], waiting: dict[str, int]) -> dict[str, int]:
     return {
         "blocked": by_status["blocked"],
         "failed": by_status["failed"],
-        "awaiting_triage": triage.filter(instance__isnull=False).count(),
+        "awaiting_triage": waiting.get(WaitingCode.AWAITING_TRIAGE, 0),
     }
-
-
-def _waiting(tasks: Any) -> dict[str, int]:
-    """Return how many unfinished tasks wait for what, by the stored codes and the plain states."""
-    open_tasks = tasks.exclude(status__in=TERMINAL).order_by()
-    stored = open_tasks.values_list("waiting__code").annotate(Count("pk"))
-    counts = Counter({code: count for code, count in stored if code})
-    rest = open_tasks.filter(Q(waiting={}) | ~Q(waiting__has_key="code"))
-    counts["InProgress"] += rest.filter(status__in=("claimed", "in_progress")).count()
-    pending = rest.filter(status=TaskStatus.PENDING)
-    counts["Routing"] += pending.filter(route_due=True).count()
-    resting = pending.filter(route_due=False)
-    counts["Unassigned"] += resting.filter(instance__isnull=True).count()
-    counts["WaitingDependencies"] += resting.filter(ready=False, instance__isnull=False).count()
-    ready = resting.filter(ready=True)
-    counts["ReadyForWorker"] += ready.filter(instance__scope="ORCHESTRATION").count()
-    by_hand = set(EXECUTING) - {HopperScope.ORCHESTRATION}
-    counts["ManualQueue"] += ready.filter(instance__scope__in=by_hand).count()
-    elsewhere = ready.filter(instance__isnull=False).exclude(instance__scope__in=EXECUTING)
-    counts["AwaitingTriage"] += elsewhere.count()
-    return {code: count for code, count in sorted(counts.items()) if count}

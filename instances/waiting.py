@@ -1,34 +1,96 @@
-"""The one reason why each unfinished task waits, and who can move it (R26)."""
+"""The one reason why each unfinished task waits (R26): shown with it, filtered by, counted.
+
+What decides is written once, as a table: Python asks it of a page, the database of all rows.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Q
+from django.db.models import Case, CharField, Count, Q, Value, When
 from django.utils import timezone
 
-from instances.choices import STARTED, TERMINAL, InstanceStatus, TaskStatus
-from instances.config import queue_settings
-from instances.loads import running_at
-from instances.models import Task, TaskDependency
-from instances.models.instance import Lineal, lineages
+from instances.choices import ATTENTION, STARTED, HopperScope, TaskStatus
+from instances.choices import WaitingCode as W
+from instances.line import in_front, positions
+from instances.places import Places
+from instances.questions import ALWAYS, Question, among, equals, later, missing, says
 from instances.states import EXECUTING
+from instances.wording import Reason, Wording
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
-Reason = dict[str, Any]
+    from instances.models import Task
+    from instances.models.task import TaskQuerySet
 
-_ADMINISTRATIVE = {
-    InstanceStatus.CREATED: "NotStarted",
-    InstanceStatus.STARTING: "NotStarted",
-    InstanceStatus.PAUSED: "Paused",
-    InstanceStatus.STOPPING: "Stopped",
-    InstanceStatus.STOPPED: "Stopped",
-    InstanceStatus.ERROR: "Error",
-}
-_OPERATORS = "an operator"
+__all__ = ["Reason", "count_reasons", "waiting_condition", "waiting_on"]
+
+_Rows = tuple[tuple[W, Question], ...]
+
+_PENDING = equals("status", TaskStatus.PENDING)
+_SETTLED: tuple[tuple[Question, _Rows], ...] = (
+    (
+        equals("status", TaskStatus.BLOCKED),
+        (
+            *((code, says(code)) for code in W if code in ATTENTION - {W.INPUT_REQUIRED}),
+            # Whoever blocks a task by hand asks for something.
+            (W.INPUT_REQUIRED, ALWAYS),
+        ),
+    ),
+    (
+        among("status", STARTED),
+        ((W.WAITING_CHILDREN, equals("decomposed", True)), (W.IN_PROGRESS, ALWAYS)),
+    ),
+)
+"""What says, by status, why a task waits that is not pending: the first row that applies."""
+
+_AT_HOLDER = (
+    W.HOLDER_NOT_STARTED,
+    W.HOLDER_PAUSED,
+    W.HOLDER_STOPPED,
+    W.HOLDER_ERROR,
+    W.ANCESTOR_PAUSED,
+    W.ANCESTOR_STOPPED,
+    W.ANCESTOR_ERROR,
+)
+
+
+def _pending(places: Places, front: Any, now: datetime) -> _Rows:
+    """Return what says why a pending task waits: the first row that applies.
+
+    `front` holds the keys of those for whom their queue has a place free. While a task is offered,
+    only what keeps the target from answering stands in its way.
+    """
+    offered = ~missing("offered_to_id")
+    hindered = places.hindered
+    nowhere: frozenset[str] = frozenset()
+    in_line = (
+        among("instance_id", places.queues) & ~later("not_before", now) & ~later("retry_at", now)
+    )
+    return (
+        *(
+            (code, ~offered & among("instance_id", hindered.get(code, nowhere)))
+            for code in _AT_HOLDER
+        ),
+        (W.TARGET_PAUSED, among("offered_to_id", nowhere.union(*hindered.values()))),
+        (W.ROUTING, equals("route_due", True)),
+        (W.AWAITING_ESCALATION, offered & says(W.AWAITING_ESCALATION)),
+        (W.AWAITING_ACCEPTANCE, offered),
+        (W.WAITING_DEPENDENCIES, equals("ready", False)),
+        (W.AT_CAPACITY, among("instance_id", places.full)),
+        (W.QUEUE_POSITION, in_line & ~among("pk", front)),
+        (W.NOT_BEFORE, later("not_before", now)),
+        (W.RETRY_BACKOFF, later("retry_at", now)),
+        (W.UNASSIGNED, missing("instance_id")),
+        (
+            W.READY_FOR_WORKER,
+            among("instance_id", places.of_scopes([HopperScope.ORCHESTRATION])),
+        ),
+        (W.MANUAL_QUEUE, among("instance_id", places.of_scopes(EXECUTING))),
+        (W.AWAITING_TRIAGE, ALWAYS),
+    )
 
 
 def waiting_on(tasks: Sequence[Task]) -> dict[str, Reason]:
@@ -37,164 +99,56 @@ def waiting_on(tasks: Sequence[Task]) -> dict[str, Reason]:
     The number of queries does not grow with the page.
     """
     unfinished = [task for task in tasks if not task.is_terminal]
-    places = {str(pk) for task in unfinished for pk in (task.instance_id, task.offered_to_id) if pk}
-    known = _Known(unfinished, lineages(places))
-    return {task.pk: _reason(task, known) for task in unfinished}
+    now = timezone.now()
+    pending = [task for task in unfinished if _PENDING.holds(task)]
+    near = (task.offered_to_id or task.instance_id for task in pending)
+    places = Places.around({pk for pk in near if pk})
+    queues = places.queues & {task.instance_id for task in pending}
+    line = positions((places[pk] for pk in sorted(queues)), now)
+    front = {pk for pk, place in line.items() if place.enough}
+    groups = (*_SETTLED, (_PENDING, _pending(places, front, now)))
+    codes = {task.pk: _code(task, groups) for task in unfinished}
+    wording = Wording(unfinished, codes, places, line)
+    return {task.pk: wording.reason(task) for task in unfinished}
 
 
-class _Known:
-    """What a page's reasons are derived from, read once."""
-
-    def __init__(self, tasks: Sequence[Task], lines: Mapping[str, list[Lineal]]) -> None:
-        self.now = timezone.now()
-        self.lines = lines
-        self.running = running_at(lines)
-        unready = [task.pk for task in tasks if not task.ready]
-        self.predecessors: dict[str, list[str]] = {}
-        for task_id, before in (
-            TaskDependency.objects.filter(task__in=unready)
-            .exclude(depends_on__status=TaskStatus.DONE)
-            .order_by("id")
-            .values_list("task_id", "depends_on_id")
-            if unready
-            else ()
-        ):
-            self.predecessors.setdefault(task_id, []).append(before)
-        parents = [task.pk for task in tasks if task.decomposed]
-        done = Count("pk", filter=Q(status__in=TERMINAL))
-        self.children = {
-            pk: (total, finished)
-            for pk, total, finished in (
-                Task.objects.filter(parent__in=parents)
-                .exclude(status=TaskStatus.CANCELLED)
-                .order_by()
-                .values_list("parent_id")
-                .annotate(Count("pk"), done=done)
-                if parents
-                else ()
-            )
-        }
-
-    def hindrance(self, instance_id: str, noun: str) -> Reason | None:
-        """Return the administrative reason that an instance or an ancestor of it gives."""
-        *above, own = self.lines[instance_id]
-        if word := _ADMINISTRATIVE.get(InstanceStatus(own.status)):
-            return _say(f"{noun}{word}", f"{own.id} is {own.status}", own.id)
-        for lineal in reversed(above):
-            word = _ADMINISTRATIVE.get(InstanceStatus(lineal.status))
-            if word and word != "NotStarted":
-                detail = f"{lineal.id}, above {own.id}, is {lineal.status}"
-                return _say(f"Ancestor{word}", detail, lineal.id)
-        return None
+def _code(task: Task, groups: Sequence[tuple[Question, _Rows]]) -> W:
+    rows = next(rows for group, rows in groups if group.holds(task))
+    return next(code for code, question in rows if question.holds(task))
 
 
-def _reason(task: Task, known: _Known) -> Reason:
-    """Return the reason of the highest tier that applies."""
-    stored = _stored(task, known)
-    if task.status == TaskStatus.BLOCKED:
-        return stored or _say("InputRequired", "blocked by hand", task.pk)
-    if task.instance_id is None and task.offered_to_id is None:
-        if task.status in STARTED:
-            return _in_hands(task)
-        return _say("Unassigned", "no instance holds it", task.pk, since=task.created_at)
-    if task.status in STARTED:
-        return stored if task.decomposed and stored else _in_hands(task)
-    holder = str(task.instance_id or task.offered_to_id)
-    hindered = known.hindrance(holder, "Holder")
-    if hindered:
-        return hindered
-    if task.offered_to_id and known.hindrance(task.offered_to_id, "Target"):
-        detail = f"{task.offered_to_id} does not run, so nobody answers there"
-        return _say("TargetPaused", detail, task.offered_to_id)
-    if task.route_due:
-        return _say("Routing", f"{holder} is about to place it", holder, who="the router")
-    return stored or _at_rest(task, known)
+def waiting_condition(code: str) -> Q:
+    """Return the condition under which a task waits for `code`; at most one query to build it."""
+    for group, rows in _SETTLED:
+        if code in dict(rows):
+            return _first(group, rows, code)
+    return _first(_PENDING, _pending_anywhere(), code)
 
 
-def _stored(task: Task, known: _Known) -> Reason | None:
-    """Return the reason that the transition stored, if it still holds."""
-    code = task.waiting_code
-    if not code:
-        return None
-    if code == "RetryBackoff" and task.retry_at is not None and task.retry_at <= known.now:
-        return None
-    stored = task.waiting
-    detail = stored.get("detail", "")
-    if code == "WaitingChildren":
-        total, done = known.children.get(task.pk, (0, 0))
-        detail = f"children({done}/{total})"
-    return {
-        "code": code,
-        "detail": detail,
-        "object": stored.get("object") or task.instance_id or task.pk,
-        "since": stored.get("since"),
-        "until": stored.get("until"),
-        "who": stored.get("who") or (_OPERATORS if task.status == "blocked" else "nobody needs to"),
-    }
-
-
-def _in_hands(task: Task) -> Reason:
-    until = task.lease_expires_at
-    return _say(
-        "InProgress",
-        f"{task.worker or 'somebody'} works on it",
-        task.worker or task.pk,
-        since=task.started_at or task.updated_at,
-        until=until,
-        who=task.worker,
+def count_reasons(tasks: TaskQuerySet) -> dict[str, int]:
+    """Return how many of the unfinished among `tasks` wait for what, by code; two queries."""
+    groups = (*_SETTLED, (_PENDING, _pending_anywhere()))
+    cases = (
+        When(group.where & question.where, then=Value(str(code)))
+        for group, rows in groups
+        for code, question in rows
     )
+    code = Case(*cases, output_field=CharField())
+    counted = tasks.open().order_by().annotate(code=code).values_list("code")
+    return dict(sorted(counted.annotate(Count("pk"))))
 
 
-def _at_rest(task: Task, known: _Known) -> Reason:
-    """Return why a pending task that its holder keeps is not yet in anybody's hands."""
-    holder = known.lines[str(task.instance_id)][-1]
-    if not task.ready:
-        before = known.predecessors.get(task.pk, [])
-        names = ", ".join(before[:5])
-        return _say("WaitingDependencies", f"after {names}", before[0] if before else task.pk)
-    if task.not_before is not None and task.not_before > known.now:
-        return _say("NotBefore", "not yet", task.pk, until=task.not_before)
-    if holder.scope not in EXECUTING:
-        return _say(
-            "AwaitingTriage",
-            f"nothing below {holder.id} matches it: delegate it by hand",
-            holder.id,
-            since=task.created_at,
-        )
-    if holder.scope != "ORCHESTRATION":
-        return _say(
-            "ManualQueue",
-            f"waits at {holder.id} for somebody to take it",
-            holder.id,
-            since=task.created_at,
-            who="a person",
-        )
-    most = queue_settings(holder.scope, holder.config).max_concurrent_tasks
-    if known.running.get(holder.id, 0) >= most:
-        return _say("AtCapacity", f"{most} of {most} places are taken", holder.id)
-    return _say(
-        "ReadyForWorker",
-        f"waits at {holder.id} for a worker",
-        holder.id,
-        since=task.created_at,
-        who="a worker",
-    )
+def _pending_anywhere() -> _Rows:
+    places, now = Places.all(), timezone.now()
+    front = in_front((places[pk] for pk in places.queues), now)
+    return _pending(places, front, now)
 
 
-def _say(
-    code: str,
-    detail: str,
-    subject: str,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    who: str = _OPERATORS,
-) -> Reason:
-    return {
-        "code": code,
-        "detail": detail,
-        "object": subject,
-        "since": since.isoformat() if since else None,
-        "until": until.isoformat() if until else None,
-        "who": who,
-    }
+def _first(group: Question, rows: _Rows, code: str) -> Q:
+    """Return the condition that of a group's rows the one of `code` is the first that applies."""
+    where = group.where
+    for other, question in rows:
+        if other == code:
+            return where & question.where
+        where &= ~question.where
+    raise KeyError(code)

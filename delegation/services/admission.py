@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from delegation.situations import barred_for
 from hopper.errors import AlreadyDelegated, Conflict, NotAccepting, RuleBroken
-from instances.choices import HopperScope
+from instances.choices import PLACING_BLOCKS, HopperScope
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
-from instances.services.tasks import PLACING_BLOCKS
 from instances.states import ALLOWANCES, allowing
 from scopes.config import effective_settings
 

@@ -69,7 +69,6 @@ def make_offer(
         now,
         object=delegation.pk,
         until=expires.isoformat() if expires else None,
-        who=target.pk,
         detail=f"offered to {target.pk}",
     )
     save_task(task, now)

@@ -15,13 +15,13 @@ from delegation.services.offers import close_offer, end_accepted
 from delegation.services.waking import wake
 from hopper.errors import Conflict
 from hopper.locks import lock_tree
-from instances.choices import STARTED, AttemptOutcome
+from instances.choices import PLACING_BLOCKS, STARTED, AttemptOutcome
 from instances.choices import InstanceStatus as I
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.services.history import record, task_event
-from instances.services.tasks import PLACING_BLOCKS, announce_due
+from instances.services.tasks import announce_due
 from instances.services.transitions import (
     change_task,
     hold_places,

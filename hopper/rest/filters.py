@@ -48,6 +48,15 @@ class TimeParameter(filters.IsoDateTimeFilter):
     field_class = _Time
 
 
+class ChoiceParameter(filters.ChoiceFilter):
+    """One of a few words; the refusal of any other names them."""
+
+    def __init__(self, *args: Any, choices: list[tuple[str, Any]], **options: Any) -> None:
+        allowed = ", ".join(word for word, _ in choices)
+        told = {"invalid_choice": f"%(value)s is not a valid choice; allowed: {allowed}."}
+        super().__init__(*args, choices=choices, error_messages=told, **options)
+
+
 class _ManyWidget(forms.MultipleHiddenInput):
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str] | None:
         found: list[str] | None = data.getlist(name) if hasattr(data, "getlist") else data.get(name)

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Case, IntegerField, Q, When
 from django_filters import rest_framework as filters
 
-from hopper.rest.filters import BooleanParameter, TimeParameter, WordsParameter
+from hopper.rest.filters import (
+    BooleanParameter,
+    ChoiceParameter,
+    TimeParameter,
+    WordsParameter,
+)
 from instances.choices import (
     TERMINAL,
     HopperScope,
@@ -15,9 +20,10 @@ from instances.choices import (
     InstanceType,
     TaskPriority,
     TaskStatus,
+    WaitingCode,
 )
 from instances.models import Event, HopperInstance, Task
-from instances.states import EXECUTING
+from instances.waiting import waiting_condition
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -55,9 +61,9 @@ _URGENT_FIRST = tuple(reversed(TaskPriority.values))
 class InstanceFilter(filters.FilterSet):
     """Instances; terminated ones only where asked for."""
 
-    scope = filters.ChoiceFilter(choices=HopperScope.choices)
-    status = filters.ChoiceFilter(choices=InstanceStatus.choices)
-    instance_type = filters.ChoiceFilter(choices=InstanceType.choices)
+    scope = ChoiceParameter(choices=HopperScope.choices)
+    status = ChoiceParameter(choices=InstanceStatus.choices)
+    instance_type = ChoiceParameter(choices=InstanceType.choices)
     parent_id = filters.CharFilter()
     root = BooleanParameter(field_name="parent", lookup_expr="isnull")
     under = filters.CharFilter(method="keep_under")
@@ -107,7 +113,7 @@ class TaskFilter(filters.FilterSet):
     parent_id = filters.CharFilter()
     ready = BooleanParameter(method="keep_ready")
     open = BooleanParameter(method="keep_open")
-    waiting_code = filters.CharFilter(method="keep_waiting")
+    waiting_code = ChoiceParameter(choices=WaitingCode.choices, method="keep_waiting")
     created_after = TimeParameter(field_name="created_at", lookup_expr="gte")
     created_before = TimeParameter(field_name="created_at", lookup_expr="lt")
     updated_after = TimeParameter(field_name="updated_at", lookup_expr="gte")
@@ -153,25 +159,8 @@ class TaskFilter(filters.FilterSet):
         )
 
     def keep_waiting(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep those that wait for this reason (R26): stored ones, and the derived plain ones."""
+        """Keep those that wait for this reason (R26)."""
         return queryset.filter(waiting_condition(value))
-
-
-def waiting_condition(code: str) -> Q:
-    """Return the condition for a reason's code, as far as single rows show it."""
-    resting = Q(status=TaskStatus.PENDING, route_due=False, offered_to__isnull=True)
-    ready = resting & Q(ready=True) & (Q(waiting={}) | Q(waiting__isnull=True))
-    by_hand = set(EXECUTING) - {HopperScope.ORCHESTRATION}
-    derived = {
-        "Routing": Q(route_due=True),
-        "Unassigned": resting & Q(instance__isnull=True),
-        "WaitingDependencies": resting & Q(ready=False),
-        "InProgress": Q(status__in=("claimed", "in_progress"), decomposed=False),
-        "ReadyForWorker": ready & Q(instance__scope=HopperScope.ORCHESTRATION),
-        "ManualQueue": ready & Q(instance__scope__in=by_hand),
-        "AwaitingTriage": ready & Q(instance__isnull=False) & ~Q(instance__scope__in=EXECUTING),
-    }
-    return derived.get(code, Q(waiting__code=code) & ~Q(status__in=TERMINAL))
 
 
 class TaskSearchFilter(TaskFilter):

@@ -27,6 +27,7 @@ from instances.choices import (
     FailurePolicy,
     TaskPriority,
     TaskStatus,
+    WaitingCode,
 )
 from instances.models import Attempt, Event, Task
 from instances.services.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
@@ -38,7 +39,7 @@ Slug = {"max_length": 100}
 class ReasonSerializer(serializers.Serializer[Any]):
     """Why a task waits (R26)."""
 
-    code = serializers.CharField()
+    code = serializers.ChoiceField(choices=WaitingCode.choices)
     detail = serializers.CharField(allow_blank=True)
     object = serializers.CharField(allow_null=True)
     since = serializers.DateTimeField(allow_null=True)
@@ -365,6 +366,13 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
         read_only_fields = fields
 
 
+class NextStepSerializer(serializers.Serializer[Any]):
+    """What moves the task on: at the command line, and over HTTP below /api/v1."""
+
+    command = serializers.CharField()
+    request = serializers.CharField()
+
+
 class WhySerializer(serializers.Serializer[Any]):
     """The one reason, in words and as data."""
 
@@ -372,3 +380,4 @@ class WhySerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=TaskStatus.choices)
     words = serializers.CharField()
     waiting_on = ReasonSerializer(allow_null=True)
+    next = NextStepSerializer(allow_null=True)

@@ -24,6 +24,7 @@ from instances.api.permissions import (
 )
 from instances.api.task_serializers import in_utc
 from instances.models import Attempt, Event, Task
+from instances.next_steps import in_words, next_step
 from instances.services import queue
 from instances.services.reopening import reopen_task
 from instances.services.status import set_status
@@ -152,13 +153,14 @@ class TaskViewSet(Answering):
         """Say why a task waits, and who can move it (R26)."""
         task = seen_task(self.actor, pk)
         reason = waiting_on([task]).get(pk)
-        words = f"{reason['code']}: {reason['detail']}" if reason else f"it is {task.status}"
+        step = next_step(task, reason) if reason else None
         return Response(
             {
                 "task_id": pk,
                 "status": task.status,
-                "words": words,
+                "words": in_words(task, reason, step),
                 "waiting_on": reason and in_utc(reason),
+                "next": step,
             }
         )
 

@@ -34,6 +34,9 @@ CLAIMABLE_SQL = """status = 'pending' AND ready AND NOT route_due AND offered_to
     AND (retry_at IS NULL OR retry_at <= %(now)s)"""
 """`TaskQuerySet.claimable` for the claim's own statement; a test holds them together."""
 
+CLAIM_ORDER_SQL = "queue_urgent DESC, queue_at, id"
+"""The order of claims (R22)."""
+
 
 class TaskQuerySet(models.QuerySet["Task"]):
     """Chainable reads of tasks."""

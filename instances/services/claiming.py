@@ -13,14 +13,13 @@ from django.db import connection, transaction
 
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, Event, InstanceLoad, Task
-from instances.models.task import CLAIMABLE_SQL
+from instances.models.task import CLAIM_ORDER_SQL, CLAIMABLE_SQL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _TASK = Task._meta.db_table
 _COLUMNS = ", ".join(str(field.column) for field in Task._meta.concrete_fields)
-_ORDER = "queue_urgent DESC, queue_at, id"
 _MAX_PROBES = 50
 """How many capability keys are probed one by one; above, the queue is filtered."""
 _RIVALS = 32
@@ -160,7 +159,7 @@ def _pick(wish: Wish, params: dict[str, Any]) -> str:
     # Each key has its own stretch of the index: what does not fit is not even looked at.
     probes = " UNION ALL ".join(
         f"SELECT * FROM (SELECT id FROM {_TASK} WHERE {fits} AND cap_key = %(key{n})s"
-        f" ORDER BY {_ORDER} LIMIT %(near)s) probe{n}"
+        f" ORDER BY {CLAIM_ORDER_SQL} LIMIT %(near)s) probe{n}"
         for n in range(len(keys))
     )
     return f"near AS {_once()} ({probes}), " + _cut(f"{fits} AND id IN (SELECT id FROM near)")
@@ -174,7 +173,7 @@ def _cut(fits: str, *, skip: bool = True) -> str:
         least = "least"
     room = f"{least}(%(limit)s, abs(%(most)s - {_ROOM}))"
     return f"""pick (picked) AS {_once()} (SELECT id FROM {_TASK}
-        WHERE {fits} AND {_ROOM} < %(most)s ORDER BY {_ORDER} LIMIT {room} {lock})"""
+        WHERE {fits} AND {_ROOM} < %(most)s ORDER BY {CLAIM_ORDER_SQL} LIMIT {room} {lock})"""
 
 
 def _once() -> str:

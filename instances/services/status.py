@@ -9,13 +9,12 @@ from django.utils import timezone
 
 from hopper.errors import Conflict, Invalid
 from hopper.locks import lock_tree
-from instances.choices import AttemptOutcome
+from instances.choices import PLACING_BLOCKS, AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import Task
 from instances.services.queue import refuse_open_children
 from instances.services.reopening import reopen, reopen_task
 from instances.services.tasks import (
-    PLACING_BLOCKS,
     announce_due,
     begin_placing_anew,
     cancel_task,
@@ -143,7 +142,7 @@ def _to_in_progress(task: Task, owner: str, reason: str, actor: Actor, now: date
 
 
 def _to_blocked(task: Task, owner: str, reason: str, actor: Actor, now: datetime) -> None:
-    task.wait("InputRequired", now, detail=reason or "blocked by hand", who=actor.name)
+    task.wait("InputRequired", now, detail=reason or "blocked by hand")
     task.end_lease()
     change_task(task, T.BLOCKED, actor=actor, now=now, reason=reason)
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, RuleBroken
 from hopper.ids import new_id
 from hopper.locks import lock_shared, lock_tree
-from instances.choices import AttemptOutcome, Completion, FailurePolicy
+from instances.choices import PLACING_BLOCKS, AttemptOutcome, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
 from instances.services.dependencies import reevaluate, require_known, set_dependencies
@@ -37,18 +37,6 @@ if TYPE_CHECKING:
 
 MAX_TASK_DEPTH = 5
 """Levels of decomposition (R13), the root being the first."""
-
-PLACING_BLOCKS = frozenset(
-    {
-        "Unroutable",
-        "CapabilityGap",
-        "HopLimit",
-        "AmbiguousTarget",
-        "ExplicitTargetMissing",
-        "ExplicitTargetRefused",
-    }
-)
-"""The blocks that placing sets and that a new routing lifts (R9); others belong to people."""
 
 _ROUTING_FIELDS = ("project", "tags", "required_capabilities")
 

@@ -90,6 +90,9 @@ def list_options(parser: ArgumentParser) -> None:
     parser.add_argument("--subtree", action="store_true", help="and everything below --instance")
     parser.add_argument("-t", "--tag", action="append", help="all given tags must match")
     parser.add_argument("--owner")
+    parser.add_argument(
+        "--waiting", metavar="CODE", help="by the reason: ReadyForWorker, ... (R26)"
+    )
     parser.add_argument("--ready", action="store_true", help="what a worker could claim now")
     parser.add_argument("--blocked", action="store_true", help="what needs a person")
     parser.add_argument(
@@ -164,6 +167,7 @@ def list_tasks(args: Namespace, client: Client) -> list[Any]:
         "under" if args.subtree else "instance_id": args.instance,
         "all_tags": args.tag,
         "owner": args.owner,
+        "waiting_code": args.waiting,
         "ready": True if args.ready else None,
         "ordering": sort[: -len(sort.lstrip("-"))] + SORT_FIELDS[sort.lstrip("-")]
         if sort

@@ -105,7 +105,7 @@ def _dashboard(data: dict[str, Any]) -> list[str]:
     lines.append(
         f"Total Tasks: {tasks.get('total', 0)} ({tasks.get('in_progress', 0)} in progress)"
     )
-    return lines + _attention(data) + _last_check(data)
+    return lines + _attention(data) + _waiting(data) + _last_check(data)
 
 
 def _by_state(counts: dict[str, int]) -> str:
@@ -127,6 +127,14 @@ def _attention(data: dict[str, Any]) -> list[str]:
         total = sum(attention.values()) if total is None else total
         lines.append(f"Needs a person: {total} ({', '.join(parts)})")
     return lines
+
+
+def _waiting(data: dict[str, Any]) -> list[str]:
+    """Return the line that says for what the unfinished tasks wait (R26), the most first."""
+    waiting = data.get("waiting") or {}
+    most_first = sorted(waiting.items(), key=lambda pair: (-pair[1], pair[0]))
+    parts = ", ".join(f"{number} {code}" for code, number in most_first)
+    return [f"Waiting on: {parts}"] if parts else []
 
 
 def _last_check(data: dict[str, Any]) -> list[str]:

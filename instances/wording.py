@@ -1,0 +1,233 @@
+"""A reason in words: what is waited for, since and until when, and who can move it (R26)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count, Min, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Concat
+
+from instances.choices import ATTENTION, PLACING_BLOCKS, TERMINAL, TaskStatus
+from instances.choices import WaitingCode as W
+from instances.models import Event, HopperInstance, Task, TaskDependency
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from instances.line import Position
+    from instances.places import Hindrance, Places
+
+Reason = dict[str, Any]
+"""{code, detail, object, since, until, who}; times as text."""
+
+_TIME = "nobody needs to: time brings it"
+
+
+class Wording:
+    """What the reasons of a page are told with, read once for all of them."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        codes: Mapping[str, W],
+        places: Places,
+        line: Mapping[str, Position],
+    ) -> None:
+        self._codes, self._places, self._line = codes, places, line
+        self._before = _unfinished_predecessors(
+            [task.pk for task in tasks if codes[task.pk] == W.WAITING_DEPENDENCIES]
+        )
+        self._children = _tallies(
+            [task.pk for task in tasks if codes[task.pk] == W.WAITING_CHILDREN]
+        )
+        hindrances = filter(None, map(self._hindrance, tasks))
+        self._since = _last_changes({one.instance_id for one in hindrances})
+
+    def reason(self, task: Task) -> Reason:
+        """Return the reason of a task, the code of which is known."""
+        code = self._codes[task.pk]
+        if code in ATTENTION:
+            told = self._decision(task, code)
+        elif hindrance := self._hindrance(task):
+            told = self._hindered(task, hindrance)
+        else:
+            told = getattr(self, f"_{code.name.lower()}")(task, str(task.instance_id))
+        return {
+            "code": str(code),
+            "detail": "",
+            "object": task.pk,
+            "since": _text(task.updated_at),
+            "until": None,
+            "who": None,
+        } | told
+
+    def _hindrance(self, task: Task) -> Hindrance | None:
+        """Return what keeps a task's holder, or the target that is to answer, from acting."""
+        if task.status != TaskStatus.PENDING:
+            return None
+        place = task.offered_to_id or task.instance_id
+        return self._places[place].hindrance if place else None
+
+    def _decision(self, task: Task, code: W) -> Reason:
+        stored = task.waiting
+        who = f"an operator of {task.instance_id}" if code in PLACING_BLOCKS else "a person"
+        return {
+            "detail": stored.get("detail") or "blocked",
+            "object": stored.get("object") or task.pk,
+            "since": stored.get("since") or _text(task.updated_at),
+            "who": who,
+        }
+
+    def _hindered(self, task: Task, hindrance: Hindrance) -> Reason:
+        at, status = hindrance.instance_id, hindrance.status
+        place = str(task.offered_to_id or task.instance_id)
+        words = f"{at} is {status}" if at == place else f"{at}, above {place}, is {status}"
+        offered = task.offered_to_id is not None
+        return {
+            "detail": f"offered to {place}, but {words}" if offered else words,
+            "object": at,
+            "since": _text(self._since.get(at)),
+            "until": task.waiting.get("until") if offered else None,
+            "who": f"an operator of {at}",
+        }
+
+    def _routing(self, task: Task, holder: str) -> Reason:
+        detail = f"{holder} is about to place it"
+        return {"detail": detail, "object": holder, "who": "the router"}
+
+    def _awaiting_acceptance(self, task: Task, holder: str) -> Reason:
+        return self._offered(task, f"offered to {task.offered_to_id}, which has yet to answer")
+
+    def _awaiting_escalation(self, task: Task, holder: str) -> Reason:
+        return self._offered(task, f"handed up to {task.offered_to_id}, which has yet to accept")
+
+    def _offered(self, task: Task, detail: str) -> Reason:
+        stored = task.waiting
+        return {
+            "detail": detail,
+            "object": stored.get("object") or task.offered_to_id,
+            "since": stored.get("since") or _text(task.updated_at),
+            "until": stored.get("until"),
+            "who": f"an operator of {task.offered_to_id}",
+        }
+
+    def _waiting_dependencies(self, task: Task, holder: str) -> Reason:
+        before = self._before.get(task.pk)
+        if not before:
+            detail = "what it waited for has ended: the next sweep sees to it"
+            return {"detail": detail, "who": "the sweep"}
+        more = f" and {len(before) - 5} more" if len(before) > 5 else ""
+        return {
+            "detail": f"after {', '.join(before[:5])}{more}",
+            "object": before[0],
+            "who": f"whoever works on {before[0]}",
+        }
+
+    def _waiting_children(self, task: Task, holder: str) -> Reason:
+        total, ended, first = self._children.get(task.pk, (0, 0, None))
+        return {
+            "detail": f"children({ended}/{total})",
+            "object": first or task.pk,
+            "since": task.waiting.get("since") or _text(task.updated_at),
+            "who": f"whoever works on {first}" if first else "the sweep",
+        }
+
+    def _at_capacity(self, task: Task, holder: str) -> Reason:
+        place = self._places[holder]
+        return {
+            "detail": f"{place.running} of {place.most} places at {holder} are taken",
+            "object": holder,
+            "who": f"whoever works at {holder}: what ends there makes room",
+        }
+
+    def _queue_position(self, task: Task, holder: str) -> Reason:
+        stands, places = self._line.get(task.pk), self._places[holder].free
+        in_front = f"{stands.place - 1}" if stands else "many"
+        return {
+            "detail": f"{in_front} before it at {holder}, where {places} place(s) are free",
+            "object": holder,
+            "who": "a worker, after those in front",
+        }
+
+    def _not_before(self, task: Task, holder: str) -> Reason:
+        return {"detail": "not yet", "until": _text(task.not_before), "who": _TIME}
+
+    def _retry_backoff(self, task: Task, holder: str) -> Reason:
+        error = f": {task.error}" if task.error else ""
+        return {
+            "detail": f"failed {task.failures} time(s){error}",
+            "until": _text(task.retry_at),
+            "who": _TIME,
+        }
+
+    def _in_progress(self, task: Task, holder: str) -> Reason:
+        return {
+            "detail": f"{task.worker or 'somebody'} works on it",
+            "until": _text(task.lease_expires_at),
+            "who": task.worker or "whoever works on it",
+        }
+
+    def _ready_for_worker(self, task: Task, holder: str) -> Reason:
+        detail = f"waits at {holder} for a worker"
+        return {"detail": detail, "object": holder, "who": "a worker"}
+
+    def _manual_queue(self, task: Task, holder: str) -> Reason:
+        detail = f"waits at {holder} for somebody to take it"
+        return {"detail": detail, "object": holder, "who": "a person"}
+
+    def _awaiting_triage(self, task: Task, holder: str) -> Reason:
+        detail = f"nothing below {holder} matches it: delegate it by hand"
+        return {"detail": detail, "object": holder, "who": f"an operator of {holder}"}
+
+    def _unassigned(self, task: Task, holder: str) -> Reason:
+        detail = "no instance holds it"
+        return {"detail": detail, "who": "a person, by taking it or delegating it"}
+
+
+def _text(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
+
+
+def _unfinished_predecessors(task_ids: list[str]) -> dict[str, list[str]]:
+    """Return the predecessors that are not done, those that have ended otherwise last (R23)."""
+    if not task_ids:
+        return {}
+    found: dict[str, list[str]] = {}
+    rows = TaskDependency.objects.filter(task__in=task_ids)
+    rows = rows.exclude(depends_on__status=TaskStatus.DONE).order_by("id")
+    ended = []
+    for task_id, before, status in rows.values_list(
+        "task_id", "depends_on_id", "depends_on__status"
+    ):
+        if status in TERMINAL:
+            ended.append((task_id, before))
+        else:
+            found.setdefault(task_id, []).append(before)
+    for task_id, before in ended:
+        found.setdefault(task_id, []).append(before)
+    return found
+
+
+def _tallies(parent_ids: list[str]) -> dict[str, tuple[int, int, str | None]]:
+    """Return, by parent, how many children count, how many of them ended, and the first open."""
+    if not parent_ids:
+        return {}
+    ended = Q(status__in=TERMINAL)
+    rows = Task.objects.filter(parent__in=parent_ids).exclude(status=TaskStatus.CANCELLED)
+    counted = (
+        rows.order_by()
+        .values_list("parent_id")
+        .annotate(Count("pk"), ended=Count("pk", filter=ended), first=Min("pk", filter=~ended))
+    )
+    return {pk: (total, done, first) for pk, total, done, first in counted}
+
+
+def _last_changes(instance_ids: set[str]) -> dict[str, datetime]:
+    """Return since when instances are in their status; each reads back its feed to that event."""
+    if not instance_ids:
+        return {}
+    kind = Concat(Value("instance."), OuterRef("status"))
+    changes = Event.objects.filter(instance=OuterRef("pk"), kind=kind).order_by("-id")
+    rows = HopperInstance.objects.filter(pk__in=instance_ids)
+    return dict(rows.values_list("pk", Subquery(changes.values("at")[:1])))
