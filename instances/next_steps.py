@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from instances.choices import InstanceStatus
 from instances.choices import WaitingCode as W
 from instances.models import HopperInstance
+from instances.wording import SWEEP
 
 if TYPE_CHECKING:
     from instances.models import Task
@@ -19,6 +20,8 @@ _ACCEPT = ("hopper delegation accept {object}", "POST /delegations/{object}/acce
 _ASK = ("hopper task why {object}", "GET /tasks/{object}/why")
 _CLAIM = ("hopper task claim {task}", "POST /tasks/{task}/claim")
 
+_SWEEP = ("hopper sweep", "POST /tasks/{task}/route")
+
 _STEPS = {
     W.UNROUTABLE: _DELEGATE,
     W.CAPABILITY_GAP: _DELEGATE,
@@ -28,7 +31,7 @@ _STEPS = {
     W.EXPLICIT_TARGET_REFUSED: _RENAME,
     W.DEPENDENCY_FAILED: ("hopper task retry {object}", "POST /tasks/{object}/retry"),
     W.INPUT_REQUIRED: _OPEN,
-    W.ROUTING: ("hopper sweep", "POST /tasks/{task}/route"),
+    W.ROUTING: _SWEEP,
     W.AWAITING_ACCEPTANCE: _ACCEPT,
     W.AWAITING_ESCALATION: _ACCEPT,
     W.WAITING_DEPENDENCIES: _ASK,
@@ -62,7 +65,9 @@ def next_step(task: Task, reason: Reason) -> dict[str, str] | None:
     code = W(reason["code"])
     if code in _TIME:
         return None
-    if code in _STEPS:
+    if reason["who"] == SWEEP:
+        command, request = _SWEEP
+    elif code in _STEPS:
         command, request = _STEPS[code]
     else:
         command, request = _about_instance(reason["object"])

@@ -19,7 +19,7 @@ from instances.states import EXECUTING
 from instances.wording import Reason, Wording
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from instances.models import Task
@@ -93,7 +93,7 @@ def _pending(places: Places, front: Any, now: datetime) -> _Rows:
     )
 
 
-def waiting_on(tasks: Sequence[Task]) -> dict[str, Reason]:
+def waiting_on(tasks: Iterable[Task]) -> dict[str, Reason]:
     """Return {code, detail, object, since, until, who} for each unfinished task of a page.
 
     The number of queries does not grow with the page.

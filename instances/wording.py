@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Reason = dict[str, Any]
 """{code, detail, object, since, until, who}; times as text."""
 
+SWEEP = "the sweep"
 _TIME = "nobody needs to: time brings it"
 
 
@@ -115,8 +116,8 @@ class Wording:
     def _waiting_dependencies(self, task: Task, holder: str) -> Reason:
         before = self._before.get(task.pk)
         if not before:
-            detail = "what it waited for has ended: the next sweep sees to it"
-            return {"detail": detail, "who": "the sweep"}
+            detail = "what it waited for has ended: the sweep sees to it"
+            return {"detail": detail, "who": SWEEP}
         more = f" and {len(before) - 5} more" if len(before) > 5 else ""
         return {
             "detail": f"after {', '.join(before[:5])}{more}",
@@ -130,7 +131,7 @@ class Wording:
             "detail": f"children({ended}/{total})",
             "object": first or task.pk,
             "since": task.waiting.get("since") or _text(task.updated_at),
-            "who": f"whoever works on {first}" if first else "the sweep",
+            "who": f"whoever works on {first}" if first else SWEEP,
         }
 
     def _at_capacity(self, task: Task, holder: str) -> Reason:
@@ -190,21 +191,13 @@ def _text(time: datetime | None) -> str | None:
 
 
 def _unfinished_predecessors(task_ids: list[str]) -> dict[str, list[str]]:
-    """Return the predecessors that are not done, those that have ended otherwise last (R23)."""
+    """Return the predecessors that have not ended, by task."""
     if not task_ids:
         return {}
     found: dict[str, list[str]] = {}
-    rows = TaskDependency.objects.filter(task__in=task_ids)
-    rows = rows.exclude(depends_on__status=TaskStatus.DONE).order_by("id")
-    ended = []
-    for task_id, before, status in rows.values_list(
-        "task_id", "depends_on_id", "depends_on__status"
-    ):
-        if status in TERMINAL:
-            ended.append((task_id, before))
-        else:
-            found.setdefault(task_id, []).append(before)
-    for task_id, before in ended:
+    rows = TaskDependency.objects.filter(task__in=task_ids).order_by("id")
+    unfinished = rows.exclude(depends_on__status__in=TERMINAL)
+    for task_id, before in unfinished.values_list("task_id", "depends_on_id"):
         found.setdefault(task_id, []).append(before)
     return found
 

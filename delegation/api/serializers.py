@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from delegation.models import TaskDelegation
 from hopper.rest.fields import Anything, Flag, Line, StrictSerializer, Text, Word
+from instances.api.task_serializers import ReasonSerializer, in_utc
 
 
 class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
@@ -17,6 +19,7 @@ class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
     source_instance_id = serializers.CharField(allow_null=True)
     target_instance_id = serializers.CharField()
     result = Anything()
+    waiting_on = serializers.SerializerMethodField()
 
     class Meta:
         model = TaskDelegation
@@ -38,8 +41,15 @@ class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
             "rejection_reason",
             "notes",
             "delegated_by",
+            "waiting_on",
         )
         read_only_fields = fields
+
+    @extend_schema_field(ReasonSerializer(allow_null=True))
+    def get_waiting_on(self, row: TaskDelegation) -> dict[str, Any] | None:
+        """Return why nobody has answered yet (R26); null once somebody has."""
+        reason: dict[str, Any] | None = self.context["waiting"].get(row.pk)
+        return reason and in_utc(reason)
 
 
 class ChainSerializer(serializers.Serializer[Any]):

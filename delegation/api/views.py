@@ -19,6 +19,7 @@ from delegation.services.delegator import Delegator
 from delegation.services.dispatch import reroute_task
 from delegation.services.preview import preview_route, preview_task
 from delegation.situations import facts_of
+from delegation.waiting import offers_waiting_on
 from hopper.actors import EVERYWHERE, Actor
 from hopper.errors import Invalid, NotFound
 from hopper.rest.query import flag
@@ -45,8 +46,9 @@ if TYPE_CHECKING:
 
 
 def shown(rows: Sequence[TaskDelegation]) -> list[Any]:
-    """Return delegations as JSON; no query."""
-    return list(shapes.DelegationSerializer(rows, many=True).data)
+    """Return delegations as JSON; a constant number of queries for the whole page."""
+    context = {"waiting": offers_waiting_on(rows)}
+    return list(shapes.DelegationSerializer(rows, many=True, context=context).data)
 
 
 def shown_one(delegation_id: str) -> Any:

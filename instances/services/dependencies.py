@@ -16,6 +16,7 @@ from instances.services.transitions import change_task, lock_task, rest_or_route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 
 def require_known(task_ids: Iterable[str]) -> list[str]:
@@ -64,13 +65,9 @@ def reevaluate(task_id: str) -> bool:
         now = timezone.now()
         failed = [pk for pk, status in before if status in (T.FAILED, T.CANCELLED)]
         if failed:
-            if stuck or moving:
+            if moving:
                 return False
-            task.ready = False
-            detail = f"{', '.join(failed)} ended without being done"
-            task.wait("DependencyFailed", now, detail=detail, object=failed[0])
-            change_task(task, T.BLOCKED, actor=SYSTEM, now=now, reason="DependencyFailed")
-            return True
+            return _block(task, failed, now)
         ready = all(status == T.DONE for _, status in before)
         if stuck:
             task.ready = ready
@@ -85,6 +82,20 @@ def reevaluate(task_id: str) -> bool:
         save_task(task, now)
         kind = "task.ready" if ready else "task.waiting"
         record(task_event(task, kind, actor=SYSTEM, now=now, before=task.status))
+    return True
+
+
+def _block(task: Task, failed: list[str], now: datetime) -> bool:
+    """Block a locked task for its failed predecessors; of a blocked one, keep who they are now."""
+    detail = f"{', '.join(failed)} ended without being done"
+    if task.status == T.BLOCKED and task.waiting.get("detail") == detail:
+        return False
+    task.ready = False
+    task.wait("DependencyFailed", now, detail=detail, object=failed[0])
+    if task.status == T.BLOCKED:
+        save_task(task, now)
+    else:
+        change_task(task, T.BLOCKED, actor=SYSTEM, now=now, reason="DependencyFailed")
     return True
 
 

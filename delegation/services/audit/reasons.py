@@ -9,17 +9,15 @@ from django.db.models.functions import Cast
 from delegation.choices import DelegationStatus as D
 from delegation.models import TaskDelegation
 from delegation.services.audit.extent import TWO_SWEEPS, Breaches, Extent
-from instances.choices import STARTED, InstanceStatus
+from instances.choices import ATTENTION, PLACING_BLOCKS, STARTED, InstanceStatus
 from instances.choices import TaskStatus as T
+from instances.choices import WaitingCode as W
 from instances.models import HopperInstance, Task, TaskDependency
 from instances.models.instance import lineages
-from instances.services.tasks import PLACING_BLOCKS
 from instances.states import ALLOWANCES, ROUTING, effective_status
 from scopes.models import RoutingDecision
 
-_OFFERED = ("AwaitingAcceptance", "AwaitingEscalation")
-_ATTENTION = (*sorted(PLACING_BLOCKS), "DependencyFailed", "InputRequired")
-"""The decision tier of R26: status blocked, and nothing else, waits for these."""
+_OFFERED = (W.AWAITING_ACCEPTANCE, W.AWAITING_ESCALATION)
 
 
 def reasons(asked: Extent) -> Breaches:
@@ -39,9 +37,9 @@ def _stored_codes(asked: Extent) -> Breaches:
     tasks = asked.tasks(Task.objects.open()).annotate(code=_word("waiting__code"))
     coded = Q(code__isnull=False) & ~Q(code="")
     fits = (
-        Q(status=T.BLOCKED, code__in=_ATTENTION)
-        | Q(status=T.PENDING, code__in=(*_OFFERED, "RetryBackoff"))
-        | Q(status=T.IN_PROGRESS, decomposed=True, code="WaitingChildren")
+        Q(status=T.BLOCKED, code__in=sorted(ATTENTION))
+        | Q(status=T.PENDING, code__in=(*_OFFERED, W.RETRY_BACKOFF))
+        | Q(status=T.IN_PROGRESS, decomposed=True, code=W.WAITING_CHILDREN)
     )
     for pk, status, code in tasks.filter(coded).exclude(fits).values_list("pk", "status", "code"):
         yield pk, f"is {status}, but says that it waits for {code}"
@@ -100,7 +98,7 @@ def _dependencies(asked: Extent) -> Breaches:
     for pk in waiting.filter(Exists(unmet), ready=True).values_list("pk", flat=True):
         yield pk, "is ready, though a predecessor is not done"
     failed = before.filter(depends_on__status__in=(T.FAILED, T.CANCELLED))
-    stuck = settled.filter(status=T.BLOCKED, waiting__code="DependencyFailed")
+    stuck = settled.filter(status=T.BLOCKED, waiting__code=W.DEPENDENCY_FAILED)
     for pk in stuck.filter(~Exists(failed)).values_list("pk", flat=True):
         yield pk, "is blocked by a failed predecessor, but none has failed"
 
