@@ -190,6 +190,9 @@ def build(model: type[Model], document: Document) -> Model:
 def message_of(error: Mapping[str, Any]) -> str:
     """Return what pydantic found, in words, with the value where it is a plain one."""
     message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "tuple_type":
+        # A tuple is Python's; who writes YAML or JSON knows lists.
+        message = message.replace("tuple", "list")
     value = error.get("input")
     plain = isinstance(value, str | int | float | bool) and error["type"] != "unknown_key"
     return f"{message}, not {value!r}" if plain else message

@@ -26,11 +26,14 @@ from hopper.rest.query import flag
 from instances.api.answers import Answering
 from instances.api.pages import shown_task
 from instances.api.permissions import (
+    is_workers_own,
     require_references,
     require_role,
     seen_instance,
     seen_task,
+    token_in,
     visible_instances,
+    worked_task,
 )
 from instances.api.task_serializers import NewTaskBody, TaskSerializer
 from instances.choices import HopperScope
@@ -107,7 +110,7 @@ class DelegationViewSet(Answering):
         """Complete the task, if this hop is the end of its path (R7)."""
         row = self._seen(pk)
         data = self.body(shapes.CompleteDelegation)
-        if not (data.get("token") and data["token"] == row.task.lease_token):
+        if not is_workers_own(row.task_id, data.get("token")):
             require_role(self.actor, "operator", [row.target_instance_id])
         Delegator(self.actor).complete_delegation(row.pk, **data)
         return self.fresh(lambda: shown_one(pk))
@@ -202,7 +205,7 @@ class TaskDelegationViewSet(Answering):
     @extend_schema(request=shapes.Escalate, responses=TaskSerializer)
     def escalate(self, request: Request, pk: str) -> Response:
         """Hand a task up to where it came from, with the question (R11)."""
-        task = seen_task(self.actor, pk, "worker")
+        task = worked_task(self.actor, pk, token_in(self.request))
         data = self.body(shapes.Escalate)
         data.pop("worker", None)
         if data.get("token") is None and task.has_live_lease:

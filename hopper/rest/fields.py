@@ -84,7 +84,8 @@ class Time(serializers.DateTimeField):
         if not isinstance(value, str):
             self.fail("invalid", format="RFC 3339")
         try:
-            return super().to_internal_value(value)
+            # RFC 3339 allows small letters.
+            return super().to_internal_value(value.upper())
         except (OverflowError, ValueError):
             self.fail("invalid", format="RFC 3339")
 

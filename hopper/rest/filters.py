@@ -34,7 +34,8 @@ class BooleanParameter(filters.BooleanFilter):
 
 class _Time(IsoDateTimeField):
     def clean(self, value: Any) -> Any:
-        time = super().clean(value)
+        # RFC 3339 allows small letters.
+        time = super().clean(value.upper() if isinstance(value, str) else value)
         try:
             # PostgreSQL knows no offsets beyond 16 hours.
             return time and time.astimezone(UTC)

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+from functools import wraps
+from typing import TYPE_CHECKING
+
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_exempt
+
+from hopper.rest.problem import respond
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpResponse
 
 
-@require_safe
+def read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
+    """Answer GET and HEAD by the view, any other method by a problem (405)."""
+
+    @csrf_exempt
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return view(request)
+        words = f'Method "{request.method}" not allowed.'
+        return respond(405, "method_not_allowed", words, {"Allow": "GET, HEAD"})
+
+    return answer
+
+
+@read_only
 def healthz(request: HttpRequest) -> JsonResponse:
     """Answer that the process is alive; asks nobody."""
     return JsonResponse({"status": "ok"})
 
 
-@require_safe
+@read_only
 def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 where the database answers and is migrated, else 503."""
     try:

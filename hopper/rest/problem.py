@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig, Suspicio
 from django.http import Http404, HttpRequest, HttpResponse
 from drf_standardized_errors.formatter import flatten_errors
 from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from hopper.errors import FieldError, HopperError
+from hopper.rest.outage import RETRY_SECONDS, is_outage
 from hopper.rest.parsers import TooLarge
 from hopper.yamlconf import BrokenConfig
 
@@ -28,6 +31,7 @@ HOW_TO_GET_IN = (
     "Send `Authorization: Bearer hop_…`. Whoever can run the server's commands gets a token by "
     "`manage.py hopper_token create NAME`."
 )
+UNAVAILABLE = "The database cannot be reached now, or is busy; try again."
 _RESERVED = frozenset({"type", "title", "status", "detail", "code", "errors"})
 
 
@@ -56,16 +60,24 @@ def problem(
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     """Return the answer to an exception that a view raised; a stranger's is a bare 500."""
+    request = context.get("request")
+    if request is not None:
+        # Whatever the view renders: the schema's is YAML, the page's HTML.
+        request.accepted_renderer = JSONRenderer()
+        request.accepted_media_type = MEDIA_TYPE
     if isinstance(exc, HopperError):
         body = problem(exc.status, exc.code, exc.detail, exc.errors, exc.extra)
         return _answer(body)
     if isinstance(exc, BrokenConfig):
         # A server does not start with it; a command of this machine has to say what is wrong.
         return _answer(problem(500, "broken_configuration", str(exc)))
+    plain = getattr(request, "_request", request)
+    if is_outage(exc):
+        _log_outage(plain, exc)
+        body = problem(503, "database_unavailable", UNAVAILABLE)
+        return _answer(body, {"Retry-After": str(RETRY_SECONDS)})
     known = _as_api_exception(exc)
     if known is None:
-        request = context.get("request")
-        plain = getattr(request, "_request", request)
         signals.got_request_exception.send(sender=None, request=plain)
         logger.error(
             "request failed",
@@ -116,10 +128,21 @@ def _answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> Resp
     return Response(body, status=body["status"], headers=headers, content_type=MEDIA_TYPE)
 
 
-def respond(status: int, code: str, detail: str) -> HttpResponse:
+def _log_outage(request: Any, exc: BaseException | None) -> None:
+    # The log keeps the cause; a traceback a request would drown it.
+    logger.error(
+        "database unavailable: %s",
+        exc,
+        extra={"event": "database_unavailable", "path": getattr(request, "path", "")},
+    )
+
+
+def respond(
+    status: int, code: str, detail: str, headers: dict[str, str] | None = None
+) -> HttpResponse:
     """Return a problem outside of any view of ours."""
     body = json.dumps(problem(status, code, detail))
-    return HttpResponse(body, status=status, content_type=MEDIA_TYPE)
+    return HttpResponse(body, status=status, content_type=MEDIA_TYPE, headers=headers)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -141,4 +164,9 @@ def denied(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer a failure outside of any view of ours; nothing of it is told."""
+    failure = sys.exc_info()[1]
+    if is_outage(failure):
+        _log_outage(request, failure)
+        retry = {"Retry-After": str(RETRY_SECONDS)}
+        return respond(503, "database_unavailable", UNAVAILABLE, retry)
     return respond(500, "server_error", "The server failed; its log says why.")

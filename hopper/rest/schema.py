@@ -25,6 +25,7 @@ _WORDS = {
     413: "The body is too large.",
     415: "Only application/json is understood.",
     422: "A rule forbids this, whatever the state.",
+    503: "The database cannot be reached now, or is busy; Retry-After says when to try again.",
 }
 WORKER_CALLS = frozenset({"claim", "start_work", "heartbeat", "complete", "fail", "release"})
 """Actions that answer 410 (R21)."""
@@ -91,7 +92,7 @@ class HopperSchema(AutoSchema):
         return dict(sorted(bodies.items()))
 
     def _problem_statuses(self) -> list[int]:
-        statuses = [400, 401, 406]
+        statuses = [400, 401, 406, 503]
         if "{" in self.path:
             statuses.append(404)
         if self.method != "GET":

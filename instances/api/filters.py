@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Case, IntegerField, Q, When
 from django_filters import rest_framework as filters
 
+from hopper.errors import Invalid
 from hopper.rest.filters import (
     BooleanParameter,
     ChoiceParameter,
@@ -34,6 +35,8 @@ class Ordering(filters.OrderingFilter):
 
     def filter(self, qs: QuerySet[Any], value: list[str] | None) -> QuerySet[Any]:
         """Return the rows in the order asked for, the newest first by default."""
+        if value and not all(value):
+            raise Invalid.field("ordering", "an empty name: leave it out", "blank")
         wanted = [self.get_ordering_value(param) for param in value or []]
         return qs.order_by(*wanted, "pk") if wanted else qs.order_by("-created_at", "-pk")
 

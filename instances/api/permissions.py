@@ -11,7 +11,7 @@ from hopper.actors import EVERYWHERE, ROLES, Actor
 from hopper.errors import FieldError, Invalid, NotAllowed, NotFound
 from hopper.rest.auth import Operator
 from instances.choices import HopperScope, InstanceStatus
-from instances.models import AgentToken, Event, Grant, HopperInstance, Lesson, Task
+from instances.models import AgentToken, Attempt, Event, Grant, HopperInstance, Lesson, Task
 from instances.models.instance import lineages
 
 if TYPE_CHECKING:
@@ -131,11 +131,20 @@ def seen_task(actor: Actor, task_id: str, role: str = "viewer") -> Task:
 
 def worked_task(actor: Actor, task_id: str, token: str | None) -> Task:
     """Return the task for a worker's call: by the lease's token, or as a worker where it is."""
-    if token is not None:
-        leased = Task.objects.filter(pk=task_id, attempts__lease_token=token).first()
-        if leased is not None:
-            return leased
+    if is_workers_own(task_id, token):
+        return Task.objects.get(pk=task_id)
     return seen_task(actor, task_id, "worker")
+
+
+def is_workers_own(task_id: str, token: str | None) -> bool:
+    """Return whether the token is that of a lease of the task, live or over."""
+    return bool(token) and Attempt.objects.filter(task=task_id, lease_token=token).exists()
+
+
+def token_in(request: Request) -> str | None:
+    """Return the lease's token that a body brings, before the body is judged."""
+    token = request.data.get("token") if isinstance(request.data, dict) else None
+    return token if isinstance(token, str) else None
 
 
 def require_cancelling(actor: Actor, task: Task) -> None:

@@ -19,6 +19,7 @@ from instances.api.permissions import (
     require_references,
     require_role,
     seen_task,
+    token_in,
     visible_tasks,
     worked_task,
 )
@@ -221,8 +222,7 @@ class TaskViewSet(Answering):
 
     def _report(self, report: Any, pk: str, serializer: Any) -> Response:
         """Carry out a worker's verb: by the role at the holder, or by the lease's token."""
-        token = self.request.data.get("token") if isinstance(self.request.data, dict) else None
-        worked_task(self.actor, pk, token if isinstance(token, str) else None)
+        worked_task(self.actor, pk, token_in(self.request))
         data = self.body(serializer)
         data.pop("worker", None)
         report(pk, **data, actor=self.actor)

@@ -169,6 +169,9 @@ def test_bad_bounds_of_a_page_are_refused(
         ("/tasks", "ready=perhaps"),
         ("/tasks", "created_after=yesterday"),
         ("/tasks", "ordering=colour"),
+        ("/tasks", "ordering=,"),
+        ("/tasks", "ordering=title,"),
+        ("/instances", "ordering=,"),
         ("/tasks", "created_after=0001-01-01T00:00:00%2B23:00"),
         ("/tasks", "after=task-0&offset=3"),
         ("/events", "since=0"),
@@ -259,6 +262,21 @@ def test_a_method_that_there_is_not_is_named(ada: Caller, method: str) -> None:
     answer = raw(ada, method, "/tasks", b"")
     assert_problem(answer, 405)
     assert "GET" in answer["Allow"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", f"{API}/schema", f"{API}/docs"])
+def test_what_can_only_be_read_says_so_whatever_it_renders(path: str) -> None:
+    stranger = Caller(enforce_csrf_checks=True, raise_request_exception=False)
+    answer = stranger.post(path)
+    assert_problem(answer, 405)
+    assert "GET" in answer["Allow"]
+
+
+def test_a_time_may_be_written_in_small_letters(ada: Caller, tree: dict[str, Any]) -> None:
+    body = {"title": "x", "not_before": "2030-01-01t00:00:00z"}
+    task = ada.tell("/tasks", body, 201)
+    assert task["not_before"] == "2030-01-01T00:00:00Z"
+    assert ada.ask("/tasks", created_before="2130-01-01t00:00:00z")["count"] == 1
 
 
 def test_only_json_is_answered(ada: Caller) -> None:

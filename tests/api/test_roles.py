@@ -176,6 +176,34 @@ def test_a_late_report_by_the_lease_is_heard_though_the_task_moved_out_of_sight(
     assert bob.tell(f"/tasks/{task['id']}/complete", report, 410)["code"] == "gone"
 
 
+def test_a_lease_speaks_for_its_worker_at_every_door(
+    caller: Callable[..., Caller], ada: Caller, tree: dict[str, HopperInstance]
+) -> None:
+    ada.tell("/tasks", {"title": "x", "instance_id": "top", "tags": ["web"], "complexity": 4}, 201)
+    bob = caller("bob", "worker", tree["web-run"])
+
+    def claim() -> tuple[str, str]:
+        (task,) = bob.tell("/instances/web-run/claim", {"worker": "w"})["tasks"]
+        return task["id"], task["lease"]["token"]
+
+    task_id, lost = claim()
+    hop = ada.ask(f"/tasks/{task_id}/delegations")["delegations"][-1]["id"]
+    complete = f"/delegations/{hop}/complete"
+    bob.tell(f"/tasks/{task_id}/release", {"token": lost})
+    assert bob.tell(complete, {"token": lost, "result": 1}, 409)["code"] == "lease_lost"
+    assert bob.call("POST", complete, {"token": "1.made-up"}).status_code == 403
+    task_id, token = claim()
+    for _ in range(2):
+        assert bob.tell(complete, {"token": token, "result": 2})["status"] == "completed"
+    eve = caller("eve", "worker", tree["ops"])
+    ada.tell(f"/tasks/{task_id}/retry")
+    task_id, token = claim()
+    escalate = f"/tasks/{task_id}/escalate"
+    assert eve.call("POST", escalate, {"token": "1.made-up"}).status_code == 404
+    assert eve.tell(escalate, {"token": lost}, 409)["code"] == "lease_lost"
+    assert eve.tell(escalate, {"token": token})["worker"] == ""
+
+
 def test_who_did_it_is_taken_from_the_credentials(
     caller: Callable[..., Caller], tree: dict[str, HopperInstance]
 ) -> None:
