@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+MAX_KEY = 2**63 - 1
+MAX_ID = 64
 
 
 class Page(BasePagination):
@@ -115,7 +117,9 @@ class KeysetPage(Page):
         self.limit = integer(query, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
         key: Any = self.after
         if queryset.model._meta.pk.get_internal_type() != "CharField":
-            key = integer(query, "after", least=0, most=2**63 - 1, default=0)
+            key = integer(query, "after", least=0, most=MAX_KEY, default=0)
+        elif len(key) > MAX_ID:
+            raise Invalid.field("after", f"an id has at most {MAX_ID} characters", "max_length")
         rows = list(queryset.filter(pk__gt=key).order_by("pk")[: self.limit + 1])
         self.last = rows[self.limit - 1].pk if len(rows) > self.limit else None
         return rows[: self.limit]
@@ -132,9 +136,9 @@ class KeysetPage(Page):
         """Return the parameters as OpenAPI has them."""
         pk = view.queryset.model._meta.pk.get_internal_type()
         schema = (
-            {"type": "string", "minLength": 1, "maxLength": 64}
+            {"type": "string", "minLength": 1, "maxLength": MAX_ID}
             if pk == "CharField"
-            else {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER}
+            else {"type": "integer", "minimum": 0, "maximum": MAX_KEY}
         )
         words = (
             "Rows with a greater id, in the order of ids: costs the same at any table size, where "

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
+)
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 from hopper.rest.auth import BearerAuthentication, LocalOperatorAuthentication, OpenAuthentication
+from hopper.rest.fields import StrictSerializer
 from hopper.rest.idempotency import HEADER
 from hopper.rest.problem import MEDIA_TYPE
 from hopper.rest.query import MAY_BE_EMPTY
@@ -19,16 +23,21 @@ _WORDS = {
     401: "There are no valid credentials.",
     403: "You may see this but not do it.",
     404: "There is nothing of that id that you may see.",
+    405: "There is no such method at this address.",
     406: "Only JSON is answered.",
     409: "The present state does not allow this; it is named, with what is allowed.",
     410: "The task was cancelled or the instance terminated (R21).",
     413: "The body is too large.",
+    414: "The address is too long for the server in front, which says so in its own words.",
     415: "Only application/json is understood.",
     422: "A rule forbids this, whatever the state.",
     503: "The database cannot be reached now, or is busy; Retry-After says when to try again.",
 }
 WORKER_CALLS = frozenset({"claim", "start_work", "heartbeat", "complete", "fail", "release"})
 """Actions that answer 410 (R21)."""
+
+_TOO_LONG = 414
+_ID = {"type": "string", "maxLength": 100, "pattern": "^[a-z0-9][a-z0-9._-]*$"}
 
 
 class ProblemErrorSerializer(serializers.Serializer[Any]):
@@ -72,6 +81,10 @@ class HopperSchema(AutoSchema):
         parameters = super()._get_parameters()
         for parameter in parameters:
             schema = parameter["schema"]
+            if parameter["in"] == "path" and schema.get("type") == "string":
+                schema.update(_ID)
+            if parameter["name"] == "ordering":
+                schema["minItems"] = 1
             plain = schema.get("type") == "string" and not {"enum", "format"} & set(schema)
             if parameter["in"] == "query" and plain and parameter["name"] not in MAY_BE_EMPTY:
                 schema.setdefault("minLength", 1)
@@ -85,14 +98,14 @@ class HopperSchema(AutoSchema):
                 self._get_response_for_code(  # type: ignore[no-untyped-call]
                     OpenApiResponse(ProblemSerializer, description=_WORDS[status]),
                     str(status),
-                    [MEDIA_TYPE],
+                    [MEDIA_TYPE, "text/html"] if status == _TOO_LONG else [MEDIA_TYPE],
                     direction,
                 ),
             )
         return dict(sorted(bodies.items()))
 
     def _problem_statuses(self) -> list[int]:
-        statuses = [400, 401, 406, 503]
+        statuses = [400, 401, 405, 406, _TOO_LONG, 503]
         if "{" in self.path:
             statuses.append(404)
         if self.method != "GET":
@@ -100,6 +113,23 @@ class HopperSchema(AutoSchema):
         if getattr(self.view, "action", "") in WORKER_CALLS:
             statuses.append(410)
         return sorted(statuses)
+
+
+class _StrictBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """No fields but these; those that a reading brings may come back, and are ignored."""
+
+    target_class = StrictSerializer
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = auto_schema._map_serializer(
+            self.target, direction, bypass_extensions=True
+        )
+        known = schema.setdefault("properties", {})
+        for name in sorted(self.target.ignored - set(known)):
+            known[name] = {"description": "Ignored: what was read may be sent back."}
+        schema["additionalProperties"] = False
+        return schema
 
 
 class _BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
