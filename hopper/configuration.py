@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 from django.conf import settings
 from pydantic import BaseModel
 
-from hopper.yamlconf import SHIPPED, BrokenConfig, Document, Place, Problem, build, read
+from hopper.yamlconf import SHIPPED, BrokenConfig, Document, Place, Problem, build
 
 logger = logging.getLogger(__name__)
 
@@ -235,6 +235,9 @@ class ConfigFile(Generic[Model]):
 
         Raises BrokenConfig.
         """
+        # Late, because most commands without a server read no file.
+        from hopper.yamlfile import read
+
         document = read(_FOLDER / self.name, SHIPPED)
         if own is not None and own.is_file():
             document = read(own, str(own)).over(document)

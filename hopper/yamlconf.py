@@ -1,18 +1,14 @@
-"""One YAML file into a pydantic model: every fault with its file, line and key."""
+"""Plain data into a pydantic model: every fault with its file, line and key."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-import yaml
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHIPPED = "shipped"
 """The source of a value that no operator has set."""
@@ -20,16 +16,13 @@ SHIPPED = "shipped"
 Words = Annotated[tuple[str, ...], Field(strict=False)]
 """A list of strings."""
 
-_MAX_BYTES = 1_000_000
-_MAX_NODES = 100_000
-
 KeyPath = tuple[str | int, ...]
 
 
 class Section(BaseModel):
     """A part of a configuration file: wrong types and unknown keys are errors."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -114,63 +107,6 @@ def _lay(merged: Document, upper: Document, path: KeyPath, into: Any, data: Any)
         for old in [known for known in merged.places if known[:depth] == here and known != here]:
             del merged.places[old]
         merged.places |= {p: q for p, q in upper.places.items() if p[:depth] == here}
-
-
-def read(path: Path, source: str) -> Document:
-    """Read one YAML file with safe_load's meaning. Raises BrokenConfig naming line and key."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        if len(text) > _MAX_BYTES:
-            raise BrokenConfig([Problem(str(path), 1, "", f"longer than {_MAX_BYTES} bytes")])
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return Document({}, {(): Place(source, str(path), 1)})
-        document = Document(places=_Walk(source, str(path)).places(node))
-        document.data = loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        words = error.problem or error.context or "is not YAML"
-        raise BrokenConfig([Problem(str(path), line, "", str(words))]) from None
-    except (OSError, UnicodeError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise BrokenConfig([Problem(str(path), 1, "", f"cannot be read: {error}")]) from None
-    if not isinstance(document.data, dict):
-        raise BrokenConfig([Problem(str(path), 1, "", "has to be a mapping of keys to values")])
-    return document
-
-
-class _Walk:
-    """Notes the line of every key and refuses what a reader would not see: keys given twice."""
-
-    def __init__(self, source: str, file: str) -> None:
-        self._source, self._file = source, file
-        self._found: dict[KeyPath, Place] = {}
-
-    def places(self, node: yaml.Node) -> dict[KeyPath, Place]:
-        self._visit(node, (), node.start_mark.line)
-        return self._found
-
-    def _visit(self, node: yaml.Node, path: KeyPath, line: int) -> None:
-        if len(self._found) > _MAX_NODES or len(path) > 50:
-            raise BrokenConfig([Problem(self._file, line + 1, "", "too large or too deep")])
-        self._found[path] = Place(self._source, self._file, line + 1)
-        if isinstance(node, yaml.SequenceNode):
-            for index, item in enumerate(node.value):
-                self._visit(item, (*path, index), item.start_mark.line)
-        elif isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                here = (*path, str(key.value))
-                self._require_plain(key, here)
-                self._visit(value, here, key.start_mark.line)
-
-    def _require_plain(self, key: yaml.Node, path: KeyPath) -> None:
-        dotted, line = ".".join(map(str, path)), key.start_mark.line + 1
-        if path in self._found:
-            raise BrokenConfig([Problem(self._file, line, dotted, "this key is given twice")])
-        if key.tag != "tag:yaml.org,2002:str":
-            words = "a key has to be a word; put it in quotes"
-            raise BrokenConfig([Problem(self._file, line, dotted, words)])
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -121,8 +121,8 @@ class ScopeSection(Section):
     """One scope of scope_behaviors.yaml: who decides, and the defaults of queue and routing."""
 
     behavior: str
-    queue: QueueSettings = QueueSettings()
-    routing: RoutingSettings = RoutingSettings()
+    queue: QueueSettings = Field(default_factory=QueueSettings)
+    routing: RoutingSettings = Field(default_factory=RoutingSettings)
     expectations: Annotated[tuple[BehaviorExpectation, ...], Field(strict=False)] = ()
 
 
@@ -135,9 +135,13 @@ class PolicySection(OfferSettings):
 class ScopeBehaviors(RootModel[dict[str, ScopeSection]]):
     """scope_behaviors.yaml."""
 
+    model_config = ConfigDict(defer_build=True)
+
 
 class DelegationPolicies(RootModel[dict[str, PolicySection]]):
     """delegation_policies.yaml."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 class _Purpose(Section):

@@ -6,8 +6,6 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.response import Response
@@ -22,6 +20,7 @@ from delegation.situations import facts_of
 from delegation.waiting import offers_waiting_on
 from hopper.actors import EVERYWHERE, Actor
 from hopper.errors import Invalid, NotFound
+from hopper.rest.described import OpenApiParameter, OpenApiTypes, extend_schema
 from hopper.rest.query import flag
 from instances.api.answers import Answering
 from instances.api.pages import shown_task

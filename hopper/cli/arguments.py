@@ -38,19 +38,30 @@ class HopperParser(argparse.ArgumentParser):
     """A parser that knows the global options, wherever they stand.
 
     With `takes_command` everything after `--` is a command line of its own; with `takes_rest`
-    whatever the parser does not know is handed on.
+    whatever the parser does not know is handed on. `fill` adds what it knows when it is needed.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self, *, fill: Callable[[HopperParser], None] | None = None, **options: Any
+    ) -> None:
         # `resolve`: where a command has an option of a global one's name, the command's wins.
         super().__init__(**{"allow_abbrev": False, "conflict_handler": "resolve", **options})
         self.takes_command = False
         self.takes_rest = False
+        self._fill = fill
         add_global_options(self)
+
+    def filled(self) -> HopperParser:
+        """Return the parser with all that it knows."""
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill(self)
+        return self
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
+        self.filled()
         words = list(args or ())
         command: list[str] = []
         if self.takes_command and "--" in words:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from hopper.cli.arguments import HopperParser
-from hopper.cli.handlers import (
-    delegations,
-    instances,
-    lessons,
-    operators,
-    routing,
-    runs,
-    tasks,
-    worker,
-)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GROUPS = {
-    "task": (tasks.add_commands, "create, find, read and change tasks"),
-    "instance": (instances.add_commands, "the tree of instances"),
-    "delegation": (delegations.add_commands, "offers and what became of them"),
-    "lesson": (lessons.add_commands, "what tasks taught"),
-    "run": (runs.add_commands, "an orchestration for a run"),
-    "worker": (worker.add_options, "let a command do the tasks of an instance"),
-    "route": (routing.add_route_commands, "where a task would go, and why"),
-    "rules": (routing.add_rules_commands, "the routing rules"),
-    "config": (operators.add_config_commands, "where commands go to"),
-    "mcp": (operators.mcp_options, "serve tools to agents"),
-    "add": (tasks.short_add, "short for task add"),
-    "ls": (tasks.short_list, "short for task list"),
+    "task": ("tasks.add_commands", "create, find, read and change tasks"),
+    "instance": ("instances.add_commands", "the tree of instances"),
+    "delegation": ("delegations.add_commands", "offers and what became of them"),
+    "lesson": ("lessons.add_commands", "what tasks taught"),
+    "run": ("runs.add_commands", "an orchestration for a run"),
+    "worker": ("worker.add_options", "let a command do the tasks of an instance"),
+    "route": ("routing.add_route_commands", "where a task would go, and why"),
+    "rules": ("routing.add_rules_commands", "the routing rules"),
+    "config": ("operators.add_config_commands", "where commands go to"),
+    "mcp": ("operators.mcp_options", "serve tools to agents"),
+    "add": ("tasks.short_add", "short for task add"),
+    "ls": ("tasks.short_list", "short for task list"),
 }
 DATABASE_COMMANDS = {
     "check": "prove the invariants on the database",
@@ -44,8 +40,19 @@ def build_parser() -> HopperParser:
         epilog="Without --server or HOPPER_URL commands work on the store of this machine.",
     )
     groups = root.add_subparsers(metavar="GROUP", required=True, parser_class=HopperParser)
-    for name, (fill, help) in GROUPS.items():
-        fill(groups.add_parser(name, help=help, description=help))
+    for name, (place, help) in GROUPS.items():
+        groups.add_parser(name, help=help, description=help, fill=_filler(place))
     for name, help in DATABASE_COMMANDS.items():
-        operators.database_command(groups.add_parser(name, help=help, description=help), name)
+        fill = _filler("operators.database_command", name)
+        groups.add_parser(name, help=help, description=help, fill=fill)
     return root
+
+
+def _filler(place: str, *more: str) -> Callable[[HopperParser], None]:
+    """Return what fills a group's parser: it is loaded late, for a command is of one group."""
+    module, function = place.split(".")
+
+    def fill(parser: HopperParser) -> None:
+        getattr(import_module(f"hopper.cli.handlers.{module}"), function)(parser, *more)
+
+    return fill

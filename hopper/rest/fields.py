@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.validators import RegexValidator
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from hopper.rest.described import extend_schema_field
 from hopper.rest.parsers import shown
 
 

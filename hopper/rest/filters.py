@@ -8,7 +8,8 @@ from typing import Any
 from django import forms
 from django_filters import rest_framework as filters
 from django_filters.fields import IsoDateTimeField
-from drf_spectacular.utils import extend_schema_field
+
+from hopper.rest.described import extend_schema_field
 
 
 class _TrueOrFalse(forms.Field):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import (
-    OpenApiParameter,
-    PolymorphicProxySerializer,
-    extend_schema,
-    extend_schema_view,
-)
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
+from hopper.rest.described import (
+    OpenApiParameter,
+    OpenApiTypes,
+    PolymorphicProxySerializer,
+    extend_schema,
+    extend_schema_view,
+)
 from hopper.rest.fields import NoFields
 from hopper.rest.pagination import KeysetPage
 from hopper.rest.query import flag, integer

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.response import Response
 
 from hopper.errors import Invalid, NotFound
+from hopper.rest.described import extend_schema
 from hopper.rest.fields import Line, StrictSerializer, Text, Word
 from instances.api.answers import Answering
 from instances.api.permissions import require_worker_somewhere, seen_task, visible_lessons

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from hopper.rest.described import extend_schema_field
 from hopper.rest.fields import (
     Flag,
     Line,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
+from hopper.rest.described import extend_schema, extend_schema_view
 from hopper.rest.pagination import KeysetPage, Page
 from instances.api import task_serializers as shapes
 from instances.api.answers import Answering

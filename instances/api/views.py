@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
 
 from hopper.actors import EVERYWHERE
 from hopper.errors import Invalid
+from hopper.rest.described import OpenApiParameter, extend_schema
 from hopper.rest.pagination import KeysetPage
 from instances.api.answers import Answering
 from instances.api.filters import EventFilter

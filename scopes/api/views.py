@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.response import Response
 
 from hopper.configuration import CONFIGURATION
+from hopper.rest.described import extend_schema
 from hopper.rest.pagination import Page
 from instances.api.answers import Answering
 from instances.api.permissions import seen_instance, seen_task

@@ -101,6 +101,23 @@ def test_a_refusal_is_on_stderr_alone(shell: Shell) -> None:
     assert err.startswith("Error: ")
 
 
+def test_a_command_without_a_server_loads_neither_admin_nor_schema(shell: Shell) -> None:
+    shell.hopper("ls")
+    code = (
+        "import sys\n"
+        "from hopper.cli.main import main\n"
+        "main(['ls'])\n"
+        "heavy = {'django.contrib.admin', 'drf_spectacular', 'yaml', 'psycopg', 'rich'}\n"
+        "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
+    )
+    python = str(Path(shell.environ["PATH"].split(":")[0]) / "python")
+    done = subprocess.run(
+        [python, "-c", code],
+        capture_output=True, text=True, check=False, cwd=shell.folder, env=shell.environ,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_version_and_help_load_neither_django_nor_the_libraries(shell: Shell) -> None:
     code = (
         "import sys\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hopper.cli.arguments import HopperParser
 from hopper.cli.parser import GROUPS, build_parser
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
@@ -68,8 +69,8 @@ def page() -> str:
 _HEADINGS = ("| command | what it does |", "| --- | --- |")
 
 
-def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    for action in parser._actions:
+def _commands(parser: HopperParser) -> dict[str, HopperParser]:
+    for action in parser.filled()._actions:
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)
     return {}
