@@ -1,11 +1,16 @@
-"""Around every request: its id, and one form of its path."""
+"""Around every request: its id, one form of its path, and a length for its body."""
 
 from __future__ import annotations
 
 import logging
 import re
 import secrets
+from io import BytesIO
 from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from hopper.rest.problem import respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +33,7 @@ class RequestMiddleware:
         request_id = given if _ACCEPTED.fullmatch(given) else secrets.token_hex(8)
         if request.path_info.startswith("/api/") and request.path_info.endswith("/"):
             request.path_info = request.path_info[:-1]
-        response = self._get_response(request)
+        response = _measured(request) or self._get_response(request)
         response["X-Request-ID"] = request_id
         logger.info(
             "request",
@@ -41,3 +46,25 @@ class RequestMiddleware:
             },
         )
         return response
+
+
+def _measured(request: HttpRequest) -> HttpResponse | None:
+    """Give a body that comes in chunks the length that its readers go by, else they see none.
+
+    Returns the answer (411, 400) where the server cannot tell its end or it breaks off.
+    """
+    if not request.headers.get("Transfer-Encoding") or request.META.get("CONTENT_LENGTH"):
+        return None
+    whole = request
+    if "wsgi.input" in request.META:
+        if not request.META.get("wsgi.input_terminated"):
+            return respond(411, "length_required", "Send the body with its Content-Length.")
+        whole = request.META["wsgi.input"]
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    try:
+        body = whole.read(limit + 1 if limit else -1)
+    except Exception:  # every server has errors of its own for a bad chunk
+        return respond(400, "bad_request", "The body breaks off.")
+    request._stream = BytesIO(body)
+    request.META["CONTENT_LENGTH"] = str(len(body))
+    return None

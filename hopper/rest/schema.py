@@ -33,7 +33,9 @@ _WORDS = {
     422: "A rule forbids this, whatever the state.",
     503: "The database cannot be reached now, or is busy; Retry-After says when to try again.",
 }
-WORKER_CALLS = frozenset({"claim", "start_work", "heartbeat", "complete", "fail", "release"})
+WORKER_CALLS = frozenset(
+    {"claim", "start_work", "heartbeat", "complete", "fail", "release", "escalate"}
+)
 """Actions that answer 410 (R21)."""
 
 _TOO_LONG = 414
@@ -122,7 +124,7 @@ class _StrictBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     match_subclasses = True
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
-        schema: dict[str, Any] = auto_schema._map_serializer(
+        schema: dict[str, Any] = auto_schema._map_serializer(  # type: ignore[no-untyped-call]
             self.target, direction, bypass_extensions=True
         )
         known = schema.setdefault("properties", {})

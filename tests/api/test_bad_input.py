@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -255,6 +256,31 @@ def test_a_body_over_the_limit_is_refused(ada: Caller) -> None:
     body = json.dumps({"title": "x", "description": "y" * 2000}).encode()
     assert_problem(raw(ada, "POST", "/tasks", body), 413)
     assert not Task.objects.exists()
+
+
+class Broken(BytesIO):
+    """What a client sends that goes away, or counts its chunks wrongly."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise ValueError("no chunk")
+
+
+def chunked(client: Caller, body: bytes, **environ: Any) -> Any:
+    """Return the answer to a body that comes without its length, as a server passes it on."""
+    told = {"wsgi.input": BytesIO(body), "wsgi.input_terminated": True} | environ
+    headers = {"transfer-encoding": "chunked"}
+    kind = "application/json"
+    return client.generic("POST", f"{API}/tasks", content_type=kind, headers=headers, **told)
+
+
+def test_a_body_in_chunks_is_read_to_its_end(ada: Caller) -> None:
+    assert chunked(ada, b'{"title": "x"}').json()["title"] == "x"
+    assert_problem(chunked(ada, b'{"title": '), 400)
+    with override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=10):
+        assert_problem(chunked(ada, b'{"title": "x"}'), 413)
+    assert_problem(chunked(ada, b'{"title": "x"}', **{"wsgi.input_terminated": False}), 411)
+    assert_problem(chunked(ada, b"", **{"wsgi.input": Broken()}), 400)
+    assert Task.objects.count() == 1
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE"])
