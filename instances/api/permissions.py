@@ -174,11 +174,12 @@ def require_changes(actor: Actor, instance: HopperInstance, changes: Mapping[str
 
 
 def require_references(
-    actor: Actor, bodies: Sequence[Mapping[str, Any]], *, new: bool = True
+    actor: Actor, bodies: Sequence[Mapping[str, Any]], *, new: bool = True, listed: bool = False
 ) -> None:
     """Raise for ids in bodies that the caller cannot see, and where it may not create tasks.
 
     A task without a place needs the role worker somewhere. Three queries for any number of bodies.
+    `listed` bodies are named by their index.
     """
     places = {body["instance_id"] for body in bodies if body.get("instance_id")}
     parents = {body["parent_id"] for body in bodies if body.get("parent_id")}
@@ -189,7 +190,7 @@ def require_references(
     )
     errors = []
     for index, body in enumerate(bodies):
-        prefix = f"{index}." if len(bodies) > 1 else ""
+        prefix = f"{index}." if listed else ""
         for name, noun, known in (
             ("instance_id", "instance", seen_places),
             ("parent_id", "task", set(holders)),

@@ -85,9 +85,15 @@ def claim_task(
 
     Raises Conflict where the task cannot be claimed now, saying why.
     """
-    holder_id = present_task(task_id).instance_id
+    task = present_task(task_id)
+    holder_id = task.instance_id
     if holder_id is None:
-        raise Conflict(f"{task_id} is unassigned: take it by hand (status in_progress).")
+        raise Conflict(
+            f"{task_id} is unassigned: take it by hand (status in_progress).",
+            code="unassigned",
+            state=task.status,
+            allowed=[T.IN_PROGRESS.value],
+        )
     settings = _require_claiming(holder_id)
     seconds = lease_seconds or settings.lease_seconds
     wish = Wish(holder_id, worker, actor.name, 1, seconds, task_id=task_id)

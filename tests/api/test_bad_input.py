@@ -214,6 +214,25 @@ def test_a_wrong_field_of_a_task_is_named(
     assert rows() == before
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_an_unknown_id_in_a_list_is_named_by_its_place(
+    ada: Caller, tree: dict[str, HopperInstance], others: int
+) -> None:
+    wrong = {"title": "x", "instance_id": "nowhere"}
+    answer = ada.call("POST", "/tasks/bulk", [{"title": "x"}] * others + [wrong])
+    body = assert_problem(answer, 400)
+    assert body["errors"][0]["field"] == f"{others}.instance_id"
+    assert not Task.objects.exists()
+
+
+def test_claiming_a_task_that_nobody_holds_names_what_is_allowed(ada: Caller) -> None:
+    task = ada.tell("/tasks", {"title": "x"}, 201)
+    body = ada.tell(f"/tasks/{task['id']}/claim", {"worker": "w"}, 409)
+    assert (body["code"], body["state"]) == ("unassigned", "pending")
+    (allowed,) = body["allowed"]
+    ada.tell(f"/tasks/{task['id']}/status", {"status": allowed})
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
