@@ -17,6 +17,7 @@ from instances.signals import (
     instance_changed,
     offer_overtaken,
     routing_due,
+    rows_compared,
     task_finished,
     task_reopened,
 )
@@ -71,3 +72,11 @@ def follow_instance(
         refuse_crossing_move(instance)
     else:
         react_to_instance(instance, before, actor=actor, now=now, options=options)
+
+
+@receiver(rows_compared)
+def show_delegations(task_ids: list[str], **_: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """Say how the delegations of tasks stand."""
+    rows = TaskDelegation.objects.filter(task__in=task_ids).order_by("pk")
+    names = ("source_instance_id", "target_instance_id", "delegation_type", "status", "reason")
+    return {"delegations": {row["id"]: row for row in rows.values("id", "task_id", *names)}}

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
-from django.db import connection, models
+from django.db import OperationalError, connection, models
+
+from hopper.errors import Conflict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # One fixed key a database; any constant will do as long as nobody else takes it.
 TREE_KEY = 0x486F70706572
+
+_LOCK_NOT_AVAILABLE = "55P03"
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -46,6 +54,26 @@ def lock_rows(model: type[Row], pks: list[str]) -> dict[str, Row]:
 def lock_row(model: type[Row], pk: str) -> Row | None:
     """Lock one row for change and return it fresh, or None where there is none."""
     return lock_rows(model, [pk]).get(pk)
+
+
+@contextmanager
+def give_up_after(seconds: int) -> Iterator[None]:
+    """Until the transaction ends, wait no longer than that for a lock that somebody else holds.
+
+    Raises Conflict (`busy`) inside the block. On SQLite the wait for the transaction is bounded.
+    """
+    _require_transaction()
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds}s"])
+    try:
+        yield
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+            raise
+        raise Conflict(
+            f"Somebody else has been changing this for {seconds} s; try again.", code="busy"
+        ) from None
 
 
 def _require_transaction() -> None:

@@ -27,3 +27,7 @@ instance_changed = Signal()
 `actor`, `now`, `options` ({"evacuate", "moving", "configured": bool, "subtree": [ids], "leased":
 [ids of tasks whose leases will be revoked]}); inside, under the lock of the instance row, and of
 the tree where several rows change."""
+
+rows_compared = Signal()
+"""A preview notes how rows stand, before and after what it tries. Sent with `task_ids`; a receiver
+returns its own rows of these tasks, {kind: {id: fields}}; inside."""

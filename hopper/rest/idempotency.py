@@ -46,14 +46,16 @@ def carry_out_once(
     Only successes are stored: a refusal changed nothing and is judged anew. Two at once: the
     second waits for the first's commit, then replays. An answer may carry `refresh`, which reads
     it again after the commit, so that the first caller sees how far the task was routed; the
-    stored answer is the one before. Raises Invalid for a malformed key, RuleBroken (422) for a key
-    that was used for another request.
+    stored answer is the one before. A preview changes nothing and leaves its key unused. Raises
+    Invalid for a malformed key, RuleBroken (422) for a key that was used for another request.
     """
     key = request.headers.get(HEADER)
     if key is None:
         return unless_deadlocked(handler, request, *args, **kwargs)
     if not _KEY.fullmatch(key):
         raise Invalid.field(HEADER, "1 to 255 visible ASCII characters")
+    if _only_asks(request):
+        return unless_deadlocked(handler, request, *args, **kwargs)
     response, refusal = unless_deadlocked(_once, key, request, handler, *args, **kwargs)
     if refusal is not None:
         raise refusal
@@ -111,6 +113,12 @@ def _once(
         record.body = json.loads(JSONRenderer().render(response.data) or b"null")
         record.save(update_fields=["status", "body"])
     return response, None
+
+
+def _only_asks(request: Request) -> bool:
+    """Return whether a call wants a preview, in its query or its body."""
+    body = request.data if isinstance(request.data, dict) else {}
+    return request.query_params.get("preview") == "true" or body.get("preview") is True
 
 
 def _replay(record: Any, digest: str) -> Response:

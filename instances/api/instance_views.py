@@ -34,6 +34,7 @@ from instances.api.permissions import (
     visible_instances,
     visible_tasks,
 )
+from instances.api.previews import PreviewSerializer, shown_instance_preview
 from instances.api.serializers import (
     ClaimNext,
     Close,
@@ -41,7 +42,6 @@ from instances.api.serializers import (
     InstanceSerializer,
     MetricsSerializer,
     NewInstance,
-    PreviewSerializer,
     Restart,
     Stop,
     SummarySerializer,
@@ -50,10 +50,11 @@ from instances.api.serializers import (
 )
 from instances.api.task_serializers import ClaimSerializer, EventSerializer, TaskSerializer
 from instances.models import Event, HopperInstance, Task
-from instances.selectors import build_tree, closing_preview, metrics
+from instances.selectors import build_tree, metrics
 from instances.services import lifecycle
 from instances.services.closing import close_instance
 from instances.services.editing import update_instance
+from instances.services.preview import preview_close, preview_stop, preview_terminate
 from instances.services.queue import claim_next
 from instances.services.tree import create_instance
 from instances.states import MAX_DEPTH
@@ -119,7 +120,7 @@ class InstanceViewSet(Answering):
             OpenApiParameter(
                 "cascade", _BOOL, description="End all below it too; no unfinished task is lost."
             ),
-            OpenApiParameter("preview", _BOOL, description="Only say what it would end (200)."),
+            OpenApiParameter("preview", _BOOL, description="Only say what it would do (200)."),
         ],
         responses={204: None, 200: PreviewSerializer},
     )
@@ -128,7 +129,8 @@ class InstanceViewSet(Answering):
         seen_instance(self.actor, pk, "admin")
         cascade, preview = (flag(request.query_params, name) for name in ("cascade", "preview"))
         if preview:
-            return Response(closing_preview(pk))
+            told = preview_terminate(pk, cascade=cascade, actor=self.actor)
+            return Response(shown_instance_preview(told, self.actor))
         lifecycle.terminate_instance(pk, cascade=cascade, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -231,10 +233,8 @@ class InstanceViewSet(Answering):
     )
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
-        """Stop an instance (R5); `preview` answers what that would end and writes nothing."""
-        if self.body(Stop).get("preview"):
-            return Response(closing_preview(seen_instance(self.actor, pk, "operator").pk))
-        return self._act(lifecycle.stop_instance, pk, Stop)
+        """Stop an instance (R5); `preview` answers what that would do and writes nothing."""
+        return self._act(lifecycle.stop_instance, pk, Stop, preview_stop)
 
     @extend_schema(request=Restart, responses=InstanceSerializer)
     @action(detail=True, methods=["post"])
@@ -266,16 +266,27 @@ class InstanceViewSet(Answering):
         """Let an instance in error run again."""
         return self._act(lifecycle.recover_instance, pk)
 
-    @extend_schema(request=Close, responses=SummarySerializer)
+    @extend_schema(
+        request=Close,
+        responses=PolymorphicProxySerializer(
+            "SummaryOrPreview", [SummarySerializer, PreviewSerializer], None
+        ),
+    )
     @action(detail=True, methods=["post"])
     def close(self, request: Request, pk: str) -> Response:
         """Close an ephemeral run and answer its summary; a closed one answers it again (R5)."""
         seen_instance(self.actor, pk, "operator")
-        return Response(close_instance(pk, **self.body(Close), actor=self.actor))
+        options = self.body(Close)
+        if options.pop("preview", False):
+            told = preview_close(pk, **options, actor=self.actor)
+            return Response(shown_instance_preview(told, self.actor))
+        return Response(close_instance(pk, **options, actor=self.actor))
 
-    def _act(self, act: Any, pk: str, serializer: Any = NoFields) -> Response:
+    def _act(self, act: Any, pk: str, serializer: Any = NoFields, preview: Any = None) -> Response:
         seen_instance(self.actor, pk, "operator")
         options = self.body(serializer)
-        options.pop("preview", None)
+        if options.pop("preview", False):
+            told = preview(pk, **options, actor=self.actor)
+            return Response(shown_instance_preview(told, self.actor))
         act(pk, **options, actor=self.actor)
         return self.fresh(lambda: shown_instance(pk))

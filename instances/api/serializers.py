@@ -179,7 +179,7 @@ class InstanceChanges(_InstanceBody):
 
 
 class Stop(StrictSerializer):
-    """How to stop; `preview` only says what would end."""
+    """How to stop; `preview` only says what that would change."""
 
     preview = Flag(required=False)
     force = Flag(required=False)
@@ -193,8 +193,9 @@ class Restart(StrictSerializer):
 
 
 class Close(StrictSerializer):
-    """How to close; `force` cancels what is still open."""
+    """How to close; `force` cancels what is still open, `preview` only says what it would do."""
 
+    preview = Flag(required=False)
     force = Flag(required=False)
 
 
@@ -214,15 +215,6 @@ class ClaimNext(StrictSerializer):
     lease_seconds = Whole(
         required=False, min_value=MIN_LEASE_SECONDS, max_value=MAX_LEASE_SECONDS, allow_null=True
     )
-
-
-class PreviewSerializer(serializers.Serializer[Any]):
-    """What stopping or terminating an instance would end."""
-
-    instance_id = serializers.CharField()
-    live_children = serializers.IntegerField()
-    unfinished_tasks = serializers.IntegerField()
-    live_leases = serializers.IntegerField()
 
 
 class SummarySerializer(serializers.Serializer[Any]):

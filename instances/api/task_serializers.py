@@ -303,8 +303,9 @@ class Release(_Report):
 
 
 class Cancel(StrictSerializer):
-    """Why it is not needed any more."""
+    """Why it is not needed any more; `preview` only says what cancelling it would do."""
 
+    preview = Flag(required=False)
     reason = Text(required=False, max_length=10_000)
 
 

@@ -8,8 +8,15 @@ from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from hopper.rest.described import extend_schema, extend_schema_view
+from hopper.rest.described import (
+    OpenApiParameter,
+    OpenApiTypes,
+    PolymorphicProxySerializer,
+    extend_schema,
+    extend_schema_view,
+)
 from hopper.rest.pagination import KeysetPage, Page
+from hopper.rest.query import flag
 from instances.api import task_serializers as shapes
 from instances.api.answers import Answering
 from instances.api.filters import HistoryFilter, TaskFilter, TaskSearchFilter
@@ -23,10 +30,12 @@ from instances.api.permissions import (
     visible_tasks,
     worked_task,
 )
+from instances.api.previews import TaskPreviewSerializer, shown_task_preview
 from instances.api.task_serializers import in_utc
 from instances.models import Attempt, Event, Task
 from instances.next_steps import in_words, next_step
 from instances.services import queue
+from instances.services.preview import preview_cancel
 from instances.services.reopening import reopen_task
 from instances.services.status import set_status
 from instances.services.tasks import NewTask, cancel_task, create_task, create_tasks, update_task
@@ -45,6 +54,7 @@ class TaskViewSet(Answering):
     lookup_value_regex = r"[^/]+"
     pagination_class = KeysetPage
     filterset_class = TaskFilter
+    query_parameters = {"destroy": ("preview",)}
     listed = ("list", "search", "events", "attempts")
 
     def list(self, request: Request) -> Response:
@@ -108,10 +118,20 @@ class TaskViewSet(Answering):
         """Edit a task; the same as PUT."""
         return self.update(request, pk)
 
-    @extend_schema(responses={204: None})
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "preview", OpenApiTypes.BOOL, description="Only say what it would do (200)."
+            )
+        ],
+        responses={204: None, 200: TaskPreviewSerializer},
+    )
     def destroy(self, request: Request, pk: str) -> Response:
         """Cancel a task; it stays readable (R16)."""
         require_cancelling(self.actor, seen_task(self.actor, pk))
+        if flag(request.query_params, "preview"):
+            told = preview_cancel(pk, actor=self.actor)
+            return Response(shown_task_preview(pk, told, self.actor))
         cancel_task(pk, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -203,12 +223,21 @@ class TaskViewSet(Answering):
         """Give a task back to its queue."""
         return self._report(queue.release_task, pk, shapes.Release)
 
-    @extend_schema(request=shapes.Cancel, responses=shapes.TaskSerializer)
+    @extend_schema(
+        request=shapes.Cancel,
+        responses=PolymorphicProxySerializer(
+            "CancelledOrPreview", [shapes.TaskSerializer, TaskPreviewSerializer], None
+        ),
+    )
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """Cancel a task and its open descendants (R16)."""
+        """Cancel a task and its open descendants (R16); `preview` only says what that would do."""
         require_cancelling(self.actor, seen_task(self.actor, pk))
-        cancel_task(pk, **self.body(shapes.Cancel), actor=self.actor)
+        options = self.body(shapes.Cancel)
+        if options.pop("preview", False):
+            told = preview_cancel(pk, **options, actor=self.actor)
+            return Response(shown_task_preview(pk, told, self.actor))
+        cancel_task(pk, **options, actor=self.actor)
         return self.fresh(lambda: shown_task(pk))
 
     @extend_schema(request=shapes.Retry, responses=shapes.TaskSerializer)
