@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from delegation.choices import DelegationStatus as D
@@ -26,7 +26,7 @@ from hopper.errors import HopperError
 from instances.choices import InstanceStatus as I
 from instances.choices import InstanceType
 from instances.choices import TaskStatus as T
-from instances.models import HopperInstance, IdempotencyRecord, Task
+from instances.models import Event, HopperInstance, IdempotencyRecord, Task
 from instances.services.dependencies import reevaluate
 from instances.services.leases import expire_leases
 from instances.services.lifecycle import stop_instance, terminate_instance
@@ -134,8 +134,12 @@ def _drain(actor: Actor) -> int:
         except HopperError:
             # Not empty yet: somebody has to deal with what is left.
             continue
-    failed = HopperInstance.objects.filter(status=I.ERROR, updated_at__lt=now - ERROR_GRACE)
-    for pk in failed.values_list("pk", flat=True):
+    # Since it failed, not since it was last edited.
+    fresh = Event.objects.filter(
+        instance=OuterRef("pk"), kind="instance.error", at__gte=now - ERROR_GRACE
+    )
+    failed = HopperInstance.objects.filter(~Exists(fresh), status=I.ERROR)
+    for pk in failed.order_by("pk").values_list("pk", flat=True):
         drained += bool(evacuate_instance(pk, actor=actor))
     return drained
 

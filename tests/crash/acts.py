@@ -14,7 +14,7 @@ from delegation.models import TaskDelegation
 from delegation.services.delegator import Delegator
 from delegation.services.sweep import sweep
 from hopper.cli.local import OPERATOR_KEY
-from instances.models import HopperInstance, IdempotencyRecord, Task
+from instances.models import Event, HopperInstance, IdempotencyRecord, Task
 from instances.services import lifecycle
 from instances.services.history import instance_event, record
 from instances.services.queue import Lease, claim_next, complete_task, fail_task
@@ -518,7 +518,7 @@ def sweeping_up_below_an_old_error() -> Asked:
     tree()
     queued()
     lifecycle.fail_instance("run", actor=ALICE)
-    HopperInstance.objects.filter(pk="run").update(updated_at=past(hours=1))
+    Event.objects.filter(instance="run", kind="instance.error").update(at=past(hours=1))
     return SWEEP
 
 

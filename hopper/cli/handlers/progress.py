@@ -43,9 +43,10 @@ def _add_tracing(group: Group) -> None:
 def _add_deciding(group: Group) -> None:
     again = group.add("retry", retry, render.show_status, "open an ended task again (R18)")
     again.add_argument("id")
-    stop = group.add("cancel", cancel, render.show_status, "cancel a task (R16)")
+    stop = group.add("cancel", cancel, render.show_cancelled, "cancel a task (R16)")
     stop.add_argument("id")
     stop.add_argument("--reason")
+    stop.add_argument("--preview", action="store_true", help="only say what would be")
     up = group.add("escalate", escalate, render.show_status, "hand a task up (R11)")
     up.add_argument("id")
     up.add_argument("--reason", required=True)
@@ -121,7 +122,8 @@ def retry(args: Namespace, client: Client) -> Any:
 
 def cancel(args: Namespace, client: Client) -> Any:
     """Cancel a task and what is open below it."""
-    return spoken(client.post(at("tasks", args.id, "cancel"), clean({"reason": args.reason})))
+    body = clean({"reason": args.reason, "preview": True if args.preview else None})
+    return spoken(client.post(at("tasks", args.id, "cancel"), body))
 
 
 def escalate(args: Namespace, client: Client) -> Any:

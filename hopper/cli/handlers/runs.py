@@ -50,6 +50,7 @@ def add_commands(parser: ArgumentParser) -> None:
     end = group.add("close", close, plain.show_run_closed, "close a run and keep its summary")
     end.add_argument("id")
     end.add_argument("-f", "--force", action="store_true", help="cancel what is still open")
+    end.add_argument("--preview", action="store_true", help="only say what would be")
     end.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -214,6 +215,7 @@ def status(args: Namespace, client: Client) -> dict[str, Any]:
 
 def close(args: Namespace, client: Client) -> Any:
     """Close the run: its summary stays with the parent (R5)."""
-    if args.force:
+    if args.force and not args.preview:
         confirmed(args, f"Close {args.id} and cancel what is still open?")
-    return client.post(at("instances", args.id, "close"), {"force": True} if args.force else {})
+    flags = {name: True for name in ("force", "preview") if getattr(args, name)}
+    return client.post(at("instances", args.id, "close"), flags)

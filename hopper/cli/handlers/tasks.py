@@ -51,6 +51,7 @@ def add_commands(parser: ArgumentParser) -> None:
 
     remove = group.add("delete", delete, render.show_deleted, "cancel a task")
     remove.add_argument("id")
+    remove.add_argument("--preview", action="store_true", help="only say what would be")
     remove.add_argument("-f", "--force", "--yes", dest="yes", action="store_true")
 
     find = group.add("search", search, render.show_list, "find tasks by text")
@@ -239,8 +240,10 @@ def set_status(args: Namespace, client: Client) -> Any:
     return spoken(client.post(at("tasks", args.id, "status"), clean(body)))
 
 
-def delete(args: Namespace, client: Client) -> dict[str, str]:
+def delete(args: Namespace, client: Client) -> Any:
     """Cancel a task (R16)."""
+    if args.preview:
+        return client.delete(at("tasks", args.id), {"preview": True})
     confirmed(args, f"Cancel {args.id} and what is open below it?")
     client.delete(at("tasks", args.id))
     return {"id": args.id, "status": "cancelled", "server_status": "cancelled"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hopper.cli.render.previews import show_preview
 from hopper.cli.render.screen import COLORS, Screen
 from hopper.cli.transport import in_words
 from hopper.cli.words import OPEN_STATUSES
@@ -208,12 +209,12 @@ def show_created(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 
 def show_changed(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
-    """Say the status each instance has now."""
+    """Say the status each instance has now, or what the action would do."""
     for row in data:
-        if "status" in row and "id" in row:
-            screen.done(f"Status of {row['id']}: {state(row)}", row["id"])
+        if getattr(args, "preview", False):
+            show_preview(row, args, screen)
         else:
-            screen.line(in_words(row))
+            screen.done(f"Status of {row['id']}: {state(row)}", row["id"])
 
 
 def show_updated(data: dict[str, Any], args: Any, screen: Screen) -> None:
@@ -224,6 +225,6 @@ def show_updated(data: dict[str, Any], args: Any, screen: Screen) -> None:
 def show_deleted(data: dict[str, Any], args: Any, screen: Screen) -> None:
     """Say that the instance is terminated, or what terminating it would do."""
     if args.preview:
-        screen.line(in_words(data))
+        show_preview(data, args, screen)
     else:
         screen.done(f"Terminated instance: {data['id']}", data["id"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hopper.cli.render.previews import show_preview
 from hopper.cli.render.tasks import show_list as show_tasks
 from hopper.cli.transport import in_words
 
@@ -72,7 +73,10 @@ def show_run_status(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 
 def show_run_closed(data: Any, args: Any, screen: Screen) -> None:
-    """Say that the run is closed, and its summary (R5)."""
+    """Say that the run is closed, and its summary (R5), or what closing it would do."""
+    if args.preview:
+        show_preview(data, args, screen)
+        return
     screen.done(f"Closed run: {args.id}", args.id)
     if not screen.quiet:
         show_any(data, args, screen)

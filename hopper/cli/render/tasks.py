@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hopper.cli.render.previews import show_preview
 from hopper.cli.transport import in_words
 
 if TYPE_CHECKING:
@@ -92,8 +93,17 @@ def show_status(data: dict[str, Any], args: Any, screen: Screen) -> None:
     screen.done(f"Changed status to: {data['status']}", data["id"])
 
 
+def show_cancelled(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say the status that the task has now, or what cancelling it would do."""
+    show = show_preview if args.preview else show_status
+    show(data, args, screen)
+
+
 def show_deleted(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say that the task is gone from the work: cancelled (R16)."""
+    """Say that the task is gone from the work: cancelled (R16), or what that would do."""
+    if args.preview:
+        show_preview(data, args, screen)
+        return
     screen.done(f"Deleted task: {data['id']}", data["id"])
 
 

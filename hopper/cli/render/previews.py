@@ -1,0 +1,64 @@
+"""Previews as text: what would become of instances and tasks, counted and one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hopper.cli.render.screen import Screen
+
+KINDS = ("instances", "tasks", "delegations", "attempts")
+
+
+def show_preview(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say what an action would change, and that nothing was changed."""
+    screen.line(f"{data.get('instance_id') or data.get('task_id')}, nothing changed yet:")
+    if "live_leases" in data:
+        screen.line(
+            f"  now below it: {data['live_children']} live instances, "
+            f"{data['unfinished_tasks']} unfinished tasks, {data['live_leases']} live leases"
+        )
+    if data.get("refused"):
+        screen.line(f"  it would be refused: {data['refused']['detail']}")
+        return
+    counts = data.get("counts") or {}
+    for kind in KINDS:
+        if counts.get(kind):
+            screen.line(f"  {kind}: {_counted(counts[kind])}")
+    if counts.get("waiting_on"):
+        screen.line(f"  waiting then: {_counted(counts['waiting_on'])}")
+    lines = [*_instances(data), *_tasks(data)]
+    for line in lines or ["  it would change nothing"]:
+        screen.line(line)
+    if data.get("hidden"):
+        screen.line(f"  and {data['hidden']} more that you may not see")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number} {_spoken(word)}" for word, number in counts.items())
+
+
+def _instances(data: dict[str, Any]) -> Iterator[str]:
+    for change in data.get("instances") or ():
+        before, after = change["before"], change["after"]
+        name = "status" if "status" in after else "effective_status"
+        effectively = "" if name == "status" else "effectively "
+        yield f"  {change['id']}: {effectively}{before[name]} → {after[name]}"
+
+
+def _tasks(data: dict[str, Any]) -> Iterator[str]:
+    for change in data.get("tasks") or ():
+        words = ", ".join(_fate(word, change["after"]) for word in change["what"])
+        yield f"  {change['id']}  {words}  {change['title']}"
+
+
+def _fate(word: str, after: dict[str, Any]) -> str:
+    if word == "moved":
+        return f"moved to {after['instance_id']}"
+    return f"waits ({after['waiting_on']})" if word == "waits" else _spoken(word)
+
+
+def _spoken(word: str) -> str:
+    return "to be placed" if word == "due" else word.replace("_", " ")
