@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from django.db import OperationalError, connection, models
-
-from hopper.errors import Conflict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from django.db import connection, models
 
 # One fixed key a database; any constant will do as long as nobody else takes it.
 TREE_KEY = 0x486F70706572
-
-_LOCK_NOT_AVAILABLE = "55P03"
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -56,24 +48,16 @@ def lock_row(model: type[Row], pk: str) -> Row | None:
     return lock_rows(model, [pk]).get(pk)
 
 
-@contextmanager
-def give_up_after(seconds: int) -> Iterator[None]:
+def limit_waiting(seconds: int) -> None:
     """Until the transaction ends, wait no longer than that for a lock that somebody else holds.
 
-    Raises Conflict (`busy`) inside the block. On SQLite the wait for the transaction is bounded.
+    Whoever would have to is refused by the database (503). On SQLite the transaction has waited
+    already, as long as any other.
     """
     _require_transaction()
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds}s"])
-    try:
-        yield
-    except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
-            raise
-        raise Conflict(
-            f"Somebody else has been changing this for {seconds} s; try again.", code="busy"
-        ) from None
 
 
 def _require_transaction() -> None:

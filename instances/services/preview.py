@@ -3,7 +3,7 @@
 Nothing is foretold: the very service is carried out in a transaction that is rolled back, and what
 its rows were before is compared with what they became. So a preview cannot say anything else than
 what happens, and no rule is written twice. It takes the locks of the action while it lasts, and
-gives up (409 `busy`) where it would have to wait long for them.
+gives up (503) where it would have to wait long for them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from hopper.errors import Conflict
-from hopper.locks import give_up_after, lock_rows, lock_tree
+from hopper.locks import limit_waiting, lock_rows, lock_tree
 from instances.choices import STARTED, TERMINAL
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, HopperInstance, Task
@@ -122,10 +122,10 @@ def _tried(
     What was to follow the commit (placing, looking at dependants) goes with it.
     """
     with transaction.atomic():
-        with give_up_after(LONGEST_WAIT_SECONDS):
-            reach = hold()
-            figures, before = count(), reach.picture()
-            told = act()
+        limit_waiting(LONGEST_WAIT_SECONDS)
+        reach = hold()
+        figures, before = count(), reach.picture()
+        told = act()
         after = reach.picture()
         transaction.set_rollback(True)
     changes = {kind: _changes(kind, before[kind], after[kind]) for kind in KINDS}
