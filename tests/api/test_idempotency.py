@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
-from typing import Any
 
 import pytest
-from django.db import connections
 from django.utils import timezone
 
-from instances.models import Attempt, Event, HopperInstance, IdempotencyRecord, Task
+from instances.models import Attempt, HopperInstance, IdempotencyRecord, Task
 from instances.services.tasks import cancel_task
 from tests.api.conftest import Caller
 from tests.factories import ALICE, TaskFactory
@@ -97,27 +93,3 @@ def test_a_late_result_is_kept_though_the_answer_is_a_refusal(
     body = {"token": claimed["lease"]["token"], "result": {"late": True}}
     ada.tell(f"/tasks/{task.pk}/complete", body, 410, **KEY)
     assert Attempt.objects.get(task=task).artifact == {"late": True}
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize("round_", range(5))
-def test_two_at_once_do_it_once(ada: Caller, tree: dict[str, HopperInstance], round_: int) -> None:
-    barrier = Barrier(4)
-    credentials = ada._credentials
-
-    def send(_: int) -> Any:
-        client = Caller(raise_request_exception=False)
-        client.credentials(**credentials)
-        barrier.wait()
-        try:
-            body = {"title": "x", "instance_id": "top", "tags": ["web"]}
-            return client.call("POST", "/tasks", body, **KEY)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(send, range(4)))
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.json()["id"] for answer in answers}) == 1
-    assert Task.objects.count() == 1
-    assert Event.objects.filter(kind="task.created").count() == 1

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import random
 import time
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from django.test import Client
+from django.utils import timezone
+
+from delegation.services import completion
 from delegation.services.delegator import Delegator
 from hopper.actors import Actor
 from hopper.errors import HopperError
 from instances.models import HopperInstance, Task
+from instances.services import transitions
+from instances.services.leases import expire_leases
 from instances.services.lifecycle import start_instance, terminate_instance
-from instances.services.queue import claim_next, complete_task
+from instances.services.queue import (
+    claim_next,
+    complete_task,
+    fail_task,
+    heartbeat,
+    release_task,
+)
 from instances.services.tasks import NewTask, create_task
 from instances.services.tree import create_instance, move_instance
 from tests.concurrency.crowd import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from instances.services.queue import Lease
 
 BOB = Actor("bob", {"*": "admin"})
+
+JITTER = 0.006
+"""Seconds by which those who race come early or late, so that each of them wins at times."""
 
 
 def _tried(action: Callable[[], object]) -> str:
@@ -136,13 +154,118 @@ def create_many(number: int, tags: list[str]) -> None:
         create_task(NewTask(f"t{n}", instance_id="top", tags=tags), actor=BOB)
 
 
-def claim_and_hang(instance_id: str, seconds: float) -> str:
-    """Claim one task and sit on it."""
-    (lease,) = claim_next(instance_id, worker="zombie", lease_seconds=30, actor=BOB).leases
-    time.sleep(seconds)
-    return str(Task.objects.get(pk=lease.task.pk).status)
+def claim_and_hang(secret: str, instance_id: str, checkpoint: Any) -> None:
+    """Be a worker that speaks REST: claim a task, keep a checkpoint, and sit on it for ever."""
+    client = Client(HTTP_AUTHORIZATION=f"Bearer {secret}", HTTP_HOST="localhost")
+
+    def tell(path: str, body: Any) -> Any:
+        return client.post(f"/api/v1{path}", body, content_type="application/json").json()
+
+    wish = {"worker": "zombie", "lease_seconds": 30}
+    (task,) = tell(f"/instances/{instance_id}/claim", wish)["tasks"]
+    news = {"token": task["lease"]["token"], "checkpoint": checkpoint, "progress": 0.5}
+    tell(f"/tasks/{task['id']}/heartbeat", news)
+    time.sleep(600)
 
 
 def shake_or_route(role: str, seed: int, seconds: float) -> list[str] | int:
     """Be one of those who shake the tree, or of those who route through it."""
     return grow_and_shake(seed, seconds) if role == "shake" else route_many(seed, seconds)
+
+
+def finish_siblings(leases: list[tuple[str, str]], naive: bool) -> list[str]:
+    """Complete one child of every family, all members at once, family by family."""
+    if naive:
+        aggregate_naively()
+    return complete_each(leases, 0)
+
+
+def aggregate_naively() -> None:
+    """Make this process aggregate as one would at first: each locks its own task, and counts.
+
+    Nobody meets anybody: two last children each see the other one still at work.
+    """
+
+    def own_rows(task_ids: Iterable[str]) -> list[Task]:
+        rows = Task.objects.select_for_update(no_key=True).filter(pk__in=set(task_ids))
+        return list(rows.order_by("pk"))
+
+    transitions.lock_tasks = own_rows
+    completion.lock_task = transitions.present_task
+
+
+def beat_each(leases: list[tuple[str, str]], seed: int) -> list[str]:
+    """Send the heartbeat of each lease while others sweep it, lease by lease."""
+    dice = random.Random(seed)
+    outcomes = []
+    for step, (task_id, token) in enumerate(leases):
+        past = timezone.now() - timedelta(seconds=1)
+        Task.objects.filter(pk=task_id).update(lease_expires_at=past)
+        together()
+        time.sleep(dice.random() * JITTER)
+        beat = partial(heartbeat, task_id, token=token, checkpoint={"step": step}, actor=BOB)
+        outcomes.append(_tried(beat))
+        together()
+    return outcomes
+
+
+def sweep_each(rounds: int, seed: int) -> list[int]:
+    """Take back what is overdue, once a round; return how many leases each time."""
+    dice = random.Random(seed)
+    swept = []
+    for _ in range(rounds):
+        together()
+        time.sleep(dice.random() * JITTER)
+        swept.append(expire_leases())
+        together()
+    return swept
+
+
+def beat_or_sweep(role: str, what: Any, seed: int) -> list[Any]:
+    """Be the one whose heartbeats race, or one of those who sweep."""
+    return beat_each(what, seed) if role == "beat" else sweep_each(what, seed)
+
+
+def crowd_in(instance_id: str, worker: str, seed: int) -> tuple[int, int]:
+    """Claim in batches and end what was claimed in every way until nothing is left.
+
+    Returns the most live leases seen right after a claim of one's own, and how many one got.
+    """
+    dice = random.Random(seed)
+    peak, got, idle_since = 0, 0, time.monotonic()
+    while time.monotonic() - idle_since < 3:
+        claim = claim_next(instance_id, worker=worker, limit=dice.randint(1, 4), actor=BOB)
+        if not claim.leases:
+            time.sleep(dice.random() * 0.02)
+            continue
+        idle_since = time.monotonic()
+        peak = max(peak, Task.objects.leased().filter(instance_id=instance_id).count())
+        got += len(claim.leases)
+        for lease in claim.leases:
+            _end(lease, dice.random())
+    return peak, got
+
+
+def _end(lease: Lease, chance: float) -> None:
+    if chance < 0.7:
+        complete_task(lease.task.pk, token=lease.token, actor=BOB)
+    elif chance < 0.85:
+        release_task(lease.task.pk, token=lease.token, actor=BOB)
+    else:
+        fail_task(lease.task.pk, token=lease.token, retryable=False, actor=BOB)
+
+
+def post_each(secret: str, calls: list[tuple[str, Any, str]]) -> list[tuple[int, Any]]:
+    """POST every (path, body, key) through the whole REST stack, all members at once."""
+    client = Client(HTTP_AUTHORIZATION=f"Bearer {secret}", HTTP_HOST="localhost")
+    answers = []
+    for path, body, key in calls:
+        together()
+        answer = client.post(
+            f"/api/v1{path}",
+            body,
+            content_type="application/json",
+            headers={"idempotency-key": key} if key else {},
+        )
+        answers.append((answer.status_code, answer.json()))
+    return answers
