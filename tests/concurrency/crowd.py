@@ -6,6 +6,7 @@ import importlib
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from threading import BrokenBarrierError
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ def crowd(environ: dict[str, str], member: str, calls: Sequence[Sequence[Any]]) 
         len(calls), mp_context=_SPAWN, initializer=_begin, initargs=(environ, barrier)
     ) as pool:
         futures = [pool.submit(_run, member, list(arguments)) for arguments in calls]
-        return [future.result(timeout=900) for future in futures]
+        failures = [one for future in futures if (one := future.exception(timeout=900))]
+        # Whoever fails leaves the others waiting for him, and that is not the failure to show.
+        failures.sort(key=lambda one: isinstance(one, BrokenBarrierError))
+        if failures:
+            raise failures[0]
+        return [future.result() for future in futures]
 
 
 def together() -> None:
@@ -47,6 +53,11 @@ def _begin(environ: dict[str, str], barrier: Barrier) -> None:
 
 def _run(member: str, arguments: list[Any]) -> Any:
     module, name = member.split(":")
-    function = getattr(importlib.import_module(module), name)
-    together()
-    return function(*arguments)
+    assert _barrier is not None
+    try:
+        function = getattr(importlib.import_module(module), name)
+        together()
+        return function(*arguments)
+    except BaseException:
+        _barrier.abort()
+        raise

@@ -100,3 +100,22 @@ def test_a_verb_changes_repeats_or_names_the_state(status: str, verb: str) -> No
         assert refusal.value.extra["state"] == status
         row.refresh_from_db()
         assert (row.status, Event.objects.count()) == (status, events)
+
+
+@pytest.mark.parametrize("status", DelegationStatus.values)
+def test_only_an_acceptance_moves_the_task(status: str) -> None:
+    row = _in(status)
+    moved = status in ("accepted", "completed", "failed")
+    assert row.task.instance_id == ("run" if moved else "web")
+    assert row.task.offered_to_id == ("run" if status == "pending" else None)
+
+
+@pytest.mark.parametrize("status", ["accepted", "rejected", "cancelled", "completed", "failed"])
+def test_an_offer_that_was_answered_just_before_its_time_ran_out_stands(status: str) -> None:
+    row = _in(status)
+    events = Event.objects.count()
+    # A sweeper has read it while it was pending, and comes to it now.
+    with mock.patch("delegation.services.delegator.timezone") as clock:
+        clock.now.return_value = row.expires_at
+        assert Delegator(ALICE).expire_delegation(row.pk).status == status
+    assert Event.objects.count() == events

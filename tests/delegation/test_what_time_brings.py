@@ -209,6 +209,20 @@ def test_a_refusal_is_overridden_only_by_force_with_a_reason(top: HopperInstance
     assert delegator.cancel_delegation(taken_back.pk).status == "cancelled"
 
 
+def test_a_refusal_counts_until_the_task_is_placed_anew(top: HopperInstance) -> None:
+    task = TaskFactory(instance=top)
+    delegator = Delegator(ALICE)
+    offer = delegator.delegate_task(task.pk, "one").delegation
+    delegator.reject_delegation(offer.pk, reason="busy")
+    with pytest.raises(Conflict, match="refused"):
+        delegator.delegate_task(task.pk, "one")
+
+    reroute_task(task.pk, actor=ALICE)
+
+    asked = delegator.delegate_task(task.pk, "one").delegation
+    assert (asked.forced, asked.epoch) == (False, offer.epoch + 1)
+
+
 def test_a_paused_or_full_target_cannot_accept(top: HopperInstance) -> None:
     delegator = Delegator(ALICE)
     offer = delegator.delegate_task(TaskFactory(instance=top).pk, "one").delegation

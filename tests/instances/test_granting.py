@@ -9,6 +9,8 @@ import pytest
 from django.utils import timezone
 
 from delegation.services.audit import audit
+from delegation.services.delegator import Delegator
+from delegation.services.sweep import sweep
 from hopper.errors import Conflict
 from instances.models import Attempt, Event, InstanceLoad, Task
 from instances.services import queue
@@ -77,6 +79,42 @@ def test_the_statement_claims_what_the_reading_calls_claimable(
         assert _claim(run) == []
         with pytest.raises(Conflict, match="cannot be claimed"):
             queue.claim_task(task.pk, worker="bob", actor=ALICE)
+
+
+def test_what_is_granted_is_not_granted_again(run: HopperInstance) -> None:
+    tasks = [TaskFactory(instance=run).pk for _ in range(2)]
+    assert [one.task.pk for _ in range(3) for one in _claim(run)] == tasks
+    with pytest.raises(Conflict, match="claimed by bob"):
+        queue.claim_task(tasks[0], worker="carol", actor=ALICE)
+
+
+def test_what_somebody_is_being_asked_about_is_not_granted(run: HopperInstance) -> None:
+    web = run.parent
+    assert web is not None
+    task = TaskFactory(instance=web)
+    offer = Delegator(ALICE).delegate_task(task.pk, run.pk).delegation
+
+    assert _claim(web) == []
+    with pytest.raises(Conflict, match="offered to"):
+        queue.claim_task(task.pk, worker="bob", actor=ALICE)
+
+    Delegator(ALICE).reject_delegation(offer.pk, reason="busy")
+    assert [one.task.pk for one in _claim(web)] == [task.pk]
+
+
+def test_what_is_still_being_placed_is_not_granted(run: HopperInstance) -> None:
+    web = run.parent
+    assert web is not None
+    task = TaskFactory(instance=web)
+    # As a crash between creating and placing leaves it.
+    Task.objects.filter(pk=task.pk).update(route_due=True)
+
+    assert _claim(web) == []
+    with pytest.raises(Conflict, match="cannot be claimed"):
+        queue.claim_task(task.pk, worker="bob", actor=ALICE)
+
+    sweep()
+    assert [one.task.pk for one in _claim(web)] == [task.pk]
 
 
 def test_tasks_that_wait_for_others_are_not_granted(run: HopperInstance) -> None:

@@ -14,7 +14,7 @@ from hopper.errors import Conflict, Gone, InvalidTransition, NotAccepting
 from instances.choices import InstanceStatus
 from instances.models import Event, HopperInstance, Task
 from instances.services import lifecycle, queue
-from instances.services.queue import claim_next, complete_task
+from instances.services.queue import claim_next, claim_task, complete_task
 from instances.states import INSTANCE, effective_status
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -219,6 +219,22 @@ def test_evacuation_sends_unstarted_tasks_back_up() -> None:
     assert set(Task.objects.values_list("instance_id", flat=True)) == {top.pk}
     rows = TaskDelegation.objects.filter(task__in=tasks)
     assert set(rows.values_list("status", "reason")) == {("failed", "evacuated")}
+
+
+def test_evacuation_leaves_running_work_to_its_worker() -> None:
+    top = InstanceFactory()
+    project = InstanceFactory(scope="PROJECT", parent=top, config={"capabilities": ["x"]})
+    working, waiting = (TaskFactory(instance=top, tags=["x"]) for _ in range(2))
+    lease = claim_task(working.pk, worker="bob", actor=ALICE)
+
+    lifecycle.stop_instance(project.pk, evacuate=True, actor=ALICE)
+
+    working.refresh_from_db()
+    assert (working.instance_id, working.lease_token) == (project.pk, lease.token)
+    assert Task.objects.get(pk=waiting.pk).instance_id == top.pk
+    assert HopperInstance.objects.get(pk=project.pk).status == "stopping"
+    complete_task(working.pk, token=lease.token, actor=ALICE)
+    assert HopperInstance.objects.get(pk=project.pk).status == "stopped"
 
 
 def test_terminate_refuses_while_something_is_left() -> None:
