@@ -31,6 +31,7 @@ def main() -> None:
     call_command("migrate", verbosity=0)
     say("machine", f"{os.cpu_count()} cores, {SECONDS:g} s a point")
     claims()
+    claims_behind()
     accepts()
     appends()
 
@@ -66,7 +67,29 @@ def claims() -> None:
             )
 
 
-def fill(instance_id: str, count: int) -> None:
+def claims_behind() -> None:
+    """Claim by capability and by tag while tasks for others stand in front."""
+    from instances.services.queue import claim_next, complete_task
+    from tests.factories import ALICE, InstanceFactory
+
+    project = InstanceFactory(scope="PROJECT", name="behind")
+    others = {"required_capabilities": ["gpu"], "tags": ["slow"]}
+    mine = {"required_capabilities": ["web"], "tags": ["quick"]}
+    for wish in ({"capabilities": ["web", "shell"]}, {"tags": ["quick"]}):
+        for ahead in (0, 20_000):
+            run = InstanceFactory(scope="ORCHESTRATION", parent=project)
+            fill(run.pk, ahead, **others)
+            fill(run.pk, 60, **mine)
+            spans = []
+            for _ in range(60):
+                began = time.perf_counter()
+                (lease,) = claim_next(run.pk, worker="w", actor=ALICE, **wish).leases
+                spans.append((time.perf_counter() - began) * 1000)
+                complete_task(lease.task.pk, token=lease.token, actor=ALICE)
+            say(f"claim by {' '.join(wish)}, {ahead} others ahead, ms", f"{median(spans):.2f}")
+
+
+def fill(instance_id: str, count: int, **values: Any) -> None:
     """Put ready tasks into a queue, in bulk: the claim is what is measured."""
     from django.utils import timezone
 
@@ -87,8 +110,10 @@ def fill(instance_id: str, count: int) -> None:
                 queue_at=now,
                 created_at=now,
                 updated_at=now,
+                **values,
             )
         )
+        rows[-1].queue_from(now)
     Task.objects.bulk_create(rows, batch_size=2000)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.utils import timezone
@@ -20,6 +20,9 @@ from instances.choices import (
 from instances.models.instance import HopperInstance
 from instances.models.tags import register_tag_lookups
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 AGEING = timedelta(minutes=30)
 _STEPS_TO_HIGH = {
     TaskPriority.URGENT: 0,
@@ -28,7 +31,6 @@ _STEPS_TO_HIGH = {
     TaskPriority.LOW: 2,
 }
 
-
 CLAIMABLE_SQL = """status = 'pending' AND ready AND NOT route_due AND offered_to_id IS NULL
     AND (not_before IS NULL OR not_before <= %(now)s)
     AND (retry_at IS NULL OR retry_at <= %(now)s)"""
@@ -36,6 +38,23 @@ CLAIMABLE_SQL = """status = 'pending' AND ready AND NOT route_due AND offered_to
 
 CLAIM_ORDER_SQL = "queue_urgent DESC, queue_at, id"
 """The order of claims (R22)."""
+
+KEY_LENGTH = 500
+UNREAD = "\n"
+"""The key of what is too long or too odd to be one: whoever looks by keys has to look inside."""
+
+
+def kind_key(capabilities: Sequence[str], tags: Sequence[str]) -> str:
+    """Return capabilities and tags as one key, by which a claim finds its kinds of tasks."""
+    keys = (word_key(capabilities), word_key(tags))
+    return UNREAD if UNREAD in keys else "\f".join(keys)
+
+
+def word_key(words: Sequence[str]) -> str:
+    """Return words as one sorted key, "" for none."""
+    key = "\n".join(sorted(set(words)))
+    odd = any("\n" in word or "\f" in word for word in words)
+    return UNREAD if odd or len(key) > KEY_LENGTH else key
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -136,7 +155,8 @@ class Task(models.Model):
 
     queue_urgent = models.BooleanField(default=False)
     queue_at = models.DateTimeField()
-    cap_key = models.CharField(max_length=500, default="", blank=True)
+    cap_key = models.CharField(max_length=KEY_LENGTH, default="", blank=True)
+    kind_key = models.CharField(max_length=2 * KEY_LENGTH + 1, default=UNREAD, blank=True)
     retry_at = models.DateTimeField(null=True, blank=True)
 
     worker = models.CharField(max_length=200, default="", blank=True)
@@ -185,6 +205,17 @@ class Task(models.Model):
                     offered_to__isnull=True,
                 ),
                 name="task_claim_fitting",
+            ),
+            # The same where it also asks for tags.
+            models.Index(
+                fields=["instance", "kind_key", "-queue_urgent", "queue_at", "id"],
+                condition=models.Q(
+                    status=TaskStatus.PENDING,
+                    ready=True,
+                    route_due=False,
+                    offered_to__isnull=True,
+                ),
+                name="task_claim_kind",
             ),
             # The sweep and the audit; not on the lease's time, so that heartbeats stay HOT.
             models.Index(
@@ -251,9 +282,15 @@ class Task(models.Model):
         self.lease_expires_at = None
 
     def queue_from(self, since: datetime) -> None:
-        """Set the static ageing key for a task that waits since then (R22)."""
+        """Set what the queue is read by: the static ageing key (R22), and what a worker must fit.
+
+        A task waits since then, or from its `not_before` on: until then it is in nobody's way.
+        """
         self.queue_urgent = self.priority == TaskPriority.URGENT
+        since = max(since, self.not_before or since)
         self.queue_at = since + AGEING * _STEPS_TO_HIGH[TaskPriority(self.priority)]
+        self.cap_key = word_key(self.required_capabilities)
+        self.kind_key = kind_key(self.required_capabilities, self.tags)
 
     def wait(self, code: str, now: datetime | None = None, **details: Any) -> None:
         """Set the stored reason on the object (R26); an empty code clears it."""

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, Event, InstanceLoad, Task
-from instances.models.task import CLAIM_ORDER_SQL, CLAIMABLE_SQL
+from instances.models.task import AGEING, CLAIM_ORDER_SQL, CLAIMABLE_SQL, UNREAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 _TASK = Task._meta.db_table
 _COLUMNS = ", ".join(str(field.column) for field in Task._meta.concrete_fields)
 _MAX_PROBES = 50
-"""How many capability keys are probed one by one; above, the queue is filtered."""
+"""How many kinds of tasks are probed one by one; above, the queue is filtered."""
+_MAX_KINDS = 200
+"""How many kinds a queue may have to be told one by one; above, it is filtered."""
+_FURTHEST = 4 * AGEING
+"""How far ahead of now a claimable task stands at most, and some for clocks that differ."""
 _RIVALS = 32
 """How many tasks, taken by others meanwhile, a probe may meet and still find one."""
 
@@ -89,6 +93,7 @@ def grant(wish: Wish, secret: str, most: int, now: datetime) -> list[Grant]:
         "seconds": wish.lease_seconds,
         "until": now + timedelta(seconds=wish.lease_seconds),
         "now": now,
+        "soon": now + _FURTHEST,
         "most": most,
         "limit": wish.limit,
         "near": wish.limit + _RIVALS,
@@ -144,40 +149,53 @@ def _checkpoint(stored: str | None) -> Any:
 
 def _pick(wish: Wish, params: dict[str, Any]) -> str:
     """Return the common table expressions that end in `pick (picked)`; adds to `params`."""
-    fits = f"instance_id = %(instance)s AND {CLAIMABLE_SQL}"
+    # What begins late is told by the index alone: only such stand further back than this.
+    fits = f"instance_id = %(instance)s AND queue_at <= %(soon)s AND {CLAIMABLE_SQL}"
     if wish.task_id is not None:
         return _cut(f"{fits} AND id = %(task)s", skip=False)
+    if wish.capabilities is not None:
+        fits += f" AND {_all_within(wish.capabilities, params)}"
     if wish.tags:
         fits += f" AND {_any_tag(wish.tags, params)}"
-    if wish.capabilities is None:
+    column = "kind_key" if wish.tags else "cap_key"
+    keys = None if wish.capabilities is None and not wish.tags else _keys(wish, column)
+    if keys is None or len(keys) > _MAX_PROBES:
         return _cut(fits)
-    keys = _keys_within(wish.instance_id, set(wish.capabilities))
     params |= {f"key{n}": key for n, key in enumerate(keys)}
-    if not keys or len(keys) > _MAX_PROBES or len(keys) == 1:
-        marks = ", ".join(f"%(key{n})s" for n in range(len(keys)))
-        return _cut(f"{fits} AND cap_key IN ({marks})" if keys else f"{fits} AND 1 = 0")
-    # Each key has its own stretch of the index: what does not fit is not even looked at.
+    if len(keys) < 2:
+        return _cut(f"{fits} AND {column} = %(key0)s" if keys else f"{fits} AND 1 = 0")
+    # Each kind has its own stretch of the index: what does not fit is not even looked at.
     probes = " UNION ALL ".join(
-        f"SELECT * FROM (SELECT id FROM {_TASK} WHERE {fits} AND cap_key = %(key{n})s"
+        f"SELECT * FROM (SELECT id FROM {_TASK} WHERE {fits} AND {column} = %(key{n})s"
         f" ORDER BY {CLAIM_ORDER_SQL} LIMIT %(near)s) probe{n}"
         for n in range(len(keys))
     )
-    return f"near AS {_once()} ({probes}), " + _cut(f"{fits} AND id IN (SELECT id FROM near)")
+    # From the few that were found to their rows, and not through the queue: the join is CROSS.
+    near = f"near (found) AS {_once()} ({probes}), "
+    return near + _cut(f"{fits} AND id = found", source=f"near CROSS JOIN {_TASK}")
 
 
-def _cut(fits: str, *, skip: bool = True) -> str:
+def _cut(fits: str, *, source: str = _TASK, skip: bool = True) -> str:
     """Return `pick`: the first of those that fit, locked, as far as there is room."""
     lock, least = "", "min"
     if connection.vendor == "postgresql":
-        lock = "FOR NO KEY UPDATE" + (" SKIP LOCKED" if skip else "")
+        lock = f"FOR NO KEY UPDATE OF {_TASK}" + (" SKIP LOCKED" if skip else "")
         least = "least"
     room = f"{least}(%(limit)s, abs(%(most)s - {_ROOM}))"
-    return f"""pick (picked) AS {_once()} (SELECT id FROM {_TASK}
+    return f"""pick (picked) AS {_once()} (SELECT id FROM {source}
         WHERE {fits} AND {_ROOM} < %(most)s ORDER BY {CLAIM_ORDER_SQL} LIMIT {room} {lock})"""
 
 
 def _once() -> str:
     return "MATERIALIZED" if connection.vendor == "postgresql" else ""
+
+
+def _all_within(capabilities: Sequence[str], params: dict[str, Any]) -> str:
+    params["able"] = json.dumps(list(capabilities))
+    if connection.vendor == "postgresql":
+        return "required_capabilities <@ %(able)s::jsonb"
+    return """NOT EXISTS (SELECT 1 FROM json_each(required_capabilities) AS needed
+        WHERE needed.value NOT IN (SELECT value FROM json_each(%(able)s)))"""
 
 
 def _any_tag(tags: Sequence[str], params: dict[str, Any]) -> str:
@@ -189,12 +207,12 @@ def _any_tag(tags: Sequence[str], params: dict[str, Any]) -> str:
         WHERE tag.value IN (SELECT value FROM json_each(%(tags)s)))"""
 
 
-def _keys_within(instance_id: str, capabilities: set[str]) -> list[str]:
-    """Return the capability keys present in the queue that a worker's capabilities cover.
+def _keys(wish: Wish, column: str) -> list[str] | None:
+    """Return the keys of the kinds in the queue that may fit the worker, None for too many kinds.
 
-    Steps from key to key through the index: what it costs is the number of keys, not of tasks.
+    Steps from key to key through the index: what it costs is the number of kinds, not of tasks.
     """
-    next_key = f"""SELECT min(cap_key) FROM {_TASK} WHERE instance_id = %(instance)s
+    next_key = f"""SELECT min({column}) FROM {_TASK} WHERE instance_id = %(instance)s
         AND status = 'pending' AND ready AND NOT route_due AND offered_to_id IS NULL"""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -202,14 +220,23 @@ def _keys_within(instance_id: str, capabilities: set[str]) -> list[str]:
             WITH RECURSIVE present (key) AS (
                 {next_key}
                 UNION ALL
-                SELECT ({next_key} AND cap_key > key) FROM present WHERE key IS NOT NULL
+                SELECT ({next_key} AND {column} > key) FROM present WHERE key IS NOT NULL
             )
-            SELECT key FROM present WHERE key IS NOT NULL
+            SELECT key FROM present WHERE key IS NOT NULL LIMIT %(kinds)s
             """,
-            {"instance": instance_id},
+            {"instance": wish.instance_id, "kinds": _MAX_KINDS + 1},
         )
         keys = [str(key) for (key,) in cursor.fetchall()]
-    return [key for key in keys if set(filter(None, key.split("\n"))) <= capabilities]
+    return None if len(keys) > _MAX_KINDS else [key for key in keys if _may_fit(key, wish)]
+
+
+def _may_fit(key: str, wish: Wish) -> bool:
+    """Return whether tasks under the key may be for the worker; the statement looks at each."""
+    if key == UNREAD:
+        return True
+    needed, _, tags = (set(filter(None, words.split("\n"))) for words in key.partition("\f"))
+    able = wish.capabilities is None or needed <= set(wish.capabilities)
+    return able and (not wish.tags or not tags.isdisjoint(wish.tags))
 
 
 def free_places(instance_id: str, most: int) -> int:

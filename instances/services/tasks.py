@@ -147,9 +147,7 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
         changed = _edit(task, changes)
         if depends_on is not None:
             set_dependencies(task, require_known(depends_on))
-        if "priority" in changed:
-            task.queue_from(task.created_at)
-        task.cap_key = capability_key(task.required_capabilities)
+        task.queue_from(task.created_at)
         if changed or depends_on is not None:
             save_task(task, now)
             names = sorted(changed) + (["depends_on"] if depends_on is not None else [])
@@ -232,11 +230,6 @@ def end_open_children(task: Task, *, actor: Actor, now: datetime, reason: str) -
         end_open_children(child, actor=actor, now=now, reason=reason)
 
 
-def capability_key(capabilities: Sequence[str]) -> str:
-    """Return the required capabilities as one sorted key, "" for none."""
-    return "\n".join(sorted(set(capabilities)))
-
-
 def announce_due(task: Task, actor: Actor) -> None:
     """After the commit, have a due task placed; the sweep does it should this be lost."""
     if task.route_due:
@@ -291,7 +284,6 @@ def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
         origin=holder,
         status=T.PENDING,
         ready=not depends_on,
-        cap_key=capability_key(new.required_capabilities),
         created_by=actor.name,
         created_at=now,
         updated_at=now,

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from delegation.services.audit import audit
@@ -15,7 +16,7 @@ from instances.models import Attempt, Event, InstanceLoad, Task
 from instances.services import queue
 from instances.services.leases import expire_leases
 from instances.services.lifecycle import pause_instance
-from instances.services.tasks import cancel_task
+from instances.services.tasks import cancel_task, update_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
@@ -67,6 +68,28 @@ def test_urgent_work_comes_first_then_age_and_priority_together(run: HopperInsta
         order.append(leases[0].task.pk)
         queue.complete_task(leases[0].task.pk, token=leases[0].token, actor=ALICE)
     assert order == [urgent.pk, low.pk, high.pk, medium.pk]
+
+
+def test_what_may_begin_later_has_waited_only_since_then(run: HopperInstance) -> None:
+    now = timezone.now()
+    planned = TaskFactory(instance=run, not_before=now + timedelta(hours=1))
+    other = TaskFactory(instance=run)
+    low = TaskFactory(instance=run, priority="low")
+    with time_machine.travel(now + timedelta(hours=2)):
+        sooner = TaskFactory(instance=run)
+        order = [
+            lease.task.pk
+            for _ in range(2)
+            for lease in queue.claim_next(run.pk, worker="bob", limit=2, actor=ALICE).leases
+        ]
+        assert order == [other.pk, low.pk]
+        for lease in Task.objects.leased():
+            queue.complete_task(lease.pk, token=lease.lease_token, actor=ALICE)
+        rest = queue.claim_next(run.pk, worker="bob", limit=2, actor=ALICE).leases
+        assert [lease.task.pk for lease in rest] == [planned.pk, sooner.pk]
+        update_task(planned.pk, changes={"not_before": now + timedelta(hours=5)}, actor=ALICE)
+    planned.refresh_from_db()
+    assert planned.queue_at == now + timedelta(hours=5, minutes=30)
 
 
 def test_a_batch_is_claimed_in_order_up_to_the_free_places(run: HopperInstance) -> None:
