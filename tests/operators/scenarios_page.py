@@ -19,8 +19,9 @@ one folder, one file:
 $ HOPPER_TEST_DATABASE=postgres .venv/bin/python -m pytest tests/flows -q
 ```
 
-`make storm` runs the concurrency tests at full length. Tests that change state end with the audit
-of all invariants. The names of the tests are sentences; this list, made from them by
+`make storm` runs the concurrency tests at full length. `make mutations` puts faults into a copy of
+the code, one at a time, and fails unless the tests notice each. Tests that change state end with
+the audit of all invariants. The names of the tests are sentences; this list, made from them by
 `.venv/bin/python -m tests.operators.scenarios_page`, says what each file shows."""
 
 

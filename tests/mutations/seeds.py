@@ -1,0 +1,336 @@
+"""The faults: each is a wrong piece of text in place of a right one, and the tests that see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Edit:
+    """In `file`, `right` stands exactly once; the mutation has `wrong` there."""
+
+    file: str
+    right: str
+    wrong: str
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A fault, and the tests (files, or node ids) of which at least one must fail for it."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+    database: str = "sqlite"
+
+
+def _one(
+    name: str, file: str, right: str, wrong: str, *tests: str, database: str = "sqlite"
+) -> Mutation:
+    return Mutation(name, (Edit(file, right, wrong),), tests, database)
+
+
+_TRANSITIONS = "instances/services/transitions.py"
+_CLAIMING = "instances/services/claiming.py"
+_QUEUE = "instances/services/queue.py"
+_LEASES = "instances/services/leases.py"
+_REOPENING = "instances/services/reopening.py"
+_TASKS = "instances/services/tasks.py"
+_TASK = "instances/models/task.py"
+_OFFERS = "delegation/services/offers.py"
+_DELEGATOR = "delegation/services/delegator.py"
+_COMPLETION = "delegation/services/completion.py"
+_UPHEAVAL = "delegation/services/upheaval.py"
+_SITUATIONS = "delegation/situations.py"
+_ONCE = "hopper/rest/idempotency.py"
+
+_GRANTING = "tests/instances/test_granting.py"
+_WORKERS = "tests/instances/test_worker_protocol.py"
+_CLAIMERS = "tests/concurrency/test_claiming.py"
+_CROWDED = f"{_CLAIMERS}::test_no_moment_sees_more_leases_than_there_is_room_for"
+_AT_ONCE = f"{_CLAIMERS}::test_eight_workers_claim_every_task_exactly_once"
+_FAMILIES = "tests/flows/test_aggregation.py"
+_ANSWERS = "tests/delegation/test_every_answer_to_every_delegation.py"
+_LIFECYCLE = "tests/instances/test_lifecycle.py"
+
+MUTATIONS = (
+    # Claims and leases
+    _one(
+        "no condition on the claim",
+        _TASK,
+        '"""status = \'pending\' AND ready',
+        "\"\"\"status IN ('pending', 'claimed') AND ready",
+        _GRANTING,
+    ),
+    _one(
+        "what is offered to somebody can be claimed",
+        _TASK,
+        "NOT route_due AND offered_to_id IS NULL",
+        "NOT route_due",
+        _GRANTING,
+    ),
+    _one(
+        "what is still being placed can be claimed",
+        _TASK,
+        "AND ready AND NOT route_due",
+        "AND ready",
+        _GRANTING,
+    ),
+    _one(
+        "what waits for other tasks can be claimed",
+        _TASK,
+        "'pending' AND ready AND",
+        "'pending' AND",
+        _GRANTING,
+    ),
+    _one(
+        "urgent work waits its turn",
+        _TASK,
+        '"queue_urgent DESC, queue_at, id"',
+        '"queue_at, id"',
+        _WORKERS,
+    ),
+    _one(
+        "room is looked at before the claim, not in it",
+        _CLAIMING,
+        "WHERE instance_id = %(instance)s AND running + {{count}} <= %(most)s",
+        "WHERE instance_id = %(instance)s",
+        _CROWDED,
+        database="postgres",
+    ),
+    _one(
+        "the claim does not look for room",
+        _CLAIMING,
+        "WHERE {fits} AND {_ROOM} < %(most)s ORDER BY {CLAIM_ORDER_SQL} LIMIT {room} {lock}",
+        "WHERE {fits} ORDER BY {CLAIM_ORDER_SQL} LIMIT %(limit)s {lock}",
+        _GRANTING,
+    ),
+    _one(
+        "two claims lock nothing",
+        _CLAIMING,
+        'lock = f"FOR NO KEY UPDATE OF {_TASK}" + (" SKIP LOCKED" if skip else "")',
+        'lock = ""',
+        _AT_ONCE,
+        database="postgres",
+    ),
+    _one(
+        "a claim reads past whatever stands in front",
+        _CLAIMING,
+        "if keys is None or len(keys) > _MAX_PROBES:",
+        "if keys is None or keys:",
+        "tests/instances/test_cheap_claims.py",
+    ),
+    _one(
+        "a place is not given back",
+        _TRANSITIONS,
+        "SET running = running - 1 WHERE",
+        "SET running = running - 0 WHERE",
+        _WORKERS,
+    ),
+    _one(
+        "no fencing",
+        _QUEUE,
+        "if token is not None and token == task.lease_token:",
+        "if token is not None:",
+        _WORKERS,
+    ),
+    _one(
+        "a late result is thrown away",
+        _QUEUE,
+        "if token is not None and artifact is not None:",
+        "if token is None and artifact is not None:",
+        _WORKERS,
+    ),
+    _one(
+        "the checkpoint is left behind",
+        _CLAIMING,
+        "last.number = marked.attempt - 1)",
+        "last.number = marked.attempt)",
+        _GRANTING,
+    ),
+    _one(
+        "the sweep does not look again under the lock",
+        _LEASES,
+        "if task.lease_expires_at is None or task.lease_expires_at >= now:",
+        "if task.lease_expires_at is None:",
+        "tests/concurrency/test_sweep_and_heartbeat.py",
+        database="postgres",
+    ),
+    _one(
+        "the retry does not count the failure",
+        _LEASES,
+        "task.failures += 1",
+        "task.failures += 0",
+        _WORKERS,
+    ),
+    _one(
+        "a reported failure is tried again at once",
+        _LEASES,
+        "task.retry_at = now + backoff(task)",
+        "task.retry_at = now",
+        _WORKERS,
+    ),
+    # Offers
+    _one(
+        "the holder moves when the offer is made",
+        _OFFERS,
+        "    task.offered_to = target\n",
+        "    task.offered_to = task.instance = target\n",
+        _ANSWERS,
+    ),
+    _one(
+        "an offer runs out whatever became of it",
+        _DELEGATOR,
+        "if delegation.status == D.PENDING and due is not None and due <= timezone.now():",
+        "if due is not None and due <= timezone.now():",
+        _ANSWERS,
+    ),
+    _one(
+        "who has refused is asked again",
+        _SITUATIONS,
+        "rows.filter(status__in=(D.REJECTED, D.EXPIRED))",
+        "rows.filter(status=D.COMPLETED)",
+        "tests/delegation/test_what_time_brings.py",
+    ),
+    _one(
+        "a refusal counts for ever",
+        _SITUATIONS,
+        "TaskDelegation.objects.filter(task=task, epoch=task.epoch)",
+        "TaskDelegation.objects.filter(task=task)",
+        "tests/delegation/test_what_time_brings.py",
+    ),
+    _one(
+        "whoever passed the task on may finish it",
+        _DELEGATOR,
+        "            _require_last_hop(delegation, task)\n",
+        "",
+        "tests/delegation/test_completing_by_a_delegation.py",
+    ),
+    # Families
+    Mutation(
+        "naive aggregation",
+        (
+            Edit(
+                _TRANSITIONS,
+                '    roots = list(rows.filter(one).order_by("pk"))\n',
+                '    return list(rows.filter(pk__in=wanted).order_by("pk"))\n'
+                '    roots = list(rows.filter(one).order_by("pk"))\n',
+            ),
+            Edit(
+                _COMPLETION,
+                "parent = lock_task(parent_id)",
+                'parent = lock_task.__globals__["present_task"](parent_id)',
+            ),
+        ),
+        ("tests/concurrency/test_last_children.py",),
+        "postgres",
+    ),
+    _one(
+        "no lock on the root",
+        _TRANSITIONS,
+        'roots = list(rows.filter(one).order_by("pk"))',
+        'roots = list(Task.objects.filter(one).order_by("pk"))',
+        "tests/concurrency/test_delegation_races.py",
+        database="postgres",
+    ),
+    _one(
+        "cancelled counts as done",
+        _COMPLETION,
+        "done=statuses.count(T.DONE),",
+        "done=statuses.count(T.DONE) + statuses.count(T.CANCELLED),",
+        _FAMILIES,
+    ),
+    _one(
+        "failed counts as done",
+        _COMPLETION,
+        "failed=statuses.count(T.FAILED),",
+        "failed=0 * statuses.count(T.FAILED),",
+        _FAMILIES,
+    ),
+    _one(
+        "an end is not told to the parent",
+        _COMPLETION,
+        "self.aggregate_child_completions(task.parent_id, now)",
+        "self.aggregate_child_completions",
+        _FAMILIES,
+    ),
+    _one(
+        "those who waited for a task are not told",
+        _COMPLETION,
+        "transaction.on_commit(lambda: reevaluate_dependants(task_id), robust=True)",
+        "transaction.on_commit(lambda: None, robust=True)",
+        "tests/instances/test_dependencies.py",
+    ),
+    _one(
+        "a cancelled parent leaves its children open",
+        _TASKS,
+        "for child in lock_tasks(task.children.open().values_list",
+        "for child in lock_tasks(task.children.none().values_list",
+        "tests/flows",
+    ),
+    _one(
+        "a task begins again in its old epoch",
+        _REOPENING,
+        "task.epoch += 1",
+        "task.epoch += 0",
+        "tests/delegation/test_reopening.py",
+    ),
+    # The record and the instances
+    _one(
+        "every event is written twice",
+        _TRANSITIONS,
+        "inserting([event])",
+        "inserting([event, event])",
+        _GRANTING,
+        _FAMILIES,
+    ),
+    _one(
+        "the levels above are not told of an end",
+        _COMPLETION,
+        "record_above(event, filter(None, (*path, task.origin_id, task.instance_id)))",
+        "record_above(event, ())",
+        "tests/flows",
+    ),
+    _one(
+        "a terminated instance keeps its tasks",
+        _UPHEAVAL,
+        '_empty_terminated(frozenset(options["subtree"]), actor, now)',
+        "_empty_terminated(frozenset(), actor, now)",
+        _LIFECYCLE,
+    ),
+    Mutation(
+        "running work is evacuated",
+        (
+            Edit(
+                _UPHEAVAL,
+                "Task.objects.filter(instance__in=below, status=T.PENDING)",
+                "Task.objects.filter(instance__in=below, status__in=(T.PENDING, *STARTED))",
+            ),
+            Edit(_UPHEAVAL, "stays = task.status != T.PENDING or ", "stays = "),
+        ),
+        (_LIFECYCLE,),
+    ),
+    _one(
+        "offers to what stops stay open",
+        _UPHEAVAL,
+        "_cancel(inward.filter(task__in=wanted), Reason.TARGET_STOPPED, actor, now)",
+        "_cancel(inward.none(), Reason.TARGET_STOPPED, actor, now)",
+        _LIFECYCLE,
+    ),
+    # Requests
+    _one(
+        "the key is not stored with the effect",
+        _ONCE,
+        "    digest = _digest(request)\n    with transaction.atomic():\n",
+        "    digest = _digest(request)\n    if digest:\n",
+        "tests/concurrency/test_same_request_at_once.py",
+        database="postgres",
+    ),
+    _one(
+        "a key answers any request",
+        _ONCE,
+        "if record.digest != digest:",
+        "if not digest:",
+        "tests/api/test_idempotency.py",
+    ),
+)
