@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,12 @@ def claim_task(
     if task.lease_token and task.lease_expires_at and same:
         live = task.attempts.get(number=task.attempt)
         return Lease(task, task.lease_token, task.lease_expires_at, task.attempt, live.checkpoint)
+    if expire_leases(instance_id=holder_id, limit=20):
+        # It, or the place it needs, was held by a lease that had run out.
+        granted = grant(wish, new_secret(), most, timezone.now())
+        if granted:
+            return _lease(granted[0])
+        task = present_task(task_id)
     _require_claimable(task, holder_id, timezone.now())
     raise Conflict(f"{holder_id} is at capacity ({most}).", code="at_capacity")
 
@@ -347,8 +353,11 @@ def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
 def _claim(wish: Wish, most: int) -> Claim:
     """Grant what there is room for, looking again where others were faster at this moment."""
     reason: dict[str, str] = {}
-    for _ in range(_TRIES):
+    for left in reversed(range(_TRIES)):
         now = timezone.now()
+        if not left:
+            # Of many places some may be taken meanwhile; for one there is room, or there is none.
+            wish = replace(wish, limit=1)
         granted = grant(wish, new_secret(), most, now)
         if granted:
             return Claim([_lease(one) for one in granted])

@@ -165,6 +165,21 @@ def test_tags_and_capabilities_narrow_together(run: HopperInstance) -> None:
     assert lease.task.pk == wanted.pk
 
 
+@pytest.mark.parametrize(
+    "words", [[f"{n:03}" * 30 for n in range(40)], ["two\nlines", "a\fpage"], ["\u00fcml\u00e4ut"]]
+)
+def test_words_that_make_no_key_are_compared_one_by_one(
+    run: HopperInstance, words: list[str]
+) -> None:
+    task = TaskFactory(instance=run, required_capabilities=words, tags=words)
+    TaskFactory(instance=run, required_capabilities=["z"], tags=["z"])
+
+    assert _claim(run, capabilities=[*words[1:], "y"], tags=["y"]) == []
+    (lease,) = _claim(run, capabilities=[*words, "y"], tags=[words[-1]])
+
+    assert lease.task.pk == task.pk
+
+
 def test_the_next_claim_carries_the_checkpoint_of_the_lost_attempt(run: HopperInstance) -> None:
     task = TaskFactory(instance=run)
     (first,) = _claim(run)

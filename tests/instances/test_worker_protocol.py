@@ -264,6 +264,23 @@ def test_a_claim_sweeps_its_own_queue_first(run: HopperInstance) -> None:
     assert _lease(run).attempt == 2
 
 
+def test_a_given_task_is_taken_from_who_let_its_lease_run_out(run: HopperInstance) -> None:
+    task = TaskFactory(instance=run)
+    lost = queue.claim_task(task.pk, worker="bob", actor=ALICE)
+    with pytest.raises(Conflict, match="claimed by bob"):
+        queue.claim_task(task.pk, worker="carol", actor=ALICE)
+    _run_out(task)
+    assert queue.claim_task(task.pk, worker="bob", actor=ALICE).token == lost.token
+    assert queue.claim_task(task.pk, worker="carol", actor=ALICE).attempt == 2
+
+
+def test_a_given_task_gets_the_place_of_a_lease_that_ran_out(run: HopperInstance) -> None:
+    for _ in range(2):
+        _run_out(queue.claim_task(TaskFactory(instance=run).pk, worker="bob", actor=ALICE).task)
+    task = TaskFactory(instance=run)
+    assert queue.claim_task(task.pk, worker="carol", actor=ALICE).task.pk == task.pk
+
+
 def test_a_worker_learns_of_a_cancellation_and_its_result_is_kept(run: HopperInstance) -> None:
     TaskFactory(instance=run)
     lease = _lease(run)
