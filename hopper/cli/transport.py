@@ -74,8 +74,12 @@ class Refused(CliError):
     def lines(self) -> Iterator[str]:
         yield self.message
         for error in self.problem.get("errors") or ():
-            if isinstance(error, Mapping):
-                yield f"  {error.get('field') or 'body'}: {error.get('detail', '')}"
+            if not isinstance(error, Mapping):
+                continue
+            line = f"{error.get('field') or 'body'}: {error.get('detail', '')}"
+            # Where one field alone is wrong, the message has said so.
+            if line.removesuffix(".") != self.message.removesuffix("."):
+                yield f"  {line}"
         for key, value in self.problem.items():
             if key not in self.KNOWN and value not in (None, "", [], {}):
                 yield f"  {key}: {in_words(value)}"

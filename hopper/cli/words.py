@@ -23,6 +23,15 @@ def status_word(text: str) -> str:
     return word
 
 
+def settable_word(text: str) -> str:
+    """Return a status that a task can be given by hand: a failure is reported (R19)."""
+    word = status_word(text)
+    if word == "failed":
+        words = ", ".join(one for one in STATUS_WORDS if one != word)
+        raise ArgumentTypeError(f"'failed' is reported by hopper task fail; by hand: {words}")
+    return word
+
+
 def server_words(word: str) -> tuple[str, ...]:
     """Return the server's statuses that a word means in a filter."""
     meant = tuple(status for status, said in CLI_WORDS.items() if said == word)

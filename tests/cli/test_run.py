@@ -146,6 +146,14 @@ def test_an_impossible_configuration_creates_nothing(
     assert list(tree.instances) == ["g"]
 
 
+def test_a_config_that_is_no_json_says_where(hopper: Callable, config: Path) -> None:
+    config.write_text("{")
+    outcome = hopper("run", "start", str(config))
+    assert outcome.code == 1
+    assert "is not JSON: Expecting property name" in outcome.err
+    assert "line 1 column 2" in outcome.err
+
+
 def test_neither_config_nor_names_is_wrong_usage(hopper: Callable) -> None:
     assert hopper("run", "start", "--project", "p").code == 2
 

@@ -74,6 +74,24 @@ def test_a_conflict_names_the_state_and_the_allowed_ones(
     assert outcome.err == "Error: done cannot become blocked.\n  state: done\n  allowed: pending\n"
 
 
+def test_one_wrong_field_is_named_once(hopper: Callable, server: FakeTransport) -> None:
+    server.answers["POST /tasks"] = problem(
+        400,
+        "invalid",
+        "title: This field may not be blank.",
+        errors=[{"field": "title", "code": "blank", "detail": "This field may not be blank."}],
+    )
+    outcome = hopper("task", "add", "")
+    assert outcome.err == "Error: title: This field may not be blank.\n"
+
+
+def test_a_failure_is_reported_and_not_set(hopper: Callable, server: FakeTransport) -> None:
+    outcome = hopper("task", "status", "task-1", "failed")
+    assert outcome.code == 2
+    assert "hopper task fail" in outcome.err
+    assert server.calls == []
+
+
 def test_update_adds_and_removes_tags(hopper: Callable, server: FakeTransport) -> None:
     server.answers["GET /tasks/task-1"] = ok(task("task-1", tags=["a", "b"]))
     server.answers["PATCH /tasks/task-1"] = ok(task("task-1"))

@@ -97,6 +97,14 @@ def test_a_silent_failure_is_named_by_its_exit_code(work: Callable, server: Fake
     assert server.sent("POST", "/tasks/task-1/fail")[0]["error"] == "exit code 7"
 
 
+def test_a_command_that_was_killed_is_named_by_its_signal(
+    work: Callable, server: FakeTransport
+) -> None:
+    queue(server, leased())
+    work("import os; os.kill(os.getpid(), 9)")
+    assert server.sent("POST", "/tasks/task-1/fail")[0]["error"] == "killed by signal 9"
+
+
 def test_a_command_that_does_not_read_its_input_is_no_failure(
     work: Callable, server: FakeTransport
 ) -> None:

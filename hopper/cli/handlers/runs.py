@@ -102,7 +102,9 @@ def from_config(args: Namespace) -> Run:
         project = config["project"]
         workers = in_order(config.get("workers") or [])
         name = args.project or project.get("slug") or project["name"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
+        raise CliError(f"{path} is not JSON: {error}.") from error
+    except (KeyError, TypeError, AttributeError) as error:
         raise CliError(f"{path} is no Czarina configuration: {error!r}.") from error
     version, phase = project.get("version"), project.get("phase")
     parts = [name, f"v{version}" if version else "", f"phase{phase}" if phase else ""]

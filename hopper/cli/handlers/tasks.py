@@ -8,7 +8,14 @@ from hopper.cli.arguments import Group, bind, confirmed, text_of, user_name
 from hopper.cli.handlers import progress
 from hopper.cli.render import tasks as render
 from hopper.cli.transport import Client, Refused, UsageError, at, clean
-from hopper.cli.words import priority_word, server_word, server_words, spoken, status_word
+from hopper.cli.words import (
+    priority_word,
+    server_word,
+    server_words,
+    settable_word,
+    spoken,
+    status_word,
+)
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -44,7 +51,7 @@ def add_commands(parser: ArgumentParser) -> None:
 
     set_ = group.add("status", set_status, render.show_status, "change a task's status")
     set_.add_argument("id")
-    set_.add_argument("word", type=status_word, metavar="WORD")
+    set_.add_argument("word", type=settable_word, metavar="WORD")
     set_.add_argument("-f", "--force", action="store_true", help="from any status to any")
     set_.add_argument("--reason", help="why, kept apart from the description")
     set_.add_argument("--worker", help="who works on it (default: you)")
@@ -66,19 +73,21 @@ def add_options(parser: ArgumentParser, title: str | None = None) -> None:
     parser.add_argument("title", help=title)
     _description(parser)
     parser.add_argument("-p", "--priority", type=priority_word)
-    parser.add_argument("-t", "--tag", action="append", dest="tags")
+    parser.add_argument("-t", "--tag", action="append", dest="tags", metavar="TAG")
     parser.add_argument("--project")
     parser.add_argument("--instance", dest="instance_id", metavar="ID")
     parser.add_argument("--parent", dest="parent_id", metavar="ID")
     parser.add_argument("--depends-on", action="append", metavar="ID")
-    parser.add_argument("--capability", action="append", dest="required_capabilities")
+    parser.add_argument(
+        "--capability", action="append", dest="required_capabilities", metavar="WORD"
+    )
     parser.add_argument("--task-type")
     parser.add_argument("--complexity", type=int, metavar="1..5")
     parser.add_argument(
         "--executor", dest="executor_preference", choices=("any", "human", "orchestration")
     )
     parser.add_argument("--not-before", metavar="TIME", help="RFC 3339")
-    parser.add_argument("--status", type=status_word, metavar="WORD")
+    parser.add_argument("--status", type=settable_word, metavar="WORD")
     parser.add_argument("--source")
 
 

@@ -94,7 +94,7 @@ class Worker:
     def _deliver(
         self, task: dict[str, Any], until: float, code: int, out: bytes, err: bytes
     ) -> str:
-        words = readable(err[-ERROR_TAIL:]).strip() or f"exit code {code}"
+        words = readable(err[-ERROR_TAIL:]).strip() or ending(code)
         if code == 0:
             try:
                 self._insist("complete", task, until, result=result_of(out))
@@ -178,7 +178,7 @@ def add_options(parser: HopperParser) -> None:
 def _tuning(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--capability", action="append", dest="capabilities", metavar="WORD")
-    add("--tag", action="append", dest="tags")
+    add("--tag", action="append", dest="tags", metavar="TAG")
     add("--lease", type=int, dest="lease_seconds", metavar="SECONDS")
     add("--poll", type=float, default=2.0, metavar="SECONDS", help="between looks for work")
     add("--max-tasks", type=int, metavar="N", help="end after so many")
@@ -262,6 +262,11 @@ def result_of(out: bytes) -> Any:
         return json.loads(text)
     except ValueError:
         return {"output": text}
+
+
+def ending(code: int) -> str:
+    """Return how a command ended, in words; a negative code is the signal that killed it."""
+    return f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
 
 
 def readable(data: bytes) -> str:
