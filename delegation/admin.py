@@ -13,12 +13,12 @@ from delegation.models import TaskDelegation
 from delegation.services.delegator import Delegator
 from delegation.services.dispatch import reroute_task
 from instances.admin.guarded import (
-    NOTHING,
     ReadOnlyAdmin,
     Table,
     actor_of,
     column,
     compact,
+    link,
     moment,
     pill,
 )
@@ -115,8 +115,8 @@ def _way(task: Task) -> Table:
     rows = [
         (
             d.hop,
-            d.source_instance_id or NOTHING,
-            d.target_instance_id,
+            link("hopperinstance", d.source_instance_id),
+            link("hopperinstance", d.target_instance_id),
             d.delegation_type,
             pill(d.status),
             moment(d.delegated_at),
@@ -155,9 +155,9 @@ def _decisions(task: Task) -> Table:
     rows = [
         (
             moment(d.created_at),
-            d.instance_id,
+            link("hopperinstance", d.instance_id),
             d.verdict,
-            d.target_id or NOTHING,
+            link("hopperinstance", d.target_id),
             d.code,
             f"{d.confidence:.2f}",
             compact(d.reasons),

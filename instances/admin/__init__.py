@@ -21,5 +21,7 @@ __all__ = [
 
 admin.site.site_header = admin.site.site_title = "Hopper"
 admin.site.index_title = "Instances, tasks and delegations"
+# There is no other site than this one.
+admin.site.site_url = None
 # The lists are wide, and the front page names all of them.
 admin.site.enable_nav_sidebar = False

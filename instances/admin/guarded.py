@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
@@ -40,7 +41,10 @@ def actor_of(request: HttpRequest) -> Actor:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows shown, read-only, below a record; `note` says what is left out."""
+    """Rows shown, read-only, below a record; `note` says what is left out.
+
+    The last table of a record is its history.
+    """
 
     title: str
     columns: Sequence[str]
@@ -148,6 +152,15 @@ def moment(at: datetime | None) -> str:
 def pill(word: str) -> SafeString | str:
     """Return a status as a coloured label."""
     return format_html('<span class="hopper-pill is-{}">{}</span>', word, word) if word else NOTHING
+
+
+def link(model: str, pk: object) -> SafeString | str:
+    """Return the id of an instance or a task as the way to its page; a dash for none."""
+    if pk in (None, ""):
+        return NOTHING
+    return format_html(
+        '<a href="{}">{}</a>', reverse(f"admin:instances_{model}_change", args=[pk]), pk
+    )
 
 
 def plain(value: object) -> str:

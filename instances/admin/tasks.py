@@ -12,7 +12,17 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.validators import MaxValueValidator, MinValueValidator
 
 from instances.admin.forms import JsonField, ServedAdmin, ServiceForm, WordsField
-from instances.admin.guarded import NOTHING, Table, actor_of, column, compact, cut, moment, pill
+from instances.admin.guarded import (
+    NOTHING,
+    Table,
+    actor_of,
+    column,
+    compact,
+    cut,
+    link,
+    moment,
+    pill,
+)
 from instances.models import Task
 from instances.services.tasks import cancel_task, update_task
 from instances.waiting import waiting_on
@@ -38,7 +48,7 @@ MORE = (
 )  # fmt: skip
 STATE = (
     "id", ("state", "waits_for_now"), ("instance", "offered_to", "origin", "parent"),
-    ("worker", "lease_expires_at", "attempt", "failures"), ("epoch", "route_due", "retry_at"),
+    ("worker", "lease_expires_at", "attempt", "failures"), ("epoch", "to_be_placed", "retry_at"),
     ("created_at", "created_by", "updated_at"), ("started_at", "finished_at"), "result", "error",
 )  # fmt: skip
 
@@ -145,6 +155,11 @@ class TaskAdmin(ServedAdmin):
             return NOTHING
         return f"{reason['code']}: {reason['detail']}. Who acts: {reason['who'] or 'somebody'}."
 
+    @admin.display(description="to be placed")
+    def to_be_placed(self, task: Task) -> str:
+        """Whether the router owes it a decision (R9); in a word, for a red cross says failure."""
+        return "yes" if task.route_due else "no"
+
     @admin.action(description="Cancel ...", permissions=["change"])
     def cancel(self, request: HttpRequest, rows: _Rows) -> HttpResponse | None:
         """Cancel tasks and what hangs below them (R16), after asking for a reason."""
@@ -162,7 +177,7 @@ def _attempts(task: Task) -> Table:
         (
             a.number,
             a.worker,
-            a.instance_id or NOTHING,
+            link("hopperinstance", a.instance_id),
             moment(a.started_at),
             moment(a.ended_at),
             pill(a.outcome or ""),
@@ -181,9 +196,9 @@ def _events(task: Task) -> Table:
         (
             moment(e.at),
             e.kind,
-            e.instance_id or NOTHING,
+            link("hopperinstance", e.instance_id),
             f"{e.before} > {e.status}" if e.before and e.before != e.status else e.status,
-            e.holder_id or NOTHING,
+            link("hopperinstance", e.holder_id),
             e.actor,
             compact(e.data),
         )

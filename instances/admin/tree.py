@@ -19,7 +19,7 @@ from mptt.admin import DraggableMPTTAdmin
 from hopper.errors import HopperError
 from hopper.ids import is_slug
 from instances.admin.forms import ConfigField, ServedAdmin, ServiceForm
-from instances.admin.guarded import NOTHING, Table, actor_of, compact, cut, moment, pill
+from instances.admin.guarded import Table, actor_of, compact, cut, link, moment, pill
 from instances.choices import InstanceStatus
 from instances.models import Event, HopperInstance
 from instances.models.instance import lineages
@@ -205,7 +205,7 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         newest = Event.objects.of_instance(record.pk).order_by("-pk")[: EVENTS_SHOWN + 1]
         events, note = cut(newest, EVENTS_SHOWN)
         rows = [
-            (moment(e.at), e.kind, e.task_id or NOTHING, e.status, e.actor, compact(e.data))
+            (moment(e.at), e.kind, link("task", e.task_id), e.status, e.actor, compact(e.data))
             for e in events
         ]
         columns = ("At (UTC)", "Event", "Task", "Status after", "By", "Details")

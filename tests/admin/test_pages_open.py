@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -52,6 +52,26 @@ def test_every_record_opens(site: Site, family: Family) -> None:
         ("instances_event", event.pk),
     ]:
         assert site.get(f"{page}_change", pk).status_code == 200
+
+
+def test_a_record_leads_to_its_history_and_to_what_it_names(site: Site, family: Family) -> None:
+    task = TaskFactory(instance=family.run)
+    page = site.get("instances_task_change", task.pk).content.decode()
+    assert '<a href="#history" class="historylink">' in page
+    assert page.count('id="history"') == 1
+    assert f'<a href="/admin/instances/hopperinstance/{family.run.pk}/change/">' in page
+    page = site.get("instances_hopperinstance_change", family.run.pk).content.decode()
+    assert f'<a href="/admin/instances/task/{task.pk}/change/">' in page
+
+
+def test_it_names_no_other_site(site: Site) -> None:
+    assert "View site" not in site.client.get("/admin/").content.decode()
+
+
+def test_it_is_found_without_the_slash(site: Site, settings: Any) -> None:
+    settings.ROOT_URLCONF = "hopper.urls"
+    found = site.client.get("/admin")
+    assert (found.status_code, found.headers["Location"]) == (302, "/admin/")
 
 
 def test_a_lease_token_is_shown_nowhere(site: Site, family: Family) -> None:

@@ -102,3 +102,15 @@ def test_what_is_watched_is_shown_again_until_stopped(
     outcome = hopper("instance", "tree", "--root", "a", "--watch")
     assert outcome.code == 130
     assert outcome.out == "a (PROJECT) [running]\n" * 3
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_an_id_and_a_status_are_whole_however_narrow_the_terminal(
+    hopper: Callable, server: FakeTransport, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    id = "task-01a2210d3e11f6dc2a6e0661"
+    server.answers["GET /tasks"] = page(task(id, title="[a] " + "long " * 30, status="done"))
+    out = hopper("task", "list", terminal=True).out
+    assert id in out
+    assert "completed" in out

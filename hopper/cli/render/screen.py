@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _NO_TERMINAL_WIDTH = 100_000
 
+_LEAST_FOLDED = 8  # characters a line of a folded column has at least
 _WHOLE = ("ID", "Task", "Status", "Priority")  # columns that are never folded
 
 COLORS = {
@@ -99,10 +100,13 @@ class Screen:
             table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
         for row in cells:
             table.add_row(*(Text(cell, style=COLORS.get(cell, "")) for cell in row))
-        self.draw(table)
+        self.draw(table, least=_least_width(columns, cells))
 
-    def draw(self, renderable: RenderableType) -> None:
-        """Write something of Rich's; without a terminal there is no width to wrap at."""
+    def draw(self, renderable: RenderableType, *, least: int = 0) -> None:
+        """Write something of Rich's; without a terminal there is no width to wrap at.
+
+        On a terminal of fewer than `least` columns it is drawn that wide, and the terminal wraps.
+        """
         from rich.console import Console
 
         console = Console(
@@ -113,4 +117,14 @@ class Screen:
             highlight=False,
             emoji=False,
         )
+        console.width = max(console.width, least)
         console.print(renderable, crop=False, overflow="ignore")
+
+
+def _least_width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
+    """Return the width at which the columns that are never folded are whole."""
+    widths = (
+        max(map(len, column)) if name in _WHOLE else _LEAST_FOLDED
+        for name, *column in zip(columns, columns, *cells, strict=True)
+    )
+    return sum(width + 2 for width in widths)
