@@ -1,6 +1,7 @@
 """Measure: `make bench` prints the figures on a throw-away PostgreSQL, each ratio from one run.
 
 Procrastinate is measured beside Hopper where it is installed (`pip install procrastinate`).
+`python -m tests.bench decisions` measures one part, on the database that HOPPER_DATABASE_URL names.
 """
 
 from __future__ import annotations
@@ -10,14 +11,21 @@ import os
 import sys
 import time
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 SECONDS = float(os.environ.get("HOPPER_BENCH_SECONDS", "5"))
 PROCESSES = (1, 4, 8)
+PROJECTS = 100
+WARM, ROUTED = 100, 500
 SPAN = float
 
 
@@ -30,10 +38,8 @@ def main() -> None:
     django.setup()
     call_command("migrate", verbosity=0)
     say("machine", f"{os.cpu_count()} cores, {SECONDS:g} s a point")
-    claims()
-    claims_behind()
-    accepts()
-    appends()
+    for part in sys.argv[1:] or ("claims", "claims_behind", "accepts", "decisions", "appends"):
+        globals()[part]()
 
 
 def say(what: str, figure: object) -> None:
@@ -223,6 +229,97 @@ def accept_all(delegation_ids: list[str]) -> float:
     for pk in delegation_ids:
         Delegator(ALICE).accept_delegation(pk)
     return time.monotonic() - began
+
+
+def decisions() -> None:
+    """Decide and place tasks at a GLOBAL of 100 projects under 500 rules."""
+    from django.db import connection
+    from django.test.utils import override_settings
+    from django.utils import timezone
+
+    from hopper.configuration import CONFIGURATION
+    from tests.factories import InstanceFactory, TaskFactory
+
+    with TemporaryDirectory() as folder, override_settings(HOPPER_CONFIG_DIR=folder):
+        Path(folder, "routing_rules.yaml").write_text(yaml.safe_dump({"rules": five_hundred()}))
+        CONFIGURATION.reload()
+        top = InstanceFactory(name="decide-top")
+        for n in range(PROJECTS):
+            config = {"capabilities": [f"can{n}", "any"], "domains": [f"domain{n}", "shared"]}
+            project = InstanceFactory(scope="PROJECT", parent=top, name=f"p{n}", config=config)
+            InstanceFactory(scope="ORCHESTRATION", parent=project)
+        spans, since = [], timezone.now()
+        for n in range(WARM + ROUTED):
+            if n == WARM:
+                # What the database's own housekeeping does within a minute.
+                with connection.cursor() as cursor:
+                    cursor.execute("ANALYZE")
+                spans, since = [], timezone.now()
+            words = f"Task {n} about word{n % 900} and topic{n % 70}"
+            began = time.perf_counter()
+            TaskFactory(
+                instance=top,
+                title=words,
+                description=words * 20,
+                tags=["any", f"tag{n % 300}"],
+                complexity=n % 5 + 1,
+            )
+            spans.append((time.perf_counter() - began) * 1000)
+        for name, figures in decided(top.pk, since).items():
+            say(f"{name}, p50 and p99 ms", percentiles(figures))
+        say("created and placed, p50 and p99 ms", percentiles(spans))
+
+
+def five_hundred() -> list[dict[str, Any]]:
+    """Return rules of every simple kind, in turn."""
+    kinds: list[Callable[[int], dict[str, Any]]] = [
+        lambda n: {"type": "keyword", "keywords": [f"word{n}", f"two words {n}", f"topic{n}"]},
+        lambda n: {"type": "tag", "optional_tags": [f"tag{n}"], "tag_patterns": [f"^area-{n}-"]},
+        lambda n: {"type": "pattern", "pattern": rf"\bticket-{n}\d*\b"},
+        lambda n: {"type": "project", "projects": [f"label-{n}"]},
+        lambda n: {
+            "type": "composite",
+            "operator": "and",
+            "sub_rules": [
+                {"type": "priority", "min_priority": "high"},
+                {"type": "keyword", "keywords": [f"urgent{n}"]},
+            ],
+        },
+    ]
+    return [
+        {
+            "id": f"r{n}",
+            "destination": f"project:p{n % PROJECTS}",
+            "priority": n % 10,
+            **kinds[n % 5](n),
+        }
+        for n in range(500)
+    ]
+
+
+def decided(top_id: str, since: datetime) -> dict[str, list[float]]:
+    """Return the milliseconds of each decision at the top: with its reading, and without."""
+    from scopes.models import RoutingDecision
+    from scopes.registry import get_behavior_for_scope
+    from scopes.services.records import restored
+
+    records = list(RoutingDecision.objects.filter(instance=top_id, created_at__gt=since))
+    behavior, pure = get_behavior_for_scope("GLOBAL"), []
+    for record in records:
+        situation = restored(record.situation)
+        began = time.perf_counter()
+        behavior.decide(situation)
+        pure.append((time.perf_counter() - began) * 1000)
+    return {
+        "decision, 100 projects, 500 rules": pure,
+        "  with all it reads": [record.elapsed_ms for record in records],
+    }
+
+
+def percentiles(figures: list[float]) -> str:
+    """Return the median and the 99th percentile."""
+    ordered = sorted(figures)
+    return f"{median(ordered):.1f} {ordered[int(len(ordered) * 0.99)]:.1f}  ({len(ordered)})"
 
 
 def appends() -> None:
