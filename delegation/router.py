@@ -6,9 +6,11 @@ from delegation.situations import situation_of
 from instances.choices import InstanceStatus
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
-from instances.states import ALLOWANCES, PARENTS, effective_status
+from instances.states import ALLOWANCES, effective_status
+from scopes.config import effective_settings, scopes_below
 from scopes.decisions import Decision, SendTo
 from scopes.registry import get_behavior_for_instance
+from scopes.services.deciding import decide
 
 
 class InstanceRouter:
@@ -16,7 +18,7 @@ class InstanceRouter:
 
     def decide(self, task: Task, source: HopperInstance) -> Decision:
         """Return what `source` decides about the task now, with all its reasons (R9)."""
-        return get_behavior_for_instance(source).decide(situation_of(task, source))
+        return decide(get_behavior_for_instance(source), situation_of(task, source))
 
     def find_target_instance(self, task: Task, source: HopperInstance) -> HopperInstance | None:
         """Return the child that the task would be offered to, or None where it would not be."""
@@ -26,8 +28,11 @@ class InstanceRouter:
         return HopperInstance.objects.filter(pk=decision.target_id).first()
 
     def can_delegate_to(self, source: HopperInstance, target: HopperInstance) -> bool:
-        """Return whether `target` is a legal child of `source` that takes offers now (R1, R3)."""
-        if target.parent_id != source.pk or source.scope not in PARENTS[target.scope]:
+        """Return whether `target` is a child that takes offers now and policy allows (R1, R3)."""
+        settings = effective_settings(source.scope, source.config)
+        if target.parent_id != source.pk or target.scope not in scopes_below(
+            source.scope, settings
+        ):
             return False
         return ALLOWANCES[target.effective_status()].offer != "no"
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAX_OFFERS = 16
+"""Offers that an epoch may make in all before the task is blocked: HopLimit (R10)."""
+
 Scope = Annotated[HopperScope, Field(strict=False)]
 Scopes = Annotated[tuple[Scope, ...], Field(strict=False)]
 
@@ -45,10 +48,17 @@ class RoutingSettings(Section):
 
 
 class OfferSettings(Section):
-    """How an instance answers offers and what a failure below it means (R8, R9, R15)."""
+    """How an instance answers offers (the first two), and how it makes them (R8 to R10, R15).
+
+    `delegate_to` narrows the scopes it may hand work to, it never widens R1; `max_offers` is how
+    often it asks for one task in an epoch; with `fallback` none it asks nobody after a refusal.
+    """
 
     accept: Literal["auto", "manual"] = "auto"
     offer_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 900
+    delegate_to: Scopes | None = None
+    fallback: Literal["next", "none"] = "next"
+    max_offers: Annotated[int, Field(ge=1, le=MAX_OFFERS)] = MAX_OFFERS
     on_failure: Literal["fail", "escalate"] = "fail"
 
 
@@ -126,19 +136,13 @@ class ScopeSection(Section):
     expectations: Annotated[tuple[BehaviorExpectation, ...], Field(strict=False)] = ()
 
 
-class PolicySection(OfferSettings):
-    """One scope of delegation_policies.yaml; `delegate_to` narrows R1, it never widens it."""
-
-    delegate_to: Scopes | None = None
-
-
 class ScopeBehaviors(RootModel[dict[str, ScopeSection]]):
     """scope_behaviors.yaml."""
 
     model_config = ConfigDict(defer_build=True)
 
 
-class DelegationPolicies(RootModel[dict[str, PolicySection]]):
+class DelegationPolicies(RootModel[dict[str, OfferSettings]]):
     """delegation_policies.yaml."""
 
     model_config = ConfigDict(defer_build=True)

@@ -94,11 +94,17 @@ class Wording:
         }
 
     def _routing(self, task: Task, holder: str) -> Reason:
-        detail = f"{holder} is about to place it"
-        return {"detail": detail, "object": holder, "who": "the router"}
+        failed = "" if task.waiting_code else task.waiting.get("detail", "")
+        return {
+            "detail": failed or f"{holder} is about to place it",
+            "object": holder,
+            "who": f"an operator of {holder}" if failed else "the router",
+        }
 
     def _awaiting_acceptance(self, task: Task, holder: str) -> Reason:
-        return self._offered(task, f"offered to {task.offered_to_id}, which has yet to answer")
+        detail = f"offered to {task.offered_to_id}, which has yet to answer"
+        why = task.waiting.get("why")
+        return self._offered(task, f"{detail}: {why}" if why else detail)
 
     def _awaiting_escalation(self, task: Task, holder: str) -> Reason:
         return self._offered(task, f"handed up to {task.offered_to_id}, which has yet to accept")

@@ -20,7 +20,6 @@ from instances.config import (
     POLICIES,
     Level,
     OfferSettings,
-    PolicySection,
     QueueSettings,
     RoutingSettings,
     RuleTask,
@@ -28,13 +27,21 @@ from instances.config import (
     config_errors,
     own_values,
 )
+from instances.states import PARENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from scopes.decisions import Situation
 
-__all__ = ["RULES", "config_digest", "config_errors", "effective_settings", "traced_settings"]
+__all__ = [
+    "RULES",
+    "config_digest",
+    "config_errors",
+    "effective_settings",
+    "scopes_below",
+    "traced_settings",
+]
 
 MAX_PATTERN = 200
 """Characters a pattern may have."""
@@ -74,19 +81,15 @@ class Traced:
 
 
 def traced_settings(scope: str, config: Mapping[str, Any]) -> dict[str, Traced]:
-    """Return every effective setting of an instance with its source.
-
-    Besides what an instance may set itself, these are `behavior` and `delegate_to` of its scope.
-    """
+    """Return every effective setting of an instance, and its scope's behavior, with its source."""
     behaviors, policies = BEHAVIORS.current(), POLICIES.current()
     places = {key: behaviors.place(scope, "queue", key) for key in QueueSettings.model_fields}
     places |= {key: behaviors.place(scope, "routing", key) for key in RoutingSettings.model_fields}
-    places |= {key: policies.place(scope, key) for key in PolicySection.model_fields}
+    places |= {key: policies.place(scope, key) for key in OfferSettings.model_fields}
     places["behavior"] = behaviors.place(scope, "behavior")
     values = {
         **effective_settings(scope, config),
         "behavior": behaviors.value.root[scope].behavior,
-        "delegate_to": policies.value.root[scope].delegate_to,
     }
     own = {
         key
@@ -97,6 +100,13 @@ def traced_settings(scope: str, config: Mapping[str, Any]) -> dict[str, Traced]:
         key: Traced(values[key], "instance") if key in own else _traced(values[key], places[key])
         for key in sorted(values)
     }
+
+
+def scopes_below(scope: str, settings: Mapping[str, Any]) -> frozenset[str]:
+    """Return the scopes of children that an instance may hand work to: R1, narrowed by policy."""
+    legal = frozenset(child for child, parents in PARENTS.items() if scope in parents)
+    allowed = settings["delegate_to"]
+    return legal if allowed is None else legal & frozenset(allowed)
 
 
 def _traced(value: Any, place: Place) -> Traced:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from delegation.situations import barred_for
 from hopper.errors import AlreadyDelegated, Conflict, NotAccepting, RuleBroken
 from instances.choices import PLACING_BLOCKS, HopperScope
 from instances.choices import TaskStatus as T
+from instances.config import MAX_OFFERS
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.states import ALLOWANCES, allowing
-from scopes.config import effective_settings
+from scopes.config import effective_settings, scopes_below
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def require_delegable(task: Task) -> None:
@@ -35,6 +41,7 @@ def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, r
     if task.instance is not None:
         if target.parent_id != task.instance_id:
             raise _not_a_child(task, target)
+        _require_allowed_scope(task.instance, target)
         effective = task.instance.effective_status()
         if not ALLOWANCES[effective].route:
             raise Conflict(
@@ -52,6 +59,28 @@ def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, r
             f"{target.pk} has refused {task.pk} before; force with a reason asks it again (R10).",
             code="excluded",
             state=task.status,
+        )
+
+
+def over_hop_limit(holder: HopperInstance, asked: Mapping[str | None, int]) -> str:
+    """Return why `holder` may offer a task no further in this epoch, or "" where it may (R10).
+
+    `asked` says how many of the epoch's offers each instance made.
+    """
+    own = int(effective_settings(holder.scope, holder.config)["max_offers"])
+    if asked.get(holder.pk, 0) >= own:
+        return f"{own} offers of {holder.pk} in this epoch"
+    return f"{MAX_OFFERS} offers in this epoch" if sum(asked.values()) >= MAX_OFFERS else ""
+
+
+def _require_allowed_scope(holder: HopperInstance, target: HopperInstance) -> None:
+    settings = effective_settings(holder.scope, holder.config)
+    allowed = scopes_below(holder.scope, settings)
+    if target.scope not in allowed:
+        raise RuleBroken(
+            f"{holder.pk} may not hand work to a {target.scope} (delegate_to).",
+            code="scope_not_allowed",
+            allowed=sorted(allowed),
         )
 
 

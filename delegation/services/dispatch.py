@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -12,6 +13,8 @@ from django.utils import timezone
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType
 from delegation.models import TaskDelegation
+from delegation.services.admission import over_hop_limit
+from delegation.services.blocking import block_unplaced
 from delegation.services.delegator import Delegator
 from delegation.services.offers import (
     Terms,
@@ -31,13 +34,14 @@ from instances.models import HopperInstance, Task
 from instances.services.history import record, task_event
 from instances.services.lifecycle import start_instance
 from instances.services.tasks import begin_placing_anew
-from instances.services.transitions import change_task, lock_task, present_task, save_task
+from instances.services.transitions import lock_task, present_task, save_task
 from instances.services.tree import create_instance
 from instances.states import ALLOWANCES
 from scopes.config import config_digest
 from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Situation
 from scopes.models import RoutingDecision
 from scopes.registry import get_behavior_for_instance
+from scopes.services.deciding import BehaviorFailed, decide, path_of
 from scopes.services.records import described, stored
 
 if TYPE_CHECKING:
@@ -45,9 +49,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 logger = logging.getLogger(__name__)
-
-MAX_OFFERS = 16
-"""Offers an epoch may make before the task is blocked: HopLimit (R10)."""
 
 MAX_HOPS = 40
 """Steps one request takes before it leaves the rest to the sweep."""
@@ -63,7 +64,8 @@ class _Stale(Exception):
 def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
     """Place a due task hop by hop until it rests, and return it; any other task is left alone.
 
-    Each hop is a transaction of its own; what this leaves due, the sweep takes up again.
+    Each hop is a transaction of its own; what this leaves due, the sweep takes up again. So is a
+    task whose behaviour fails: it says so meanwhile.
     """
     stale = 0
     for _ in range(MAX_HOPS):
@@ -77,6 +79,9 @@ def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
             stale += 1
             if stale > _UNREAD:
                 break
+        except BehaviorFailed as failure:
+            _explain(task_id, failure, actor)
+            break
     return Task.objects.get(pk=task_id)
 
 
@@ -123,7 +128,7 @@ def _step(task_id: str, actor: Actor) -> bool:
     if isinstance(decision, CreateChild):
         return _create_child(task_id, actor)
     if isinstance(decision, SendTo):
-        return _send(note, decision.target_id)
+        return _send(note, decision.target_id, read_at)
     if isinstance(decision, Refuse):
         return _refuse(note, decision, read_at)
     return _rest(note, read_at)
@@ -140,9 +145,34 @@ def _look(task_id: str, actor: Actor) -> _Note | None:
     began = time.perf_counter()
     situation = situation_of(task, holder)
     behavior = get_behavior_for_instance(holder)
-    decision = behavior.decide(situation)
+    decision = decide(behavior, situation)
     elapsed = (time.perf_counter() - began) * 1000
-    return _Note(task, holder, situation, decision, type(behavior), elapsed, actor)
+    return _Note(task, holder, situation, decision, path_of(behavior), elapsed, actor)
+
+
+def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
+    """Say at a task why it stays due: once in the log and in its history while that is the same."""
+    with transaction.atomic():
+        task = lock_task(task_id)
+        if not task.route_due or task.waiting.get("detail") == failure.detail:
+            return
+        now = timezone.now()
+        task.waiting = {"detail": failure.detail}
+        save_task(task, now)
+        record(
+            task_event(
+                task,
+                "task.undecided",
+                actor=actor,
+                now=now,
+                before=task.status,
+                detail=failure.detail,
+                attention=True,
+            )
+        )
+    logger.error(
+        "behaviour failed", extra={"event": "behavior.failed", "task": task_id}, exc_info=failure
+    )
 
 
 class _Note:
@@ -154,13 +184,13 @@ class _Note:
         holder: HopperInstance,
         situation: Situation,
         decision: Decision,
-        behavior: type,
+        behavior: str,
         elapsed_ms: float,
         actor: Actor,
     ) -> None:
         self.task, self.holder, self.decision, self.actor = task, holder, decision, actor
         self._situation = situation
-        self._behavior = f"{behavior.__module__}.{behavior.__qualname__}"
+        self._behavior = behavior
         self._elapsed_ms = elapsed_ms
 
     def lock(self) -> Task:
@@ -209,24 +239,27 @@ class _Note:
             raise _Stale
 
 
-def _send(note: _Note, target_id: str) -> bool:
+def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
     with transaction.atomic():
         target = lock_shared(HopperInstance, target_id)
         task = note.lock()
         fits = target is not None and target.parent_id == task.instance_id and target.is_live
-        if target is None or not fits:
+        # A target that was changed since may be able to do less now (R9).
+        if target is None or not fits or target.updated_at > read_at:
             raise _Stale
         note.require_same_bars(task)
         now = timezone.now()
         if ALLOWANCES[target.effective_status()].offer != "yes":
             raise _Stale
-        if _offers_made(task) >= MAX_OFFERS:
-            _block(note, task, "HopLimit", f"{MAX_OFFERS} offers in this epoch", now)
+        over = over_hop_limit(note.holder, _offers_made(task))
+        if over:
+            _block(note, task, "HopLimit", over, now)
             return False
-        terms = Terms(_first_hop_type(task))
-        delegation = make_offer(task, target, terms, actor=note.actor, now=now)
-        note.write(now)
         answer = target_answer(task, target)
+        why = answer.reason if answer.verdict == "wait" else ""
+        terms = Terms(_first_hop_type(task))
+        delegation = make_offer(task, target, terms, why=why, actor=note.actor, now=now)
+        note.write(now)
         if answer.verdict == "accept":
             accept_offer(delegation, task, target, actor=note.actor, now=now)
         elif answer.verdict == "refuse":
@@ -248,6 +281,9 @@ def _rest(note: _Note, read_at: datetime) -> bool:
         note.require_nothing_began(read_at)
         now = timezone.now()
         task.route_due = False
+        if not task.waiting_code:
+            # What a failing behaviour left there holds no longer.
+            task.wait("")
         save_task(task, now)
         note.write(now)
         code = getattr(note.decision, "code", "")
@@ -288,26 +324,9 @@ def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
 
 
 def _block(note: _Note, task: Task, code: str, detail: str, now: datetime) -> None:
-    """Block a locked task for a person: the attention list (R26)."""
     note.write(now, verdict="refuse", code=code)
-    refusals = list(
-        TaskDelegation.objects.filter(task=task, epoch=task.epoch)
-        .exclude(rejection_reason="", reason="")
-        .order_by("id")
-        .values("target_instance_id", "status", "reason", "rejection_reason")
-    )
-    full = {one["target_instance_id"] for one in refusals if one["reason"] == "queue_full"}
-    full |= {
-        one.instance_id
-        for one in note.decision.considered
-        if one.filters.get("capacity") == "QueueFull"
-    }
-    task.wait(
-        code, now, detail=detail, object=task.instance_id, refusals=refusals, full=sorted(full)
-    )
-    change_task(
-        task, T.BLOCKED, actor=note.actor, now=now, reason=code, detail=detail, attention=True
-    )
+    considered = note.decision.considered
+    block_unplaced(task, code, detail, considered=considered, actor=note.actor, now=now)
 
 
 def _create_child(task_id: str, actor: Actor) -> bool:
@@ -338,11 +357,12 @@ def _create_child(task_id: str, actor: Actor) -> bool:
     return True
 
 
-def _offers_made(task: Task) -> int:
-    """Return the offers of this epoch that count: withdrawn ones are refunded (R10)."""
+def _offers_made(task: Task) -> Counter[str | None]:
+    """Return how many offers of this epoch count, by who made them; withdrawn ones do not (R10)."""
     rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
     made = rows.exclude(delegation_type=DelegationType.ESCALATE)
-    return made.exclude(status=D.CANCELLED, accepted_at__isnull=True).count()
+    counted = made.exclude(status=D.CANCELLED, accepted_at__isnull=True)
+    return Counter(counted.values_list("source_instance_id", flat=True))
 
 
 def _first_hop_type(task: Task) -> str:

@@ -22,6 +22,7 @@ from instances.services.tasks import announce_due
 from instances.services.transitions import rest_or_route, save_task
 from scopes.config import effective_settings
 from scopes.registry import get_behavior_for_instance
+from scopes.services.deciding import answer
 
 if TYPE_CHECKING:
     from hopper.actors import Actor
@@ -41,15 +42,21 @@ class Terms:
 
 
 def make_offer(
-    task: Task, target: HopperInstance, terms: Terms, *, actor: Actor, now: datetime
+    task: Task,
+    target: HopperInstance,
+    terms: Terms,
+    *,
+    why: str = "",
+    actor: Actor,
+    now: datetime,
 ) -> TaskDelegation:
     """Offer a locked task to a locked target and return the pending row; the holder stays (R8).
 
     An escalation never expires (R11); any other offer does after the target's `offer_seconds`.
+    `why` says what the answer waits for, where that is known.
     """
     up = terms.delegation_type == DelegationType.ESCALATE
-    settings = effective_settings(target.scope, target.config)
-    expires = None if up else now + timedelta(seconds=int(settings["offer_seconds"]))
+    expires = None if up else now + _patience(target)
     delegation = TaskDelegation.objects.create(
         id=new_id("del"),
         task=task,
@@ -64,17 +71,28 @@ def make_offer(
     )
     task.offered_to = target
     task.route_due = False
-    task.wait(
-        "AwaitingEscalation" if up else "AwaitingAcceptance",
-        now,
-        object=delegation.pk,
-        until=expires.isoformat() if expires else None,
-        detail=f"offered to {target.pk}",
-    )
+    _await_answer(task, delegation, why, now)
     save_task(task, now)
     words = {"words": terms.notes} if terms.notes else {}
     _record(task, delegation, "delegation.offered", actor, now, to=target.pk, **words)
     return delegation
+
+
+def _patience(target: HopperInstance) -> timedelta:
+    settings = effective_settings(target.scope, target.config)
+    return timedelta(seconds=int(settings["offer_seconds"]))
+
+
+def _await_answer(task: Task, offer: TaskDelegation, why: str, now: datetime) -> None:
+    target = offer.target_instance_id
+    task.wait(
+        "AwaitingEscalation" if offer.goes_up else "AwaitingAcceptance",
+        now,
+        object=offer.pk,
+        until=offer.expires_at.isoformat() if offer.expires_at else None,
+        detail=f"offered to {target}",
+        **({"why": why} if why else {}),
+    )
 
 
 def take_back(task: Task, *, force: bool, actor: Actor, now: datetime) -> None:
@@ -107,7 +125,7 @@ def take_back(task: Task, *, force: bool, actor: Actor, now: datetime) -> None:
 
 def target_answer(task: Task, target: HopperInstance) -> Answer:
     """Return what the target's behaviour says to this task (R8, R22)."""
-    return get_behavior_for_instance(target).answer(facts_of(task), instance_facts(target))
+    return answer(get_behavior_for_instance(target), facts_of(task), instance_facts(target))
 
 
 def accept_offer(

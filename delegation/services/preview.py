@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from delegation.models import TaskDelegation
+from delegation.services.admission import over_hop_limit
 from delegation.services.dispatch import MAX_HOPS
 from delegation.situations import facts_of, instance_facts, situation_for
 from hopper.configuration import CONFIGURATION
@@ -14,6 +16,7 @@ from instances.services.transitions import present_task
 from instances.states import ALLOWANCES, ROUTING
 from scopes.decisions import Decision, Refuse, SendTo, Stay
 from scopes.registry import get_behavior_for_instance
+from scopes.services.deciding import answer, decide
 from scopes.services.records import described
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ class _Walk:
     def __init__(self, task: TaskFacts, start: HopperInstance, path: list[str]) -> None:
         self.task, self.at, self.path = task, start, path
         self.excluded: set[str] = set()
+        self.asked: Counter[str | None] = Counter()
         self.found: list[dict[str, Any]] = []
 
     def go_on(self) -> bool:
@@ -75,16 +79,22 @@ class _Walk:
             return Stay((words,), code="Routing")
         barred = dict.fromkeys(self.excluded, "excluded") | dict.fromkeys(self.path, "on_path")
         situation = situation_for(self.task, self.at, barred)
-        return get_behavior_for_instance(self.at).decide(situation)
+        return decide(get_behavior_for_instance(self.at), situation)
 
     def _down(self, target_id: str, note: dict[str, Any]) -> bool:
         target = HopperInstance.objects.get(pk=target_id)
-        answer = get_behavior_for_instance(target).answer(self.task, instance_facts(target))
-        note |= {"answer": answer.verdict, "answer_reason": answer.reason}
-        if answer.verdict == "refuse":
+        over = over_hop_limit(self.at, self.asked)
+        if over:
+            note |= {"verdict": "refuse", "code": "HopLimit", "target_id": ""}
+            note["answer_reason"] = over
+            return False
+        self.asked[self.at.pk] += 1
+        said = answer(get_behavior_for_instance(target), self.task, instance_facts(target))
+        note |= {"answer": said.verdict, "answer_reason": said.reason}
+        if said.verdict == "refuse":
             self.excluded.add(target_id)
             return True
-        if answer.verdict == "wait":
+        if said.verdict == "wait":
             return False
         self.path.append(self.at.pk)
         self.at = target

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from instances.config import POLICIES
-from instances.states import ALLOWANCES, PARENTS, ROUTING
+from instances.states import ALLOWANCES, ROUTING
+from scopes.config import scopes_below
 from scopes.decisions import Answer, Considered, Decision, Situation
 
 if TYPE_CHECKING:
@@ -50,10 +51,7 @@ def hard_filters(
     task: TaskFacts, candidate: InstanceFacts, decider: InstanceFacts
 ) -> dict[str, str]:
     """Return each hard filter's verdict: "ok" or the reason code why the candidate is out (R9)."""
-    allowed = POLICIES.current().value.root[decider.scope].delegate_to
-    legal = decider.scope in PARENTS[candidate.scope] and (
-        allowed is None or candidate.scope in allowed
-    )
+    legal = candidate.scope in scopes_below(decider.scope, decider.settings)
     scope = OK if legal else "ScopeNotAllowed"
     if scope == OK and candidate.scope == "FEDERATED":
         scope = "NoRemote"
@@ -103,6 +101,17 @@ def weigh(
         answers=candidate.effective_status == "running",
         last_assigned=last.astimezone(UTC).isoformat(timespec="microseconds") if last else "",
     )
+
+
+def unless_refused(considered: list[Considered], decider: InstanceFacts) -> list[Considered]:
+    """Return the candidates; all are out once one has refused and `fallback` is none (R9)."""
+    refused = any(one.filters["loops"] == "excluded" for one in considered)
+    if not refused or decider.settings["fallback"] == "next":
+        return considered
+    return [
+        replace(one, fits=False, filters={**one.filters, "fallback": "NotAskedNext"})
+        for one in considered
+    ]
 
 
 def rank(considered: Iterable[Considered]) -> list[Considered]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hopper.ids import is_slug
 from instances.choices import HopperScope
 from scopes.behaviors.base import OK, named, weigh
+from scopes.config import scopes_below
 from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Stay
 
 if TYPE_CHECKING:
@@ -63,8 +64,11 @@ def _missing(situation: Situation, word: str) -> Decision:
         )
     near = near_names(name, (w for one in live for w in (one.id, one.name)))
     meant = f"no child is called {word}" + (f"; did you mean {' or '.join(near)}?" if near else "")
-    if not situation.instance.settings["auto_create_projects"]:
+    own = situation.instance
+    if not own.settings["auto_create_projects"]:
         return Refuse((meant, "auto_create_projects is off"), code="ExplicitTargetMissing")
+    if HopperScope.PROJECT not in scopes_below(own.scope, own.settings):
+        return Refuse((meant, "delegate_to leaves projects out"), code="ExplicitTargetMissing")
     if not is_slug(name):
         return Refuse((meant, f"{word} cannot be an id"), code="ExplicitTargetMissing")
     if near:

@@ -11,6 +11,7 @@ from scopes.behaviors.base import (
     lacks,
     named,
     rank,
+    unless_refused,
     weigh,
     why_out,
 )
@@ -57,6 +58,7 @@ class GlobalScopeBehavior(ScopeBehavior):
             parts = _parts(reading, one) | spoken.get(one.id, {})
             speaks = bool(parts) or _has_required(task, one)
             considered.append(weigh(task, one, decider, parts, speaks=speaks))
+        considered = unless_refused(considered, decider)
         rules = tuple(one.rule_id for one in found)
         matching = [one for one in considered if one.speaks]
         ranked = rank(matching)

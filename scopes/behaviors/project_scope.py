@@ -6,8 +6,18 @@ import re
 from typing import TYPE_CHECKING
 
 from instances.choices import ExecutorPreference, HopperScope, InstanceType
-from scopes.behaviors.base import ScopeBehavior, confidence_of, lacks, missing, rank, weigh, why_out
+from scopes.behaviors.base import (
+    ScopeBehavior,
+    confidence_of,
+    lacks,
+    missing,
+    rank,
+    unless_refused,
+    weigh,
+    why_out,
+)
 from scopes.behaviors.explicit import decide_explicit
+from scopes.config import scopes_below
 from scopes.decisions import Considered, CreateChild, Decision, Refuse, SendTo, Situation, Stay
 
 if TYPE_CHECKING:
@@ -26,7 +36,8 @@ class ProjectScopeBehavior(ScopeBehavior):
         """Return what becomes of a task that no child project was named for."""
         task, instance = situation.task, situation.instance
         runs = [one for one in situation.candidates if one.scope == HopperScope.ORCHESTRATION]
-        considered = [weigh(task, one, instance, {}, speaks=True) for one in runs]
+        weighed = [weigh(task, one, instance, {}, speaks=True) for one in runs]
+        considered = unless_refused(weighed, instance)
         if task.executor_preference == ExecutorPreference.HUMAN:
             return Stay(("executor_preference is human",), tuple(considered), code="ManualQueue")
         reasons = reasons_for_execution(task, instance, runs)
@@ -53,11 +64,12 @@ class ProjectScopeBehavior(ScopeBehavior):
         self, situation: Situation, considered: list[Considered], reasons: tuple[str, ...]
     ) -> Decision | None:
         """Return the creation of a run (R25), where it is allowed and would help."""
-        settings = situation.instance.settings
+        instance, settings = situation.instance, situation.instance.settings
         refused = any(one.filters["loops"] == "excluded" for one in considered)
         full = len(considered) >= settings["max_orchestrations"]
-        gap = missing(situation.task, situation.instance.capabilities)
-        if refused or full or gap or not settings["create_orchestrations"]:
+        gap = missing(situation.task, instance.capabilities)
+        may_ask = HopperScope.ORCHESTRATION in scopes_below(instance.scope, settings)
+        if refused or full or gap or not (settings["create_orchestrations"] and may_ask):
             return None
         name = next_run_name(situation)
         limit = settings["max_orchestrations"]

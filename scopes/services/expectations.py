@@ -17,6 +17,7 @@ from scopes.decisions import (
     TaskFacts,
 )
 from scopes.registry import get_behavior_for_scope
+from scopes.services.deciding import BehaviorFailed, decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,10 +40,9 @@ def failed_expectations(file: ScopeBehaviors, document: Document) -> Iterable[Pr
 
 def _outcome(scope: str, expectation: BehaviorExpectation) -> tuple[str, str]:
     try:
-        decision = get_behavior_for_scope(scope).decide(_situation(scope, expectation))
-    except Exception as error:
-        # A stranger's behaviour may fail in any way.
-        return "an error", f"{type(error).__name__}: {error}"
+        decision = decide(get_behavior_for_scope(scope), _situation(scope, expectation))
+    except BehaviorFailed as error:
+        return "an error", str(error)
     return in_words(decision), "; ".join(decision.reasons)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hopper.configuration import CONFIGURATION
 from scopes.models import RoutingDecision
 from scopes.registry import get_behavior_for_scope
+from scopes.services.deciding import BehaviorFailed, decide
 from scopes.services.records import described, restored
 
 if TYPE_CHECKING:
@@ -86,10 +87,9 @@ def decided_again(record: RoutingDecision) -> Outcome:
     """Return what the configuration in force decides in the recorded situation."""
     situation = restored(record.situation)
     try:
-        decision = get_behavior_for_scope(situation.instance.scope).decide(situation)
-    except Exception as error:
-        # A stranger's behaviour may fail in any way; that is a difference to be told.
-        return Outcome("error", code=type(error).__name__, reasons=(str(error),))
+        decision = decide(get_behavior_for_scope(situation.instance.scope), situation)
+    except BehaviorFailed as error:
+        return Outcome("error", code=error.code, reasons=(str(error),))
     found = described(decision)
     if record.code == HOP_LIMIT and found["verdict"] == "send":
         # It was to be offered once more, and the epoch had no offer left.

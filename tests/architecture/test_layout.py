@@ -22,7 +22,6 @@ APP_PARTS = {
     "management",
     "migrations",
     "models",
-    "policies",
     "receivers",
     "registry",
     "router",

@@ -14,6 +14,7 @@ from delegation.services.dispatch import place_task
 from instances.models import Event, HopperInstance, Task
 from instances.services.lifecycle import pause_instance, resume_instance, terminate_instance
 from instances.services.tasks import NewTask, create_task
+from instances.services.tree import describe_instance
 from scopes.behaviors import explicit
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -166,26 +167,11 @@ def test_hopping_ends_after_sixteen_offers_of_an_epoch() -> None:
     assert len(task.waiting["refusals"]) == 16
 
 
-def test_withdrawn_offers_do_not_count_towards_the_limit(
-    top: HopperInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "MAX_OFFERS", 2)
+def test_withdrawn_offers_do_not_count_towards_the_limit(top: HopperInstance) -> None:
+    describe_instance("top", changes={"config": {"max_offers": 1}}, actor=ALICE)
     task = TaskFactory(instance=top)
     for _ in range(3):
         offer = Delegator(ALICE).delegate_task(task.pk, "shy").delegation
         Delegator(ALICE).cancel_delegation(offer.pk)
     Task.objects.filter(pk=task.pk).update(tags=["x"], route_due=True)
     assert place_task(task.pk).instance_id == "eager"
-
-
-def test_a_capability_that_nobody_has_is_said_once() -> None:
-    top = InstanceFactory(name="wide")
-    for number in range(3):
-        project = InstanceFactory(scope="PROJECT", name=f"p{number}", parent=top)
-        InstanceFactory(scope="ORCHESTRATION", parent=project)
-    task = TaskFactory(instance=top, required_capabilities=["gpu"], tags=["x"])
-    assert (task.status, task.waiting_code) == ("blocked", "CapabilityGap")
-    notices = Event.objects.filter(task=task, data__attention=True)
-    assert [(notice.kind, notice.data["detail"].split(";")[0]) for notice in notices] == [
-        ("task.blocked", "nobody below has gpu")
-    ]

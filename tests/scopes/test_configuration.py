@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from delegation.policies import policy_for, scopes_below
 from hopper.configuration import CONFIGURATION
 from hopper.yamlconf import BrokenConfig
 from instances.config import BEHAVIORS, POLICIES, config_errors, queue_settings
 from scopes.apps import check_configuration
-from scopes.config import RULES, effective_settings, traced_settings
+from scopes.config import RULES, effective_settings, scopes_below, traced_settings
 from scopes.registry import get_behavior_for_scope
 from tests.scopes.facts import decide, instance, outcome, task
 
@@ -51,6 +50,9 @@ def test_the_shipped_values_are_those_of_the_reference() -> None:
         "manual_fallback": True,
         "accept": "auto",
         "offer_seconds": 900,
+        "delegate_to": None,
+        "fallback": "next",
+        "max_offers": 16,
         "on_failure": "fail",
     }
     assert effective_settings("GLOBAL", {})["auto_create_projects"] is True
@@ -73,7 +75,7 @@ def test_each_value_can_be_traced_to_where_it_came_from(folder: Path) -> None:
 def test_the_instance_wins_and_a_wrong_value_of_its_own_is_ignored() -> None:
     assert queue_settings("ORCHESTRATION", {"max_concurrent_tasks": 2}).max_concurrent_tasks == 2
     assert queue_settings("ORCHESTRATION", {"max_concurrent_tasks": "2"}).max_concurrent_tasks == 10
-    assert policy_for("PROJECT", {"accept": "manual"}).accept == "manual"
+    assert effective_settings("PROJECT", {"accept": "manual"})["accept"] == "manual"
 
 
 @pytest.mark.parametrize(
@@ -150,10 +152,13 @@ def test_a_behaviour_of_ones_own_takes_the_place_of_a_shipped_one(folder: Path) 
 
 
 def test_a_policy_narrows_whom_a_scope_may_ask(folder: Path) -> None:
-    assert scopes_below("PROJECT") == {"EVENT", "ORCHESTRATION", "FEDERATED"}
+    settings = effective_settings("PROJECT", {})
+    assert scopes_below("PROJECT", settings) == {"EVENT", "ORCHESTRATION", "FEDERATED"}
     (folder / "delegation_policies.yaml").write_text("GLOBAL: {delegate_to: [FAMILY]}\n")
     CONFIGURATION.reload()
-    assert scopes_below("GLOBAL") == {"FAMILY"}
+    assert scopes_below("GLOBAL", effective_settings("GLOBAL", {})) == {"FAMILY"}
+    own = effective_settings("GLOBAL", {"delegate_to": ["PROJECT", "ORCHESTRATION"]})
+    assert scopes_below("GLOBAL", own) == {"PROJECT"}, "it never widens R1"
     decision = decide(task(tags=["x"]), instance("web", can=("x",)))
     assert outcome(decision) == "Unroutable"
     assert decision.reasons[1] == "web: scope ScopeNotAllowed"

@@ -12,9 +12,9 @@ from django.core.management import CommandError, call_command
 
 from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
-from delegation.services.dispatch import MAX_OFFERS
 from hopper.cli.main import main
 from hopper.configuration import CONFIGURATION
+from instances.config import MAX_OFFERS
 from instances.models import HopperInstance
 from instances.services.lifecycle import stop_instance
 from instances.services.tasks import update_task

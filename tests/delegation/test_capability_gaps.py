@@ -1,0 +1,85 @@
+"""What nobody can do is said once, to a person, however often it is tried (R9)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils import timezone
+
+from delegation.services.audit import audit
+from delegation.services.dispatch import reroute_task
+from delegation.services.sweep import sweep
+from instances.models import Event, HopperInstance, Task
+from instances.services.tasks import update_task
+from instances.services.tree import describe_instance
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def sound() -> Iterator[None]:
+    """Every test ends with the invariants."""
+    yield
+    assert audit() == []
+
+
+@pytest.fixture
+def top() -> HopperInstance:
+    """A GLOBAL over three projects with a run each, none of which can anything."""
+    top: HopperInstance = InstanceFactory(name="wide")
+    for number in range(3):
+        project = InstanceFactory(scope="PROJECT", name=f"p{number}", parent=top)
+        InstanceFactory(scope="ORCHESTRATION", parent=project)
+    return top
+
+
+def notices() -> list[tuple[str, str]]:
+    """Return which events asked for attention, and what they said first."""
+    asking = Event.objects.filter(data__attention=True).order_by("id")
+    return [(event.kind, event.data["detail"].split(";")[0]) for event in asking]
+
+
+def test_one_that_nobody_has_is_said_once(top: HopperInstance) -> None:
+    task = TaskFactory(instance=top, required_capabilities=["gpu"], tags=["x"])
+    assert (task.status, task.waiting_code) == ("blocked", "CapabilityGap")
+    assert notices() == [("task.blocked", "nobody below has gpu")]
+
+
+def test_it_is_not_said_again_for_more_tasks_that_need_the_same(top: HopperInstance) -> None:
+    tasks = [TaskFactory(instance=top, required_capabilities=["gpu"]) for _ in range(5)]
+    assert {task.waiting_code for task in tasks} == {"CapabilityGap"}
+    assert len(notices()) == 1
+    TaskFactory(instance=top, required_capabilities=["gpu", "fpga"])
+    assert [words for _, words in notices()] == [
+        "nobody below has gpu", "nobody below has gpu, fpga",
+    ]  # fmt: skip
+
+
+def test_it_is_not_said_again_when_the_task_is_placed_again(top: HopperInstance) -> None:
+    task = TaskFactory(instance=top, required_capabilities=["gpu"])
+    reroute_task(task.pk, actor=ALICE)
+    for number in range(3):
+        Event.objects.filter(kind="task.rerouted").update(at=timezone.now() - timedelta(minutes=2))
+        InstanceFactory(scope="PROJECT", name=f"new {number}", parent=top)
+        sweep()
+    task.refresh_from_db()
+    assert (task.status, task.epoch) == ("blocked", 5)
+    assert len(notices()) == 1
+
+
+def test_another_gap_of_the_same_task_is_said(top: HopperInstance) -> None:
+    task = TaskFactory(instance=top, required_capabilities=["gpu"])
+    update_task(task.pk, changes={"required_capabilities": ["laser"]}, actor=ALICE)
+    assert [words for _, words in notices()] == ["nobody below has gpu", "nobody below has laser"]
+
+
+def test_whoever_gets_the_capability_gets_the_task(top: HopperInstance) -> None:
+    task = TaskFactory(instance=top, required_capabilities=["gpu"])
+    describe_instance("p1", changes={"config": {"capabilities": ["gpu"]}}, actor=ALICE)
+    assert Task.objects.get(pk=task.pk).instance_id == "p1"
