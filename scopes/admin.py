@@ -2,25 +2,97 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import TYPE_CHECKING, Any
 
-from instances.admin.guarded import ReadOnlyAdmin, column, moment
-from scopes.models import RoutingDecision
+from django.contrib import admin
+from django.utils.html import format_html_join
+
+from instances.admin.guarded import ReadOnlyAdmin, Table, column, cut, moment
+from scopes.models import Feedback, RoutingDecision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.utils.safestring import SafeString
+
+ROWS_SHOWN = 100
 
 
 @admin.register(RoutingDecision)
 class DecisionAdmin(ReadOnlyAdmin):
-    """Decisions, newest first."""
+    """Decisions, newest first; of each all that was weighed, and what people thought of it."""
 
+    fields = (
+        "task", "instance", "verdict", "target", "code", "why", "rule", "confidence", "epoch",
+        "hop", "behavior", "config_digest", "took", "actor", "created_at",
+    )  # fmt: skip
+    readonly_fields = ("why", "took")
     list_display = (
         column("created_at", "at (UTC)", moment), column("task_id", "task"),
         column("instance_id", "decided at"), "verdict", column("target_id", "target"), "code",
-        "confidence",
+        column("rule", "rule"), "confidence",
     )  # fmt: skip
     list_filter = ("verdict",)
-    search_fields = ("=task__id", "=instance__id", "=target__id")
-    search_help_text = "The whole id of a task or an instance."
+    search_fields = ("=task__id", "=instance__id", "=target__id", "=rule")
+    search_help_text = "The whole id of a task, an instance or a rule."
     ordering = ("-id",)
     sortable_by = ()
     list_per_page = 100
     show_full_result_count = False
+
+    @admin.display(description="because")
+    def why(self, decision: RoutingDecision) -> SafeString | str:
+        """Return the reasons, one a line."""
+        return format_html_join("", "<div>{}</div>", ([reason] for reason in decision.reasons))
+
+    @admin.display(description="took")
+    def took(self, decision: RoutingDecision) -> str:
+        """Return how long reading and deciding took."""
+        return f"{decision.elapsed_ms:.1f} ms"
+
+    def tables(self, record: RoutingDecision) -> list[Table]:
+        """Return the candidates as they were weighed, and the feedback."""
+        return [_candidates(record), _feedback(record)]
+
+
+def _candidates(decision: RoutingDecision) -> Table:
+    def fate(one: Mapping[str, Any]) -> str:
+        if one["instance_id"] == decision.target_id:
+            return "chosen"
+        out = [f"{name}: {verdict}" for name, verdict in one["filters"].items() if verdict != "ok"]
+        return "; ".join(out) or "fits"
+
+    best = sorted(decision.candidates, key=lambda one: (not one["fits"], -one["score"]))
+    rows, note = cut(best, ROWS_SHOWN)
+    columns = ("candidate", "verdict", "score", "made of", "load", "last asked")
+    return Table(
+        "Candidates",
+        columns,
+        [
+            (one["instance_id"], fate(one), one["score"], _sum(one["parts"]), one["load"],
+             one["last_assigned"])
+            for one in rows
+        ],
+        note,
+    )  # fmt: skip
+
+
+def _sum(parts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {points:g}" for name, points in parts.items())
+
+
+def _feedback(decision: RoutingDecision) -> Table:
+    given = Feedback.objects.filter(decision=decision).order_by("id")
+    rows, note = cut(given[: ROWS_SHOWN + 1], ROWS_SHOWN)
+    answers = {True: "yes", False: "no", None: ""}
+    columns = ("at (UTC)", "by", "good match", "quality", "complexity", "notes")
+    return Table(
+        "Feedback",
+        columns,
+        [
+            (moment(one.created_at), one.created_by, answers[one.was_good_match],
+             one.quality_score or "", one.complexity_rating or "", one.notes)
+            for one in rows
+        ],
+        note,
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from hopper import checks
-from hopper.logs import JsonFormatter
+from hopper.logs import JsonFormatter, TextFormatter
 
 
 def test_the_shipped_settings_pass() -> None:
@@ -68,6 +68,14 @@ def test_the_engine_is_set_up_as_measured() -> None:
             assert cursor.fetchone() == ("1min",)
             cursor.execute("SHOW transaction_isolation")
             assert cursor.fetchone() == ("read committed",)
+
+
+def test_a_line_of_text_tells_what_the_json_form_would() -> None:
+    formatter = TextFormatter("%(levelname)s %(message)s")
+    record = logging.LogRecord("h", logging.ERROR, __file__, 1, "refused", (), None)
+    assert formatter.format(record) == "ERROR refused"
+    record.event, record.problems = "config.refused", ["rules.yaml:3: x: unknown key"]
+    assert formatter.format(record) == "ERROR refused [problems=['rules.yaml:3: x: unknown key']]"
 
 
 def test_a_log_line_is_one_json_object() -> None:
