@@ -24,7 +24,8 @@ class ScopeBehavior:
 
     To plug in your own, derive from this class (or from a shipped behaviour), implement `decide`,
     and name the class in scope_behaviors.yaml: `PROJECT: {behavior: my_package.my_module.MyClass}`.
-    A behaviour has no state: one object serves all instances and threads.
+    A behaviour has no state: one object serves all instances and threads. An example stands in
+    docs/how-to/write-a-behaviour.md.
     """
 
     def decide(self, situation: Situation) -> Decision:

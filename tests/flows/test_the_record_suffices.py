@@ -11,6 +11,7 @@ from django.apps import apps
 from delegation.services.audit import audit
 from scopes.behaviors.base import winner_of
 from scopes.models import RoutingDecision
+from scopes.services.replay import replay
 from tests.api.conftest import Caller, ada, caller
 from tests.factories import InstanceFactory, TaskFactory
 
@@ -80,11 +81,13 @@ def test_the_stored_record_gives_the_winner_and_a_preview_writes_nothing(
     ]
     assert wrong == []
     assert sent.count() >= number
+    made_again = replay(RoutingDecision.objects.iterator(chunk_size=500))
+    assert (made_again.replayed, made_again.differences) == (RoutingDecision.objects.count(), ())
 
     before = rows()
     for task_id in dice.sample(tasks, min(number // 2, 200)):
         ada.tell(f"/tasks/{task_id}/route?preview=true")
         ada.tell("/rules/preview", some_task(dice) | {"instance_id": "top"})
     assert rows() == before
-    print(number, "tasks,", sent.count(), "choices")
+    print(number, "tasks,", sent.count(), "choices,", made_again.replayed, "made again")
     assert audit() == []
