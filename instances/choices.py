@@ -87,6 +87,30 @@ class FailurePolicy(models.TextChoices):
     RESUME = "resume", "let the holder decide"
 
 
+class ChildFailure(models.TextChoices):
+    """What the failure of this one child means to its parent: as said there, or so (R14)."""
+
+    AS_PARENT = "as_parent", "as the parent says"
+    WAIT_ALL = "wait_all", "wait for all"
+    FAIL_FAST = "fail_fast", "fail at once"
+    BEST_EFFORT = "best_effort", "enough is enough"
+    RESUME = "resume", "let the holder decide"
+
+
+class ParentClose(models.TextChoices):
+    """What becomes of an open child when its parent ends (R16)."""
+
+    CANCEL = "cancel", "is cancelled too"
+    ABANDON = "abandon", "goes on by itself"
+
+
+class DependencyRule(models.TextChoices):
+    """Which ends of its predecessors let a task begin (R23)."""
+
+    DONE = "done", "done alone"
+    ANY_TERMINAL = "any_terminal", "any end"
+
+
 class AttemptOutcome(models.TextChoices):
     """How a lease ended (R21); an open attempt has none."""
 

@@ -11,7 +11,7 @@ from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.services.offers import close_offer, end_accepted
-from instances.choices import TERMINAL, Completion, FailurePolicy
+from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
 from instances.services.dependencies import reevaluate_dependants
 from instances.services.history import record_above, task_event
@@ -34,12 +34,20 @@ _ENDS = {
 
 @dataclass(frozen=True)
 class Tally:
-    """The children of a parent by how they stand; cancelled ones are out of the count (R14)."""
+    """The children of a parent by how they stand; cancelled ones are out of the count (R14).
+
+    `failures` says of each failed one which policy it is judged by: its own, else its parent's.
+    """
 
     done: int
-    failed: int
+    failures: tuple[str, ...]
     cancelled: int
     open: int
+
+    @property
+    def failed(self) -> int:
+        """How many children failed."""
+        return len(self.failures)
 
     @property
     def counted(self) -> int:
@@ -78,9 +86,9 @@ class CompletionBubbler:
         if parent.is_terminal or not parent.decomposed or parent.status != T.IN_PROGRESS:
             return
         tally = _tally(parent)
-        if tally.failed and parent.failure_policy == FailurePolicy.FAIL_FAST:
+        if FailurePolicy.FAIL_FAST in tally.failures:
             # The parent first: children that only fall with it must not aggregate it again.
-            self._end_parent(parent, tally, now)
+            self._end_parent(parent, T.FAILED, tally, now)
             end_open_children(
                 parent, actor=self.actor, now=now, reason="a sibling failed (fail_fast)"
             )
@@ -90,23 +98,19 @@ class CompletionBubbler:
         if not tally.counted:
             self._return_to_holder(parent, now, "task.undecomposed", decomposed=False)
             return
-        resume = parent.completion == Completion.RESUME and not tally.failed
-        if resume or (tally.failed and parent.failure_policy == FailurePolicy.RESUME):
+        verdict = _verdict(parent, tally)
+        if verdict == T.PENDING:
             self._return_to_holder(parent, now, "task.children_done", decomposed=True)
             return
-        self._end_parent(parent, tally, now)
+        self._end_parent(parent, verdict, tally, now)
 
-    def _end_parent(self, parent: Task, tally: Tally, now: datetime) -> None:
-        best_effort = parent.failure_policy == FailurePolicy.BEST_EFFORT
-        enough = best_effort and tally.done >= parent.quorum
+    def _end_parent(self, parent: Task, status: T, tally: Tally, now: datetime) -> None:
         summary = _summary(parent, tally)
-        if tally.failed and not enough:
+        if status == T.FAILED:
             parent.result = summary
             parent.error = f"{tally.failed} of {tally.counted} children failed"
-            status = T.FAILED
         else:
             parent.result = summary | ({"partial": True} if tally.failed else {})
-            status = T.DONE
         change_task(parent, status, actor=self.actor, now=now, aggregated=True)
 
     def _return_to_holder(
@@ -145,13 +149,31 @@ class CompletionBubbler:
 
 
 def _tally(parent: Task) -> Tally:
-    statuses = list(parent.children.values_list("status", flat=True))
+    children = list(parent.children.values_list("status", "failure_means"))
+    statuses = [status for status, _ in children]
     return Tally(
         done=statuses.count(T.DONE),
-        failed=statuses.count(T.FAILED),
+        failures=tuple(
+            parent.failure_policy if means == ChildFailure.AS_PARENT else means
+            for status, means in children
+            if status == T.FAILED
+        ),
         cancelled=statuses.count(T.CANCELLED),
         open=sum(status not in TERMINAL for status in statuses),
     )
+
+
+def _verdict(parent: Task, tally: Tally) -> T:
+    """Return how a parent ends whose children have all ended; pending: its holder goes on (R14).
+
+    Of several failures the hardest counts: failed, then the holder's turn, then done in part.
+    """
+    if not tally.failed:
+        return T.PENDING if parent.completion == Completion.RESUME else T.DONE
+    too_few = FailurePolicy.BEST_EFFORT in tally.failures and tally.done < parent.quorum
+    if FailurePolicy.WAIT_ALL in tally.failures or too_few:
+        return T.FAILED
+    return T.PENDING if FailurePolicy.RESUME in tally.failures else T.DONE
 
 
 def _summary(parent: Task, tally: Tally) -> dict[str, Any]:

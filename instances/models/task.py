@@ -11,9 +11,12 @@ from django.utils import timezone
 from instances.choices import (
     STARTED,
     TERMINAL,
+    ChildFailure,
     Completion,
+    DependencyRule,
     ExecutorPreference,
     FailurePolicy,
+    ParentClose,
     TaskPriority,
     TaskStatus,
 )
@@ -72,6 +75,10 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Those under a live lease; hand work has none."""
         return self.started().filter(lease_token__isnull=False)
 
+    def dead_letters(self) -> TaskQuerySet:
+        """Those that failed for good and that nobody has discarded (R15)."""
+        return self.filter(status=TaskStatus.FAILED, discarded_at__isnull=True)
+
     def claimable(self, now: datetime) -> TaskQuerySet:
         """Those that a worker may claim at their holder now (R21, R23)."""
         return self.filter(
@@ -93,6 +100,7 @@ class Task(models.Model):
 
     JSON: `tags` and `required_capabilities` are lists of strings, `context` any object, `result`
     any value, `waiting` the stored part of the reason (R26): {code, detail, object, since, until}.
+    `key` names a child among the children of its parent.
     """
 
     id = models.CharField(primary_key=True, max_length=64)
@@ -122,6 +130,9 @@ class Task(models.Model):
     not_before = models.DateTimeField(null=True, blank=True)
     unique_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
     max_attempts = models.PositiveSmallIntegerField(null=True, blank=True)
+    dependency_rule = models.CharField(
+        max_length=12, choices=DependencyRule.choices, default=DependencyRule.DONE
+    )
 
     status = models.CharField(max_length=16, choices=TaskStatus.choices, default=TaskStatus.PENDING)
     instance = models.ForeignKey(
@@ -171,7 +182,13 @@ class Task(models.Model):
     )
     quorum = models.PositiveIntegerField(default=1)
     decomposed = models.BooleanField(default=False)
-    on_parent_close = models.CharField(max_length=8, default="cancel")
+    failure_means = models.CharField(
+        max_length=12, choices=ChildFailure.choices, default=ChildFailure.AS_PARENT
+    )
+    on_parent_close = models.CharField(
+        max_length=8, choices=ParentClose.choices, default=ParentClose.CANCEL
+    )
+    key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
     result = models.JSONField(null=True, blank=True)
     error = models.TextField(default="", blank=True)
     created_by = models.CharField(max_length=150, default="")
@@ -179,6 +196,7 @@ class Task(models.Model):
     updated_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    discarded_at = models.DateTimeField(null=True, blank=True)
 
     objects = TaskQuerySet.as_manager()
 
@@ -229,6 +247,11 @@ class Task(models.Model):
                 condition=models.Q(ready=False, status=TaskStatus.PENDING),
                 name="task_not_ready",
             ),
+            models.Index(
+                fields=["id"],
+                condition=models.Q(status=TaskStatus.FAILED, discarded_at__isnull=True),
+                name="task_dead_letter",
+            ),
             models.Index(fields=["instance", "status", "id"], name="task_instance_status"),
             models.Index(fields=["status", "id"], name="task_status"),
             models.Index(fields=["project", "id"], name="task_project"),
@@ -245,6 +268,12 @@ class Task(models.Model):
                 condition=models.Q(unique_key__isnull=False, origin__isnull=True)
                 & ~models.Q(status__in=TERMINAL),
                 name="task_unique_key_unassigned",
+            ),
+            # Decomposing again with the same keys makes no child twice (R13).
+            models.UniqueConstraint(
+                fields=["parent", "key"],
+                condition=models.Q(key__isnull=False),
+                name="task_key_under_parent",
             ),
             # A lease exists only while somebody works on the task (I7).
             models.CheckConstraint(

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from hopper.actors import SYSTEM
 from hopper.errors import Invalid, RuleBroken
+from instances.choices import TERMINAL, DependencyRule
 from instances.choices import TaskStatus as T
 from instances.models import Task, TaskDependency
 from instances.services.history import record, task_event
@@ -29,6 +30,12 @@ def require_known(task_ids: Iterable[str]) -> list[str]:
     return wanted
 
 
+def predecessors(task: Task) -> list[str]:
+    """Return the ids of the tasks that a task waits for, in the order in which they were named."""
+    before = TaskDependency.objects.filter(task=task).order_by("id")
+    return list(before.values_list("depends_on_id", flat=True))
+
+
 def set_dependencies(task: Task, depends_on: list[str]) -> None:
     """Make `depends_on` the predecessors of a task, under the tree lock when the task is old.
 
@@ -43,8 +50,8 @@ def set_dependencies(task: Task, depends_on: list[str]) -> None:
         for before in depends_on
         if before not in have
     )
-    done = Task.objects.filter(pk__in=depends_on, status=T.DONE).count()
-    task.ready = done == len(depends_on)
+    met = Task.objects.filter(pk__in=depends_on, status__in=_satisfying(task)).count()
+    task.ready = met == len(depends_on)
 
 
 def reevaluate(task_id: str) -> bool:
@@ -63,12 +70,13 @@ def reevaluate(task_id: str) -> bool:
             Task.objects.filter(dependants__task=task).order_by("pk").values_list("pk", "status")
         )
         now = timezone.now()
-        failed = [pk for pk, status in before if status in (T.FAILED, T.CANCELLED)]
+        enough = _satisfying(task)
+        failed = [pk for pk, status in before if status in TERMINAL and status not in enough]
         if failed:
             if moving:
                 return False
             return _block(task, failed, now)
-        ready = all(status == T.DONE for _, status in before)
+        ready = all(status in enough for _, status in before)
         if stuck:
             task.ready = ready
             task.wait("")
@@ -106,11 +114,20 @@ def reevaluate_dependants(task_id: str) -> None:
         reevaluate(dependant_id)
 
 
+def _satisfying(task: Task) -> tuple[T, ...]:
+    """Return the ends of a predecessor that let the task begin (R23)."""
+    return TERMINAL if task.dependency_rule == DependencyRule.ANY_TERMINAL else (T.DONE,)
+
+
 def _require_no_cycle(task_id: str, depends_on: list[str]) -> None:
+    """Raise RuleBroken where a task would wait for itself: a parent waits for its children too."""
     frontier, seen = set(depends_on), set(depends_on)
     while frontier:
         if task_id in frontier:
             raise RuleBroken("depends_on: that would be a cycle (R23).", code="cycle")
         after = TaskDependency.objects.filter(task__in=frontier)
-        frontier = set(after.values_list("depends_on_id", flat=True)) - seen
+        children = Task.objects.open().filter(parent__in=frontier)
+        frontier = set(after.values_list("depends_on_id", flat=True))
+        frontier |= set(children.values_list("pk", flat=True))
+        frontier -= seen
         seen |= frontier

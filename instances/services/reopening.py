@@ -11,8 +11,9 @@ from hopper.errors import Conflict
 from hopper.locks import lock_row, lock_tree
 from instances.choices import TaskStatus as T
 from instances.models import Event, Task
+from instances.services.adopting import adopt_child
 from instances.services.dependencies import reevaluate, reevaluate_dependants
-from instances.services.tasks import adopt_child, announce_due
+from instances.services.tasks import announce_due
 from instances.services.transitions import change_task, lock_task
 from instances.signals import task_reopened
 

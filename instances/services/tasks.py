@@ -9,17 +9,29 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, RuleBroken
+from hopper.errors import Conflict, Invalid, NotAccepting
 from hopper.ids import new_id
 from hopper.locks import lock_shared, lock_tree
-from instances.choices import PLACING_BLOCKS, AttemptOutcome, Completion, FailurePolicy
+from instances.choices import (
+    PLACING_BLOCKS,
+    ChildFailure,
+    Completion,
+    DependencyRule,
+    FailurePolicy,
+    ParentClose,
+)
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
-from instances.services.dependencies import reevaluate, require_known, set_dependencies
+from instances.services.adopting import lock_parent
+from instances.services.dependencies import (
+    predecessors,
+    reevaluate,
+    require_known,
+    set_dependencies,
+)
 from instances.services.history import record, task_event
 from instances.services.transitions import (
     change_task,
-    end_attempt,
     hold_places,
     lock_task,
     lock_tasks,
@@ -35,8 +47,6 @@ if TYPE_CHECKING:
 
     from hopper.actors import Actor
 
-MAX_TASK_DEPTH = 5
-"""Levels of decomposition (R13), the root being the first."""
 
 _ROUTING_FIELDS = ("project", "tags", "required_capabilities")
 
@@ -73,6 +83,10 @@ class NewTask:
     completion: str = Completion.AUTO
     failure_policy: str = FailurePolicy.WAIT_ALL
     quorum: int = 1
+    failure_means: str = ChildFailure.AS_PARENT
+    on_parent_close: str = ParentClose.CANCEL
+    dependency_rule: str = DependencyRule.DONE
+    key: str | None = None
     on_conflict: str = "return_existing"
 
 
@@ -145,12 +159,14 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
             )
         now = timezone.now()
         changed = _edit(task, changes)
+        if depends_on is None and "dependency_rule" in changed:
+            depends_on = predecessors(task)
         if depends_on is not None:
             set_dependencies(task, require_known(depends_on))
         task.queue_from(task.created_at)
         if changed or depends_on is not None:
             save_task(task, now)
-            names = sorted(changed) + (["depends_on"] if depends_on is not None else [])
+            names = sorted(changed) + (["depends_on"] if "depends_on" in changes else [])
             record(
                 task_event(
                     task, "task.updated", actor=actor, now=now, before=task.status, fields=names
@@ -237,44 +253,20 @@ def announce_due(task: Task, actor: Actor) -> None:
         transaction.on_commit(lambda: _send_due(task_id, actor))
 
 
-def adopt_child(parent: Task, *, actor: Actor, now: datetime) -> None:
-    """Make a locked, open task the parent of a child that is being created (R13).
+def insert_task(
+    new: NewTask,
+    *,
+    holder: HopperInstance | None,
+    parent: Task | None,
+    actor: Actor,
+    now: datetime,
+) -> Task:
+    """Write a new task's row, its predecessors and its event, and mark it due for placing.
 
-    It becomes in progress without a lease, waiting for its children.
+    The holder is locked against change, the parent locked and adopted; for services of this room.
     """
-    if parent.is_terminal or parent.status == T.BLOCKED or parent.offered_to_id is not None:
-        raise Conflict(
-            f"{parent.pk} is {parent.status}"
-            f"{' and offered to ' + parent.offered_to_id if parent.offered_to_id else ''}: "
-            "it takes no children now.",
-            code="parent_closed",
-            state=parent.status,
-        )
-    if parent.decomposed and parent.status == T.IN_PROGRESS:
-        return
-    parent.decomposed = True
-    if parent.status == T.PENDING:
-        parent.wait("WaitingChildren", now)
-        change_task(parent, T.IN_PROGRESS, actor=actor, now=now, kind="task.decomposed")
-        return
-    end_attempt(parent, AttemptOutcome.RELEASED, now)
-    parent.wait("WaitingChildren", now)
-    if parent.status == T.CLAIMED:
-        change_task(parent, T.IN_PROGRESS, actor=actor, now=now, kind="task.decomposed")
-        return
-    save_task(parent, now)
-    record(task_event(parent, "task.decomposed", actor=actor, now=now, before=parent.status))
-
-
-def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
-    """Write the row, its predecessors and its event, and mark it due for placing."""
-    instance_id = _place_for(new)
-    holder = _admitting(instance_id) if instance_id else None
     depends_on = require_known(new.depends_on)
     task_id = new_id("task")
-    parent = _adopting(new.parent_id, actor, now) if new.parent_id else None
-    if parent is not None and not new.instance_id and parent.instance_id != instance_id:
-        raise Conflict(f"{parent.pk} moved meanwhile; try again.", state=parent.status)
     task = Task(
         **{name: value for name, value in asdict(new).items() if name not in _NOT_COLUMNS},
         id=task_id,
@@ -303,6 +295,15 @@ def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
     return task
 
 
+def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
+    instance_id = _place_for(new)
+    holder = admitting(instance_id) if instance_id else None
+    parent = lock_parent(new.parent_id, actor=actor, now=now) if new.parent_id else None
+    if parent is not None and not new.instance_id and parent.instance_id != instance_id:
+        raise Conflict(f"{parent.pk} moved meanwhile; try again.", state=parent.status)
+    return insert_task(new, holder=holder, parent=parent, actor=actor, now=now)
+
+
 _NOT_COLUMNS = frozenset({"instance_id", "parent_id", "depends_on", "on_conflict"})
 
 
@@ -320,7 +321,7 @@ def _place_for(new: NewTask) -> str | None:
     return found
 
 
-def _admitting(instance_id: str) -> HopperInstance:
+def admitting(instance_id: str) -> HopperInstance:
     """Return the instance, locked against change, if tasks may be created there now (R3)."""
     instance = lock_shared(HopperInstance, instance_id)
     if instance is None:
@@ -333,24 +334,6 @@ def _admitting(instance_id: str) -> HopperInstance:
             allowed=allowing("create"),
         )
     return instance
-
-
-def _adopting(parent_id: str, actor: Actor, now: datetime) -> Task:
-    """Return the parent task, locked with its tree, ready to have one more child (R13)."""
-    if not Task.objects.filter(pk=parent_id).exists():
-        raise Invalid.field("parent_id", f"there is no task {parent_id}", "unknown")
-    parent = lock_task(parent_id)
-    depth, above = 1, parent
-    while above.parent_id is not None and above.parent is not None:
-        depth, above = depth + 1, above.parent
-    if depth >= MAX_TASK_DEPTH:
-        raise RuleBroken(
-            f"parent_id: tasks are decomposed at most {MAX_TASK_DEPTH} levels deep (R13).",
-            code="too_deep",
-            errors=[FieldError("parent_id", "too_deep", f"at most {MAX_TASK_DEPTH} levels")],
-        )
-    adopt_child(parent, actor=actor, now=now)
-    return parent
 
 
 def _open_task_of(new: NewTask) -> Task | None:

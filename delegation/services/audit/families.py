@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Exists, OuterRef, Q
 
-from instances.choices import TERMINAL, Completion, FailurePolicy
+from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
 from instances.models import Event, Task
 
@@ -20,35 +20,45 @@ def closed_by_children(asked: Extent) -> Breaches:
         task=OuterRef("pk"), epoch=OuterRef("epoch"), ending=True, data__aggregated=True
     )
     closed = Task.objects.filter(Exists(endings), status__in=TERMINAL, decomposed=True)
+    judged_by = {
+        policy: Count(
+            "children", filter=Q(children__status=T.FAILED) & _judged_by(FailurePolicy(policy))
+        )
+        for policy in FailurePolicy.values
+    }
     rows = (
         asked.families(closed)
         .order_by()
-        .values("pk", "status", "failure_policy", "completion", "quorum")
-        .annotate(
-            done=Count("children", filter=Q(children__status=T.DONE)),
-            failed=Count("children", filter=Q(children__status=T.FAILED)),
-        )
+        .values("pk", "status", "completion", "quorum")
+        .annotate(done=Count("children", filter=Q(children__status=T.DONE)), **judged_by)
     )
     for row in rows:
-        due = _due(row["failure_policy"], row["completion"], row["quorum"], row)
+        due = _due(row)
         if row["status"] != due:
+            failed = sum(row[policy] for policy in FailurePolicy.values)
             yield (
                 row["pk"],
                 f"was closed {row['status']} by its children, of which {row['done']} are done and "
-                f"{row['failed']} failed: it should {f'be {due}' if due else 'not be closed'}",
+                f"{failed} failed: it should {f'be {due}' if due else 'not be closed'}",
             )
 
 
-def _due(policy: str, completion: str, quorum: int, children: dict[str, int]) -> str:
+def _judged_by(policy: FailurePolicy) -> Q:
+    """Return the condition for children whose failure this policy judges, not another."""
+    as_parent = Q(children__failure_means=ChildFailure.AS_PARENT, failure_policy=policy)
+    return as_parent | Q(children__failure_means=policy)
+
+
+def _due(parent: dict[str, Any]) -> str:
     """Return how R14 closes a parent of these children, "" where it does not close it."""
-    if not children["failed"]:
-        closes = children["done"] and completion != Completion.RESUME
+    failing = {policy for policy in FailurePolicy.values if parent[policy]}
+    if not failing:
+        closes = parent["done"] and parent["completion"] != Completion.RESUME
         return T.DONE if closes else ""
-    if policy == FailurePolicy.RESUME:
-        return ""
-    if policy == FailurePolicy.BEST_EFFORT and children["done"] >= quorum:
-        return T.DONE
-    return T.FAILED
+    hard = failing & {FailurePolicy.FAIL_FAST, FailurePolicy.WAIT_ALL}
+    if hard or (FailurePolicy.BEST_EFFORT in failing and parent["done"] < parent["quorum"]):
+        return T.FAILED
+    return "" if FailurePolicy.RESUME in failing else T.DONE
 
 
 def waiting_for_children(asked: Extent) -> Breaches:

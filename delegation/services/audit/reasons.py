@@ -9,7 +9,14 @@ from django.db.models.functions import Cast
 from delegation.choices import DelegationStatus as D
 from delegation.models import TaskDelegation
 from delegation.services.audit.extent import TWO_SWEEPS, Breaches, Extent
-from instances.choices import ATTENTION, PLACING_BLOCKS, STARTED, InstanceStatus
+from instances.choices import (
+    ATTENTION,
+    PLACING_BLOCKS,
+    STARTED,
+    TERMINAL,
+    DependencyRule,
+    InstanceStatus,
+)
 from instances.choices import TaskStatus as T
 from instances.choices import WaitingCode as W
 from instances.models import HopperInstance, Task, TaskDependency
@@ -90,14 +97,15 @@ def _dependencies(asked: Extent) -> Breaches:
         .filter(route_due=False, offered_to__isnull=True, updated_at__lt=patience)
         .filter(~Exists(fresh))
     )
-    unmet = before.exclude(depends_on__status=T.DONE)
+    any_end = Q(task__dependency_rule=DependencyRule.ANY_TERMINAL)
+    met = Q(depends_on__status=T.DONE) | (any_end & Q(depends_on__status__in=TERMINAL))
     waiting = settled.filter(status=T.PENDING)
-    still_open = before.exclude(depends_on__status__in=(T.DONE, T.FAILED, T.CANCELLED))
+    still_open = before.exclude(depends_on__status__in=TERMINAL)
     for pk in waiting.filter(~Exists(still_open), ready=False).values_list("pk", flat=True):
         yield pk, "waits for its predecessors, which have all ended"
-    for pk in waiting.filter(Exists(unmet), ready=True).values_list("pk", flat=True):
+    for pk in waiting.filter(Exists(before.exclude(met)), ready=True).values_list("pk", flat=True):
         yield pk, "is ready, though a predecessor is not done"
-    failed = before.filter(depends_on__status__in=(T.FAILED, T.CANCELLED))
+    failed = before.filter(depends_on__status__in=(T.FAILED, T.CANCELLED)).exclude(any_end)
     stuck = settled.filter(status=T.BLOCKED, waiting__code=W.DEPENDENCY_FAILED)
     for pk in stuck.filter(~Exists(failed)).values_list("pk", flat=True):
         yield pk, "is blocked by a failed predecessor, but none has failed"
