@@ -8,8 +8,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from delegation.models import TaskDelegation
-from hopper.rest.fields import Anything, Flag, Line, StrictSerializer, Text, Word
-from instances.api.task_serializers import ReasonSerializer, in_utc
+from hopper.rest.fields import Anything, Flag, Line, StrictSerializer, Text, Whole, Word
+from instances.api.task_serializers import ReasonSerializer, TaskFields, in_utc
+from instances.choices import Completion, FailurePolicy
 
 
 class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
@@ -115,5 +116,31 @@ class Escalate(StrictSerializer):
 
     reason = Text(required=False, max_length=10_000)
     severity = Text(required=False, max_length=40)
+    token = Line(required=False, allow_null=True, max_length=64)
+    worker = Text(required=False, max_length=200)
+
+
+class Child(TaskFields):
+    """One child: what a task may say of itself, its name among its siblings, and where it goes."""
+
+    ignored = frozenset()
+
+    key = Line(required=False, allow_null=True, max_length=200)
+    instance_id = Line(required=False, allow_null=True, max_length=100)
+
+
+class Children(serializers.ListSerializer[Any]):
+    """The children of one call."""
+
+    child = Child()
+
+
+class Decompose(StrictSerializer):
+    """Into what, and how the parent ends with it."""
+
+    children = Children(min_length=1, max_length=1000)
+    completion = Word(choices=Completion.choices, required=False)
+    failure_policy = Word(choices=FailurePolicy.choices, required=False)
+    quorum = Whole(required=False, min_value=1, max_value=1_000_000)
     token = Line(required=False, allow_null=True, max_length=64)
     worker = Text(required=False, max_length=200)

@@ -22,6 +22,7 @@ urlpatterns = [
     path("tasks/<str:pk>/delegate", _of_task({"post": "delegate"}), name="task-delegate"),
     path("tasks/<str:pk>/delegations", _of_task({"get": "delegations"}), name="task-delegations"),
     path("tasks/<str:pk>/route", _of_task({"post": "route"}), name="task-route"),
+    path("tasks/<str:pk>/decompose", _of_task({"post": "decompose"}), name="task-decompose"),
     path("tasks/<str:pk>/escalate", _of_task({"post": "escalate"}), name="task-escalate"),
     path("rules/preview", PreviewViewSet.as_view({"post": "create"}), name="rules-preview"),
     path(

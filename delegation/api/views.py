@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from delegation.api import serializers as shapes
 from delegation.api.filters import DelegationFilter, InstanceDelegationFilter
 from delegation.models import TaskDelegation
+from delegation.services.decompose import decompose_task
 from delegation.services.delegator import Delegator
 from delegation.services.dispatch import reroute_task
 from delegation.services.preview import preview_route, preview_task
@@ -23,7 +24,7 @@ from hopper.errors import Invalid, NotFound
 from hopper.rest.described import OpenApiParameter, OpenApiTypes, extend_schema
 from hopper.rest.query import flag
 from instances.api.answers import Answering
-from instances.api.pages import shown_task
+from instances.api.pages import shown_task, shown_tasks
 from instances.api.permissions import (
     is_workers_own,
     require_references,
@@ -37,6 +38,7 @@ from instances.api.permissions import (
 from instances.api.task_serializers import NewTaskBody, TaskSerializer
 from instances.choices import HopperScope
 from instances.models import HopperInstance, Task
+from instances.services.tasks import NewTask
 from scopes.api.serializers import DecisionSerializer
 from scopes.decisions import TaskFacts
 
@@ -201,6 +203,31 @@ class TaskDelegationViewSet(Answering):
         rerouted = reroute_task(pk, actor=self.actor)
         return self.fresh(lambda: _route_of(pk, rerouted.epoch))
 
+    @extend_schema(
+        request=shapes.Decompose,
+        responses={201: TaskSerializer(many=True), 200: TaskSerializer(many=True)},
+    )
+    def decompose(self, request: Request, pk: str) -> Response:
+        """Make all children of a task in one call (R13); 200 where all keys are known already."""
+        terms = self.body(shapes.Decompose)
+        children, token = terms.pop("children"), terms.pop("token", None)
+        terms.pop("worker", None)
+        task = worked_task(self.actor, pk, token)
+        if token is None and task.has_live_lease:
+            # Over its worker's head.
+            require_role(self.actor, "operator", [task.instance_id])
+        _require_seen(self.actor, task, children)
+        made = decompose_task(
+            pk, [NewTask(**one) for one in children], terms=terms, token=token, actor=self.actor
+        )
+        ids = [child.pk for child in made.children]
+
+        def show() -> Any:
+            rows = Task.objects.in_bulk(ids)
+            return shown_tasks([rows[pk] for pk in ids])
+
+        return self.fresh(show, status.HTTP_201_CREATED if made.new else status.HTTP_200_OK)
+
     @extend_schema(request=shapes.Escalate, responses=TaskSerializer)
     def escalate(self, request: Request, pk: str) -> Response:
         """Hand a task up to where it came from, with the question (R11)."""
@@ -212,6 +239,13 @@ class TaskDelegationViewSet(Answering):
             require_role(self.actor, "operator", [task.instance_id])
         Delegator(self.actor).escalate_task(pk, **data)
         return self.fresh(lambda: shown_task(pk))
+
+
+def _require_seen(actor: Actor, parent: Task, children: Sequence[Mapping[str, Any]]) -> None:
+    """Raise Invalid for targets and predecessors that the caller cannot see; siblings are seen."""
+    known = parent.children.filter(key__isnull=False).values_list("key", flat=True)
+    keys = {*known, *(child["key"] for child in children if child.get("key"))}
+    require_references(actor, children, new=False, listed="children.", siblings=keys)
 
 
 def _route_of(task_id: str, epoch: int) -> dict[str, Any]:

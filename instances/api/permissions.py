@@ -15,7 +15,7 @@ from instances.models import AgentToken, Attempt, Event, Grant, HopperInstance, 
 from instances.models.instance import lineages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from django.db.models import QuerySet
     from rest_framework.request import Request
@@ -174,12 +174,18 @@ def require_changes(actor: Actor, instance: HopperInstance, changes: Mapping[str
 
 
 def require_references(
-    actor: Actor, bodies: Sequence[Mapping[str, Any]], *, new: bool = True, listed: bool = False
+    actor: Actor,
+    bodies: Sequence[Mapping[str, Any]],
+    *,
+    new: bool = True,
+    listed: str | None = None,
+    siblings: Collection[str] = (),
 ) -> None:
     """Raise for ids in bodies that the caller cannot see, and where it may not create tasks.
 
     A task without a place needs the role worker somewhere. Three queries for any number of bodies.
-    `listed` bodies are named by their index.
+    Bodies of a list are named by `listed`, where it stands, and their index. `siblings` may be
+    depended on by their keys.
     """
     places = {body["instance_id"] for body in bodies if body.get("instance_id")}
     parents = {body["parent_id"] for body in bodies if body.get("parent_id")}
@@ -190,7 +196,7 @@ def require_references(
     )
     errors = []
     for index, body in enumerate(bodies):
-        prefix = f"{index}." if listed else ""
+        prefix = "" if listed is None else f"{listed}{index}."
         for name, noun, known in (
             ("instance_id", "instance", seen_places),
             ("parent_id", "task", set(holders)),
@@ -202,7 +208,7 @@ def require_references(
         errors += [
             FieldError(f"{prefix}depends_on.{place}", "unknown", f"there is no task {pk}")
             for place, pk in enumerate(body.get("depends_on", ()))
-            if pk not in holders
+            if pk not in holders and pk not in siblings
         ]
     if errors:
         words = "; ".join(f"{error.field}: {error.detail}" for error in errors[:5])

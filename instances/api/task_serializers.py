@@ -22,9 +22,12 @@ from hopper.rest.fields import (
 )
 from instances.api.serializers import CountsSerializer
 from instances.choices import (
+    ChildFailure,
     Completion,
+    DependencyRule,
     ExecutorPreference,
     FailurePolicy,
+    ParentClose,
     TaskPriority,
     TaskStatus,
     WaitingCode,
@@ -106,6 +109,11 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
             "lease_expires_at",
             "completion",
             "failure_policy",
+            "quorum",
+            "key",
+            "failure_means",
+            "on_parent_close",
+            "dependency_rule",
             "waiting_on",
             "result",
             "error",
@@ -115,6 +123,7 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
             "updated_at",
             "started_at",
             "finished_at",
+            "discarded_at",
         )
         read_only_fields = fields
 
@@ -207,6 +216,9 @@ class TaskFields(StrictSerializer):
     velocity_requirement = Text(required=False, max_length=100)
     not_before = Time(required=False, allow_null=True)
     max_attempts = Whole(required=False, allow_null=True, min_value=1, max_value=1000)
+    failure_means = Word(choices=ChildFailure.choices, required=False)
+    on_parent_close = Word(choices=ParentClose.choices, required=False)
+    dependency_rule = Word(choices=DependencyRule.choices, required=False)
 
 
 class NewTaskBody(TaskFields):
@@ -311,6 +323,12 @@ class Cancel(StrictSerializer):
 
 class Retry(StrictSerializer):
     """Why it is worth another try."""
+
+    reason = Text(required=False, max_length=10_000)
+
+
+class Discard(StrictSerializer):
+    """Why it needs no retry."""
 
     reason = Text(required=False, max_length=10_000)
 

@@ -88,7 +88,7 @@ class TaskViewSet(Answering):
     def bulk(self, request: Request) -> Response:
         """Create several tasks, all or nothing."""
         bodies = self.body(shapes.ManyTasks)
-        require_references(self.actor, bodies, listed=True)
+        require_references(self.actor, bodies, listed="")
         made = create_tasks([NewTask(**one) for one in bodies], actor=self.actor)
         ids = [one.task.pk for one in made]
 
