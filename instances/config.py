@@ -203,6 +203,13 @@ def queue_settings(scope: str, config: Mapping[str, Any]) -> QueueSettings:
     return base.model_copy(update=own) if own else base
 
 
+def policy_for(scope: str, config: Mapping[str, Any]) -> PolicySection:
+    """Return an instance's delegation policy: its scope's section under its own `config`."""
+    base = POLICIES.current().value.root[scope]
+    own = own_values(config, OfferSettings)
+    return base.model_copy(update=own) if own else base
+
+
 def own_values(config: Mapping[str, Any], part: type[Section]) -> dict[str, Any]:
     """Return the keys of `part` that an instance sets itself.
 

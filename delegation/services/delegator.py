@@ -208,13 +208,13 @@ class Delegator:
         pending, for an unassigned or a finished task, LeaseLost or Gone for the token of a lease
         that is over.
         """
-        parent_id = _escalation_target(present_task(task_id))
+        parent_id = escalation_target(present_task(task_id))
         with transaction.atomic():
             parent = self._shared(parent_id) if parent_id else None
             task = lock_task(task_id)
             if token is not None:
                 require_lease(task, token)
-            if _escalation_target(task) != parent_id:
+            if escalation_target(task) != parent_id:
                 raise Conflict(f"{task_id} moved meanwhile; try again.", state=task.status)
             _require_escalatable(task)
             now = timezone.now()
@@ -339,7 +339,8 @@ def _require_last_hop(delegation: TaskDelegation, task: Task) -> None:
         )
 
 
-def _escalation_target(task: Task) -> str | None:
+def escalation_target(task: Task) -> str | None:
+    """Return to whom a task goes up: the source of its last hop, else the tree parent (R11)."""
     last = TaskDelegation.objects.chain(task.pk).last()
     if last is not None:
         return last.source_instance_id

@@ -11,11 +11,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from delegation.choices import DelegationStatus as D
-from delegation.choices import DelegationType
+from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.services.admission import over_hop_limit
 from delegation.services.blocking import block_unplaced
-from delegation.services.delegator import Delegator
+from delegation.services.delegator import Delegator, escalation_target
 from delegation.services.offers import (
     Terms,
     accept_offer,
@@ -121,7 +121,10 @@ def reroute_task(task_id: str, *, actor: Actor) -> Task:
 def _step(task_id: str, actor: Actor) -> bool:
     """Decide once and act on it; return whether the task may have to go further."""
     read_at = timezone.now()
-    note = _look(task_id, actor)
+    task = present_task(task_id)
+    if task.is_given_up:
+        return _hand_up(task, actor)
+    note = _look(task, actor)
     if note is None:
         return False
     decision = note.decision
@@ -134,9 +137,8 @@ def _step(task_id: str, actor: Actor) -> bool:
     return _rest(note, read_at)
 
 
-def _look(task_id: str, actor: Actor) -> _Note | None:
+def _look(task: Task, actor: Actor) -> _Note | None:
     """Return what is decided about a task now, or None where it is not due or cannot move on."""
-    task = present_task(task_id)
     holder = task.instance
     if not task.route_due or holder is None:
         return None
@@ -323,6 +325,23 @@ def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
     return False
 
 
+def _hand_up(read: Task, actor: Actor) -> bool:
+    """Hand a task up that its holder has failed for good, whatever the holder's state (R11, R15).
+
+    No decision is made about it, so none is recorded.
+    """
+    with transaction.atomic():
+        above = escalation_target(read)
+        if above is not None:
+            # The level above is locked before the task (R6).
+            lock_shared(HopperInstance, above)
+        task = lock_task(read.pk)
+        if not task.is_given_up or escalation_target(task) != above:
+            raise _Stale
+        Delegator(actor).escalate_task(task.pk, reason=task.error, code=Reason.TASK_FAILED)
+    return True
+
+
 def _block(note: _Note, task: Task, code: str, detail: str, now: datetime) -> None:
     note.write(now, verdict="refuse", code=code)
     considered = note.decision.considered
@@ -338,7 +357,7 @@ def _create_child(task_id: str, actor: Actor) -> bool:
     try:
         with transaction.atomic():
             lock_tree()
-            note = _look(task_id, actor)
+            note = _look(present_task(task_id), actor)
             decision = note.decision if note else None
             if note is None or not isinstance(decision, CreateChild):
                 return True

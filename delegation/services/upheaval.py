@@ -151,6 +151,9 @@ def _move_out(task: Task, gone: Set[str], reason: str, actor: Actor, now: dateti
     The tree lock is held: nobody terminates or moves the new holder meanwhile.
     """
     was, holder_id = task.instance_id, _way_out(task, gone)
+    if task.is_given_up:
+        # It is up already.
+        task.wait("")
     for row in TaskDelegation.objects.chain(task.pk).order_by("-hop", "-id"):
         if row.target_instance_id == holder_id:
             break

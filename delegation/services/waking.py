@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from hopper.actors import Actor
     from instances.models.instance import Lineal
+    from instances.models.task import TaskQuerySet
 
 AT_ONCE = 500
 """How many of a kind one call deals with; the sweep comes back for the rest."""
@@ -94,15 +95,19 @@ def hopeless_offers(offers: QuerySet[TaskDelegation]) -> QuerySet[TaskDelegation
     return pending.filter(target_instance__in=closed)
 
 
-def place_due(tasks: QuerySet[Task], *, limit: int = AT_ONCE, actor: Actor) -> int:
-    """Place what is due at holders that may route (R9); return how many came to rest."""
+def place_due(tasks: TaskQuerySet, *, limit: int = AT_ONCE, actor: Actor) -> int:
+    """Place what is due at holders that may route (R9), hand up what any has failed (R15).
+
+    Returns how many came to rest.
+    """
     due = tasks.filter(route_due=True)
     routing = [
         pk
         for pk, line in _lines(due.values_list("instance_id", flat=True))
         if ALLOWANCES[_effective(line)].route
     ]
-    ids = fair_pick(due.filter(instance__in=routing).order_by("id"), limit)
+    ready = due.filter(instance__in=routing) | due.given_up()
+    ids = fair_pick(ready.order_by("id"), limit)
     return sum(try_to_place(task_id, actor=actor) for task_id in ids)
 
 

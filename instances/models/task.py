@@ -79,6 +79,10 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Those that failed for good and that nobody has discarded (R15)."""
         return self.filter(status=TaskStatus.FAILED, discarded_at__isnull=True)
 
+    def given_up(self) -> TaskQuerySet:
+        """Those that their holder has failed and that are about to be handed up (R15)."""
+        return self.filter(route_due=True, waiting__code="AwaitingEscalation")
+
     def claimable(self, now: datetime) -> TaskQuerySet:
         """Those that a worker may claim at their holder now (R21, R23)."""
         return self.filter(
@@ -302,6 +306,11 @@ class Task(models.Model):
     def has_live_lease(self) -> bool:
         """Whether a worker holds a lease; its time may have run out unswept."""
         return self.lease_token is not None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether its holder has failed it for good and it is about to be handed up (R15)."""
+        return self.route_due and self.waiting_code == "AwaitingEscalation"
 
     def end_lease(self) -> None:
         """Forget the lease on the object; the caller saves and ends the attempt."""

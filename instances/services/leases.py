@@ -12,7 +12,7 @@ from django.utils import timezone
 from hopper.actors import SYSTEM, Actor
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
-from instances.config import QueueSettings, queue_settings
+from instances.config import QueueSettings, policy_for, queue_settings
 from instances.models import Task
 from instances.services.tasks import announce_due
 from instances.services.transitions import (
@@ -55,7 +55,7 @@ def backoff(task: Task) -> timedelta:
 def lose_attempt(
     task: Task, outcome: str, *, error: str, retryable: bool, actor: Actor, now: datetime
 ) -> None:
-    """End a locked task's attempt as a failure: back to its queue, or failed for good (R15).
+    """End a locked task's attempt as a failure: back to its queue, handed up, or failed (R15).
 
     A lost lease is claimable at once (R21's bound); a failure that was reported backs off first.
     """
@@ -68,10 +68,34 @@ def lose_attempt(
         kind = "task.lease_lost" if outcome == AttemptOutcome.EXPIRED else "task.retrying"
         _requeue(task, kind=kind, outcome=outcome, actor=actor, now=now, error=error)
         return
+    holder = task.instance
+    if holder is not None and policy_for(holder.scope, holder.config).on_failure == "escalate":
+        _give_up(task, outcome=outcome, actor=actor, now=now)
+        return
     if task.parent_id is not None:
         # With it its siblings may end (R14).
         hold_places(Task.objects.filter(root_id=task.root_id))
     change_task(task, T.FAILED, actor=actor, now=now, outcome=outcome, error=error)
+
+
+def _give_up(task: Task, *, outcome: str, actor: Actor, now: datetime) -> None:
+    """Put a task back whose holder has failed it: due for being handed up, fresh attempts there.
+
+    Where to is found, and locked, before the task is (R6): so it is placing that hands it up.
+    """
+    task.failures = 0
+    task.route_due = True
+    task.wait("AwaitingEscalation", now, detail=task.error)
+    change_task(
+        task,
+        T.PENDING,
+        actor=actor,
+        now=now,
+        kind="task.given_up",
+        outcome=outcome,
+        error=task.error,
+    )
+    announce_due(task, actor)
 
 
 def expire_leases(

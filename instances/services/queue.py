@@ -258,8 +258,8 @@ def _report(
 
 def _is_repeat(task: Task, token: str | None, end: str) -> bool:
     """Return whether the report was already made, by the same lease or by hand (R20)."""
-    # A failure that is retried leaves the task pending.
-    ended = (end, T.PENDING) if end == T.FAILED else (end,)
+    # A failure that is retried leaves the task pending, one that is handed up to a root blocked.
+    ended = (end, T.PENDING, T.BLOCKED) if end == T.FAILED else (end,)
     if not end or task.status not in ended:
         return False
     if token is None:
