@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hopper import __version__
-from hopper.cli.transport import CliError
+from hopper.cli.transport import CliError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -159,6 +159,17 @@ def json_object(text: str) -> dict[str, Any]:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("must be a JSON object such as {}")
+    return value
+
+
+def json_list(text: str) -> list[Any]:
+    """Return the JSON list that a file holds. Raises UsageError."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"not JSON: {error}") from error
+    if not isinstance(value, list):
+        raise UsageError('must be a JSON list such as [{"title": "..."}]')
     return value
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Json = dict[str, Any]
+FailurePolicy = Literal["wait_all", "fail_fast", "best_effort", "resume"]
 Priority = Literal["low", "medium", "high", "urgent"]
 Status = Literal["pending", "claimed", "in_progress", "blocked", "done", "failed", "cancelled"]
 
@@ -167,6 +168,31 @@ class Tools:
         body = {"target_instance_id": target_instance_id, "notes": notes, "accept": "auto"}
         return self._post(body, "tasks", task_id, "delegate")
 
+    def decompose_task(
+        self,
+        task_id: str,
+        children: list[Json],
+        token: str | None = None,
+        completion: Literal["auto", "resume"] | None = None,
+        failure_policy: FailurePolicy | None = None,
+        quorum: int | None = None,
+    ) -> list[Json]:
+        """Make all children of your task in one call; your lease ends, the task waits for them.
+
+        A child has `title` and what add_task takes; a `key` of yours makes repeating the call
+        harmless and is what its siblings name in `depends_on`; `instance_id` is a child instance
+        to send it to. With completion `resume` the task comes back to be finished by hand.
+        """
+        body = {
+            "children": children,
+            "token": token,
+            "completion": completion,
+            "failure_policy": failure_policy,
+            "quorum": quorum,
+        }
+        made: list[Json] = self._client.post(at("tasks", task_id, "decompose"), clean(body))
+        return made
+
     def _work(self, task_id: str, verb: str, token: str | None, **fields: Any) -> Json:
         return self._post({"token": token, **fields}, "tasks", task_id, verb)
 
@@ -189,6 +215,7 @@ WRITING = (
     "release_task",
     "escalate_task",
     "delegate_task",
+    "decompose_task",
 )
 
 

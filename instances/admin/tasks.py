@@ -24,6 +24,8 @@ from instances.admin.guarded import (
     pill,
 )
 from instances.models import Task
+from instances.services.dead_letters import discard_task
+from instances.services.reopening import reopen_task
 from instances.services.tasks import cancel_task, update_task
 from instances.waiting import waiting_on
 
@@ -44,12 +46,14 @@ DESCRIPTION = (
 )  # fmt: skip
 MORE = (
     "context", "estimated_effort", "velocity_requirement", "not_before", "max_attempts", "source",
+    ("failure_means", "on_parent_close", "dependency_rule"),
     "external_id", "external_url", "external_platform", "conversation_id",
 )  # fmt: skip
 STATE = (
     "id", ("state", "waits_for_now"), ("instance", "offered_to", "origin", "parent"),
     ("worker", "lease_expires_at", "attempt", "failures"), ("epoch", "to_be_placed", "retry_at"),
-    ("created_at", "created_by", "updated_at"), ("started_at", "finished_at"), "result", "error",
+    ("created_at", "created_by", "updated_at"), ("started_at", "finished_at", "discarded_at"),
+    "result", "error",
 )  # fmt: skip
 
 
@@ -82,6 +86,21 @@ class CancelForm(forms.Form):
     )
 
 
+class DeadLetters(admin.SimpleListFilter):
+    """What failed for good and was not discarded (R15)."""
+
+    title = "dead letters"
+    parameter_name = "dead_letters"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the one choice beside all."""
+        return [("yes", "Dead letters")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Keep the dead letters, where chosen."""
+        return queryset.dead_letters() if self.value() == "yes" else queryset
+
+
 class TaskChangeList(ChangeList):
     """The list of tasks, each with the reason why it waits."""
 
@@ -105,14 +124,16 @@ class TaskAdmin(ServedAdmin):
         "waits_for", column("created_at", "created (UTC)", moment), "id",
     )  # fmt: skip
     list_display_links = ("title",)
-    list_filter = ("status", "priority", "executor_preference", "instance__scope", "route_due")
+    list_filter = (
+        DeadLetters, "status", "priority", "executor_preference", "instance__scope", "route_due",
+    )  # fmt: skip
     search_fields = ("=id", "title", "project", "external_id", "=instance__id")
     search_help_text = "Title, project or external id; or the whole id of a task or an instance."
     ordering = ("-id",)
     sortable_by = ()
     list_per_page = 50
     show_full_result_count = False
-    actions: Sequence[Any] = ("cancel",)
+    actions: Sequence[Any] = ("cancel", "retry", "discard")
     readonly_fields = flatten(STATE)
     fieldsets = (
         ("State", {"fields": STATE}),
@@ -169,6 +190,16 @@ class TaskAdmin(ServedAdmin):
         service = partial(cancel_task, reason=form.cleaned_data["reason"], actor=actor_of(request))
         self.carry_out(request, rows, service)
         return None
+
+    @admin.action(description="Retry", permissions=["change"])
+    def retry(self, request: HttpRequest, rows: _Rows) -> None:
+        """Open ended tasks again (R18)."""
+        self.carry_out(request, rows, partial(reopen_task, actor=actor_of(request)))
+
+    @admin.action(description="Discard dead letters", permissions=["change"])
+    def discard(self, request: HttpRequest, rows: _Rows) -> None:
+        """Take failed tasks out of the dead letters; they stay failed (R15)."""
+        self.carry_out(request, rows, partial(discard_task, actor=actor_of(request)))
 
 
 def _attempts(task: Task) -> Table:

@@ -116,6 +116,7 @@ class TaskFilter(filters.FilterSet):
     parent_id = filters.CharFilter()
     ready = BooleanParameter(method="keep_ready")
     open = BooleanParameter(method="keep_open")
+    dead_letter = BooleanParameter(method="keep_dead_letters")
     waiting_code = ChoiceParameter(choices=WaitingCode.choices, method="keep_waiting")
     created_after = TimeParameter(field_name="created_at", lookup_expr="gte")
     created_before = TimeParameter(field_name="created_at", lookup_expr="lt")
@@ -151,6 +152,12 @@ class TaskFilter(filters.FilterSet):
         return (
             queryset.exclude(status__in=TERMINAL) if value else queryset.filter(status__in=TERMINAL)
         )
+
+    def keep_dead_letters(self, queryset: Any, name: str, value: bool) -> Any:
+        """Keep failed tasks that nobody has discarded, or all others (R15)."""
+        if value:
+            return queryset.dead_letters()
+        return queryset.exclude(status=TaskStatus.FAILED, discarded_at__isnull=True)
 
     def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
         """Keep those whose id, title, description or project holds the text."""

@@ -35,10 +35,17 @@ from instances.api.task_serializers import in_utc
 from instances.models import Attempt, Event, Task
 from instances.next_steps import in_words, next_step
 from instances.services import queue
+from instances.services.dead_letters import discard_task
 from instances.services.preview import preview_cancel
 from instances.services.reopening import reopen_task
 from instances.services.status import set_status
-from instances.services.tasks import NewTask, cancel_task, create_task, create_tasks, update_task
+from instances.services.tasks import (
+    NewTask,
+    cancel_task,
+    create_task,
+    create_tasks,
+    update_task,
+)
 from instances.waiting import waiting_on
 
 if TYPE_CHECKING:
@@ -247,6 +254,15 @@ class TaskViewSet(Answering):
         task = seen_task(self.actor, pk)
         require_role(self.actor, "operator", [task.instance_id, task.origin_id])
         reopen_task(pk, **self.body(shapes.Retry), actor=self.actor)
+        return self.fresh(lambda: shown_task(pk))
+
+    @extend_schema(request=shapes.Discard, responses=shapes.TaskSerializer)
+    @action(detail=True, methods=["post"])
+    def discard(self, request: Request, pk: str) -> Response:
+        """Take a failed task out of the dead letters (R15)."""
+        task = seen_task(self.actor, pk)
+        require_role(self.actor, "operator", [task.instance_id, task.origin_id])
+        discard_task(pk, **self.body(shapes.Discard), actor=self.actor)
         return self.fresh(lambda: shown_task(pk))
 
     def _report(self, report: Any, pk: str, serializer: Any) -> Response:

@@ -73,6 +73,7 @@ def _begin_again(task: Task, reason: str, actor: Actor, now: datetime) -> None:
     task.failures = 0
     task.decomposed = False
     task.result, task.error, task.finished_at, task.retry_at = None, "", None, None
+    task.discarded_at = None
     try:
         with transaction.atomic():
             change_task(task, T.PENDING, actor=actor, now=now, kind="task.reopened", reason=reason)

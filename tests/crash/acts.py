@@ -176,6 +176,17 @@ def adding_a_child_to_a_task() -> Asked:
 
 
 @act
+def decomposing_a_task() -> Asked:
+    run = tree()
+    parent = TaskFactory(instance=run.parent, title="parent")
+    children = [
+        {"key": "a", "title": "a", "instance_id": "run"},
+        {"key": "b", "title": "b", "complexity": 5, "depends_on": ["a"]},
+    ]
+    return Asked("POST", f"/tasks/{parent.pk}/decompose", {"children": children})
+
+
+@act
 def editing_where_a_task_goes() -> Asked:
     tree()
     project("ops", capabilities=["ops"])
@@ -259,6 +270,23 @@ def failing_for_good_with_siblings() -> Asked:
     tree()
     family(3, failure_policy="fail_fast")
     return of_lease("fail", leased(), error="no", retryable=False)
+
+
+@act
+def failing_for_good_where_failures_go_up() -> Asked:
+    tree(on_failure="escalate")
+    HopperInstance.objects.filter(pk="run").update(config={"on_failure": "escalate"})
+    queued()
+    return of_lease("fail", leased(), error="no", retryable=False)
+
+
+@act
+def discarding_a_dead_letter() -> Asked:
+    tree()
+    queued()
+    lease = leased()
+    fail_task(lease.task.pk, token=lease.token, retryable=False, actor=ALICE)
+    return Asked("POST", f"/tasks/{lease.task.pk}/discard", {"reason": "obsolete"})
 
 
 @act

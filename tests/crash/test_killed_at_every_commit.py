@@ -32,6 +32,8 @@ SHORT = {
             "starting work",
             "a heartbeat with a checkpoint",
             "completing too late",
+            "decomposing a task",
+            "failing for good where failures go up",
             "cancelling a family at work",
             "setting a status by force",
             "offering a task",

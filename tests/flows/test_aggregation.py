@@ -10,6 +10,7 @@ from delegation.services.audit import audit
 from hopper.errors import Conflict
 from instances.models import Event, Task
 from instances.services.queue import claim_next, claim_task, complete_task, fail_task
+from instances.services.reopening import reopen_task
 from instances.services.status import set_status
 from instances.services.tasks import cancel_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
@@ -82,6 +83,89 @@ def test_policies(
         assert {task.status for task in parent.children.all()} == {"failed", "cancelled"}
     if parent.is_terminal:
         assert Event.objects.filter(task=parent, ending=True, instance=run).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "quorum", "means", "ends", "expected"),
+    [
+        ("wait_all", 1, {0: "fail_fast"}, ["failed", "open"], "failed"),
+        ("wait_all", 1, {0: "best_effort"}, ["failed", "done"], "done"),
+        ("wait_all", 1, {0: "best_effort"}, ["failed", "failed", "done"], "failed"),
+        ("wait_all", 1, {0: "resume"}, ["failed", "done"], "pending"),
+        ("fail_fast", 1, {0: "wait_all"}, ["failed", "open"], "in_progress"),
+        ("fail_fast", 1, {0: "wait_all"}, ["failed", "done"], "failed"),
+        ("best_effort", 1, {0: "wait_all"}, ["failed", "done"], "failed"),
+        ("best_effort", 2, {0: "resume"}, ["failed", "done"], "pending"),
+        ("best_effort", 2, {0: "resume"}, ["failed", "failed", "done"], "failed"),
+        ("resume", 1, {0: "fail_fast"}, ["done", "open"], "in_progress"),
+        ("resume", 1, {1: "fail_fast"}, ["failed", "failed", "open"], "failed"),
+    ],
+)
+def test_a_child_may_say_what_its_own_failure_means(
+    run: HopperInstance,
+    policy: str,
+    quorum: int,
+    means: dict[int, str],
+    ends: list[str],
+    expected: str,
+) -> None:
+    parent = TaskFactory(instance=run, failure_policy=policy, quorum=quorum)
+    children = [
+        TaskFactory(parent_id=parent.pk, failure_means=means.get(place, "as_parent"))
+        for place in range(len(ends))
+    ]
+    for child, how in zip(children, ends, strict=True):
+        _finish(child, how)
+    parent.refresh_from_db()
+    assert parent.status == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected", "siblings"),
+    [
+        ("wait_all", "failed", "done"),
+        ("fail_fast", "failed", "cancelled"),
+        ("best_effort", "done", "done"),
+        ("resume", "pending", "done"),
+    ],
+)
+def test_a_failing_child_and_its_retry_under_each_policy(
+    run: HopperInstance, policy: str, expected: str, siblings: str
+) -> None:
+    parent, (bad, *good) = _family(run, 3, failure_policy=policy)
+    _finish(bad, "failed")
+    for child in good:
+        child.refresh_from_db()
+        assert child.status == ("cancelled" if policy == "fail_fast" else "pending")
+        if not child.is_terminal:
+            _finish(child, "done")
+    parent.refresh_from_db()
+    assert parent.status == expected
+    assert {task.status for task in parent.children.exclude(pk=bad.pk)} == {siblings}
+    assert parent.result["failed"] == 1
+    assert bool(parent.result.get("partial")) == (policy == "best_effort")
+
+    reopen_task(bad.pk, actor=ALICE)
+    parent.refresh_from_db()
+    assert (parent.status, parent.waiting_code) == ("in_progress", "WaitingChildren")
+    assert {task.status for task in parent.children.exclude(pk=bad.pk)} == {siblings}
+    _finish(bad, "done")
+    parent.refresh_from_db()
+    assert (parent.status, parent.error) == ("done", "")
+    assert (parent.result["failed"], parent.result.get("partial")) == (0, None)
+
+
+@pytest.mark.parametrize("policy", ["wait_all", "fail_fast", "best_effort", "resume"])
+def test_a_parent_whose_children_were_all_cancelled_is_work_again(
+    run: HopperInstance, policy: str
+) -> None:
+    parent, children = _family(run, 3, failure_policy=policy)
+    for child in children:
+        _finish(child, "cancelled")
+    parent.refresh_from_db()
+    assert (parent.status, parent.instance_id) == ("pending", run.pk)
+    leased = [lease.task.pk for lease in claim_next(run.pk, worker="bob", actor=ALICE).leases]
+    assert leased == [parent.pk]
 
 
 def test_a_parent_that_resumes_goes_back_to_its_holder_with_the_results(

@@ -74,6 +74,49 @@ def test_a_predecessor_that_is_not_done_blocks_what_waits_for_it(run: HopperInst
     assert (second.status, second.ready) == ("pending", True)
 
 
+@pytest.mark.parametrize("how", ["done", "cancelled"])
+def test_any_end_of_its_predecessors_will_do_where_a_task_says_so(
+    run: HopperInstance, how: str
+) -> None:
+    first, second = TaskFactory(instance=run), TaskFactory(instance=run)
+    last = TaskFactory(
+        instance=run, depends_on=[first.pk, second.pk], dependency_rule="any_terminal"
+    )
+    cancel_task(first.pk, actor=ALICE)
+    last.refresh_from_db()
+    assert (last.status, last.ready) == ("pending", False)
+    set_status(second.pk, status=how, actor=ALICE)
+    last.refresh_from_db()
+    assert (last.status, last.ready) == ("pending", True)
+    late = TaskFactory(instance=run, depends_on=[first.pk], dependency_rule="any_terminal")
+    assert late.ready
+
+
+def test_the_rule_may_be_changed_afterwards(run: HopperInstance) -> None:
+    first = TaskFactory(instance=run)
+    second = TaskFactory(instance=run, depends_on=[first.pk])
+    cancel_task(first.pk, actor=ALICE)
+    for rule, expected in (
+        ("any_terminal", ("pending", "", True)),
+        ("done", ("blocked", "DependencyFailed", False)),
+    ):
+        update_task(second.pk, changes={"dependency_rule": rule}, actor=ALICE)
+        second.refresh_from_db()
+        assert (second.status, second.waiting_code, second.ready) == expected
+
+
+def test_what_its_predecessors_children_wait_for_is_a_cycle_too(run: HopperInstance) -> None:
+    parent = TaskFactory(instance=run)
+    other = TaskFactory(instance=run, depends_on=[parent.pk])
+    with pytest.raises(RuleBroken):
+        TaskFactory(parent_id=parent.pk, depends_on=[other.pk])
+    child = TaskFactory(parent_id=parent.pk)
+    with pytest.raises(RuleBroken):
+        update_task(child.pk, changes={"depends_on": [parent.pk]}, actor=ALICE)
+    sibling = TaskFactory(parent_id=parent.pk, depends_on=[child.pk])
+    assert not sibling.ready
+
+
 def test_the_sweep_finds_what_a_crash_left_not_ready(run: HopperInstance) -> None:
     first = TaskFactory(instance=run)
     second = TaskFactory(instance=run, depends_on=[first.pk])

@@ -5,7 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hopper.cli.arguments import Group, json_object, json_or_text, user_name
+from hopper.cli.arguments import (
+    Group,
+    json_list,
+    json_object,
+    json_or_text,
+    text_of,
+    user_name,
+)
 from hopper.cli.render import tasks as render
 from hopper.cli.transport import Client, UsageError, at, clean
 from hopper.cli.words import spoken
@@ -41,8 +48,25 @@ def _add_tracing(group: Group) -> None:
 
 
 def _add_deciding(group: Group) -> None:
+    split = group.add("decompose", decompose, render.show_children, "make a task's children (R13)")
+    split.add_argument("id")
+    split.add_argument("--children", required=True, metavar="FILE", help="JSON list; - = stdin")
+    split.add_argument("--completion", choices=("auto", "resume"))
+    split.add_argument(
+        "--failure-policy", choices=("wait_all", "fail_fast", "best_effort", "resume")
+    )
+    split.add_argument("--quorum", type=int, metavar="N")
+    _lease(split)
+    dead = group.add(
+        "dead-letters", dead_letters, render.show_dead_letters, "list what failed for good (R15)"
+    )
+    dead.add_argument("--instance", metavar="ID", help="held there or below it")
+    dead.add_argument("--limit", type=int, metavar="N")
     again = group.add("retry", retry, render.show_status, "open an ended task again (R18)")
     again.add_argument("id")
+    drop = group.add("discard", discard, render.show_discarded, "take a failed task off that list")
+    drop.add_argument("id")
+    drop.add_argument("--reason")
     stop = group.add("cancel", cancel, render.show_cancelled, "cancel a task (R16)")
     stop.add_argument("id")
     stop.add_argument("--reason")
@@ -115,9 +139,28 @@ def events(args: Namespace, client: Client) -> list[Any]:
     return client.pages(at("tasks", args.id, "events"))
 
 
+def decompose(args: Namespace, client: Client) -> list[Any]:
+    """Make children from a JSON list; those whose `key` is known are only returned (R13)."""
+    terms = {name: getattr(args, name) for name in ("completion", "failure_policy", "quorum")}
+    body = _held(args, children=json_list(text_of(args.children)), **terms)
+    return [spoken(task) for task in client.post(at("tasks", args.id, "decompose"), body)]
+
+
 def retry(args: Namespace, client: Client) -> Any:
     """Open an ended task again."""
     return spoken(client.post(at("tasks", args.id, "retry")))
+
+
+def dead_letters(args: Namespace, client: Client) -> list[Any]:
+    """Return the failed tasks that nobody has discarded, the newest first."""
+    params = {"dead_letter": True, "under": args.instance}
+    return [spoken(task) for task in client.pages(at("tasks"), params, limit=args.limit)]
+
+
+def discard(args: Namespace, client: Client) -> Any:
+    """Take a failed task out of the dead letters; it stays failed."""
+    body = clean({"reason": args.reason})
+    return spoken(client.post(at("tasks", args.id, "discard"), body))
 
 
 def cancel(args: Namespace, client: Client) -> Any:

@@ -47,6 +47,7 @@ def add_commands(parser: ArgumentParser) -> None:
     change.add_argument("--add-tag", action="append", metavar="TAG")
     change.add_argument("--remove-tag", action="append", metavar="TAG")
     change.add_argument("--project")
+    _on_parent_close(change)
     change.add_argument("-i", "--ask", action="store_true", help="ask for each field")
 
     set_ = group.add("status", set_status, render.show_status, "change a task's status")
@@ -87,6 +88,12 @@ def add_options(parser: ArgumentParser, title: str | None = None) -> None:
         "--executor", dest="executor_preference", choices=("any", "human", "orchestration")
     )
     parser.add_argument("--not-before", metavar="TIME", help="RFC 3339")
+    parser.add_argument(
+        "--dependency-rule",
+        choices=("done", "any_terminal"),
+        help="which ends of what it depends on will do (R23)",
+    )
+    _on_parent_close(parser)
     parser.add_argument("--status", type=settable_word, metavar="WORD")
     parser.add_argument("--source")
 
@@ -131,6 +138,14 @@ def _description(parser: ArgumentParser) -> None:
     text.add_argument("--brief-file", metavar="FILE", help="its text is the description; - = stdin")
 
 
+def _on_parent_close(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--on-parent-close",
+        choices=("cancel", "abandon"),
+        help="what becomes of it when its parent ends first (R16)",
+    )
+
+
 def described(args: Namespace) -> str | None:
     """Return the description that was given, in words or as a file."""
     given: str | None = args.description if args.brief_file is None else text_of(args.brief_file)
@@ -150,6 +165,8 @@ ADD_FIELDS = (
     "complexity",
     "executor_preference",
     "not_before",
+    "dependency_rule",
+    "on_parent_close",
     "source",
 )
 
@@ -223,6 +240,7 @@ def update(args: Namespace, client: Client) -> Any:
             "description": described(args),
             "priority": args.priority,
             "project": args.project,
+            "on_parent_close": args.on_parent_close,
         }
     )
     if args.add_tag or args.remove_tag or args.ask:

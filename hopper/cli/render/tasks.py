@@ -99,6 +99,42 @@ def show_cancelled(data: dict[str, Any], args: Any, screen: Screen) -> None:
     show(data, args, screen)
 
 
+def show_children(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """Say the ids of the children, in the order in which they were given."""
+    for row in data:
+        at = row.get("offered_to") or row.get("instance_id") or "unassigned"
+        screen.done(f"Child task: {row['id']} {row['title']} [{row['status']}] at {at}", row["id"])
+
+
+def show_dead_letters(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """List what failed for good, with the attempts it took and the last error."""
+    if screen.quiet or not data:
+        for row in data:
+            screen.line(row["id"])
+        if not screen.quiet:
+            screen.line("No dead letters.")
+        return
+    screen.table(
+        ("ID", "Failed", "Instance", "Attempts", "Title", "Error"),
+        [
+            (
+                row["id"],
+                row.get("finished_at"),
+                row.get("instance_id") or "-",
+                row.get("attempt"),
+                row["title"],
+                row.get("error"),
+            )
+            for row in data
+        ],
+    )
+
+
+def show_discarded(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say that the task is no dead letter any more."""
+    screen.done(f"Discarded task: {data['id']}", data["id"])
+
+
 def show_deleted(data: dict[str, Any], args: Any, screen: Screen) -> None:
     """Say that the task is gone from the work: cancelled (R16), or what that would do."""
     if args.preview:
