@@ -69,6 +69,10 @@ def lock_tasks(task_ids: Iterable[str]) -> list[Task]:
     if wanted == root_ids and not any(root.decomposed for root in roots):
         # Trees of one task: the lock on the root was the lock on all.
         return roots
+    # Who waited for a root may find its task cut loose (R16): the new root, before any task row.
+    moved = Task.objects.filter(pk__in=wanted)
+    while loose := set(moved.exclude(root__in=root_ids).values_list("root_id", flat=True)):
+        root_ids |= {root.pk for root in rows.filter(pk__in=loose).order_by("pk")}
     tree = rows.filter(Q(pk__in=wanted) | (Q(root__in=root_ids) & ~Q(status__in=TERMINAL)))
     return [task for task in tree.order_by("pk") if task.pk in wanted]
 

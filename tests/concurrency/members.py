@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from delegation.services import completion
+from delegation.services.decompose import decompose_task
 from delegation.services.delegator import Delegator
 from hopper.actors import Actor
 from hopper.errors import HopperError
@@ -26,13 +28,11 @@ from instances.services.queue import (
     heartbeat,
     release_task,
 )
-from instances.services.tasks import NewTask, create_task
+from instances.services.tasks import NewTask, cancel_task, create_task
 from instances.services.tree import create_instance, move_instance
 from tests.concurrency.crowd import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from instances.services.queue import Lease
 
 BOB = Actor("bob", {"*": "admin"})
@@ -269,3 +269,24 @@ def post_each(secret: str, calls: list[tuple[str, Any, str]]) -> list[tuple[int,
         )
         answers.append((answer.status_code, answer.json()))
     return answers
+
+
+def meet_each(role: str, families: list[dict[str, str]]) -> list[str]:
+    """Do this role's part in every family of tasks, all members nearly at once."""
+    outcomes, dice = [], random.Random(role)
+    for one in families:
+        together()
+        time.sleep(dice.random() * 0.03)
+        outcomes.append(_tried(partial(_PARTS[role], one)))
+    return outcomes
+
+
+_PARTS: dict[str, Callable[[dict[str, str]], object]] = {
+    "cancel": lambda one: cancel_task(one["parent"], actor=BOB),
+    "add": lambda one: decompose_task(
+        one["middle"], [NewTask("late", key="late"), NewTask("later", key="later")], actor=BOB
+    ),
+    "add below": lambda one: create_task(NewTask("below", parent_id=one["abandoned"]), actor=BOB),
+    "complete": lambda one: complete_task(one["grandchild"], token=one["token"], actor=BOB),
+    "accept": lambda one: Delegator(BOB).accept_delegation(one["offer"]),
+}

@@ -16,7 +16,7 @@ from delegation.services.sweep import sweep
 from hopper.locks import lock_row, lock_tree
 from instances.models import HopperInstance, InstanceLoad, Task
 from instances.services.lifecycle import terminate_instance
-from instances.services.queue import claim_task
+from instances.services.queue import claim_task, complete_task
 from instances.services.tasks import NewTask, cancel_task, create_task, create_tasks
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -38,23 +38,29 @@ def _beside(
 ) -> None:
     """Run `first`, and while its transaction is open `second`, in another thread; then `then`."""
     failures: list[BaseException] = []
+    with transaction.atomic():
+        first()
+        thread = _thread(second, failures)
+        time.sleep(WHILE_THE_OTHER_WAITS)
+        then()
+    thread.join(timeout=20)
+    assert failures == []
 
-    def other() -> None:
+
+def _thread(act: Callable[[], None], failures: list[BaseException]) -> threading.Thread:
+    """Start `act` in a thread of its own; what it raises is added to `failures`."""
+
+    def run() -> None:
         try:
-            second()
+            act()
         except BaseException as failure:
             failures.append(failure)
         finally:
             connection.close()
 
-    thread = threading.Thread(target=other)
-    with transaction.atomic():
-        first()
-        thread.start()
-        time.sleep(WHILE_THE_OTHER_WAITS)
-        then()
-    thread.join(timeout=20)
-    assert failures == []
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
 
 
 def test_a_lost_lease_waits_for_its_siblings_before_the_counter() -> None:
@@ -124,4 +130,30 @@ def test_many_are_created_at_several_places_beside_a_terminate() -> None:
         lambda: _ignore(lock_row(HopperInstance, "a-c")),
     )
     assert Task.objects.count() == 2
+    assert audit() == []
+
+
+def test_who_waited_for_the_root_of_a_family_cut_loose_meanwhile_asks_for_the_new_root() -> None:
+    run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
+    parent = TaskFactory(instance=run)
+    loose = TaskFactory(parent_id=parent.pk, on_parent_close="abandon")
+    left, last = TaskFactory(parent_id=loose.pk), TaskFactory(parent_id=loose.pk)
+    token = claim_task(left.pk, worker="bob", actor=ALICE).token
+
+    def take_in_order() -> None:
+        with transaction.atomic():
+            lock_row(Task, loose.pk)
+            time.sleep(WHILE_THE_OTHER_WAITS)
+            lock_row(Task, left.pk)
+
+    def both() -> None:
+        other = _thread(take_in_order, failures)
+        complete_task(left.pk, token=token, actor=ALICE)
+        other.join(timeout=20)
+
+    failures: list[BaseException] = []
+    _beside(lambda: _ignore(cancel_task(parent.pk, actor=ALICE)), both, lambda: None)
+    assert failures == []
+    statuses = [Task.objects.get(pk=task.pk).status for task in (parent, left, last)]
+    assert statuses == ["cancelled", "done", "pending"]
     assert audit() == []

@@ -9,7 +9,7 @@ import pytest
 
 from hopper.configuration import CONFIGURATION
 from hopper.yamlconf import BrokenConfig
-from instances.config import BEHAVIORS, POLICIES, config_errors, policy_for, queue_settings
+from instances.config import BEHAVIORS, POLICIES, config_errors, queue_settings
 from scopes.apps import check_configuration
 from scopes.config import RULES, effective_settings, scopes_below, traced_settings
 from scopes.registry import get_behavior_for_scope
