@@ -203,8 +203,8 @@ def queue_settings(scope: str, config: Mapping[str, Any]) -> QueueSettings:
     return base.model_copy(update=own) if own else base
 
 
-def policy_for(scope: str, config: Mapping[str, Any]) -> PolicySection:
-    """Return an instance's delegation policy: its scope's section under its own `config`."""
+def offer_settings(scope: str, config: Mapping[str, Any]) -> OfferSettings:
+    """Return how an instance hands over: its scope's policy under its own `config`."""
     base = POLICIES.current().value.root[scope]
     own = own_values(config, OfferSettings)
     return base.model_copy(update=own) if own else base

@@ -12,7 +12,7 @@ from django.utils import timezone
 from hopper.actors import SYSTEM, Actor
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
-from instances.config import QueueSettings, policy_for, queue_settings
+from instances.config import QueueSettings, offer_settings, queue_settings
 from instances.models import Task
 from instances.services.tasks import announce_due
 from instances.services.transitions import (
@@ -69,7 +69,7 @@ def lose_attempt(
         _requeue(task, kind=kind, outcome=outcome, actor=actor, now=now, error=error)
         return
     holder = task.instance
-    if holder is not None and policy_for(holder.scope, holder.config).on_failure == "escalate":
+    if holder is not None and offer_settings(holder.scope, holder.config).on_failure == "escalate":
         _give_up(task, outcome=outcome, actor=actor, now=now)
         return
     if task.parent_id is not None:

@@ -10,7 +10,7 @@ from django.utils.html import strip_tags
 from delegation.models import TaskDelegation
 from delegation.services.delegator import Delegator
 from instances.models import Event, Task
-from instances.services.queue import claim_task, complete_task
+from instances.services.queue import claim_task, complete_task, fail_task
 from tests.factories import ALICE, TaskFactory
 
 if TYPE_CHECKING:
@@ -105,6 +105,28 @@ def test_cancelling_asks_first(site: Site, family: Family) -> None:
     assert Task.objects.get(pk=task.pk).status == "pending"
     said = site.act("instances_task", "cancel", task, apply="yes")
     assert said == [f"Now cancelled: {task.pk}."]
+
+
+def test_dead_letters_are_listed_discarded_and_retried(site: Site, family: Family) -> None:
+    dead, lost = (TaskFactory(instance=family.run, title=title) for title in ("dead", "lost"))
+    for task in (dead, lost):
+        token = claim_task(task.pk, worker="bob", actor=ALICE).token
+        fail_task(task.pk, token=token, error="no disk", retryable=False, actor=ALICE)
+    TaskFactory(instance=family.run, title="alive")
+
+    def listed() -> set[str]:
+        page = site.client.get("/admin/instances/task/", {"dead_letters": "yes"})
+        return {task.title for task in page.context["cl"].result_list}
+
+    assert listed() == {"dead", "lost"}
+    assert site.act("instances_task", "discard", dead) == [f"Now failed: {dead.pk}."]
+    assert listed() == {"lost"}
+    assert site.act("instances_task", "retry", dead, lost) == [
+        f"Now pending: {lost.pk}, {dead.pk}."
+    ]
+    assert listed() == set()
+    (why,) = site.act("instances_task", "discard", lost)
+    assert "only a failed task is a dead letter" in why
 
 
 def test_routing_again_begins_a_new_epoch(site: Site, family: Family) -> None:

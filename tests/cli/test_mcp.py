@@ -86,6 +86,25 @@ def test_an_agent_creates_finds_claims_and_completes_a_task(talk: Callable[[Stor
     assert audit() == []
 
 
+def test_an_agent_decomposes_its_task_and_may_say_so_again(talk: Callable[[Story], None]) -> None:
+    async def story(client: Client, ask: Ask) -> None:
+        task = await ask("add_task", title="Build it", instance_id="run")
+        claimed = await ask("claim_task", instance_id="run", worker="agent")
+        plan = {
+            "task_id": task["id"],
+            "token": claimed["tasks"][0]["lease"]["token"],
+            "children": [{"key": "a", "title": "A"}],
+        }
+        first = await ask("decompose_task", **plan)
+        assert await ask("decompose_task", **plan) == first
+        assert (await ask("why_task", task_id=task["id"]))["waiting_on"]["code"] == (
+            "WaitingChildren"
+        )
+
+    talk(story)
+    assert audit() == []
+
+
 def test_a_refusal_is_told_in_words_and_changes_nothing(talk: Callable[[Story], None]) -> None:
     async def story(client: Client, ask: Ask) -> None:
         answer = await client.call_tool("add_task", {"title": "x", "complexity": 9})

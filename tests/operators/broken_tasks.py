@@ -222,6 +222,15 @@ def raise_the_quorum_afterwards(world: World) -> None:
     Task.objects.filter(pk=parent.pk).update(quorum=2)
 
 
+@breaks("I12")
+def say_afterwards_that_the_failure_did_not_matter(world: World) -> None:
+    parent, (_, second) = family(world, finish=1)
+    set_status(second.pk, status="in_progress", actor=ALICE)
+    fail_task(second.pk, retryable=False, actor=ALICE)
+    assert Task.objects.get(pk=parent.pk).status == "failed"
+    Task.objects.filter(pk=second.pk).update(failure_means="best_effort")
+
+
 @breaks("I13")
 def take_the_children_away(world: World) -> None:
     _, children = family(world, finish=0)
