@@ -209,10 +209,10 @@ class TaskDelegationViewSet(Answering):
     )
     def decompose(self, request: Request, pk: str) -> Response:
         """Make all children of a task in one call (R13); 200 where all keys are known already."""
+        task = worked_task(self.actor, pk, token_in(request))
         terms = self.body(shapes.Decompose)
         children, token = terms.pop("children"), terms.pop("token", None)
         terms.pop("worker", None)
-        task = worked_task(self.actor, pk, token)
         if token is None and task.has_live_lease:
             # Over its worker's head.
             require_role(self.actor, "operator", [task.instance_id])

@@ -66,17 +66,16 @@ def reevaluate(task_id: str) -> bool:
         stuck = task.status == T.BLOCKED and task.waiting_code == "DependencyFailed"
         if not (task.status == T.PENDING or stuck):
             return False
-        before = list(
-            Task.objects.filter(dependants__task=task).order_by("pk").values_list("pk", "status")
-        )
+        before = Task.objects.filter(dependants__task=task).order_by("pk")
+        statuses = dict(before.values_list("pk", "status"))
         now = timezone.now()
         enough = _satisfying(task)
-        failed = [pk for pk, status in before if status in TERMINAL and status not in enough]
+        failed = [pk for pk, word in statuses.items() if word in TERMINAL and word not in enough]
         if failed:
             if moving:
                 return False
             return _block(task, failed, now)
-        ready = all(status in enough for _, status in before)
+        ready = all(status in enough for status in statuses.values())
         if stuck:
             task.ready = ready
             task.wait("")

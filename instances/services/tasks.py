@@ -266,23 +266,9 @@ def insert_task(
     The holder is locked against change, the parent locked and adopted; for services of this room.
     """
     depends_on = require_known(new.depends_on)
-    task_id = new_id("task")
-    task = Task(
-        **{name: value for name, value in asdict(new).items() if name not in _NOT_COLUMNS},
-        id=task_id,
-        root_id=parent.root_id if parent else task_id,
-        parent=parent,
-        instance=holder,
-        origin=holder,
-        status=T.PENDING,
-        ready=not depends_on,
-        created_by=actor.name,
-        created_at=now,
-        updated_at=now,
-    )
-    task.tags, task.required_capabilities = list(new.tags), list(new.required_capabilities)
-    task.queue_from(now)
-    rest_or_route(task)
+    task = _row(new, holder, parent, actor, now)
+    task_id = task.pk
+    task.ready = not depends_on
     task.save(force_insert=True)
     if depends_on:
         set_dependencies(task, depends_on)
@@ -292,6 +278,28 @@ def insert_task(
     if depends_on:
         # After it is placed: what still moves is not blocked (R23).
         transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
+    return task
+
+
+def _row(
+    new: NewTask, holder: HopperInstance | None, parent: Task | None, actor: Actor, now: datetime
+) -> Task:
+    task_id = new_id("task")
+    task = Task(
+        **{name: value for name, value in asdict(new).items() if name not in _NOT_COLUMNS},
+        id=task_id,
+        root_id=parent.root_id if parent else task_id,
+        parent=parent,
+        instance=holder,
+        origin=holder,
+        status=T.PENDING,
+        created_by=actor.name,
+        created_at=now,
+        updated_at=now,
+    )
+    task.tags, task.required_capabilities = list(new.tags), list(new.required_capabilities)
+    task.queue_from(now)
+    rest_or_route(task)
     return task
 
 

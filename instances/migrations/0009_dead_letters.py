@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0007_dependency_rule"),
+        ("instances", "0008_dependency_rule"),
     ]
 
     operations = [

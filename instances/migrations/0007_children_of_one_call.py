@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0005_check_record"),
+        ("instances", "0006_claim_kind"),
     ]
 
     operations = [

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0006_children_of_one_call"),
+        ("instances", "0007_children_of_one_call"),
     ]
 
     operations = [
