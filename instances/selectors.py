@@ -137,11 +137,7 @@ def dashboard(under: str | None = None, visible: Any = None) -> dict[str, Any]:
     top = next((row for row in rows if row[2] == HopperScope.GLOBAL), None)
     by_status = Counter(dict(tasks.order_by().values_list("status").annotate(Count("pk"))))
     waiting = count_reasons(tasks)
-    attention = {
-        "blocked": by_status["blocked"],
-        "failed": tasks.dead_letters().count(),
-        "awaiting_triage": waiting.get(WaitingCode.AWAITING_TRIAGE, 0),
-    }
+    attention = _attention(tasks, by_status, waiting)
     return {
         "global": {
             "id": top[0],
@@ -209,4 +205,12 @@ def metrics(instance: HopperInstance) -> dict[str, Any]:
         "in_flight": running,
         "max_concurrent_tasks": limit,
         "rejections": feed.filter(kind="delegation.rejected").count(),
+    }
+
+
+def _attention(tasks: Any, by_status: Counter[str], waiting: dict[str, int]) -> dict[str, int]:
+    return {
+        "blocked": by_status["blocked"],
+        "failed": tasks.dead_letters().count(),
+        "awaiting_triage": waiting.get(WaitingCode.AWAITING_TRIAGE, 0),
     }

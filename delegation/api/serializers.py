@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from delegation.models import TaskDelegation
+from hopper.rest.described import extend_schema_field
 from hopper.rest.fields import Anything, Flag, Line, StrictSerializer, Text, Whole, Word
 from instances.api.task_serializers import ReasonSerializer, TaskFields, in_utc
 from instances.choices import Completion, FailurePolicy

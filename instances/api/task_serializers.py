@@ -327,10 +327,8 @@ class Retry(StrictSerializer):
     reason = Text(required=False, max_length=10_000)
 
 
-class Discard(StrictSerializer):
+class Discard(Cancel):
     """Why it needs no retry."""
-
-    reason = Text(required=False, max_length=10_000)
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):
