@@ -36,57 +36,63 @@ from tests.factories import ALICE
 
 AUTO = {"capabilities": ["web"]}
 MANUAL = {"capabilities": ["ops"], "accept": "manual", "max_queued_tasks": 5}
+MOST_OPEN = 9
+"""How many tasks may be open before no more are created."""
+
+STEPS = {
+    "create": 6,
+    "claim": 3,
+    "report": 3,
+    "set_by_hand": 1,
+    "delegate": 3,
+    "answer": 3,
+    "claim_given": 1,
+    "reassign": 1,
+    "escalate": 2,
+    "cancel": 1,
+    "reopen": 1,
+    "edit": 1,
+    "reroute": 1,
+    "change_instance": 4,
+    "configure": 1,
+    "grow": 1,
+    "move": 1,
+    "terminate": 1,
+    "close": 1,
+    "let_time_pass": 1,
+    "sweep": 1,
+}
+"""What may happen, and how often."""
 
 
 class RandomLife:
-    """A small forest, and a die that says what happens next in it."""
+    """A small forest, and a die that says of each step what exactly happens."""
 
-    def __init__(self, seed: int) -> None:
-        self.die = random.Random(seed)
+    def __init__(self) -> None:
+        self.die = random.Random()
         self.count = 0
-        self._plant()
-        self.steps: list[Callable[[], Any]] = [
-            *[self.create] * 5,
-            *[self.claim] * 4,
-            *[self.report] * 4,
-            *[self.set_by_hand] * 2,
-            *[self.delegate] * 3,
-            *[self.answer] * 4,
-            self.claim_given,
-            self.reassign,
-            self.escalate,
-            self.cancel,
-            self.reopen,
-            self.edit,
-            self.reroute,
-            *[self.change_instance] * 3,
-            self.configure,
-            self.grow,
-            self.move,
-            self.terminate,
-            self.close,
-            self.let_time_pass,
-            self.sweep,
-        ]
 
-    def step(self) -> str:
-        """Do one thing; return what, and how it was refused if it was."""
-        doing = self.die.choice(self.steps)
+    def step(self, name: str, luck: str) -> str:
+        """Do one thing of that name; return what, and how it was refused if it was."""
+        self.die.seed(luck)
         try:
-            told = doing()
+            told = getattr(self, name)()
         except HopperError as refusal:
-            return f"{doing.__name__}: refused, {type(refusal).__name__}"
-        return f"{doing.__name__}: {told}"
+            return f"{name}: refused, {type(refusal).__name__}"
+        return f"{name}: {told}"
 
-    def _plant(self) -> None:
+    def plant(self) -> None:
+        """Make the instances; one is never started, of one nothing but the name is left."""
         self._instance("top", "GLOBAL")
         self._instance("web", "PROJECT", "top", AUTO)
         self._instance("ops", "PROJECT", "top", MANUAL)
         self._instance("home", "PERSONAL", "top", {"max_concurrent_tasks": 2})
-        for number in (1, 2):
-            self._instance(f"run{number}", "ORCHESTRATION", "web", {}, "ephemeral")
+        self._instance("run1", "ORCHESTRATION", "web", {"max_concurrent_tasks": 2}, "ephemeral")
+        self._instance("run2", "ORCHESTRATION", "web", {"max_concurrent_tasks": 1}, "ephemeral")
         self._instance("phase", "ORCHESTRATION", "run1", {"max_attempts": 2})
         self._instance("deep", "PROJECT", "home", AUTO)
+        create_instance("idle", id="idle", scope="PROJECT", parent_id="top", actor=ALICE)
+        lifecycle.terminate_instance(self._instance("gone", "PROJECT", "top"), actor=ALICE)
 
     def _instance(
         self, name: str, scope: str, parent: str | None = None, config: Any = None, type_: str = ""
@@ -116,6 +122,8 @@ class RandomLife:
 
     def create(self) -> str:
         """Create a task, with or without place, parent, predecessors."""
+        if Task.objects.open().count() >= MOST_OPEN:
+            return self.cancel()
         self.count += 1
         chance = self.die.random
         parent = self._task_in("pending", "in_progress", "claimed") if chance() < 0.3 else None
@@ -123,13 +131,14 @@ class RandomLife:
             title=f"task {self.count}",
             instance_id=self._any_instance() if chance() < 0.8 and not parent else None,
             parent_id=parent,
-            project=self.die.choice(["", "", "", "web", "ops", "nowhere", "brand-new"]),
+            project=self.die.choice(["", "", "", "web", "ops", "opps", "gone", "new"]),
             tags=self.die.choice([(), ("web",), ("ops",)]),
             required_capabilities=self.die.choice([(), (), (), ("web",), ("gpu",)]),
             complexity=self.die.choice([None, 1, 4]),
             executor_preference=self.die.choice(["any", "any", "human"]),
             priority=self.die.choice(["low", "medium", "urgent"]),
             depends_on=(self._any_task(),) if chance() < 0.15 and Task.objects.exists() else (),
+            not_before=timezone.now() + timedelta(hours=5) if chance() < 0.1 else None,
             unique_key=f"key-{self.die.randrange(5)}" if chance() < 0.1 else None,
             failure_policy=self.die.choice(["wait_all", "fail_fast", "best_effort", "resume"]),
             completion=self.die.choice(["auto", "auto", "resume"]),
