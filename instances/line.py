@@ -6,24 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
-from django.db.models import Case, F, Value, When, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models.lookups import Exact, GreaterThan, LessThan
 
-from instances.models import Task
+from instances.models import HopperInstance, Task
 from instances.models.task import CLAIM_ORDER_SQL, CLAIMABLE_SQL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from django.db.models import QuerySet
-
     from instances.places import Place
 
 LOOKED_AT = 100
 """How many behind the free places of a queue are counted when a page is shown."""
 
-_ORDER = (F("queue_urgent").desc(), F("queue_at").asc(), F("id").asc())
+_ORDER = ("-queue_urgent", "queue_at", "id")
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Position:
 
 
 def positions(queues: Iterable[Place], now: datetime) -> dict[str, Position]:
-    """Return how the claimable tasks of some queues stand, as far as is looked.
+    """Return how the claimable tasks of a page's queues stand, as far as is looked.
 
     One statement, which reads the head of each queue from its index: long queues cost no more.
     """
@@ -61,15 +59,42 @@ def positions(queues: Iterable[Place], now: datetime) -> dict[str, Position]:
         return {pk: Position(place, free) for pk, free, place in cursor.fetchall()}
 
 
-def in_front(queues: Iterable[Place], now: datetime) -> QuerySet[Task, Any]:
-    """Return the tasks that the free places of some queues are enough for, as a subquery."""
+def behind(queues: Iterable[Place], now: datetime) -> Q:
+    """Return the condition that a task of these queues comes after those with a place free.
+
+    Two queries, which look up in each queue the last task for which there is a place.
+    """
+    last = list(Task.objects.filter(pk__in=_last_in_front(queues, now)))
+    if not last:
+        return Q(pk__in=())
+
+    def of_last(name: str) -> Case:
+        values = (When(instance=task.instance_id, then=Value(getattr(task, name))) for task in last)
+        field: Any = Task._meta.get_field(name)
+        return Case(*values, output_field=field)
+
+    urgent, queue_at, pk = (of_last(name) for name in ("queue_urgent", "queue_at", "id"))
+    as_urgent = Q(Exact(F("queue_urgent"), urgent))
+    as_old = Q(Exact(F("queue_at"), queue_at))
+    later = Q(GreaterThan(F("queue_at"), queue_at)) | (as_old & Q(GreaterThan(F("id"), pk)))
+    less_urgent = Q(LessThan(F("queue_urgent"), urgent))
+    here = Q(instance__in=[task.instance_id for task in last])
+    return here & (less_urgent | (as_urgent & later))
+
+
+def _last_in_front(queues: Iterable[Place], now: datetime) -> set[str]:
+    """Return, of each queue that has more than enough, the last task with a place free."""
     by_free: dict[int, list[str]] = {}
     for one in queues:
         by_free.setdefault(one.free, []).append(one.id)
-    ids = [pk for group in by_free.values() for pk in group]
-    if not ids:
-        return Task.objects.none()
-    place = Window(RowNumber(), partition_by=F("instance_id"), order_by=_ORDER)
-    free = Case(*(When(instance__in=group, then=Value(n)) for n, group in by_free.items()))
-    line = Task.objects.claimable(now).filter(instance__in=ids).order_by()
-    return line.annotate(place=place).filter(place__lte=free).values("pk")
+    line = Task.objects.claimable(now).filter(instance=OuterRef("pk")).order_by(*_ORDER)
+    rows = [
+        HopperInstance.objects.filter(pk__in=ids)
+        .order_by()
+        .values_list(Subquery(line.values("pk")[free - 1 : free]))
+        for free, ids in sorted(by_free.items())
+    ]
+    if not rows:
+        return set()
+    found = rows[0].union(*rows[1:], all=True) if rows[1:] else rows[0]
+    return {pk for (pk,) in found if pk}

@@ -42,7 +42,7 @@ def equals(column: str, value: Any) -> Question:
 
 
 def among(column: str, values: Container[Any]) -> Question:
-    """Whether a column has one of the values; a subquery can be asked of the database alone."""
+    """Whether a column has one of the values."""
     return Question(Q((f"{column}__in", values)), lambda task: getattr(task, column) in values)
 
 

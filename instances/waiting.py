@@ -5,14 +5,14 @@ What decides is written once, as a table: Python asks it of a page, the database
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db.models import Case, CharField, Count, Q, Value, When
 from django.utils import timezone
 
 from instances.choices import ATTENTION, STARTED, HopperScope, TaskStatus
 from instances.choices import WaitingCode as W
-from instances.line import in_front, positions
+from instances.line import behind, positions
 from instances.places import Places
 from instances.questions import ALWAYS, Question, among, equals, later, missing, says
 from instances.states import EXECUTING
@@ -57,11 +57,11 @@ _AT_HOLDER = (
 )
 
 
-def _pending(places: Places, front: Any, now: datetime) -> _Rows:
+def _pending(places: Places, behind_others: Question, now: datetime) -> _Rows:
     """Return what says why a pending task waits: the first row that applies.
 
-    `front` holds the keys of those for whom their queue has a place free. While a task is offered,
-    only what keeps the target from answering stands in its way.
+    `behind_others` asks whether a task in line comes after those for whom there is a place free.
+    While one is offered, only what keeps the target from answering stands in its way.
     """
     offered = ~missing("offered_to_id")
     hindered = places.hindered
@@ -80,7 +80,7 @@ def _pending(places: Places, front: Any, now: datetime) -> _Rows:
         (W.AWAITING_ACCEPTANCE, offered),
         (W.WAITING_DEPENDENCIES, equals("ready", False)),
         (W.AT_CAPACITY, among("instance_id", places.full)),
-        (W.QUEUE_POSITION, in_line & ~among("pk", front)),
+        (W.QUEUE_POSITION, in_line & behind_others),
         (W.NOT_BEFORE, later("not_before", now)),
         (W.RETRY_BACKOFF, later("retry_at", now)),
         (W.UNASSIGNED, missing("instance_id")),
@@ -106,7 +106,7 @@ def waiting_on(tasks: Iterable[Task]) -> dict[str, Reason]:
     queues = places.queues & {task.instance_id for task in pending}
     line = positions((places[pk] for pk in sorted(queues)), now)
     front = {pk for pk, place in line.items() if place.enough}
-    groups = (*_SETTLED, (_PENDING, _pending(places, front, now)))
+    groups = (*_SETTLED, (_PENDING, _pending(places, ~among("pk", front), now)))
     codes = {task.pk: _code(task, groups) for task in unfinished}
     wording = Wording(unfinished, codes, places, line)
     return {task.pk: wording.reason(task) for task in unfinished}
@@ -118,7 +118,7 @@ def _code(task: Task, groups: Sequence[tuple[Question, _Rows]]) -> W:
 
 
 def waiting_condition(code: str) -> Q:
-    """Return the condition under which a task waits for `code`; at most one query to build it."""
+    """Return the condition under which a task waits for `code`; few queries build it."""
     for group, rows in _SETTLED:
         if code in dict(rows):
             return _first(group, rows, code)
@@ -126,7 +126,7 @@ def waiting_condition(code: str) -> Q:
 
 
 def count_reasons(tasks: TaskQuerySet) -> dict[str, int]:
-    """Return how many of the unfinished among `tasks` wait for what, by code; two queries."""
+    """Return how many of the unfinished among `tasks` wait for what, by code; few queries."""
     groups = (*_SETTLED, (_PENDING, _pending_anywhere()))
     cases = (
         When(group.where & question.where, then=Value(str(code)))
@@ -140,8 +140,9 @@ def count_reasons(tasks: TaskQuerySet) -> dict[str, int]:
 
 def _pending_anywhere() -> _Rows:
     places, now = Places.all(), timezone.now()
-    front = in_front((places[pk] for pk in places.queues), now)
-    return _pending(places, front, now)
+    after = behind((places[pk] for pk in places.queues), now)
+    # Asked of the database alone.
+    return _pending(places, Question(after, lambda task: False), now)
 
 
 def _first(group: Question, rows: _Rows, code: str) -> Q:
