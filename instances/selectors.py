@@ -137,7 +137,6 @@ def dashboard(under: str | None = None, visible: Any = None) -> dict[str, Any]:
     top = next((row for row in rows if row[2] == HopperScope.GLOBAL), None)
     by_status = Counter(dict(tasks.order_by().values_list("status").annotate(Count("pk"))))
     waiting = count_reasons(tasks)
-    attention = _attention(tasks, by_status, waiting)
     return {
         "global": {
             "id": top[0],
@@ -153,7 +152,7 @@ def dashboard(under: str | None = None, visible: Any = None) -> dict[str, Any]:
             "in_progress": by_status["claimed"] + by_status["in_progress"],
             "by_status": {status: by_status[status] for status in TaskStatus.values},
         },
-        "attention": attention | {"total": sum(attention.values())},
+        "attention": _attention(tasks, by_status, waiting),
         "waiting": waiting,
         **_checked(),
     }
@@ -209,8 +208,9 @@ def metrics(instance: HopperInstance) -> dict[str, Any]:
 
 
 def _attention(tasks: Any, by_status: Counter[str], waiting: dict[str, int]) -> dict[str, int]:
-    return {
+    found = {
         "blocked": by_status["blocked"],
         "failed": tasks.dead_letters().count(),
         "awaiting_triage": waiting.get(WaitingCode.AWAITING_TRIAGE, 0),
     }
+    return found | {"total": sum(found.values())}

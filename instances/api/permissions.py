@@ -194,27 +194,34 @@ def require_references(
     holders = dict(
         visible_tasks(actor).filter(pk__in=parents | others).values_list("pk", "instance_id")
     )
-    errors = []
+    errors: list[FieldError] = []
     for index, body in enumerate(bodies):
         prefix = "" if listed is None else f"{listed}{index}."
-        for name, noun, known in (
-            ("instance_id", "instance", seen_places),
-            ("parent_id", "task", set(holders)),
-        ):
-            if body.get(name) and body[name] not in known:
-                errors.append(
-                    FieldError(prefix + name, "unknown", f"there is no {noun} {body[name]}")
-                )
-        errors += [
-            FieldError(f"{prefix}depends_on.{place}", "unknown", f"there is no task {pk}")
-            for place, pk in enumerate(body.get("depends_on", ()))
-            if pk not in holders and pk not in siblings
-        ]
+        errors += _unknown(prefix, body, seen_places, holders.keys() | set(siblings))
     if errors:
         words = "; ".join(f"{error.field}: {error.detail}" for error in errors[:5])
         raise Invalid(words, errors=errors)
     if new:
         _require_worker_at(actor, bodies, places | {holders[pk] for pk in parents if holders[pk]})
+
+
+def _unknown(
+    prefix: str, body: Mapping[str, Any], places: Collection[str], tasks: Collection[str]
+) -> list[FieldError]:
+    """Return an error for each id in a body that is not among the known ones."""
+    named = [
+        ("instance_id", "instance", body.get("instance_id"), places),
+        ("parent_id", "task", body.get("parent_id"), tasks),
+        *(
+            (f"depends_on.{place}", "task", pk, tasks)
+            for place, pk in enumerate(body.get("depends_on", ()))
+        ),
+    ]
+    return [
+        FieldError(prefix + name, "unknown", f"there is no {noun} {pk}")
+        for name, noun, pk, known in named
+        if pk and pk not in known
+    ]
 
 
 def _require_worker_at(actor: Actor, bodies: Sequence[Mapping[str, Any]], places: set[str]) -> None:
