@@ -139,7 +139,7 @@ def test_what_a_destination_means(tmp_path, settings, destination: str, expected
          r"rules.0.tagz: unknown key; allowed: .*optional_tags"),
         ("unknown type", "rules:\n- type: tga\n", 2, "rules.0: .*'keyword', 'tag'"),
         ("wrong type", "rules:\n- type: tag\n  destination: user:x\n  optional_tags: a\n", 4,
-         "rules.0.optional_tags: .*tuple"),
+         "rules.0.optional_tags: .*list"),
         ("bad destination", "rules:\n- type: keyword\n  keywords: []\n  destination: x\n", 4,
          "rules.0.destination: has to be project:NAME"),
         ("no destination", "rules:\n- type: keyword\n  keywords: []\n", 2, "is missing"),
