@@ -22,7 +22,7 @@ _TASK = Task._meta.db_table
 _COLUMNS = ", ".join(str(field.column) for field in Task._meta.concrete_fields)
 _MAX_PROBES = 50
 """How many kinds of tasks are probed one by one; above, the queue is filtered."""
-_MAX_KINDS = 200
+_MAX_KINDS = 1000
 """How many kinds a queue may have to be told one by one; above, it is filtered."""
 _FURTHEST = 4 * AGEING
 """How far ahead of now a claimable task stands at most, and some for clocks that differ."""
@@ -217,12 +217,13 @@ def _keys(wish: Wish, column: str) -> list[str] | None:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            WITH RECURSIVE present (key) AS (
+            WITH RECURSIVE present (found) AS (
                 {next_key}
                 UNION ALL
-                SELECT ({next_key} AND {column} > key) FROM present WHERE key IS NOT NULL
+                SELECT ({next_key} AND {column} > present.found)
+                FROM present WHERE found IS NOT NULL
             )
-            SELECT key FROM present WHERE key IS NOT NULL LIMIT %(kinds)s
+            SELECT found FROM present WHERE found IS NOT NULL LIMIT %(kinds)s
             """,
             {"instance": wish.instance_id, "kinds": _MAX_KINDS + 1},
         )
