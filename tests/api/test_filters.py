@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from instances.choices import WaitingCode
 from instances.models import HopperInstance
 from instances.services.tasks import cancel_task
 from tests.api.conftest import Caller
@@ -63,6 +64,58 @@ def test_tasks_are_filtered(
 ) -> None:
     found = ada.ask("/tasks", **params)["results"]
     assert sorted(row["title"] for row in found) == sorted(titles.split())
+
+
+def test_a_reason_that_is_none_is_refused_with_those_that_are(ada: Caller) -> None:
+    answer = ada.get("/api/v1/tasks?waiting_code=Boredom")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "waiting_code")
+    assert all(code in answer.json()["detail"] for code in WaitingCode.values)
+
+
+def test_every_reason_may_be_asked_for(ada: Caller, named: dict[str, str]) -> None:
+    for code in WaitingCode.values:
+        listed = ada.ask("/tasks", waiting_code=code)["count"]
+        assert listed == ada.ask("/status")["waiting"].get(code, 0)
+
+
+def test_why_says_what_to_do_next(ada: Caller, named: dict[str, str]) -> None:
+    ada.tell("/instances/ops-run/pause")
+    why = ada.ask(f"/tasks/{named['third']}/why")
+    assert why["words"].startswith("HolderPaused: ops-run is paused. Since ")
+    assert "Who can move it: an operator of ops-run." in why["words"]
+    assert why["next"] == {
+        "command": "hopper instance resume ops-run",
+        "request": "POST /instances/ops-run/resume",
+    }
+    assert why["waiting_on"]["since"] is not None
+    ada.call(*why["next"]["request"].split(), {})
+    assert ada.ask(f"/tasks/{named['third']}/why")["waiting_on"]["code"] == "ReadyForWorker"
+
+
+def test_why_says_of_a_finished_task_that_it_waits_for_nothing(
+    ada: Caller, named: dict[str, str]
+) -> None:
+    why = ada.ask(f"/tasks/{named['gone']}/why")
+    assert (why["words"], why["waiting_on"], why["next"]) == ("it is cancelled", None, None)
+
+
+def test_a_pending_offer_says_why_it_has_no_answer(
+    ada: Caller, tree: dict[str, HopperInstance]
+) -> None:
+    task = TaskFactory(instance=tree["web"])
+    body = {"target_instance_id": "web-run"}
+    offer = ada.tell(f"/tasks/{task.pk}/delegate", body, 201)
+    reason = offer["waiting_on"]
+    assert (reason["code"], reason["object"]) == ("AwaitingAcceptance", offer["id"])
+    assert reason["until"] == offer["expires_at"]
+    assert reason == ada.ask(f"/tasks/{task.pk}")["waiting_on"]
+    ada.tell("/instances/web-run/pause")
+    reason = ada.ask(f"/delegations/{offer['id']}")["waiting_on"]
+    assert (reason["code"], reason["object"]) == ("TargetPaused", "web-run")
+    assert reason["detail"] == "offered to web-run, but web-run is paused"
+    assert ada.ask("/delegations")["results"][0]["waiting_on"] == reason
+    ada.tell("/instances/web-run/resume")
+    assert ada.tell(f"/delegations/{offer['id']}/accept")["waiting_on"] is None
 
 
 def test_the_list_says_the_reason_that_the_task_says(ada: Caller, named: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from delegation.services.delegator import Delegator
 from instances.models import HopperInstance
 from instances.services.queue import claim_next
 from tests.api.conftest import API, Caller
@@ -24,7 +25,7 @@ BUDGETS = {
     "/tasks?search=task": 10,
     "/events": 4,
     "/events?after=0": 3,
-    "/delegations": 4,
+    "/delegations": 6,
     "/status": 16,
 }
 
@@ -50,6 +51,7 @@ def fill(tree: dict[str, HopperInstance], number: int) -> None:
         parent = TaskFactory(instance=tree["web"])
         TaskFactory(parent_id=parent.pk)
         claim_next(run.pk, worker="w", actor=ALICE)
+        Delegator(ALICE).delegate_task(TaskFactory(instance=tree["web"]).pk, run.pk)
 
 
 def test_a_page_of_a_hundred_costs_what_a_page_of_ten_does(

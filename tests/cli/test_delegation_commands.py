@@ -70,6 +70,14 @@ def test_the_chain_is_drawn_from_origin_to_current(hopper: Callable, server: Fak
     )
 
 
+def test_a_pending_one_shows_why_it_has_no_answer(hopper: Callable, server: FakeTransport) -> None:
+    reason = {"code": "TargetPaused", "detail": "czarina is paused", "object": "czarina"}
+    server.answers["GET /delegations/del-1"] = ok(hop("pending", waiting_on=reason))
+    out = hopper("delegation", "show", "del-1").out
+    assert "Waiting on: code TargetPaused" in out
+    assert "czarina is paused" in out
+
+
 def test_offers_are_listed_and_answered(hopper: Callable, server: FakeTransport) -> None:
     server.answers["GET /instances/czarina/delegations"] = page(hop("pending"))
     line = ["delegation", "list", "--instance", "czarina", "--direction", "incoming"]

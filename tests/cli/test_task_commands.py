@@ -188,6 +188,12 @@ def test_why_gives_the_reason_in_words(hopper: Callable, server: FakeTransport) 
     )
 
 
+def test_the_list_can_be_asked_for_one_reason(hopper: Callable, server: FakeTransport) -> None:
+    server.answers["GET /tasks"] = page()
+    assert hopper("task", "list", "--waiting", "HolderPaused").out == "No tasks.\n"
+    assert server.calls[-1].params["waiting_code"] == "HolderPaused"
+
+
 def test_events_are_one_line_each(hopper: Callable, server: FakeTransport) -> None:
     event = {"id": 1, "at": "10:00", "kind": "task.claimed", "before": "pending"}
     server.answers["GET /tasks/task-1/events"] = page(

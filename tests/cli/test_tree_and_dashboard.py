@@ -146,6 +146,16 @@ def test_the_dashboard_shows_the_last_check(
     assert line in hopper("instance", "status").out
 
 
+def test_the_dashboard_groups_the_open_tasks_by_what_they_wait_for(
+    hopper: Callable, server: FakeTransport
+) -> None:
+    waiting = {"AtCapacity": 2, "InProgress": 9, "HolderPaused": 2, "Routing": 1}
+    server.answers["GET /status"] = ok({**STATUS, "waiting": waiting})
+    out = hopper("instance", "status").out
+    assert "│ Waiting on: 9 InProgress, 2 AtCapacity, 2 HolderPaused " in out
+    assert "│             1 Routing " in out
+
+
 def test_a_long_name_widens_the_box(hopper: Callable, server: FakeTransport) -> None:
     root = {**STATUS["global"], "name": "n" * 80}  # type: ignore[dict-item]
     server.answers["GET /status"] = ok({**STATUS, "global": root})

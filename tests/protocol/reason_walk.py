@@ -91,6 +91,8 @@ class Walk(RuleBasedStateMachine):
         type(self).states += 1
         tasks = list(Task.objects.open().order_by("pk"))
         reasons = waiting_on(tasks)
+        # A parent with open children is not to be blocked (R19): none of them waits for that (R23).
+        assert not Task.objects.open().filter(parent__status="blocked").exists()
         require_agreement(reasons, {reason["code"] for reason in reasons.values()})
         for row in TaskDelegation.objects.filter(status="pending"):
             assert offers_waiting_on([row])[row.pk] == reasons[row.task_id]

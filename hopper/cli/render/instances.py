@@ -131,11 +131,12 @@ def _attention(data: dict[str, Any]) -> list[str]:
 
 
 def _waiting(data: dict[str, Any]) -> list[str]:
-    """Return the line that says for what the unfinished tasks wait (R26), the most first."""
+    """Return what the unfinished tasks wait for (R26), the most first, three reasons a line."""
     waiting = data.get("waiting") or {}
     most_first = sorted(waiting.items(), key=lambda pair: (-pair[1], pair[0]))
-    parts = ", ".join(f"{number} {code}" for code, number in most_first)
-    return [f"Waiting on: {parts}"] if parts else []
+    parts = [f"{number} {code}" for code, number in most_first]
+    lines = [", ".join(parts[at : at + 3]) for at in range(0, len(parts), 3)]
+    return [f"{'Waiting on: ' if at == 0 else ' ' * 12}{line}" for at, line in enumerate(lines)]
 
 
 def _last_check(data: dict[str, Any]) -> list[str]:
