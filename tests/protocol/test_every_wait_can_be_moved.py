@@ -60,8 +60,8 @@ def test_doing_what_a_reason_names_moves_the_task(
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=storm(3, 80),
-            stateful_step_count=storm(12, 40),
+            max_examples=storm(3, 40),
+            stateful_step_count=storm(12, 30),
             derandomize=storm(1, 0) == 1,
             deadline=None,
             # A failure shows its steps; making them fewer would take minutes.
