@@ -33,7 +33,6 @@ from instances.api.permissions import (
 from instances.api.previews import TaskPreviewSerializer, shown_task_preview
 from instances.api.task_serializers import in_utc
 from instances.models import Attempt, Event, Task
-from instances.next_steps import in_words, next_step
 from instances.services import queue
 from instances.services.dead_letters import discard_task
 from instances.services.preview import preview_cancel
@@ -46,7 +45,7 @@ from instances.services.tasks import (
     create_tasks,
     update_task,
 )
-from instances.waiting import waiting_on
+from instances.waiting import in_words, next_step, waiting_on
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

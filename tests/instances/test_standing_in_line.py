@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from instances import line
 from instances.models import HopperInstance, Task
 from instances.selectors import dashboard
 from instances.services.queue import claim_next
-from instances.waiting import waiting_condition, waiting_on
+from instances.waiting import line, waiting_condition, waiting_on
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 

@@ -83,7 +83,7 @@ class RandomLife:
 
     def plant(self) -> None:
         """Make the instances; one is never started, of one nothing but the name is left."""
-        self._instance("top", "GLOBAL")
+        self._instance("top", "GLOBAL", None, {"max_offers": 2})
         self._instance("web", "PROJECT", "top", AUTO)
         self._instance("ops", "PROJECT", "top", MANUAL)
         self._instance("home", "PERSONAL", "top", {"max_concurrent_tasks": 2})

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from unittest import mock
 
 import pytest
 import time_machine
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from delegation.services import dispatch
 from instances.choices import WaitingCode
 from tests.protocol.aims import AIMS
 from tests.protocol.moves import MOVES
@@ -32,9 +30,7 @@ def machine(db: None) -> Iterator[type[Walk]]:
     class Machine(Walk):
         seen: Counter[str] = Counter()
 
-    # So few offers an epoch that a walk comes to their limit.
-    few_offers = mock.patch.object(dispatch, "MAX_OFFERS", 2)
-    with time_machine.travel(BEGIN, tick=False) as clock, few_offers:
+    with time_machine.travel(BEGIN, tick=False) as clock:
         Machine.clock, Machine.life = clock, RandomLife()
         Machine.life.plant()
         yield Machine

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from instances.line import Position
-    from instances.places import Hindrance, Places
+    from instances.waiting.line import Position
+    from instances.waiting.places import Hindrance, Places
 
 Reason = dict[str, Any]
 """{code, detail, object, since, until, who}; times as text."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from instances.choices import InstanceStatus
 from instances.choices import WaitingCode as W
 from instances.models import HopperInstance
-from instances.wording import SWEEP
+from instances.waiting.wording import SWEEP
 
 if TYPE_CHECKING:
     from instances.models import Task
-    from instances.waiting import Reason
+    from instances.waiting.wording import Reason
 
 _DELEGATE = ("hopper task delegate {task} --to INSTANCE", "POST /tasks/{task}/delegate")
 _RENAME = ("hopper task update {task} --project NAME", "PATCH /tasks/{task}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from instances.places import Place
+    from instances.waiting.places import Place
 
 LOOKED_AT = 100
 """How many behind the free places of a queue are counted when a page is shown."""

@@ -12,11 +12,11 @@ from django.utils import timezone
 
 from instances.choices import ATTENTION, STARTED, HopperScope, TaskStatus
 from instances.choices import WaitingCode as W
-from instances.line import behind, positions
-from instances.places import Places
-from instances.questions import ALWAYS, Question, among, equals, later, missing, says
 from instances.states import EXECUTING
-from instances.wording import Reason, Wording
+from instances.waiting.line import behind, positions
+from instances.waiting.places import Places
+from instances.waiting.questions import ALWAYS, Question, among, equals, later, missing, says
+from instances.waiting.wording import Reason, Wording
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from instances.models import Task
     from instances.models.task import TaskQuerySet
-
-__all__ = ["Reason", "count_reasons", "waiting_condition", "waiting_on"]
 
 _Rows = tuple[tuple[W, Question], ...]
 

@@ -1,0 +1,14 @@
+"""The one reason why each unfinished task waits (R26)."""
+
+from instances.waiting.next_steps import in_words, next_step
+from instances.waiting.reasons import count_reasons, waiting_condition, waiting_on
+from instances.waiting.wording import Reason
+
+__all__ = [
+    "Reason",
+    "count_reasons",
+    "in_words",
+    "next_step",
+    "waiting_condition",
+    "waiting_on",
+]
