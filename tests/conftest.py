@@ -21,13 +21,25 @@ def pytest_report_header() -> str:
     return f"hopper database: {'postgres' if POSTGRES else 'sqlite'}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what this run's database cannot show."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what this run's database cannot show.
+
+    What asks no database has been tried in the SQLite run.
+    """
+    if POSTGRES:
+        without = [item for item in items if not _asks_the_database(item)]
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if _asks_the_database(item)]
     for item in items:
         if settings.POSTGRES_MISSING:
             item.add_marker(pytest.mark.skip(reason=settings.POSTGRES_MISSING))
         elif not POSTGRES and item.get_closest_marker("postgres"):
             item.add_marker(pytest.mark.skip(reason="needs PostgreSQL"))
+
+
+def _asks_the_database(item: pytest.Item) -> bool:
+    asks = {"db", "transactional_db", "django_db_setup"} & set(getattr(item, "fixturenames", ()))
+    return bool(asks or item.get_closest_marker("django_db"))
 
 
 @pytest.fixture(scope="session", autouse=True)

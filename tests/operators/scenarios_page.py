@@ -12,7 +12,7 @@ PAGE = ROOT / "docs" / "test-scenarios.md"
 HEAD = """\
 # Test scenarios
 
-`make test` runs everything on SQLite and then on a PostgreSQL that it starts itself. One database,
+`make test` runs everything on SQLite, and then what asks a database on a PostgreSQL that it starts itself. One database,
 one folder, one file:
 
 ```console
