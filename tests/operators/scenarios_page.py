@@ -12,8 +12,8 @@ PAGE = ROOT / "docs" / "test-scenarios.md"
 HEAD = """\
 # Test scenarios
 
-`make test` runs everything on SQLite, and then what asks a database on a PostgreSQL that it starts itself. One database,
-one folder, one file:
+`make test` runs everything on SQLite, and then what asks a database on a PostgreSQL that it starts
+itself. One database, one folder, one file:
 
 ```console
 $ HOPPER_TEST_DATABASE=postgres .venv/bin/python -m pytest tests/flows -q
