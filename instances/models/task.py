@@ -43,6 +43,8 @@ CLAIM_ORDER_SQL = "queue_urgent DESC, queue_at, id"
 """The order of claims (R22)."""
 
 KEY_LENGTH = 500
+"""Bytes of one key: PostgreSQL refuses a row whose part of an index is longer than 2704."""
+
 UNREAD = "\n"
 """The key of what is too long or too odd to be one: whoever looks by keys has to look inside."""
 
@@ -54,10 +56,10 @@ def kind_key(capabilities: Sequence[str], tags: Sequence[str]) -> str:
 
 
 def word_key(words: Sequence[str]) -> str:
-    """Return words as one sorted key, "" for none."""
+    """Return words as one sorted key, "" for none; its length is counted as an index does."""
     key = "\n".join(sorted(set(words)))
     odd = any("\n" in word or "\f" in word for word in words)
-    return UNREAD if odd or len(key) > KEY_LENGTH else key
+    return UNREAD if odd or len(key.encode()) > KEY_LENGTH else key
 
 
 class TaskQuerySet(models.QuerySet["Task"]):

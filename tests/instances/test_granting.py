@@ -165,8 +165,18 @@ def test_tags_and_capabilities_narrow_together(run: HopperInstance) -> None:
     assert lease.task.pk == wanted.pk
 
 
+HAN = [chr(0x4E00 + n * 7919 % 0x5000) for n in range(450)]
+"""Signs of three bytes each, in no order that could be packed."""
+
+
 @pytest.mark.parametrize(
-    "words", [[f"{n:03}" * 30 for n in range(40)], ["two\nlines", "a\fpage"], ["\u00fcml\u00e4ut"]]
+    "words",
+    [
+        [f"{n:03}" * 30 for n in range(40)],
+        ["".join(HAN[n : n + 45]) for n in range(0, 450, 45)],
+        ["two\nlines", "a\fpage"],
+        ["\u00fcml\u00e4ut"],
+    ],
 )
 def test_words_that_make_no_key_are_compared_one_by_one(
     run: HopperInstance, words: list[str]
