@@ -327,7 +327,7 @@ class Retry(StrictSerializer):
     reason = Text(required=False, max_length=10_000)
 
 
-class Discard(Cancel):
+class Discard(Retry):
     """Why it needs no retry."""
 
 

@@ -79,3 +79,9 @@ def test_only_what_failed_can_be_discarded_and_only_by_an_operator(
     worker = caller("wes", "worker", tree["web-run"])
     worker.tell(f"/tasks/{dead}/discard", status=403)
     caller("oda", "operator", tree["web"]).tell(f"/tasks/{dead}/discard")
+
+
+def test_a_discard_has_no_preview(ada: Caller, dead: str) -> None:
+    refusal = ada.tell(f"/tasks/{dead}/discard", {"preview": True}, status=400)
+    assert [error["field"] for error in refusal["errors"]] == ["preview"]
+    assert _listed(ada) == [dead]
