@@ -242,10 +242,16 @@ class TaskDelegationViewSet(Answering):
 
 
 def _require_seen(actor: Actor, parent: Task, children: Sequence[Mapping[str, Any]]) -> None:
-    """Raise Invalid for targets and predecessors that the caller cannot see; siblings are seen."""
+    """Raise Invalid for targets and predecessors that the caller cannot see; siblings are seen.
+
+    Children of an unassigned task go to any instance, by an operator of that instance alone (R25).
+    """
     known = parent.children.filter(key__isnull=False).values_list("key", flat=True)
     keys = {*known, *(child["key"] for child in children if child.get("key"))}
     require_references(actor, children, new=False, listed="children.", siblings=keys)
+    if parent.instance_id is None:
+        for target in sorted({one["instance_id"] for one in children if one.get("instance_id")}):
+            require_role(actor, "operator", [target])
 
 
 def _route_of(task_id: str, epoch: int) -> dict[str, Any]:

@@ -179,3 +179,16 @@ def test_an_unassigned_task_has_unassigned_children(ada: Caller, tree: Tree) -> 
     assert child["waiting_on"]["code"] == "Unassigned"
     ada.tell(f"/tasks/{child['id']}/status", {"status": "done"})
     assert ada.ask(f"/tasks/{parent['id']}")["status"] == "pending"
+
+
+def test_children_of_an_unassigned_task_are_sent_where_the_caller_is_an_operator(
+    ada: Caller, tree: Tree, caller: Callable[..., Caller]
+) -> None:
+    wes = caller("wes", "worker", tree["ops-run"])
+    parent = wes.tell("/tasks", {"title": "p"}, status=201)
+    body = {"children": [{"title": "c", "instance_id": "web"}]}
+    call = f"/tasks/{parent['id']}/decompose"
+    wes.tell(call, body, status=400)
+    caller("wes", "viewer", tree["web"]).tell(call, body, status=403)
+    (child,) = caller("wes", "operator", tree["web"]).tell(call, body, status=201)
+    assert (child["instance_id"], child["origin_instance_id"]) == ("web", "web")
