@@ -13,17 +13,23 @@ from delegation.models import TaskDelegation
 from delegation.services.offers import close_offer, end_accepted
 from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
+from instances.models import Task
 from instances.services.dependencies import reevaluate_dependants
 from instances.services.history import record_above, task_event
 from instances.services.tasks import announce_due, end_open_children
-from instances.services.transitions import change_task, lock_task, rest_or_route, save_task
+from instances.services.transitions import (
+    change_task,
+    hold_places,
+    lock_task,
+    rest_or_route,
+    save_task,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
     from hopper.actors import Actor
-    from instances.models import Task
 
 _ENDS = {
     T.DONE: (D.COMPLETED, Reason.TASK_DONE),
@@ -87,6 +93,7 @@ class CompletionBubbler:
             return
         tally = _tally(parent)
         if FailurePolicy.FAIL_FAST in tally.failures:
+            hold_places(Task.objects.filter(root_id=parent.root_id))
             # The parent first: children that only fall with it must not aggregate it again.
             self._end_parent(parent, T.FAILED, tally, now)
             end_open_children(

@@ -16,7 +16,7 @@ from instances.models import HopperInstance, Task
 from instances.services.instance_states import change_instance, present_instance
 from instances.services.lifecycle import terminate_instance
 from instances.services.tasks import cancel_task
-from instances.services.transitions import lock_tasks
+from instances.services.transitions import hold_places, lock_tasks
 
 if TYPE_CHECKING:
     from hopper.actors import Actor
@@ -71,6 +71,8 @@ def _cancel_open(below: list[str], force: bool, actor: Actor) -> list[str]:
             code="open_tasks",
             open_tasks=ids,
         )
+    # Of all at once: each cancellation frees the places of a family (R6).
+    hold_places(Task.objects.filter(root__in={task.root_id for task in tasks}))
     for task_id in ids:
         cancel_task(task_id, reason="the run was closed", actor=actor)
     return ids

@@ -72,9 +72,6 @@ def lose_attempt(
     if holder is not None and offer_settings(holder.scope, holder.config).on_failure == "escalate":
         _give_up(task, outcome=outcome, actor=actor, now=now)
         return
-    if task.parent_id is not None:
-        # With it its siblings may end (R14).
-        hold_places(Task.objects.filter(root_id=task.root_id))
     change_task(task, T.FAILED, actor=actor, now=now, outcome=outcome, error=error)
 
 

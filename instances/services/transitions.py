@@ -130,9 +130,12 @@ def _enter(task: Task, status: str, now: datetime) -> None:
 
 
 def hold_places(tasks: QuerySet[Task]) -> None:
-    """Lock the counters of those leased among locked tasks, before several are freed (R6)."""
-    places = tasks.filter(lease_token__isnull=False).values_list("instance_id", flat=True)
-    lock_rows(InstanceLoad, [str(place) for place in places])
+    """Lock the counters of where locked tasks are or were leased, before several are freed (R6).
+
+    Were: the lease of a task that is just ending is written off already, its place freed last.
+    """
+    places = tasks.filter(attempt__gt=0, instance__isnull=False).order_by()
+    lock_rows(InstanceLoad, list(places.values_list("instance_id", flat=True).distinct()))
 
 
 def end_attempt(task: Task, outcome: str, now: datetime) -> None:

@@ -15,8 +15,9 @@ from delegation.services.audit import audit
 from delegation.services.sweep import sweep
 from hopper.locks import lock_row, lock_tree
 from instances.models import HopperInstance, InstanceLoad, Task
+from instances.services.closing import close_instance
 from instances.services.lifecycle import terminate_instance
-from instances.services.queue import claim_task, complete_task
+from instances.services.queue import claim_task, complete_task, fail_task
 from instances.services.tasks import NewTask, cancel_task, create_task, create_tasks
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -93,6 +94,44 @@ def test_several_counters_are_taken_in_the_order_of_their_ids() -> None:
         lambda: _ignore(cancel_task(parent.pk, actor=ALICE)),
         lambda: _ignore(lock_row(InstanceLoad, second.pk)),
     )
+    assert audit() == []
+
+
+def test_counters_of_a_family_that_falls_by_one_of_its_ends_are_taken_in_order() -> None:
+    web = InstanceFactory(scope="PROJECT")
+    first, second, third = (
+        InstanceFactory(scope="ORCHESTRATION", parent=web, name=name) for name in "abc"
+    )
+    top = TaskFactory(instance=web, failure_policy="fail_fast")
+    for run in (second, first):
+        claim_task(TaskFactory(parent_id=top.pk, instance=run).pk, worker="bob", actor=ALICE)
+    parent = TaskFactory(parent_id=top.pk, instance=web)
+    lost, last = (TaskFactory(parent_id=parent.pk, instance=run) for run in (third, first))
+    token = claim_task(lost.pk, worker="bob", actor=ALICE).token
+    fail_task(lost.pk, token=token, retryable=False, actor=ALICE)
+    token = claim_task(last.pk, worker="bob", actor=ALICE).token
+    _beside(
+        lambda: _ignore(lock_row(InstanceLoad, first.pk)),
+        lambda: _ignore(complete_task(last.pk, token=token, actor=ALICE)),
+        lambda: _ignore(lock_row(InstanceLoad, second.pk)),
+    )
+    assert set(Task.objects.open()) == set()
+    assert audit() == []
+
+
+def test_counters_of_a_run_that_is_closed_are_taken_in_order() -> None:
+    run = InstanceFactory(
+        scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"), instance_type="ephemeral"
+    )
+    first, second = (InstanceFactory(scope="ORCHESTRATION", parent=run, name=name) for name in "ab")
+    for phase in (second, first):
+        claim_task(TaskFactory(instance=phase).pk, worker="bob", actor=ALICE)
+    _beside(
+        lambda: _ignore(lock_row(InstanceLoad, first.pk)),
+        lambda: _ignore(close_instance(run.pk, force=True, actor=ALICE)),
+        lambda: _ignore(lock_row(InstanceLoad, second.pk)),
+    )
+    assert set(Task.objects.open()) == set()
     assert audit() == []
 
 
