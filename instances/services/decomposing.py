@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
+from hopper.locks import lock_tree
 from instances.choices import TaskStatus as T
 from instances.models import Task
 from instances.services.adopting import adopt_child, require_room_below
@@ -53,6 +54,9 @@ def create_children(
     if all(child.key in known for child in children):
         return Decomposed([known[child.key] for child in children])
     with transaction.atomic():
+        if _waits_for_others(children):
+            # Their parent waits for them: an edit beside this call could close a cycle.
+            lock_tree()
         holder_id = present_task(task_id).instance_id
         holder = admitting(holder_id) if holder_id else None
         parent = lock_task(task_id)
@@ -101,6 +105,11 @@ def _resolved(child: NewTask, siblings: Mapping[str | None, Task]) -> NewTask:
     """Return the child without a place of its own, its siblings' keys replaced by their ids."""
     before = [siblings[word].pk if word in siblings else word for word in child.depends_on]
     return replace(child, instance_id=None, parent_id=None, depends_on=before)
+
+
+def _waits_for_others(children: Sequence[NewTask]) -> bool:
+    siblings = {child.key for child in children}
+    return any(not siblings.issuperset(child.depends_on) for child in children)
 
 
 def _by_key(parent_id: str) -> dict[str | None, Task]:

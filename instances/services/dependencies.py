@@ -37,7 +37,7 @@ def predecessors(task: Task) -> list[str]:
 
 
 def set_dependencies(task: Task, depends_on: list[str]) -> None:
-    """Make `depends_on` the predecessors of a task, under the tree lock when the task is old.
+    """Make `depends_on` the predecessors of a task, under the tree lock if somebody waits for it.
 
     Raises RuleBroken for a cycle.
     """

@@ -132,7 +132,7 @@ def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
     with transaction.atomic():
         # All instance rows before any task row, several only under the tree lock (R6).
         places = {place for new in many if (place := _place_for(new))}
-        if len(places) > 1:
+        if len(places) > 1 or any(map(_joins, many)):
             lock_tree()
         for instance_id in sorted(places):
             lock_shared(HopperInstance, instance_id)
@@ -304,12 +304,19 @@ def _row(
 
 
 def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
+    if _joins(new):
+        lock_tree()
     instance_id = _place_for(new)
     holder = admitting(instance_id) if instance_id else None
     parent = lock_parent(new.parent_id, actor=actor, now=now) if new.parent_id else None
     if parent is not None and not new.instance_id and parent.instance_id != instance_id:
         raise Conflict(f"{parent.pk} moved meanwhile; try again.", state=parent.status)
     return insert_task(new, holder=holder, parent=parent, actor=actor, now=now)
+
+
+def _joins(new: NewTask) -> bool:
+    """Return whether a task is waited for and waits: an edit beside it could close a cycle."""
+    return bool(new.parent_id and new.depends_on)
 
 
 _NOT_COLUMNS = frozenset({"instance_id", "parent_id", "depends_on", "on_conflict"})

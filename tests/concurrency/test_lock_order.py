@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,20 @@ from django.utils import timezone
 
 from delegation.services.audit import audit
 from delegation.services.sweep import sweep
+from hopper.errors import RuleBroken
 from hopper.locks import lock_row, lock_tree
 from instances.models import HopperInstance, InstanceLoad, Task
 from instances.services.closing import close_instance
+from instances.services.decomposing import create_children
 from instances.services.lifecycle import terminate_instance
 from instances.services.queue import claim_task, complete_task, fail_task
-from instances.services.tasks import NewTask, cancel_task, create_task, create_tasks
+from instances.services.tasks import (
+    NewTask,
+    cancel_task,
+    create_task,
+    create_tasks,
+    update_task,
+)
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
@@ -132,6 +141,31 @@ def test_counters_of_a_run_that_is_closed_are_taken_in_order() -> None:
         lambda: _ignore(lock_row(InstanceLoad, second.pk)),
     )
     assert set(Task.objects.open()) == set()
+    assert audit() == []
+
+
+def _wait_in_vain(task: Task, before: Task) -> None:
+    with pytest.raises(RuleBroken):
+        update_task(task.pk, changes={"depends_on": [before.pk]}, actor=ALICE)
+
+
+def test_a_child_and_an_edit_at_the_same_moment_close_no_cycle() -> None:
+    run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
+    parent, other = TaskFactory(instance=run), TaskFactory(instance=run)
+    child = NewTask(title="c", parent_id=parent.pk, depends_on=[other.pk])
+
+    _beside(
+        lambda: _ignore(create_task(child, actor=ALICE)),
+        lambda: _wait_in_vain(other, parent),
+        lambda: None,
+    )
+    plan = [replace(child, parent_id=None)]
+    late = TaskFactory(instance=run)
+    _beside(
+        lambda: _ignore(create_children(late.pk, plan, terms={}, actor=ALICE)),
+        lambda: _wait_in_vain(other, late),
+        lambda: None,
+    )
     assert audit() == []
 
 
