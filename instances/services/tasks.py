@@ -239,7 +239,7 @@ def end_open_children(task: Task, *, actor: Actor, now: datetime, reason: str) -
     """
     for child in lock_tasks(task.children.open().values_list("pk", flat=True)):
         if child.on_parent_close == "abandon":
-            _make_root(child, now)
+            _make_root(child, actor, now)
             continue
         child.error = reason
         change_task(child, T.CANCELLED, actor=actor, now=now, reason=reason, cascade_from=task.pk)
@@ -358,10 +358,11 @@ def _open_task_of(new: NewTask) -> Task | None:
     return found.first()
 
 
-def _make_root(task: Task, now: datetime) -> None:
+def _make_root(task: Task, actor: Actor, now: datetime) -> None:
     """Cut a child loose from its parent: it and what is below it become a tree of their own."""
-    task.parent = None
+    was, task.parent = task.parent_id, None
     save_task(task, now)
+    record(task_event(task, "task.cut_loose", actor=actor, now=now, before=task.status, was=was))
     frontier = [task.pk]
     while frontier:
         Task.objects.filter(pk__in=frontier).update(root_id=task.pk)

@@ -192,3 +192,14 @@ def test_children_of_an_unassigned_task_are_sent_where_the_caller_is_an_operator
     caller("wes", "viewer", tree["web"]).tell(call, body, status=403)
     (child,) = caller("wes", "operator", tree["web"]).tell(call, body, status=201)
     assert (child["instance_id"], child["origin_instance_id"]) == ("web", "web")
+
+
+def test_the_history_of_a_child_says_from_whom_it_was_cut_loose(ada: Caller, tree: Tree) -> None:
+    parent = ada.tell("/tasks", {"title": "p", "instance_id": "web-run"}, status=201)
+    body = {"children": [{"title": "c", "on_parent_close": "abandon"}]}
+    (child,) = ada.tell(f"/tasks/{parent['id']}/decompose", body, status=201)
+    ada.tell(f"/tasks/{parent['id']}/cancel")
+    loose = ada.ask(f"/tasks/{child['id']}")
+    assert (loose["status"], loose["parent_id"], loose["root_id"]) == ("pending", None, child["id"])
+    *_, told = ada.ask(f"/tasks/{child['id']}/events")["results"]
+    assert (told["kind"], told["data"]["was"]) == ("task.cut_loose", parent["id"])
