@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import connection
-from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
-from django.db.models.lookups import Exact, GreaterThan, LessThan
+from django.db.models import BooleanField, Case, OuterRef, Q, Subquery, Value, When
+from django.db.models.lookups import Exact
 
 from instances.models import HopperInstance, Task
 from instances.models.task import CLAIM_ORDER_SQL, CLAIMABLE_SQL
@@ -67,19 +67,20 @@ def behind(queues: Iterable[Place], now: datetime) -> Q:
     last = list(Task.objects.filter(pk__in=_last_in_front(queues, now)))
     if not last:
         return Q(pk__in=())
+    # One look per row at the queues, of which there may be hundreds.
+    after = Case(
+        *(When(instance=task.instance_id, then=_after(task)) for task in last),
+        default=Value(False),
+        output_field=BooleanField(),
+    )
+    return Q(instance__in=[task.instance_id for task in last]) & Q(Exact(after, Value(True)))
 
-    def of_last(name: str) -> Case:
-        values = (When(instance=task.instance_id, then=Value(getattr(task, name))) for task in last)
-        field: Any = Task._meta.get_field(name)
-        return Case(*values, output_field=field)
 
-    urgent, queue_at, pk = (of_last(name) for name in ("queue_urgent", "queue_at", "id"))
-    as_urgent = Q(Exact(F("queue_urgent"), urgent))
-    as_old = Q(Exact(F("queue_at"), queue_at))
-    later = Q(GreaterThan(F("queue_at"), queue_at)) | (as_old & Q(GreaterThan(F("id"), pk)))
-    less_urgent = Q(LessThan(F("queue_urgent"), urgent))
-    here = Q(instance__in=[task.instance_id for task in last])
-    return here & (less_urgent | (as_urgent & later))
+def _after(last: Task) -> Q:
+    """Return the condition that a task of the same queue is claimed after `last` (R22)."""
+    later = Q(queue_at__gt=last.queue_at) | Q(queue_at=last.queue_at, pk__gt=last.pk)
+    urgent = Q(queue_urgent=last.queue_urgent)
+    return (urgent & later) | Q(queue_urgent__lt=last.queue_urgent)
 
 
 def _last_in_front(queues: Iterable[Place], now: datetime) -> set[str]:
