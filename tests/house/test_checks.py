@@ -68,6 +68,8 @@ def test_the_engine_is_set_up_as_measured() -> None:
             assert cursor.fetchone() == ("1min",)
             cursor.execute("SHOW transaction_isolation")
             assert cursor.fetchone() == ("read committed",)
+            cursor.execute("SHOW jit")
+            assert cursor.fetchone() == ("off",)
 
 
 def test_a_line_of_text_tells_what_the_json_form_would() -> None:
