@@ -44,12 +44,20 @@ class Wait:
 
 
 def start_what_fits(wait: Wait) -> None:
-    """Bring the project that is named to run, or start a child of the holder that fits."""
-    task = wait.task
+    """Bring to run what fits below the holder, made if need be; else offer it, or do it by hand."""
+    with suppress(HopperError):
+        _start_what_fits(wait.task)
+    if Task.objects.get(pk=wait.task.pk).status == "blocked":
+        _or_by_hand(wait, lambda: _to_a_child(wait))
+
+
+def _start_what_fits(task: Task) -> None:
     children = HopperInstance.objects.live().filter(parent=task.instance)
     named = children.filter(name=task.project).first() if task.project else None
     if named is None:
         holder = HopperInstance.objects.get(pk=task.instance_id)
+        if holder.status == "stopped":
+            _bring_to_run(holder.pk)
         can = sorted({*task.tags, *task.required_capabilities})
         named = create_instance(
             task.project or f"fits-{children.count()}",
@@ -63,8 +71,6 @@ def start_what_fits(wait: Wait) -> None:
             # It may have been the others that were full, or it that refused.
             _bring_to_run(other.pk)
     _bring_to_run(named.pk)
-    if Task.objects.get(pk=task.pk).status == "blocked":
-        _or_by_hand(wait, lambda: _to_a_child(wait))
 
 
 def change_the_project(wait: Wait) -> None:

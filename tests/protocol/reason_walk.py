@@ -41,6 +41,7 @@ class Walk(RuleBasedStateMachine):
     life: RandomLife
     clock: Coordinates
     seen: Counter[str]
+    first: WaitingCode | None = None
     states = 0
     moved = 0
 
@@ -52,7 +53,10 @@ class Walk(RuleBasedStateMachine):
 
     @initialize(seeds=st.lists(st.integers(0, 2**32), min_size=6, max_size=6))
     def begin(self, seeds: list[int]) -> None:
-        """Have some tasks to begin with."""
+        """Have some tasks to begin with, one of them waiting for the `first` reason."""
+        if self.first is not None:
+            self.take(AIMS[self.first], whole=False)
+            self.look()
         for seed in seeds:
             self.live("create", seed, whole=True)
 
