@@ -49,6 +49,7 @@ def soak(seconds: float) -> dict[str, Any]:
     """Let a site work and be killed for so long, then finish; return the figures."""
     from delegation.services.audit import audit
     from instances.models import HopperInstance, Task
+    from instances.waiting import count_reasons
     from tests.crash.acts import tree
     from tests.crash.ledger import compare
     from tests.crash.site import Site
@@ -77,6 +78,7 @@ def soak(seconds: float) -> dict[str, Any]:
                 "tasks_done": statuses["done"],
                 "tasks": dict(statuses),
                 "all_work_finished": finished,
+                "what_is_left_waits_for": count_reasons(Task.objects.all()),
                 "kills": site.kills(),
                 "killed": dict(site.killed) | _died_at_commits(site),
                 "lost": compared["lost"],

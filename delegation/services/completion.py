@@ -175,12 +175,11 @@ def _verdict(parent: Task, tally: Tally) -> T:
 
     Of several failures the hardest counts: failed, then the holder's turn, then done in part.
     """
-    if not tally.failed:
-        return T.PENDING if parent.completion == Completion.RESUME else T.DONE
     too_few = FailurePolicy.BEST_EFFORT in tally.failures and tally.done < parent.quorum
     if FailurePolicy.WAIT_ALL in tally.failures or too_few:
         return T.FAILED
-    return T.PENDING if FailurePolicy.RESUME in tally.failures else T.DONE
+    resumes = FailurePolicy.RESUME in (parent.failure_policy, *tally.failures)
+    return T.PENDING if resumes or parent.completion == Completion.RESUME else T.DONE
 
 
 def _summary(parent: Task, tally: Tally) -> dict[str, Any]:

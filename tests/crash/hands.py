@@ -66,15 +66,16 @@ def be_client(servers: list[str], folder: Path, who: str, pause: float) -> None:
         ledger.write("refused", status=status, code=answer["code"])
         return None
 
-    falling = {"instance_id": "top", "tags": ["web"], "complexity": 5}
+    # Children as well: one whose parent is not placed yet would else wait for a person.
+    falling = {"tags": ["web"], "complexity": 5}
     while True:
-        first = create(**falling)
+        first = create(instance_id="top", **falling)
         kind = random.random()
         if first and kind < 0.15:
             for _ in range(2):
-                create(parent_id=first)
+                create(parent_id=first, **falling)
         elif first and kind < 0.3:
-            create(**falling, depends_on=[first])
+            create(instance_id="top", depends_on=[first], **falling)
         time.sleep(random.uniform(0, 2 * pause))
 
 

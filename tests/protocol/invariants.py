@@ -96,10 +96,10 @@ def _children(rules: Rules, state: State, place: int) -> Iterator[str]:
 def _judged(rules: Rules, states: list[str]) -> set[str]:
     """Return what R14's table makes of a parent whose children ended so."""
     failed, done = "failed" in states, "done" in states
-    if not failed:
-        return {"done"} if done else set()
     if rules.policy == "resume":
         return set()
+    if not failed:
+        return {"done"} if done else set()
     return {"done"} if rules.policy == "best_effort" and done else {"failed"}
 
 

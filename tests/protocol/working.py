@@ -183,7 +183,7 @@ class Working(Handing):
         if any(state.works[one].open for one in self.children_of(state, task)):
             return state
         counted = self.counted(states)
-        if not counted or (self.policy == "resume" and "failed" in counted):
+        if not counted or self.policy == "resume":
             back = parent._replace(status="pending", decomposed=False)
             return self.put(state, task, self.rest_or_route(back))
         enough = self.policy == "best_effort" and "done" in counted

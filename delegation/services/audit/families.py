@@ -29,7 +29,7 @@ def closed_by_children(asked: Extent) -> Breaches:
     rows = (
         asked.families(closed)
         .order_by()
-        .values("pk", "status", "completion", "quorum")
+        .values("pk", "status", "completion", "failure_policy", "quorum")
         .annotate(done=Count("children", filter=Q(children__status=T.DONE)), **judged_by)
     )
     for row in rows:
@@ -52,13 +52,13 @@ def _judged_by(policy: FailurePolicy) -> Q:
 def _due(parent: dict[str, Any]) -> str:
     """Return how R14 closes a parent of these children, "" where it does not close it."""
     failing = {policy for policy in FailurePolicy.values if parent[policy]}
-    if not failing:
-        closes = parent["done"] and parent["completion"] != Completion.RESUME
-        return T.DONE if closes else ""
+    if not (failing or parent["done"]):
+        return ""
     hard = failing & {FailurePolicy.FAIL_FAST, FailurePolicy.WAIT_ALL}
     if hard or (FailurePolicy.BEST_EFFORT in failing and parent["done"] < parent["quorum"]):
         return T.FAILED
-    return "" if FailurePolicy.RESUME in failing else T.DONE
+    resumes = FailurePolicy.RESUME in (parent["failure_policy"], *failing)
+    return "" if resumes or parent["completion"] == Completion.RESUME else T.DONE
 
 
 def waiting_for_children(asked: Extent) -> Breaches:
