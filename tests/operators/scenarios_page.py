@@ -19,8 +19,9 @@ itself. One database, one folder, one file:
 $ HOPPER_TEST_DATABASE=postgres .venv/bin/python -m pytest tests/flows -q
 ```
 
-`make storm` runs the concurrency tests at full length. `make mutations` puts faults into a copy of
-the code, one at a time, and fails unless the tests notice each. Tests that change state end with
+`make storm` runs the concurrency tests at full length, `make soak` a whole site for ten minutes
+while its processes are killed. `make mutations` puts faults into a copy of the code, one at a time,
+and fails unless the tests notice each. Tests that change state end with
 the audit of all invariants. The names of the tests are sentences; this list, made from them by
 `.venv/bin/python -m tests.operators.scenarios_page`, says what each file shows."""
 
