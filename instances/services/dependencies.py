@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, TextField
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from hopper.actors import SYSTEM
@@ -18,6 +21,8 @@ from instances.services.transitions import change_task, lock_task, rest_or_route
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+    from django.db.models import QuerySet
 
 
 def require_known(task_ids: Iterable[str]) -> list[str]:
@@ -111,6 +116,27 @@ def reevaluate_dependants(task_id: str) -> None:
     dependants = TaskDependency.objects.filter(depends_on_id=task_id).order_by("task_id")
     for dependant_id in dependants.values_list("task_id", flat=True):
         reevaluate(dependant_id)
+
+
+def overlooked() -> tuple[QuerySet[Task, Any], ...]:
+    """Return the tasks that were not looked at again when a predecessor ended or was reopened.
+
+    Those that are not ready though all have ended, those that are ready though one is open, and
+    those blocked for one that has not failed any more.
+    """
+    pending = Task.objects.filter(status=T.PENDING)
+    open_before = Task.objects.open().filter(dependants__task_id__isnull=False)
+    waiting = pending.filter(ready=False).exclude(dependencies__depends_on__in=open_before)
+    unmet = TaskDependency.objects.exclude(depends_on__status__in=TERMINAL)
+    early = pending.filter(ready=True, pk__in=unmet.values("task_id"))
+    failed = TaskDependency.objects.filter(
+        task=OuterRef("pk"),
+        depends_on=OuterRef("named"),
+        depends_on__status__in=(T.FAILED, T.CANCELLED),
+    )
+    blocked = Task.objects.filter(status=T.BLOCKED, waiting__code="DependencyFailed")
+    named = blocked.annotate(named=Cast(KT("waiting__object"), TextField()))
+    return waiting, early, named.filter(~Exists(failed))
 
 
 def _satisfying(task: Task) -> tuple[T, ...]:

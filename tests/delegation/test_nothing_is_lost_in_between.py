@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
 from delegation.models import TaskDelegation
 from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
+from delegation.services.sweep import sweep
 from hopper.errors import Conflict, LeaseLost, NotAccepting
 from instances.models import HopperInstance, Task
 from instances.services.lifecycle import (
@@ -22,6 +24,7 @@ from instances.services.reopening import reopen_task
 from instances.services.status import set_status
 from instances.services.tasks import NewTask, cancel_task, create_task
 from instances.services.tree import move_instance
+from instances.waiting import waiting_on
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
@@ -164,3 +167,37 @@ def test_a_stopping_run_is_stopped_when_its_last_work_is_escalated(top: HopperIn
     stop_instance("run", actor=ALICE)
     Delegator(ALICE).escalate_task(task.pk, reason="x")
     assert HopperInstance.objects.get(pk="run").status == "stopped"
+
+
+@pytest.mark.parametrize("end", ["done", "cancelled"])
+def test_the_sweep_looks_again_at_what_waits_for_a_reopened_task(
+    end: str, top: HopperInstance
+) -> None:
+    first = _task(top)
+    after = _task(top, depends_on=[first.pk])
+    set_status(first.pk, status=end, actor=ALICE)
+    after.refresh_from_db()
+    assert (after.status, after.ready) == (
+        ("pending", True) if end == "done" else ("blocked", False)
+    )
+    with mock.patch("instances.services.reopening.reevaluate_dependants"):
+        # As if the process had died with the commit.
+        reopen_task(first.pk, actor=ALICE)
+    assert sweep().tasks_reevaluated == 1
+    after.refresh_from_db()
+    assert (after.status, after.ready) == ("pending", False)
+    assert waiting_on([after])[after.pk]["object"] == first.pk
+    assert sweep().tasks_reevaluated == 0
+
+
+def test_a_task_that_waits_for_two_names_the_one_that_still_has_failed(top: HopperInstance) -> None:
+    first, second = _task(top), _task(top)
+    after = _task(top, depends_on=[first.pk, second.pk])
+    for task in (first, second):
+        cancel_task(task.pk, actor=ALICE)
+    named = []
+    for task in (first, second):
+        named.append(Task.objects.get(pk=after.pk).waiting["object"])
+        reopen_task(named[-1], actor=ALICE)
+    assert sorted(named) == sorted([first.pk, second.pk])
+    assert Task.objects.get(pk=after.pk).status == "pending"

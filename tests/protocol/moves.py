@@ -79,9 +79,10 @@ def change_the_project(wait: Wait) -> None:
 
 
 def retry_the_predecessor(wait: Wait) -> None:
-    """Open again what failed; where it cannot be, wait for it no longer."""
+    """Open again what failed, or see that it was; where it cannot be, wait for it no longer."""
     try:
         reopen_task(wait.object, actor=ALICE)
+        sweep()
     except HopperError:
         before = TaskDependency.objects.filter(task=wait.task).exclude(depends_on=wait.object)
         kept = list(before.values_list("depends_on_id", flat=True))
