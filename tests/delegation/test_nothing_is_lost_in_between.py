@@ -196,7 +196,7 @@ def test_a_task_that_waits_for_two_names_the_one_that_still_has_failed(top: Hopp
     for task in (first, second):
         cancel_task(task.pk, actor=ALICE)
     named = []
-    for task in (first, second):
+    for _ in (first, second):
         named.append(Task.objects.get(pk=after.pk).waiting["object"])
         reopen_task(named[-1], actor=ALICE)
     assert sorted(named) == sorted([first.pk, second.pk])
