@@ -13,6 +13,7 @@ from delegation.services.delegator import Delegator
 from delegation.services.sweep import sweep
 from hopper.errors import Conflict, LeaseLost, NotAccepting
 from instances.models import HopperInstance, Task
+from instances.services.dependencies import overlooked
 from instances.services.lifecycle import (
     pause_instance,
     resume_instance,
@@ -177,9 +178,9 @@ def test_the_sweep_looks_again_at_what_waits_for_a_reopened_task(
     after = _task(top, depends_on=[first.pk])
     set_status(first.pk, status=end, actor=ALICE)
     after.refresh_from_db()
-    assert (after.status, after.ready) == (
-        ("pending", True) if end == "done" else ("blocked", False)
-    )
+    was = {"done": ("pending", True), "cancelled": ("blocked", False)}
+    assert (after.status, after.ready) == was[end]
+    assert [list(rows) for rows in overlooked()] == [[], [], []]
     with mock.patch("instances.services.reopening.reevaluate_dependants"):
         # As if the process had died with the commit.
         reopen_task(first.pk, actor=ALICE)
@@ -196,7 +197,7 @@ def test_a_task_that_waits_for_two_names_the_one_that_still_has_failed(top: Hopp
     for task in (first, second):
         cancel_task(task.pk, actor=ALICE)
     named = []
-    for _ in (first, second):
+    for _ in range(2):
         named.append(Task.objects.get(pk=after.pk).waiting["object"])
         reopen_task(named[-1], actor=ALICE)
     assert sorted(named) == sorted([first.pk, second.pk])
