@@ -50,9 +50,9 @@ def soak(seconds: float) -> dict[str, Any]:
     from delegation.services.audit import audit
     from instances.models import HopperInstance, Task
     from instances.waiting import count_reasons
-    from tests.crash.acts import tree
     from tests.crash.ledger import compare
     from tests.crash.site import Site
+    from tests.crash.worlds import tree
 
     roomy = {"max_queued_tasks": 100_000, "max_attempts": 100, "max_concurrent_tasks": 200}
     run = tree(**roomy)

@@ -12,10 +12,10 @@ import pytest
 
 from delegation.services.audit import audit
 from instances.models import HopperInstance, Task
-from tests.crash.acts import tree
 from tests.crash.conftest import KILLS
 from tests.crash.ledger import compare
 from tests.crash.site import Site, run_out
+from tests.crash.worlds import tree
 
 FULL = os.environ.get("HOPPER_STORM") == "1"
 
