@@ -24,7 +24,7 @@ from hopper.errors import Invalid, NotFound
 from hopper.rest.described import OpenApiParameter, OpenApiTypes, extend_schema
 from hopper.rest.query import flag
 from instances.api.answers import Answering
-from instances.api.pages import shown_task, shown_tasks
+from instances.api.pages import shown_now, shown_task
 from instances.api.permissions import (
     is_workers_own,
     require_references,
@@ -221,12 +221,8 @@ class TaskDelegationViewSet(Answering):
             pk, [NewTask(**one) for one in children], terms=terms, token=token, actor=self.actor
         )
         ids = [child.pk for child in made.children]
-
-        def show() -> Any:
-            rows = Task.objects.in_bulk(ids)
-            return shown_tasks([rows[pk] for pk in ids])
-
-        return self.fresh(show, status.HTTP_201_CREATED if made.new else status.HTTP_200_OK)
+        code = status.HTTP_201_CREATED if made.new else status.HTTP_200_OK
+        return self.fresh(lambda: shown_now(ids), code)
 
     @extend_schema(request=shapes.Escalate, responses=TaskSerializer)
     def escalate(self, request: Request, pk: str) -> Response:

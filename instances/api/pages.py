@@ -75,7 +75,13 @@ def shown_tasks(rows: Sequence[Task]) -> list[dict[str, Any]]:
 
 def shown_task(task_id: str) -> dict[str, Any]:
     """Return one task as JSON, as it is now."""
-    return shown_tasks([Task.objects.get(pk=task_id)])[0]
+    return shown_now([task_id])[0]
+
+
+def shown_now(task_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return tasks as JSON, as they are now, in the order of these ids."""
+    rows = Task.objects.in_bulk(task_ids)
+    return shown_tasks([rows[pk] for pk in task_ids])
 
 
 def shown_events(rows: Sequence[Event]) -> list[dict[str, Any]]:

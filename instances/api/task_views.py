@@ -20,7 +20,7 @@ from hopper.rest.query import flag
 from instances.api import task_serializers as shapes
 from instances.api.answers import Answering
 from instances.api.filters import HistoryFilter, TaskFilter, TaskSearchFilter
-from instances.api.pages import shown_events, shown_lease, shown_task, shown_tasks
+from instances.api.pages import shown_events, shown_lease, shown_now, shown_task, shown_tasks
 from instances.api.permissions import (
     require_cancelling,
     require_references,
@@ -97,12 +97,7 @@ class TaskViewSet(Answering):
         require_references(self.actor, bodies, listed="")
         made = create_tasks([NewTask(**one) for one in bodies], actor=self.actor)
         ids = [one.task.pk for one in made]
-
-        def show() -> Any:
-            rows = Task.objects.in_bulk(ids)
-            return shown_tasks([rows[pk] for pk in ids])
-
-        return self.fresh(show, status.HTTP_201_CREATED)
+        return self.fresh(lambda: shown_now(ids), status.HTTP_201_CREATED)
 
     @extend_schema(responses=shapes.TaskSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:

@@ -62,6 +62,12 @@ def word_key(words: Sequence[str]) -> str:
     return UNREAD if odd or len(key.encode()) > KEY_LENGTH else key
 
 
+_IN_QUEUE = models.Q(
+    status=TaskStatus.PENDING, ready=True, route_due=False, offered_to__isnull=True
+)
+"""What may be claimed, but for what only time decides."""
+
+
 class TaskQuerySet(models.QuerySet["Task"]):
     """Chainable reads of tasks."""
 
@@ -88,12 +94,9 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def claimable(self, now: datetime) -> TaskQuerySet:
         """Those that a worker may claim at their holder now (R21, R23)."""
         return self.filter(
+            _IN_QUEUE,
             models.Q(not_before__isnull=True) | models.Q(not_before__lte=now),
             models.Q(retry_at__isnull=True) | models.Q(retry_at__lte=now),
-            status=TaskStatus.PENDING,
-            route_due=False,
-            offered_to__isnull=True,
-            ready=True,
         )
 
     def in_subtree(self, instance_id: str) -> TaskQuerySet:
@@ -211,34 +214,19 @@ class Task(models.Model):
             # The claim, in R22's order, over nothing but what may be claimed.
             models.Index(
                 fields=["instance", "-queue_urgent", "queue_at", "id"],
-                condition=models.Q(
-                    status=TaskStatus.PENDING,
-                    ready=True,
-                    route_due=False,
-                    offered_to__isnull=True,
-                ),
+                condition=_IN_QUEUE,
                 name="task_claim",
             ),
             # The claim by a worker who can do some of it: each kind of work by itself.
             models.Index(
                 fields=["instance", "cap_key", "-queue_urgent", "queue_at", "id"],
-                condition=models.Q(
-                    status=TaskStatus.PENDING,
-                    ready=True,
-                    route_due=False,
-                    offered_to__isnull=True,
-                ),
+                condition=_IN_QUEUE,
                 name="task_claim_fitting",
             ),
             # The same where it also asks for tags.
             models.Index(
                 fields=["instance", "kind_key", "-queue_urgent", "queue_at", "id"],
-                condition=models.Q(
-                    status=TaskStatus.PENDING,
-                    ready=True,
-                    route_due=False,
-                    offered_to__isnull=True,
-                ),
+                condition=_IN_QUEUE,
                 name="task_claim_kind",
             ),
             # The sweep and the audit; not on the lease's time, so that heartbeats stay HOT.

@@ -19,8 +19,8 @@ _OPEN = ("hopper task status {task} open", "POST /tasks/{task}/status")
 _ACCEPT = ("hopper delegation accept {object}", "POST /delegations/{object}/accept")
 _ASK = ("hopper task why {object}", "GET /tasks/{object}/why")
 _CLAIM = ("hopper task claim {task}", "POST /tasks/{task}/claim")
-
-_SWEEP = ("hopper sweep", "POST /tasks/{task}/route")
+_LEFT_OVER = ("hopper sweep", "GET /tasks/{task}/why")
+"""What only the sweep does: nothing over HTTP is quicker than looking again."""
 
 _STEPS = {
     W.UNROUTABLE: _DELEGATE,
@@ -31,7 +31,7 @@ _STEPS = {
     W.EXPLICIT_TARGET_REFUSED: _RENAME,
     W.DEPENDENCY_FAILED: ("hopper task retry {object}", "POST /tasks/{object}/retry"),
     W.INPUT_REQUIRED: _OPEN,
-    W.ROUTING: _SWEEP,
+    W.ROUTING: ("hopper sweep", "POST /tasks/{task}/route"),
     W.AWAITING_ACCEPTANCE: _ACCEPT,
     W.AWAITING_ESCALATION: _ACCEPT,
     W.WAITING_DEPENDENCIES: _ASK,
@@ -66,7 +66,7 @@ def next_step(task: Task, reason: Reason) -> dict[str, str] | None:
     if code in _TIME:
         return None
     if reason["who"] == SWEEP:
-        command, request = _SWEEP
+        command, request = _LEFT_OVER
     elif code in _STEPS:
         command, request = _STEPS[code]
     else:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from delegation.services.sweep import sweep
 from instances.choices import WaitingCode
-from instances.models import HopperInstance
+from instances.models import HopperInstance, Task
+from instances.services.status import set_status
 from instances.services.tasks import cancel_task
 from tests.api.conftest import Caller
 from tests.factories import ALICE, TaskFactory
@@ -90,6 +92,24 @@ def test_why_says_what_to_do_next(ada: Caller, named: dict[str, str]) -> None:
     assert why["waiting_on"]["since"] is not None
     ada.call(*why["next"]["request"].split(), {})
     assert ada.ask(f"/tasks/{named['third']}/why")["waiting_on"]["code"] == "ReadyForWorker"
+
+
+def test_what_a_crash_left_to_the_sweep_is_said_to_be(
+    ada: Caller, tree: dict[str, HopperInstance]
+) -> None:
+    run = tree["web-run"]
+    first = TaskFactory(instance=run)
+    after = TaskFactory(instance=run, depends_on=[first.pk])
+    set_status(first.pk, status="done", actor=ALICE)
+    Task.objects.filter(pk=after.pk).update(ready=False)
+    why = ada.ask(f"/tasks/{after.pk}/why")
+    assert (why["waiting_on"]["code"], why["waiting_on"]["who"]) == (
+        "WaitingDependencies",
+        "the sweep",
+    )
+    assert why["next"] == {"command": "hopper sweep", "request": f"GET /tasks/{after.pk}/why"}
+    sweep()
+    assert ada.ask(f"/tasks/{after.pk}/why")["waiting_on"]["code"] == "ReadyForWorker"
 
 
 def test_why_says_of_a_finished_task_that_it_waits_for_nothing(
