@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 POSTGRES = os.environ.get("HOPPER_TEST_DATABASE", "sqlite") == "postgres"
 
@@ -58,6 +58,16 @@ def storm() -> Callable[[int, int], int]:
     """`storm(short, long)`: how many rounds to run; the long number with HOPPER_STORM=1."""
     full = os.environ.get("HOPPER_STORM") == "1"
     return lambda short, long: long if full else short
+
+
+@pytest.fixture
+def sound() -> Iterator[None]:
+    """End a test with the invariants."""
+    # Late, because this file is loaded before the apps are.
+    from delegation.services.audit import audit
+
+    yield
+    assert audit() == []
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 from django.utils import timezone
 
-from delegation.services.audit import audit
 from delegation.services.dispatch import reroute_task
 from delegation.services.sweep import sweep
 from instances.models import Event, HopperInstance, Task
@@ -16,17 +14,7 @@ from instances.services.tasks import update_task
 from instances.services.tree import describe_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def sound() -> Iterator[None]:
-    """Every test ends with the invariants."""
-    yield
-    assert audit() == []
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture

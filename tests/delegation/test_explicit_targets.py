@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from delegation.models import TaskDelegation
 from delegation.services import dispatch
-from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
 from delegation.services.dispatch import place_task
 from instances.models import Event, HopperInstance, Task
@@ -18,17 +17,7 @@ from instances.services.tree import describe_instance
 from scopes.behaviors import explicit
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def sound() -> Iterator[None]:
-    """Every test ends with the invariants."""
-    yield
-    assert audit() == []
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from delegation.models import TaskDelegation
 from delegation.receivers import place_due_task
-from delegation.services.audit import audit
 from delegation.services.sweep import sweep
 from hopper.errors import Conflict
 from instances.models import HopperInstance, Task
@@ -25,16 +24,9 @@ from tests.factories import ALICE, InstanceFactory, TaskFactory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 UP = {"on_failure": "escalate"}
-
-
-@pytest.fixture(autouse=True)
-def sound() -> Iterator[None]:
-    """Every test ends with the invariants."""
-    yield
-    assert audit() == []
 
 
 @pytest.fixture

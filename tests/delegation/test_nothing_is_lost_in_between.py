@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
 
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
 from delegation.services.sweep import sweep
 from hopper.errors import Conflict, LeaseLost, NotAccepting
@@ -28,17 +26,7 @@ from instances.services.tree import move_instance
 from instances.waiting import waiting_on
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def sound() -> Iterator[None]:
-    """Every test ends with the invariants."""
-    yield
-    assert audit() == []
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from delegation.models import TaskDelegation
 from delegation.services import dispatch
-from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
 from delegation.services.sweep import sweep
 from hopper.errors import Conflict
@@ -16,17 +15,7 @@ from instances.models import HopperInstance, Task
 from instances.services.lifecycle import pause_instance, resume_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def sound() -> Iterator[None]:
-    """Every test ends with the invariants."""
-    yield
-    assert audit() == []
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 def test_an_unassigned_task_whose_key_is_open_at_the_target_is_refused_there() -> None:

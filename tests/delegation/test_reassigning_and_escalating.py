@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
 from hopper.errors import AlreadyDelegated, Conflict, LeaseLost
 from instances.models import Task
@@ -16,18 +15,9 @@ from instances.services.queue import claim_next
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from instances.models import HopperInstance
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def sound() -> Iterator[None]:
-    """Every test ends with the invariants."""
-    yield
-    assert audit() == []
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
 from hopper.errors import Conflict
 from instances.models import Task
 from instances.services.lifecycle import terminate_instance
@@ -18,18 +17,9 @@ from instances.services.tasks import cancel_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from instances.models import HopperInstance
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def sound() -> Iterator[None]:
-    """Every test ends with the invariants."""
-    yield
-    assert audit() == []
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture

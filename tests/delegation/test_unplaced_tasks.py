@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
@@ -11,24 +10,13 @@ from django.utils import timezone
 
 from delegation.choices import DelegationType
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
 from delegation.services.sweep import sweep
 from instances.models import Event, Task
 from instances.services.lifecycle import pause_instance, resume_instance, stop_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def sound() -> Iterator[None]:
-    """Every test ends with the invariants."""
-    yield
-    assert audit() == []
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -10,7 +9,6 @@ import time_machine
 from django.utils import timezone
 
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
 from delegation.services.sweep import sweep
 from hopper.errors import Conflict, NotAccepting
@@ -24,14 +22,7 @@ from instances.waiting import waiting_on
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.flows.rows import held_off
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def sound() -> Iterator[None]:
-    """Every test ends with the invariants."""
-    yield
-    assert audit() == []
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture

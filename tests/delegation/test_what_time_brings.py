@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 import time_machine
 from django.utils import timezone
 
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
 from delegation.services.dispatch import reroute_task
 from delegation.services.preview import preview_route
@@ -28,17 +26,7 @@ from instances.services.status import set_status
 from instances.services.tasks import update_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def sound() -> Iterator[None]:
-    """Every test ends with the invariants."""
-    yield
-    assert audit() == []
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from delegation.services.audit import audit
 from delegation.services.sweep import sweep
 from hopper.errors import Conflict, Gone, HopperError, LeaseLost
 from instances.models import Attempt, Event, InstanceLoad, Task
@@ -20,18 +19,9 @@ from instances.services.tasks import cancel_task, update_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from instances.models import HopperInstance
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def sound() -> Iterator[None]:
-    """Every test ends with the invariants."""
-    yield
-    assert audit() == []
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture
