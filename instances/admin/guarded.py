@@ -43,13 +43,14 @@ def actor_of(request: HttpRequest) -> Actor:
 class Table:
     """Rows shown, read-only, below a record; `note` says what is left out.
 
-    The last table of a record is its history.
+    The table that is the record's history is marked so, and the page's button leads to it.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     note: str = ""
+    is_history: bool = False
 
 
 class GuardedAdmin(_ModelAdmin):

@@ -236,4 +236,4 @@ def _events(task: Task) -> Table:
         for e in events
     ]
     columns = ("At (UTC)", "Event", "Told to", "Status", "Holder after", "By", "Details")
-    return Table("Events, newest first", columns, rows, note)
+    return Table("Events, newest first", columns, rows, note, is_history=True)

@@ -209,7 +209,7 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
             for e in events
         ]
         columns = ("At (UTC)", "Event", "Task", "Status after", "By", "Details")
-        return [Table("Events, newest first", columns, rows, note)]
+        return [Table("Events, newest first", columns, rows, note, is_history=True)]
 
     @admin.display(description="instance")
     def indented_title(self, instance: Any) -> SafeString:

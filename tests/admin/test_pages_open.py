@@ -8,9 +8,11 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from delegation.services.delegator import Delegator
+from delegation.services.dispatch import place_task
 from instances.choices import Role
 from instances.models import AgentToken, Attempt, Event, Grant
 from instances.services.queue import claim_task
+from scopes.models import RoutingDecision
 from tests.factories import ALICE, TaskFactory
 
 if TYPE_CHECKING:
@@ -62,6 +64,14 @@ def test_a_record_leads_to_its_history_and_to_what_it_names(site: Site, family: 
     assert f'<a href="/admin/instances/hopperinstance/{family.run.pk}/change/">' in page
     page = site.get("instances_hopperinstance_change", family.run.pk).content.decode()
     assert f'<a href="/admin/instances/task/{task.pk}/change/">' in page
+
+
+def test_a_record_that_never_changes_offers_no_history(site: Site, family: Family) -> None:
+    place_task(TaskFactory(instance=family.top).pk)
+    decision = RoutingDecision.objects.latest("id")
+    page = site.get("scopes_routingdecision_change", decision.pk).content.decode()
+    assert "Candidates" in page
+    assert "historylink" not in page
 
 
 def test_it_names_no_other_site(site: Site) -> None:
