@@ -196,10 +196,16 @@ class _Note:
         self._elapsed_ms = elapsed_ms
 
     def lock(self) -> Task:
-        """Return the task, locked, if it still is as it was read. Raises _Stale."""
+        """Return the task, locked, if it and who is barred still are as they were read (R9).
+
+        Raises _Stale; also where it was read before, and its path after, somebody placed it.
+        """
         task = lock_task(self.task.pk)
         same = (task.instance_id, task.epoch) == (self.task.instance_id, self.task.epoch)
         if not (task.route_due and same):
+            raise _Stale
+        barred = barred_for(task)
+        if any(barred.get(one.id, "") != one.barred for one in self._situation.candidates):
             raise _Stale
         return task
 
@@ -228,12 +234,6 @@ class _Note:
             created_at=now,
         )
 
-    def require_same_bars(self, task: Task) -> None:
-        """Raise _Stale if a candidate has been excluded, or is no longer, since the reading."""
-        barred = barred_for(task)
-        if any(barred.get(one.id, "") != one.barred for one in self._situation.candidates):
-            raise _Stale
-
     def require_nothing_began(self, read_at: datetime) -> None:
         """Raise _Stale if an instance below the holder began to run since the reading (R9)."""
         below = HopperInstance.objects.under(self.holder.pk).running()
@@ -249,7 +249,6 @@ def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
         # A target that was changed since may be able to do less now (R9).
         if target is None or not fits or target.updated_at > read_at:
             raise _Stale
-        note.require_same_bars(task)
         now = timezone.now()
         if ALLOWANCES[target.effective_status()].offer != "yes":
             raise _Stale
@@ -352,7 +351,8 @@ def _create_child(task_id: str, actor: Actor) -> bool:
     """Create and start the instance that the decision asks for; the next look sends it there (R25).
 
     It is decided once more under the tree lock, where nobody else creates: of two names that are
-    nearly alike one is made, and never a twenty-first in an hour or a run beyond the limit.
+    nearly alike one is made, and never a twenty-first in an hour or a run beyond the limit. What
+    was made is taken back where somebody has placed the task meanwhile.
     """
     try:
         with transaction.atomic():
@@ -370,6 +370,8 @@ def _create_child(task_id: str, actor: Actor) -> bool:
                 actor=ROUTER,
             )
             start_instance(instance.pk, actor=ROUTER)
+            # Last, for instances are locked before tasks (R6).
+            note.lock()
     except HopperError:
         # The holder closed, or cannot have such a child: the next look decides.
         raise _Stale from None

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import connections
 
 from delegation.services import dispatch
 from delegation.services.audit import audit
 from delegation.services.delegator import Delegator
 from instances.models import HopperInstance, Task
+from instances.services.lifecycle import pause_instance, resume_instance
 from scopes.decisions import CreateChild
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from scopes.decisions import Situation
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,6 +38,39 @@ def test_a_decision_of_yesterday_creates_nothing(monkeypatch: pytest.MonkeyPatch
             return CreateChild(("no run",), name="web-run-001", scope="ORCHESTRATION")
 
     monkeypatch.setattr(dispatch, "get_behavior_for_instance", lambda _: Slow())
+    dispatch.place_task(task.pk)
+    assert not HopperInstance.objects.filter(pk="web-run-001").exists()
+    assert Task.objects.get(pk=task.pk).instance_id == run.pk
+    assert audit() == []
+
+
+def _resume(instance_id: str) -> None:
+    try:
+        resume_instance(instance_id, actor=ALICE)
+    finally:
+        connections.close_all()
+
+
+@pytest.mark.postgres
+def test_what_is_placed_while_its_situation_is_read_needs_no_child(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    web = InstanceFactory(scope="PROJECT", name="web")
+    run = InstanceFactory(scope="ORCHESTRATION", parent=web, name="run")
+    pause_instance(run.pk, actor=ALICE)
+    task = TaskFactory(instance=web)
+    Task.objects.filter(pk=task.pk).update(complexity=5, route_due=True)
+    read, looks = dispatch.situation_of, []
+
+    def read_late(task: Task, holder: HopperInstance) -> Situation:
+        looks.append(task.pk)
+        if len(looks) == 2:
+            # Under the tree lock: the task was read, its path is not yet.
+            with ThreadPoolExecutor(1) as beside:
+                beside.submit(_resume, run.pk).result()
+        return read(task, holder)
+
+    monkeypatch.setattr(dispatch, "situation_of", read_late)
     dispatch.place_task(task.pk)
     assert not HopperInstance.objects.filter(pk="web-run-001").exists()
     assert Task.objects.get(pk=task.pk).instance_id == run.pk

@@ -97,7 +97,9 @@ def multiply_tasks(times: int) -> None:
         with transaction.atomic():
             for model in tables():
                 if any(field.related_model is Task for field in model._meta.concrete_fields):
-                    rows = [_again(row, mark) for row in model._base_manager.all() if _first(row)]
+                    # In their order: that of the events is the history.
+                    known = model._base_manager.order_by("pk")
+                    rows = [_again(row, mark) for row in known if _first(row)]
                     model._base_manager.bulk_create(rows, batch_size=500)
     taken = Task.objects.leased().filter(instance=models.OuterRef("instance")).order_by()
     count = taken.values("instance").annotate(n=models.Count("pk")).values("n")
