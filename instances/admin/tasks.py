@@ -101,6 +101,15 @@ class DeadLetters(admin.SimpleListFilter):
         return queryset.dead_letters() if self.value() == "yes" else queryset
 
 
+class ToBePlaced(admin.BooleanFieldListFilter):
+    """Whether the router owes it a decision, named as the pages name it."""
+
+    def __init__(self, field: Any, *args: Any, **kwargs: Any) -> None:
+        """Take the words of the page of one task for the field."""
+        super().__init__(field, *args, **kwargs)
+        self.title = "to be placed"
+
+
 class TaskChangeList(ChangeList):
     """The list of tasks, each with the reason why it waits."""
 
@@ -125,7 +134,8 @@ class TaskAdmin(ServedAdmin):
     )  # fmt: skip
     list_display_links = ("title",)
     list_filter = (
-        DeadLetters, "status", "priority", "executor_preference", "instance__scope", "route_due",
+        DeadLetters, "status", "priority", "executor_preference", "instance__scope",
+        ("route_due", ToBePlaced),
     )  # fmt: skip
     search_fields = ("=id", "title", "project", "external_id", "=instance__id")
     search_help_text = "Title, project or external id; or the whole id of a task or an instance."

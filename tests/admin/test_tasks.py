@@ -157,3 +157,12 @@ def test_tasks_are_found_by_title_and_holder(site: Site, family: Family) -> None
     held = site.client.get(page, {"instance__id__exact": "data"}).content
     assert b"count the sheep" in held
     assert b"sweep the yard" not in held
+
+
+def test_what_the_list_filters_by_is_named_as_the_page_names_it(site: Site, family: Family) -> None:
+    due = TaskFactory(instance=family.top, title="place me")
+    TaskFactory(instance=family.run, title="at rest")
+    page = site.client.get("/admin/instances/task/", {"route_due__exact": "1"})
+    assert "to be placed" in [one.title for one in page.context["cl"].filter_specs]
+    assert [task.pk for task in page.context["cl"].result_list] == [due.pk]
+    assert b"To be placed:" in site.get(CHANGE, due.pk).content

@@ -51,7 +51,7 @@ PREVIEW: dict[str, Any] = {
 }
 TOLD = """\
 web, nothing changed yet:
-  now below it: 1 live instances, 2 unfinished tasks, 1 live leases
+  now below it: live instances 1, unfinished tasks 2, live leases 1
   instances: 1 effectively stopped, 1 stopped
   tasks: 1 to be placed, 1 lease revoked, 1 moved, 1 put back, 1 waits
   attempts: 1 evicted

@@ -17,8 +17,8 @@ def show_preview(data: dict[str, Any], args: Any, screen: Screen) -> None:
     screen.line(f"{data.get('instance_id') or data.get('task_id')}, nothing changed yet:")
     if "live_leases" in data:
         screen.line(
-            f"  now below it: {data['live_children']} live instances, "
-            f"{data['unfinished_tasks']} unfinished tasks, {data['live_leases']} live leases"
+            f"  now below it: live instances {data['live_children']}, "
+            f"unfinished tasks {data['unfinished_tasks']}, live leases {data['live_leases']}"
         )
     if data.get("refused"):
         screen.line(f"  it would be refused: {data['refused']['detail']}")
