@@ -139,6 +139,7 @@ def _facts(
             open_tasks=unfinished.get(row.pk, 0),
             last_assigned_at=assigned.get(row.pk),
             started_at=row.started_at,
+            level=len(line) + (row is not holder),
         )
     return facts
 

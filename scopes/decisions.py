@@ -38,7 +38,8 @@ class InstanceFacts:
     `capabilities` are the instance's own or inherited ones, `subtree_capabilities` adds those of
     the live instances below it. Loads count tasks: `queued` waits there, `running` holds a live
     lease, `open_tasks` is everything unfinished in its subtree. `barred` is the reason code why
-    R9's database-side filters exclude it (`excluded`, `on_path`), or "".
+    R9's database-side filters exclude it (`excluded`, `on_path`), or "". `level` counts the tree's
+    levels down to it, 1 at a root.
     """
 
     id: str
@@ -56,6 +57,7 @@ class InstanceFacts:
     last_assigned_at: datetime | None = None
     barred: str = ""
     started_at: datetime | None = None
+    level: int = 1
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from delegation.choices import DelegationStatus as D
+from delegation.choices import DelegationType
+from delegation.models import TaskDelegation
 from delegation.situations import barred_for
 from hopper.errors import AlreadyDelegated, Conflict, NotAccepting, RuleBroken
-from instances.choices import PLACING_BLOCKS, HopperScope
+from instances.choices import PLACING_BLOCKS
 from instances.choices import TaskStatus as T
 from instances.config import MAX_OFFERS
 from instances.models import HopperInstance, Task
@@ -62,6 +66,14 @@ def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, r
         )
 
 
+def offers_made(task: Task) -> Counter[str | None]:
+    """Return how many offers of this epoch count, by who made them; withdrawn ones do not (R10)."""
+    rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
+    made = rows.exclude(delegation_type=DelegationType.ESCALATE)
+    counted = made.exclude(status=D.CANCELLED, accepted_at__isnull=True)
+    return Counter(counted.values_list("source_instance_id", flat=True))
+
+
 def over_hop_limit(holder: HopperInstance, asked: Mapping[str | None, int]) -> str:
     """Return why `holder` may offer a task no further in this epoch, or "" where it may (R10).
 
@@ -104,8 +116,6 @@ def require_acceptance(target: HopperInstance) -> None:
             state=effective,
             allowed=allowing("accept"),
         )
-    if target.scope == HopperScope.FEDERATED:
-        raise NotAccepting(f"{target.pk} has no remote (NoRemote, R1).", code="no_remote")
     room = int(effective_settings(target.scope, target.config)["max_queued_tasks"])
     waiting = Task.objects.filter(instance=target, status=T.PENDING).count()
     if waiting >= room:

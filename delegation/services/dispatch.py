@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -13,7 +12,7 @@ from django.utils import timezone
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
-from delegation.services.admission import over_hop_limit
+from delegation.services.admission import offers_made, over_hop_limit
 from delegation.services.blocking import block_unplaced
 from delegation.services.delegator import Delegator, escalation_target
 from delegation.services.offers import (
@@ -192,7 +191,7 @@ class _Note:
     ) -> None:
         self.task, self.holder, self.decision, self.actor = task, holder, decision, actor
         self._situation = situation
-        self._behavior = behavior
+        self.behavior = behavior
         self._elapsed_ms = elapsed_ms
 
     def lock(self) -> Task:
@@ -229,7 +228,7 @@ class _Note:
             situation=stored(self._situation),
             config_digest=config_digest(self._situation),
             elapsed_ms=self._elapsed_ms,
-            behavior=self._behavior,
+            behavior=self.behavior,
             actor=self.actor.name,
             created_at=now,
         )
@@ -252,7 +251,7 @@ def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
         now = timezone.now()
         if ALLOWANCES[target.effective_status()].offer != "yes":
             raise _Stale
-        over = over_hop_limit(note.holder, _offers_made(task))
+        over = over_hop_limit(note.holder, offers_made(task))
         if over:
             _block(note, task, "HopLimit", over, now)
             return False
@@ -354,36 +353,37 @@ def _create_child(task_id: str, actor: Actor) -> bool:
     nearly alike one is made, and never a twenty-first in an hour or a run beyond the limit. What
     was made is taken back where somebody has placed the task meanwhile.
     """
-    try:
-        with transaction.atomic():
-            lock_tree()
-            note = _look(present_task(task_id), actor)
-            decision = note.decision if note else None
-            if note is None or not isinstance(decision, CreateChild):
-                return True
-            instance = create_instance(
-                decision.name,
-                scope=decision.scope,
-                instance_type=decision.instance_type,
-                parent_id=note.holder.pk,
-                runtime_metadata={"created_for": task_id, "created_at_epoch": note.task.epoch},
-                actor=ROUTER,
-            )
-            start_instance(instance.pk, actor=ROUTER)
-            # Last, for instances are locked before tasks (R6).
-            note.lock()
-    except HopperError:
-        # The holder closed, or cannot have such a child: the next look decides.
-        raise _Stale from None
+    with transaction.atomic():
+        lock_tree()
+        note = _look(present_task(task_id), actor)
+        if note is None or not isinstance(note.decision, CreateChild):
+            return True
+        _create(note, note.decision)
+        # Last, for instances are locked before tasks (R6).
+        note.lock()
     return True
 
 
-def _offers_made(task: Task) -> Counter[str | None]:
-    """Return how many offers of this epoch count, by who made them; withdrawn ones do not (R10)."""
-    rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
-    made = rows.exclude(delegation_type=DelegationType.ESCALATE)
-    counted = made.exclude(status=D.CANCELLED, accepted_at__isnull=True)
-    return Counter(counted.values_list("source_instance_id", flat=True))
+def _create(note: _Note, wanted: CreateChild) -> None:
+    """Create and start a child of the holder.
+
+    Raises BehaviorFailed where there cannot be such a child, _Stale where the holder closed.
+    """
+    try:
+        instance = create_instance(
+            wanted.name,
+            scope=wanted.scope,
+            instance_type=wanted.instance_type,
+            parent_id=note.holder.pk,
+            runtime_metadata={"created_for": note.task.pk, "created_at_epoch": note.task.epoch},
+            actor=ROUTER,
+        )
+    except HopperError as error:
+        if error.code == "parent_closed":
+            raise _Stale from None
+        words = f"{note.behavior} failed: it creates {wanted.name!r}: {error}"
+        raise BehaviorFailed(words, behavior=note.behavior) from error
+    start_instance(instance.pk, actor=ROUTER)
 
 
 def _first_hop_type(task: Task) -> str:

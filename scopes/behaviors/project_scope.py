@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from instances.choices import ExecutorPreference, HopperScope, InstanceType
+from instances.states import MAX_DEPTH, ROUTING
 from scopes.behaviors.base import (
     ScopeBehavior,
     confidence_of,
@@ -17,10 +18,12 @@ from scopes.behaviors.base import (
     why_out,
 )
 from scopes.behaviors.explicit import decide_explicit
-from scopes.config import scopes_below
+from scopes.config import effective_settings, scopes_below
 from scopes.decisions import Considered, CreateChild, Decision, Refuse, SendTo, Situation, Stay
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scopes.decisions import InstanceFacts, TaskFacts
 
 
@@ -55,24 +58,13 @@ class ProjectScopeBehavior(ScopeBehavior):
                 target_id=best.instance_id,
                 score=best.score,
             )
-        reasons_now = (*reasons, "no executor is available", *why_out(considered))
-        return self._create(situation, considered, reasons) or self.handle_by_hand(
-            situation, considered, *reasons_now, tried=True
-        )
-
-    def _create(
-        self, situation: Situation, considered: list[Considered], reasons: tuple[str, ...]
-    ) -> Decision | None:
-        """Return the creation of a run (R25), where it is allowed and would help."""
-        instance, settings = situation.instance, situation.instance.settings
-        refused = any(one.filters["loops"] == "excluded" for one in considered)
-        full = len(considered) >= settings["max_orchestrations"]
-        gap = missing(situation.task, instance.capabilities)
-        may_ask = HopperScope.ORCHESTRATION in scopes_below(instance.scope, settings)
-        if refused or full or gap or not (settings["create_orchestrations"] and may_ask):
-            return None
+        against = why_no_new_run(situation, considered)
+        if against:
+            words = "no executor is available"
+            reasons_now = (*reasons, words, *why_out(considered), f"no run is created: {against}")
+            return self.handle_by_hand(situation, considered, *reasons_now, tried=True)
         name = next_run_name(situation)
-        limit = settings["max_orchestrations"]
+        limit = instance.settings["max_orchestrations"]
         words = f"{name} is created, number {len(considered) + 1} of {limit}"
         return CreateChild(
             (*reasons, words),
@@ -96,13 +88,41 @@ class ProjectScopeBehavior(ScopeBehavior):
         task, instance = situation.task, situation.instance
         gap = missing(task, instance.capabilities)
         if gap:
-            code = "CapabilityGap" if lacks(task, instance) else "Unroutable"
             words = f"{instance.id} lacks {', '.join(gap)}"
-            return Refuse((*reasons, words), tuple(considered), code=code)
+            return self._further_down(situation, considered, *reasons, words)
         if tried and not instance.settings["manual_fallback"]:
             words = "manual_fallback is off"
             return Refuse((*reasons, words), tuple(considered), code="Unroutable")
         return Stay(reasons, tuple(considered), code="ManualQueue")
+
+    def _further_down(
+        self, situation: Situation, considered: list[Considered], *reasons: str
+    ) -> Decision:
+        """Return the child, itself no run, that has what is missing here, or the refusal (R9).
+
+        Where a run has it, the run is waited for.
+        """
+        task, instance = situation.task, situation.instance
+        known = {one.instance_id for one in considered}
+        able = [one for one in situation.candidates if not lacks(task, one)]
+        if any(one.scope == HopperScope.ORCHESTRATION for one in able):
+            able = []
+        others = [one for one in able if one.scope in ROUTING and one.id not in known]
+        weighed = [weigh(task, one, instance, {}, speaks=True) for one in others]
+        considered = unless_refused([*considered, *weighed], instance)
+        ranked = rank(considered) if others else []
+        if not ranked:
+            code = "CapabilityGap" if lacks(task, instance) else "Unroutable"
+            return Refuse((*reasons, *why_out(weighed)), tuple(considered), code=code)
+        best = ranked[0]
+        words = f"{best.instance_id}, or what is below it, has all that is required"
+        return SendTo(
+            (*reasons, words),
+            tuple(considered),
+            confidence_of(ranked),
+            target_id=best.instance_id,
+            score=best.score,
+        )
 
 
 def reasons_for_execution(
@@ -121,6 +141,25 @@ def reasons_for_execution(
     if gap and any(not lacks(task, run) for run in runs):
         found.append(f"only an orchestration has {', '.join(gap)}")
     return tuple(found)
+
+
+def why_no_new_run(situation: Situation, considered: Sequence[Considered]) -> str:
+    """Return why no run is created here (R25), or "" where it is allowed and would help."""
+    instance, settings = situation.instance, situation.instance.settings
+    if not settings["create_orchestrations"]:
+        return "create_orchestrations is off"
+    if HopperScope.ORCHESTRATION not in scopes_below(instance.scope, settings):
+        return "delegate_to leaves orchestrations out"
+    if len(considered) >= settings["max_orchestrations"]:
+        return f"there are {len(considered)} of at most {settings['max_orchestrations']}"
+    if instance.level >= MAX_DEPTH:
+        return f"{instance.id} stands on the last of {MAX_DEPTH} levels"
+    if any(one.filters["loops"] == "excluded" for one in considered):
+        return "a run here refused the task"
+    if not effective_settings(HopperScope.ORCHESTRATION, {})["max_queued_tasks"]:
+        return "its queue would take nothing"
+    gap = missing(situation.task, instance.capabilities)
+    return f"it would lack {', '.join(gap)}" if gap else ""
 
 
 def next_run_name(situation: Situation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from hopper.configuration import CONFIGURATION
 from instances.models import Event, HopperInstance, Task
 from scopes.behaviors.global_scope import GlobalScopeBehavior
 from scopes.behaviors.project_scope import ProjectScopeBehavior
-from scopes.decisions import CreateChild, Decision, SendTo
+from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Stay
 from scopes.models import RoutingDecision
 from tests.api.conftest import Caller, ada, caller, sound
 from tests.factories import InstanceFactory, TaskFactory
@@ -33,6 +34,15 @@ WRONG: dict[str, Any] = {
     "a word": "web",
     "a stranger": SendTo(("because",), target_id="elsewhere"),
     "a run at GLOBAL": CreateChild(("because",), name="x", scope="ORCHESTRATION"),
+    "a child without a name": CreateChild(("because",), name=" ", scope="PROJECT"),
+    "a child whose name is taken": CreateChild(("because",), name="web", scope="PROJECT"),
+    "an event without an end": CreateChild(("because",), name="fair", scope="EVENT"),
+    "no reasons": SendTo(None, target_id="web"),  # type: ignore[arg-type]
+    "reasons that are no words": SendTo((("because",),), target_id="web"),  # type: ignore[arg-type]
+    "a confidence that is no number": SendTo(("because",), (), math.nan, target_id="web"),
+    "rules that cannot be kept": SendTo(("because",), rules=(object(),), target_id="web"),  # type: ignore[arg-type]
+    "a refusal of its own making": Refuse(("because",), code="Nonsense"),
+    "a rest of its own making": Stay(("because",), code="InputRequired"),
 }
 
 
@@ -111,7 +121,7 @@ def test_what_no_behaviour_may_decide_is_not_done(top: HopperInstance, what: str
     MODE["is"] = what
     task = TaskFactory(instance=top, tags=["x"])
     assert (task.route_due, task.instance_id, task.status) == (True, "top", "pending")
-    assert "Moody failed: it " in task.waiting["detail"]
+    assert "Moody failed: " in task.waiting["detail"]
     assert HopperInstance.objects.count() == 2
     assert not TaskDelegation.objects.exists()
 

@@ -14,6 +14,7 @@ from delegation.services.delegator import Delegator
 from delegation.services.sweep import sweep
 from instances.models import Event, Task
 from instances.services.lifecycle import pause_instance, resume_instance, stop_instance
+from scopes.models import RoutingDecision
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
@@ -77,3 +78,16 @@ def test_an_offer_below_a_stopped_instance_is_not_taken_for_a_refusal() -> None:
     sweep()
     slipped.refresh_from_db()
     assert (slipped.status, slipped.reason) == ("cancelled", "target_stopped")
+
+
+def test_at_the_last_level_of_a_tree_work_is_done_by_hand() -> None:
+    place = InstanceFactory(name="l1")
+    for level, scope in enumerate(
+        ("FAMILY", "PERSONAL", "PROJECT", "EVENT", "PROJECT", "EVENT", "PROJECT"), start=2
+    ):
+        end = {"expires_at": timezone.now() + timedelta(days=1)} if scope == "EVENT" else {}
+        place = InstanceFactory(scope=scope, name=f"l{level}", parent=place, **end)
+    task = TaskFactory(instance=place, complexity=5)
+    assert (task.route_due, task.instance_id) == (False, "l8")
+    decision = RoutingDecision.objects.get(task=task)
+    assert decision.reasons[-1] == "no run is created: l8 stands on the last of 8 levels"

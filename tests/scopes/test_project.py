@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
+from scopes.behaviors.base import winner_of
 from scopes.decisions import CreateChild, SendTo
 from tests.scopes.facts import decide, instance, outcome, task
 
@@ -45,6 +46,41 @@ def test_load_alone_chooses_between_orchestrations() -> None:
     assert outcome(decide(task(complexity=5), RUN, other, at=HOME)) == "web-run-001"
     busy = replace(RUN, open_tasks=2)
     assert outcome(decide(task(complexity=5), busy, other, at=HOME)) == "other"
+
+
+@pytest.mark.parametrize("scope", ["PROJECT", "PERSONAL", "EVENT"])
+def test_what_only_a_child_that_is_no_run_can_do_goes_there(scope: str) -> None:
+    home = instance("home", scope, below=("cuda",))
+    lab = instance("lab", "EVENT" if scope == "PROJECT" else "PROJECT", below=("cuda",))
+    busy = replace(lab, id="busy", open_tasks=9)
+    what = task(required_capabilities=["CUDA"], complexity=5)
+    decision = decide(what, busy, lab, at=home)
+    assert outcome(decision) == "lab"
+    assert "lab, or what is below it, has all that is required" in decision.reasons
+    assert winner_of([asdict(one) for one in decision.considered]) == "lab"
+    refused = replace(lab, barred="excluded")
+    assert outcome(decide(what, refused, at=home)) == "Unroutable"
+    asleep = instance("asleep", "ORCHESTRATION", "created", can=("cuda",))
+    assert outcome(decide(what, lab, asleep, at=home)) == "Unroutable", "the run is waited for"
+    human = replace(what, executor_preference="human")
+    assert outcome(decide(human, lab, at=home)) == "ManualQueue"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "place", "runs", "config"),
+    [
+        ("create_orchestrations is off", {}, [], {"create_orchestrations": False}),
+        ("delegate_to leaves orchestrations out", {}, [], {"delegate_to": ["EVENT"]}),
+        ("there are 1 of at most 1", {}, [replace(RUN, queued=100)], {"max_orchestrations": 1}),
+        ("web stands on the last of 8 levels", {"level": 8}, [], {}),
+        ("a run here refused the task", {}, [replace(RUN, barred="excluded")], {}),
+    ],
+)
+def test_why_no_run_is_created_stands_in_the_reasons(sentence: str, place, runs, config) -> None:
+    home = replace(instance("web", config=config), **place)
+    decision = decide(task(complexity=5), *runs, at=home)
+    assert outcome(decision) == "ManualQueue"
+    assert decision.reasons[-1] == f"no run is created: {sentence}"
 
 
 @pytest.mark.parametrize(
