@@ -35,7 +35,7 @@ def give_feedback(task: Task, words: Mapping[str, Any], *, actor: Actor) -> Feed
     """Keep what somebody thinks of a task, attached to the decision that brought it where it is.
 
     Of several hops it is the last one that followed a rule, else the last one: a rule is what can
-    be changed.
+    be changed. An epoch that began at the holder made none: then it is one of an earlier epoch.
     """
     return Feedback.objects.create(
         task=task,
@@ -61,7 +61,9 @@ def _decision_behind(task: Task) -> RoutingDecision | None:
     if task.instance_id is None:
         return None
     way = [lineal.id for lineal in lineages([task.instance_id])[task.instance_id]]
-    sent = RoutingDecision.objects.for_task(task.pk).filter(
-        verdict=Verdict.SEND, epoch=task.epoch, target__in=way
+    every = RoutingDecision.objects.for_task(task.pk).filter(verdict=Verdict.SEND, target__in=way)
+    now = every.filter(epoch=task.epoch)
+    return next(
+        (found for rows in (now, every) if (found := rows.exclude(rule="").last() or rows.last())),
+        None,
     )
-    return sent.exclude(rule="").last() or sent.last()

@@ -54,6 +54,29 @@ def test_feedback_shows_as_the_accuracy_of_the_rule_that_was_followed(
     assert [row["id"] for row in ada.ask("/rules", limit=1, offset=1)["results"]] == ["to-ops"]
 
 
+def test_feedback_finds_the_decision_also_of_an_earlier_epoch(
+    ada: Caller, tree: dict[str, HopperInstance], folder: Path
+) -> None:
+    (folder / "routing_rules.yaml").write_text(RULES)
+    CONFIGURATION.reload()
+    task = ada.tell("/tasks", {"title": "x", "tags": ["page"], "instance_id": "top"}, 201)
+    sent = ada.ask(f"/tasks/{task['id']}/decisions")["results"][0]
+
+    def judge(good: bool) -> str:
+        said = ada.tell(f"/tasks/{task['id']}/feedback", {"was_good_match": good}, 201)
+        return str(said["decision_id"])
+
+    assert judge(True) == sent["id"]
+    ada.call("PATCH", f"/tasks/{task['id']}", {"tags": ["page", "more"]})
+    assert ada.ask(f"/tasks/{task['id']}")["epoch"] == 2
+    assert judge(False) == sent["id"]
+    for verb in ("cancel", "retry"):
+        ada.tell(f"/tasks/{task['id']}/{verb}", {}, 200)
+    assert judge(False) == sent["id"]
+    report = {row["id"]: row["accuracy"] for row in ada.ask("/rules")["results"]}
+    assert report == {"to-web": 0.3333, "to-ops": None}
+
+
 def test_feedback_is_not_held_against_a_rule_whose_choice_was_refused(
     ada: Caller, tree: dict[str, HopperInstance], folder: Path
 ) -> None:
