@@ -42,7 +42,7 @@ class GlobalScopeBehavior(ScopeBehavior):
 
     def decide(self, situation: Situation) -> Decision:
         """Return the child to offer the task to, or why there is none (R9, R25)."""
-        may_create = situation.instance.scope == HopperScope.GLOBAL
+        may_create = situation.instance.scope == HopperScope.GLOBAL and not _renamed(situation)
         return decide_explicit(situation, may_create=may_create) or self.match(situation)
 
     def match(self, situation: Situation) -> Decision:
@@ -107,6 +107,15 @@ class GlobalScopeBehavior(ScopeBehavior):
             target_id=best.instance_id,
             score=best.score,
         )
+
+
+def _renamed(situation: Situation) -> bool:
+    """Return whether a rule says which live child the named project is: then none is created."""
+    task = situation.task
+    found = (
+        suggestions(RULES.current().value, task, situation.instance.scope) if task.project else []
+    )
+    return bool(_aimed([one for one in found if one.by_project], situation))
 
 
 def _parts(reading: Reading, candidate: InstanceFacts) -> dict[str, float]:
@@ -202,8 +211,8 @@ def _reasons(best: Considered, ranked: list[Considered]) -> tuple[str, ...]:
     equal = [one for one in ranked[1:] if one.score == best.score]
     if equal:
         reasons.append(
-            f"as good as {', '.join(one.instance_id for one in equal)}; "
-            f"load {best.load:g}, then whose turn it is, then the id decides"
+            f"as good as {', '.join(one.instance_id for one in equal)}; of equals those that run "
+            f"come first, then the least load ({best.load:g}), whose turn it is, the id"
         )
     return tuple(reasons)
 

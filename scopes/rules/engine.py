@@ -21,13 +21,17 @@ DEFAULT = "default"
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A destination that a rule speaks for. `confidence` is strength times weight, 0 to 1."""
+    """A destination that a rule speaks for. `confidence` is strength times weight, 0 to 1.
+
+    `by_project` says that the rule goes by the project a task names.
+    """
 
     rule_id: str
     destination: str
     priority: int
     confidence: float
     reason: str
+    by_project: bool = False
 
 
 def suggestions(file: RuleFile, task: TaskFacts, scope: str = "") -> list[Suggestion]:
@@ -44,9 +48,15 @@ def suggestions(file: RuleFile, task: TaskFacts, scope: str = "") -> list[Sugges
         matched = match(rule, reading)
         if matched is not None and rule.destination is not None:
             confidence = round(matched.strength * rule.weight, 4)
-            name = rule_id(rule, index)
             found.append(
-                Suggestion(name, rule.destination, rule.priority, confidence, matched.reason)
+                Suggestion(
+                    rule_id(rule, index),
+                    rule.destination,
+                    rule.priority,
+                    confidence,
+                    matched.reason,
+                    by_project=rule.type == "project",
+                )
             )
     if not found and file.default_destination:
         return [Suggestion(DEFAULT, file.default_destination, 0, 0.1, "no rule matches")]

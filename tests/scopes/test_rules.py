@@ -10,6 +10,7 @@ import pytest
 from hopper.configuration import CONFIGURATION
 from hopper.yamlconf import BrokenConfig
 from scopes.config import RULES, RuleFile
+from scopes.decisions import CreateChild
 from scopes.rules.engine import suggestions
 from tests.scopes.facts import decide, instance, outcome, task
 
@@ -103,6 +104,27 @@ def test_a_rule_for_a_child_that_is_not_here_speaks_for_nobody(use) -> None:
     decision = decide(task("The cart"), instance("ops"))
     assert outcome(decision) == "AwaitingTriage"
     assert decision.rules == ("cart",)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "named", "live", "expected"),
+    [
+        ("the rule says who is meant", "Old-Shop", "shop", "shop"),
+        ("a live child of that name comes first", "old-shop", "old-shop", "old-shop"),
+        ("a rule for a child that is not here says nothing", "old-shop", "ops", "old-shop"),
+        ("any other name is created", "new", "shop", "new"),
+    ],
+)
+def test_a_project_rule_speaks_before_a_project_is_created(
+    tmp_path: Path, settings, sentence: str, named: str, live: str, expected: str
+) -> None:
+    (tmp_path / "routing_rules.yaml").write_text(
+        "rules: [{type: project, projects: [old-shop], destination: 'project:shop'}]\n"
+    )
+    settings.HOPPER_CONFIG_DIR = str(tmp_path)
+    decision = decide(task(project=named), instance(live), instance("other"))
+    assert outcome(decision) == expected, sentence
+    assert isinstance(decision, CreateChild) == (expected != live)
 
 
 def test_the_default_destination_takes_what_no_rule_matches(tmp_path: Path, settings) -> None:
