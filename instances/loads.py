@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count
 
+from instances.choices import HopperScope as S
 from instances.choices import InstanceStatus, TaskStatus
 from instances.models import HopperInstance, InstanceLoad, Task
 
@@ -62,11 +63,13 @@ def capabilities_along(configs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def capabilities_below(instance_id: str, own: frozenset[str]) -> dict[str, frozenset[str]]:
-    """Return, for an instance and all below it, what the usable instances further down can do.
+    """Return, for an instance and all below it, what can be done further down where placing leads.
 
-    `own` is what the instance itself can do. One query.
+    It leads to neither phases of a run nor remotes (R1), nor to what is stopped or in error. `own`
+    is what the instance itself can do. One query.
     """
     rows = HopperInstance.objects.under(instance_id).live().exclude(status__in=_DISABLED)
+    rows = rows.exclude(scope=S.FEDERATED).exclude(parent__scope=S.ORCHESTRATION)
     can: dict[str, frozenset[str]] = {instance_id: own}
     parents: dict[str, str] = {}
     below: dict[str, set[str]] = defaultdict(set)

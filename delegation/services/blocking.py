@@ -35,7 +35,9 @@ def block_unplaced(
     refusals = _refusals(task)
     full = {one["target_instance_id"] for one in refusals if one["reason"] == "queue_full"}
     full |= {one.instance_id for one in considered if one.filters.get("capacity") == "QueueFull"}
-    required = {"required": ", ".join(sorted(task.required_capabilities))} if code == GAP else {}
+    # Capabilities are compared whatever the case, and so are gaps.
+    words = sorted({word.casefold() for word in task.required_capabilities})
+    required = {"required": ", ".join(words)} if code == GAP else {}
     said = code == GAP and _said(task, required["required"])
     found: dict[str, Any] = {
         "object": task.instance_id,

@@ -27,7 +27,7 @@ from delegation.services.offers import (
 from delegation.states import DELEGATION
 from hopper.errors import AlreadyDelegated, Conflict, Gone, LeaseLost, NotFound
 from hopper.locks import lock_shared, lock_tree
-from instances.choices import STARTED, AttemptOutcome
+from instances.choices import STARTED, AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
 from instances.services.leases import put_back
@@ -69,7 +69,8 @@ class Delegator:
     ) -> Handed:
         """Offer a task to a child of its holder by name (R8); to where it is already: no change.
 
-        With `accept` "auto" the target's behaviour answers at once. `force` with a `reason` (kept
+        With `accept` "auto" the target's behaviour answers at once, as it always does for a remote
+        (R1). `force` with a `reason` (kept
         in the notes) overrides an exclusion (R10). Type `reassign` moves accepted work sideways
         (R12); running work needs `force`. Raises RuleBroken (422) for a target that is no child of
         the holder, Conflict (409) for a started task, another pending offer, or a closed target.
@@ -91,9 +92,10 @@ class Delegator:
             if task.status == T.BLOCKED:
                 self._unblock(task, now)
             words = "; ".join(filter(None, (notes, reason)))
-            terms = Terms(delegation_type, words, explicit=accept != "auto", forced=force)
+            at_once = accept == "auto" or target.scope == HopperScope.FEDERATED
+            terms = Terms(delegation_type, words, explicit=not at_once, forced=force)
             delegation = make_offer(task, target, terms, actor=self.actor, now=now)
-            if accept == "auto":
+            if at_once:
                 self._answer(delegation, task, target, now)
         return Handed(TaskDelegation.objects.get(pk=delegation.pk), created=True)
 

@@ -18,6 +18,7 @@ from instances.choices import (
     Completion,
     DependencyRule,
     FailurePolicy,
+    HopperScope,
     ParentClose,
 )
 from instances.choices import TaskStatus as T
@@ -341,6 +342,8 @@ def admitting(instance_id: str) -> HopperInstance:
     instance = lock_shared(HopperInstance, instance_id)
     if instance is None:
         raise Invalid.field("instance_id", f"there is no instance {instance_id}", "unknown")
+    if instance.scope == HopperScope.FEDERATED:
+        raise NotAccepting(f"{instance_id} has no remote (NoRemote, R1).", code="no_remote")
     effective = instance.effective_status()
     if not ALLOWANCES[effective].create:
         raise NotAccepting(

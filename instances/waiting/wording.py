@@ -142,10 +142,15 @@ class Wording:
 
     def _at_capacity(self, task: Task, holder: str) -> Reason:
         place = self._places[holder]
+        closed = f"{holder} gives nothing out: its max_concurrent_tasks is 0"
         return {
-            "detail": f"{place.running} of {place.most} places at {holder} are taken",
+            "detail": f"{place.running} of {place.most} places at {holder} are taken"
+            if place.most
+            else closed,
             "object": holder,
-            "who": f"whoever works at {holder}: what ends there makes room",
+            "who": f"whoever works at {holder}: what ends there makes room"
+            if place.most
+            else f"an operator of {holder}",
         }
 
     def _queue_position(self, task: Task, holder: str) -> Reason:

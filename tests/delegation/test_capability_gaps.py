@@ -49,6 +49,29 @@ def test_it_is_not_said_again_for_more_tasks_that_need_the_same(top: HopperInsta
     ]  # fmt: skip
 
 
+def test_it_is_the_same_gap_in_other_letters(top: HopperInstance) -> None:
+    for words in (["gpu", "Disk"], ["GPU", "disk"]):
+        TaskFactory(instance=top, required_capabilities=words)
+    assert len(notices()) == 1
+
+
+@pytest.mark.parametrize(("scope", "parent"), [("ORCHESTRATION", "run"), ("FEDERATED", "p0")])
+def test_what_placing_never_reaches_fills_none(
+    top: HopperInstance, scope: str, parent: str
+) -> None:
+    InstanceFactory(scope="ORCHESTRATION", name="run", parent=HopperInstance.objects.get(pk="p0"))
+    above = HopperInstance.objects.get(pk=parent)
+    InstanceFactory(scope=scope, name="far", parent=above, config={"capabilities": ["gpu"]})
+    task = TaskFactory(instance=top, required_capabilities=["gpu"])
+    assert (task.waiting_code, task.instance_id) == ("CapabilityGap", "wide")
+
+
+def test_it_is_filled_from_below_a_person(top: HopperInstance) -> None:
+    ann = InstanceFactory(scope="PERSONAL", name="ann", parent=top)
+    InstanceFactory(scope="PROJECT", name="lab", parent=ann, config={"capabilities": ["gpu"]})
+    assert TaskFactory(instance=top, required_capabilities=["GPU"]).instance_id == "lab"
+
+
 def test_it_is_not_said_again_when_the_task_is_placed_again(top: HopperInstance) -> None:
     task = TaskFactory(instance=top, required_capabilities=["gpu"])
     reroute_task(task.pk, actor=ALICE)

@@ -41,14 +41,22 @@ def test_an_answer_that_fails_keeps_the_others_from_none() -> None:
     assert other.instance_id == "web"
 
 
-def test_nobody_accepts_for_a_remote_that_is_not_configured() -> None:
+def test_a_remote_that_is_not_configured_refuses_every_offer_at_once() -> None:
     top = InstanceFactory(name="top")
     far = InstanceFactory(scope="FEDERATED", name="far", parent=top)
     task = TaskFactory(instance=top)
     row = Delegator(ALICE).delegate_task(task.pk, far.pk).delegation
+    assert (row.status, row.reason) == ("rejected", "no_remote")
+    task.refresh_from_db()
+    assert (task.instance_id, task.offered_to_id) == ("top", None)
+
+
+def test_nothing_is_created_at_a_remote_that_is_not_configured() -> None:
+    far = InstanceFactory(scope="FEDERATED", name="far", parent=InstanceFactory(name="top"))
     with pytest.raises(Conflict) as refusal:
-        Delegator(ALICE).accept_delegation(row.pk)
+        TaskFactory(instance=far)
     assert refusal.value.code == "no_remote"
+    assert not Task.objects.exists()
 
 
 def test_a_task_that_cannot_be_placed_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
