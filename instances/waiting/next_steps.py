@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from instances.choices import InstanceStatus
 from instances.choices import WaitingCode as W
 from instances.models import HopperInstance
-from instances.waiting.wording import SWEEP
+from instances.waiting.wording import SWEEP, operator_of
 
 if TYPE_CHECKING:
     from instances.models import Task
@@ -21,6 +21,8 @@ _ASK = ("hopper task why {object}", "GET /tasks/{object}/why")
 _CLAIM = ("hopper task claim {task}", "POST /tasks/{task}/claim")
 _LEFT_OVER = ("hopper sweep", "GET /tasks/{task}/why")
 """What only the sweep does: nothing over HTTP is quicker than looking again."""
+_CLOSED = ("hopper config show --instance {object}", "PATCH /instances/{object}")
+"""A queue that gives nothing out is opened by its configuration."""
 
 _STEPS = {
     W.UNROUTABLE: _DELEGATE,
@@ -67,6 +69,8 @@ def next_step(task: Task, reason: Reason) -> dict[str, str] | None:
         return None
     if reason["who"] == SWEEP:
         command, request = _LEFT_OVER
+    elif code == W.AT_CAPACITY and reason["who"] == operator_of(reason["object"]):
+        command, request = _CLOSED
     elif code in _STEPS:
         command, request = _STEPS[code]
     else:

@@ -72,7 +72,7 @@ class Wording:
 
     def _decision(self, task: Task, code: W) -> Reason:
         stored = task.waiting
-        who = f"an operator of {task.instance_id}" if code in PLACING_BLOCKS else "a person"
+        who = operator_of(task.instance_id) if code in PLACING_BLOCKS else "a person"
         return {
             "detail": stored.get("detail") or "blocked",
             "object": stored.get("object") or task.pk,
@@ -90,7 +90,7 @@ class Wording:
             "object": at,
             "since": _text(self._since.get(at)),
             "until": task.waiting.get("until") if offered else None,
-            "who": f"an operator of {at}",
+            "who": operator_of(at),
         }
 
     def _routing(self, task: Task, holder: str) -> Reason:
@@ -98,7 +98,7 @@ class Wording:
         return {
             "detail": failed or f"{holder} is about to place it",
             "object": holder,
-            "who": f"an operator of {holder}" if failed else "the router",
+            "who": operator_of(holder) if failed else "the router",
         }
 
     def _awaiting_acceptance(self, task: Task, holder: str) -> Reason:
@@ -116,7 +116,7 @@ class Wording:
             "object": stored.get("object") or task.offered_to_id,
             "since": stored.get("since") or _text(task.updated_at),
             "until": stored.get("until"),
-            "who": f"an operator of {task.offered_to_id}",
+            "who": operator_of(task.offered_to_id),
         }
 
     def _waiting_dependencies(self, task: Task, holder: str) -> Reason:
@@ -142,16 +142,12 @@ class Wording:
 
     def _at_capacity(self, task: Task, holder: str) -> Reason:
         place = self._places[holder]
-        closed = f"{holder} gives nothing out: its max_concurrent_tasks is 0"
-        return {
-            "detail": f"{place.running} of {place.most} places at {holder} are taken"
-            if place.most
-            else closed,
-            "object": holder,
-            "who": f"whoever works at {holder}: what ends there makes room"
-            if place.most
-            else f"an operator of {holder}",
-        }
+        detail = f"{place.running} of {place.most} places at {holder} are taken"
+        who = f"whoever works at {holder}: what ends there makes room"
+        if not place.most:
+            detail = f"{holder} gives nothing out: its max_concurrent_tasks is 0"
+            who = operator_of(holder)
+        return {"detail": detail, "object": holder, "who": who}
 
     def _queue_position(self, task: Task, holder: str) -> Reason:
         stands, places = self._line.get(task.pk), self._places[holder].free
@@ -190,11 +186,16 @@ class Wording:
 
     def _awaiting_triage(self, task: Task, holder: str) -> Reason:
         detail = f"nothing below {holder} matches it: delegate it by hand"
-        return {"detail": detail, "object": holder, "who": f"an operator of {holder}"}
+        return {"detail": detail, "object": holder, "who": operator_of(holder)}
 
     def _unassigned(self, task: Task, holder: str) -> Reason:
         detail = "no instance holds it"
         return {"detail": detail, "who": "a person, by taking it or delegating it"}
+
+
+def operator_of(instance_id: str | None) -> str:
+    """Return who can move what somebody has to decide or to change at an instance."""
+    return f"an operator of {instance_id}"
 
 
 def _text(time: datetime | None) -> str | None:

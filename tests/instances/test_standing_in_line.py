@@ -11,6 +11,7 @@ from instances.selectors import dashboard
 from instances.services.queue import claim_next
 from instances.services.tree import describe_instance
 from instances.waiting import line, waiting_condition, waiting_on
+from instances.waiting.next_steps import next_step
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 
@@ -58,9 +59,13 @@ def test_a_claim_moves_the_line_and_the_last_place_ends_it(run: HopperInstance) 
 
 def test_a_queue_that_gives_nothing_out_names_who_can_open_it(run: HopperInstance) -> None:
     describe_instance("run", changes={"config": {"max_concurrent_tasks": 0}}, actor=ALICE)
-    reason = told(TaskFactory(instance=run))
+    task = TaskFactory(instance=run)
+    reason = told(task)
     assert (reason["code"], reason["who"]) == ("AtCapacity", "an operator of run")
     assert reason["detail"] == "run gives nothing out: its max_concurrent_tasks is 0"
+    step = next_step(task, reason)
+    assert step
+    assert step["command"] == "hopper config show --instance run"
 
 
 def test_who_stands_far_behind_is_not_counted(
