@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
-from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from django.utils.module_loading import import_string
 from pydantic import AfterValidator, Field, model_validator
 
 from hopper.configuration import CONFIGURATION, ConfigFile
+from hopper.patterns import MAX_PATTERN, compiled
 from hopper.yamlconf import SHIPPED, Document, Place, Problem, Section, Words
 from instances.choices import TaskPriority
 from instances.config import (
@@ -30,7 +29,7 @@ from instances.config import (
 from instances.states import PARENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from scopes.decisions import Situation
 
@@ -42,9 +41,6 @@ __all__ = [
     "scopes_below",
     "traced_settings",
 ]
-
-MAX_PATTERN = 200
-"""Characters a pattern may have."""
 
 # Effective settings
 
@@ -133,35 +129,10 @@ def _pattern(text: str) -> str:
     if len(text) > MAX_PATTERN:
         raise ValueError(f"longer than {MAX_PATTERN} characters")
     try:
-        repeats = list(_repeats(_parser.parse(text), inside=False))
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"is no regular expression: {error}") from None
-    if any(repeats) or len(repeats) > 3:
-        # Such a pattern can take longer than the universe for one unlucky title.
-        raise ValueError("has a repeat inside a repeat, or more than three open repeats")
+        compiled(text)
+    except ValueError as error:
+        raise ValueError(f"is no RE2 expression: {error}") from None
     return text
-
-
-def _repeats(parsed: Any, *, inside: bool) -> Iterator[bool]:
-    """Yield, for each open repeat, whether it stands inside another one (or around a choice)."""
-    for op, value in parsed:
-        if op in (_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT):
-            low, high, body = value
-            open_ended = high - low > 20
-            if open_ended:
-                yield inside
-            yield from _repeats(body, inside=inside or open_ended)
-        elif op is _constants.BRANCH:
-            if inside:
-                yield True
-            for branch in value[1]:
-                yield from _repeats(branch, inside=inside)
-        elif op is _constants.SUBPATTERN:
-            yield from _repeats(value[-1], inside=inside)
-        elif op in (_constants.ASSERT, _constants.ASSERT_NOT):
-            yield from _repeats(value[1], inside=inside)
-        elif op is _constants.ATOMIC_GROUP:
-            yield from _repeats(value, inside=inside)
 
 
 Levels = Annotated[tuple[Level, ...], Field(strict=False)]
@@ -229,7 +200,7 @@ class PriorityRule(BaseRule):
 
 
 class PatternRule(BaseRule):
-    """A regular expression searched in the title and the beginning of the description."""
+    """An RE2 expression searched in the title and the beginning of the description."""
 
     type: Literal["pattern"]
     pattern: Pattern

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from hopper.patterns import occurs
 from instances.choices import TaskPriority
 from scopes.config import (
     AnyRule,
@@ -70,7 +71,7 @@ def match(rule: AnyRule, task: Reading) -> Match | None:
     if isinstance(rule, PriorityRule):
         return _priority(rule, task)
     if isinstance(rule, PatternRule):
-        found = _compiled(rule.pattern).search(task.raw[:_PATTERN_TEXT])
+        found = occurs(rule.pattern, task.raw[:_PATTERN_TEXT])
         return Match(1.0, f"pattern {rule.pattern}") if found else None
     if isinstance(rule, ProjectRule):
         named = task.project and task.project in {name.casefold() for name in rule.projects}
@@ -93,7 +94,7 @@ def _tag(rule: TagRule, task: Reading) -> Match | None:
     found = {
         original
         for folded, original in task.tags.items()
-        if folded in wanted or any(_compiled(one).search(original) for one in rule.tag_patterns)
+        if folded in wanted or any(occurs(one, original) for one in rule.tag_patterns)
     }
     found |= set(required)
     return Match(_grows(len(found)), f"tags {', '.join(sorted(found))}") if found else None
@@ -143,8 +144,3 @@ def _plain(phrase: str) -> tuple[str, bool]:
 @lru_cache(maxsize=4096)
 def _whole(phrase: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(phrase)}(?!\w)")
-
-
-@lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE)

@@ -107,7 +107,7 @@ def test_a_command_without_a_server_loads_neither_admin_nor_schema(shell: Shell)
         "import sys\n"
         "from hopper.cli.main import main\n"
         "main(['ls'])\n"
-        "heavy = {'django.contrib.admin', 'drf_spectacular', 'yaml', 'psycopg', 'rich'}\n"
+        "heavy = {'django.contrib.admin', 'drf_spectacular', 'yaml', 'psycopg', 'rich', 're2'}\n"
         "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
     )
     python = str(Path(shell.environ["PATH"].split(":")[0]) / "python")
@@ -124,7 +124,7 @@ def test_version_and_help_load_neither_django_nor_the_libraries(shell: Shell) ->
         "from hopper.cli.main import main\n"
         "try: main(['--version'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'django', 'rich', 'urllib3', 'yaml', 'pydantic'} & set(sys.modules)\n"
+        "heavy = {'django', 'rich', 'urllib3', 'yaml', 'pydantic', 're2'} & set(sys.modules)\n"
         "sys.exit(repr(heavy) if heavy else 0)\n"
     )
     python = str(Path(shell.environ["PATH"].split(":")[0]) / "python")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from hopper.configuration import CONFIGURATION
+from hopper.patterns import occurs
 from hopper.yamlconf import BrokenConfig
 from scopes.config import RULES, RuleFile
 from scopes.decisions import CreateChild
@@ -166,11 +168,16 @@ def test_what_a_destination_means(tmp_path, settings, destination: str, expected
          "rules.0.destination: has to be project:NAME"),
         ("no destination", "rules:\n- type: keyword\n  keywords: []\n", 2, "is missing"),
         ("a bad pattern", "rules:\n- type: pattern\n  destination: user:x\n  pattern: '('\n", 4,
-         "rules.0.pattern: is no regular expression"),
-        ("a pattern without end", "rules:\n- type: pattern\n  destination: user:x\n"
-         "  pattern: '(a+)+$'\n", 4, "rules.0.pattern: has a repeat inside a repeat"),
-        ("a choice repeated", "rules:\n- type: tag\n  destination: user:x\n"
-         "  tag_patterns: ['(a|aa)*b']\n", 4, "rules.0.tag_patterns.0: has a repeat"),
+         "rules.0.pattern: is no RE2 expression: missing \\): \\("),
+        ("a look-behind", "rules:\n- type: tag\n  destination: user:x\n"
+         "  tag_patterns: ['(?<=a+)b']\n", 4,
+         r"rules.0.tag_patterns.0: is no RE2 expression: invalid perl operator: \(\?<="),
+        ("a back reference", "rules:\n- type: pattern\n  destination: user:x\n"
+         "  pattern: '(a)\\1'\n", 4, "is no RE2 expression: invalid escape sequence"),
+        ("a pattern that is too large", "rules:\n- type: pattern\n  destination: user:x\n"
+         "  pattern: '((a{100}){100}){100}'\n", 4, "invalid repetition size"),
+        ("a pattern that is too long", "rules:\n- type: pattern\n  destination: user:x\n"
+         f"  pattern: {'a' * 201}\n", 4, "longer than 200 characters"),
         ("not with two", "rules:\n- type: composite\n  destination: user:x\n  operator: not\n"
          "  sub_rules:\n  - {type: keyword, keywords: [a]}\n  - {type: keyword, keywords: [b]}\n",
          2, "not takes exactly one"),
@@ -187,3 +194,37 @@ def test_a_bad_rule_is_refused_with_line_and_key(
         rules_of(text, tmp_path)
     assert {problem.line for problem in caught.value.problems} == {line}, sentence
     assert str(tmp_path / "routing_rules.yaml") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "title"),
+    [
+        ("^(a+)+$", "a" * 1_900 + "!"),
+        ("a*a*a*b", "a" * 1_900),
+        ("^(c{1,20}){1,20}$", "c" * 1_900 + "!"),
+        ("(a|aa)*b", "a" * 1_900),
+    ],
+)
+def test_no_pattern_takes_longer_than_its_text_is_long(pattern: str, title: str) -> None:
+    began = time.perf_counter()
+    assert not occurs(pattern, title)
+    assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "title", "found"),
+    [
+        (r"\bbug-\d+", "See BUG-12", True),
+        ("ZÜRICH", "Nach zürich", True),
+        (r"^\w+$", "zürich", False),
+        (r"^[\w\p{L}]+$", "zürich", True),
+        ("login$", "Fix the login", True),
+        ("^login", "Fix the login", False),
+        ("l.gin", "Fix the l\0gin", True),
+    ],
+)
+def test_what_a_pattern_finds(pattern: str, title: str, found: bool) -> None:
+    file = RuleFile.model_validate(
+        {"rules": [{"type": "pattern", "pattern": pattern, "destination": "user:x"}]}
+    )
+    assert (best(file, title=title) == "user:x") is found
