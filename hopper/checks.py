@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -58,21 +57,6 @@ def require_sound_start() -> None:
     found = run_checks(tags=[Tags.compatibility, Tags.security, Tags.files])
     if errors := [message for message in found if message.is_serious()]:
         raise SystemCheckError("\n".join(map(str, errors)))
-
-
-@register(Tags.files)
-def check_config_folder(**kwargs: Any) -> list[CheckMessage]:
-    """A configuration folder that was asked for exists."""
-    folder = settings.HOPPER_CONFIG_DIR
-    if not folder or Path(folder).is_dir():
-        return []
-    return [
-        Error(
-            f"HOPPER_CONFIG_DIR names {folder}, which is not a folder.",
-            hint="Create it, or unset HOPPER_CONFIG_DIR to use the shipped configuration.",
-            id="hopper.E004",
-        )
-    ]
 
 
 @register(Tags.security, deploy=True)

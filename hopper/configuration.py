@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -119,22 +120,25 @@ class Configuration:
         """Return what the files in `folder` say; changes nothing in force.
 
         `instead` names files that take the place of the folder's of that name. Raises BrokenConfig
-        with every fault of every file; a file that fails its own expectations is broken.
+        with every fault of every file; a file that fails its own expectations is broken, and so is
+        a folder that is not there.
         """
+        if folder is not None and not os.path.isdir(folder):
+            raise BrokenConfig([Problem(str(folder), 1, "", "there is no such folder")])
         found: dict[str, Loaded[Any]] = {}
         problems: list[Problem] = []
         for file in tuple(self._files):
             own = folder / file.name if folder is not None else None
-            try:
-                found[file.name] = file.load((instead or {}).get(file.name, own))
-            except BrokenConfig as error:
-                problems += error.problems
+            path = (instead or {}).get(file.name, own)
+            with _noting(problems, str(path or file.name)):
+                found[file.name] = file.load(path)
         if problems:
             raise BrokenConfig(problems)
         snapshot = Snapshot(found)
         with self.held(snapshot):
             for file in tuple(self._files):
-                problems += file.failures()
+                with _noting(problems, found[file.name].place().file):
+                    problems += file.failures()
         if problems:
             raise BrokenConfig(problems)
         return snapshot
@@ -145,11 +149,11 @@ class Configuration:
         A folder stands for the operator's; a file for the one of its name, or, under a name of its
         own, for routing_rules.yaml. Raises BrokenConfig as `load` does.
         """
-        if path.is_dir():
+        if os.path.isdir(path):
             return self.load(path)
         known = {file.name for file in self._files}
         name = path.name if path.name in known else "routing_rules.yaml"
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise BrokenConfig([Problem(str(path), 1, "", "there is no such file or folder")])
         return self.load(operator_folder(), {name: path})
 
@@ -170,7 +174,7 @@ class Configuration:
         for _ in range(_READINGS):
             self._signature = self._sign(folder)
             # Where the folder is a link that is turned, all is read from one side of it.
-            real = folder.resolve() if folder else None
+            real = Path(os.path.realpath(folder)) if folder else None
             before = self._sign(real)
             try:
                 found, problems = self.load(real), ()
@@ -190,15 +194,32 @@ class Configuration:
             )
 
     def _sign(self, folder: Path | None) -> Hashable:
-        found = []
+        found: list[Hashable] = [folder is not None and os.path.isdir(folder)]
         for file in tuple(self._files):
             for path in [_FOLDER / file.name, *([folder / file.name] if folder else [])]:
                 try:
                     stat = path.stat()
-                except OSError:
+                except OSError as error:
+                    # An absent file is legal, a link that leads nowhere is not.
+                    found.append((str(path), error.errno, os.path.islink(path)))
                     continue
-                found.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+                times = (stat.st_mtime_ns, stat.st_ctime_ns)
+                found.append((str(path), *times, stat.st_size, stat.st_ino))
         return tuple(found)
+
+
+@contextmanager
+def _noting(problems: list[Problem], file: str) -> Iterator[None]:
+    """Note the faults of a file; what fails in any other way while it is read is one, too."""
+    try:
+        yield
+    except BrokenConfig as error:
+        problems += error.problems
+    except Exception as error:
+        # Behaviours are the operator's own code, which runs where they are checked.
+        logger.exception("checking failed", extra={"event": "config.check_failed", "file": file})
+        words = f"cannot be checked: {type(error).__name__}: {error}"
+        problems.append(Problem(file, 1, "", words))
 
 
 CONFIGURATION = Configuration()
@@ -239,7 +260,7 @@ class ConfigFile(Generic[Model]):
         from hopper.yamlfile import read
 
         document = read(_FOLDER / self.name, SHIPPED)
-        if own is not None and own.is_file():
+        if own is not None and _stands(own):
             document = read(own, str(own)).over(document)
         value = build(self._model, document)
         faults = tuple(self._check(value, document)) if self._check else ()
@@ -252,6 +273,15 @@ class ConfigFile(Generic[Model]):
         """Return what the configuration in force fails of what this file expects."""
         loaded = self.current()
         return tuple(self._prove(loaded.value, loaded.document)) if self._prove else ()
+
+
+def _stands(path: Path) -> bool:
+    """Return whether there is anything of that name; whether it can be read is another question."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
+    return True
 
 
 def operator_folder() -> Path | None:

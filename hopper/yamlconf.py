@@ -80,7 +80,7 @@ class Document:
 
     def over(self, other: Document) -> Document:
         """Return `other` with this laid over it: mappings merge, all else is replaced."""
-        merged = Document(dict(other.data), dict(other.places))
+        merged = Document(dict(other.data), {**other.places, (): self.places[()]})
         _lay(merged, self, (), merged.data, self.data)
         return merged
 

@@ -18,6 +18,9 @@ _MAX_NODES = 100_000
 def read(path: Path, source: str) -> Document:
     """Read one YAML file with safe_load's meaning. Raises BrokenConfig naming line and key."""
     try:
+        if not path.is_file():
+            words = "is no file, or a link that leads to none"
+            raise BrokenConfig([Problem(str(path), 1, "", words)])
         text = path.read_text(encoding="utf-8")
         if len(text) > _MAX_BYTES:
             raise BrokenConfig([Problem(str(path), 1, "", f"longer than {_MAX_BYTES} bytes")])

@@ -171,15 +171,26 @@ def _scope_names(names: Iterable[str], document: Document) -> Iterable[Problem]:
 def _check_behaviors(value: ScopeBehaviors, document: Document) -> Iterable[Problem]:
     yield from _scope_names(value.root, document)
     for scope, section in value.root.items():
-        try:
-            found = import_string(section.behavior)
-        except Exception as error:
-            # A stranger's module may fail in any way while it is loaded.
-            words = f"does not import: {type(error).__name__}: {error}"
+        words = _fault_of_behavior(section.behavior)
+        if words:
             yield document.problem((scope, "behavior"), words)
-            continue
-        if not all(callable(getattr(found, verb, None)) for verb in ("decide", "answer")):
-            yield document.problem((scope, "behavior"), "has to be a class with decide and answer")
+
+
+def _fault_of_behavior(path: str) -> str:
+    """Return why the class at a dotted path cannot decide, or "": it is loaded and made once."""
+    # A stranger's code may fail in any way, a script by ending the process.
+    try:
+        found = import_string(path)
+    except (Exception, SystemExit) as error:
+        return f"does not import: {type(error).__name__}: {error}"
+    verbs = (getattr(found, verb, None) for verb in ("decide", "answer"))
+    if not isinstance(found, type) or not all(map(callable, verbs)):
+        return "has to be a class with decide and answer"
+    try:
+        found()
+    except (Exception, SystemExit) as error:
+        return f"cannot be made: {type(error).__name__}: {error}"
+    return ""
 
 
 def _prove_behaviors(value: ScopeBehaviors, document: Document) -> Iterable[Problem]:

@@ -41,9 +41,12 @@ def failed_expectations(file: ScopeBehaviors, document: Document) -> Iterable[Pr
 def _outcome(scope: str, expectation: BehaviorExpectation) -> tuple[str, str]:
     try:
         decision = decide(get_behavior_for_scope(scope), _situation(scope, expectation))
+        return in_words(decision), "; ".join(decision.reasons)
     except BehaviorFailed as error:
         return "an error", str(error)
-    return in_words(decision), "; ".join(decision.reasons)
+    except Exception as error:
+        # A behaviour of the operator's own may fail in any way, and return anything.
+        return "an error", f"{type(error).__name__}: {error}"
 
 
 def in_words(decision: Decision) -> str:

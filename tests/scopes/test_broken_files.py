@@ -25,6 +25,10 @@ BROKEN = {
         "PROJECT:\n\n  behavior: my_company.behaviours.Mine\n",
         "scope_behaviors.yaml:3: PROJECT.behavior: does not import: ModuleNotFoundError",
     ),
+    "a class that cannot be made": (
+        "PROJECT:\n  behavior: tests.scopes.test_configuration.Needy\n",
+        "scope_behaviors.yaml:2: PROJECT.behavior: cannot be made: TypeError",
+    ),
 }
 
 READER = """

@@ -28,6 +28,24 @@ class Lazy:
         raise NotImplementedError
 
 
+class Needy(Lazy):
+    """One that cannot be made without help."""
+
+    def __init__(self, help):
+        self.help = help
+
+
+class Broken(Lazy):
+    """One that fails while it is made."""
+
+    def __init__(self):
+        raise LookupError("no licence")
+
+
+def leave():
+    """Not a class at all."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path, settings) -> Path:
     settings.HOPPER_CONFIG_DIR = str(tmp_path)
@@ -109,6 +127,12 @@ def test_a_wrong_type_of_a_known_key_is_an_error(config, wrong) -> None:
          "PROJECT.behavior: does not import"),
         ("behaviors", "PROJECT:\n  behavior: scopes.config.RULES\n", 2,
          "PROJECT.behavior: has to be a class with decide and answer"),
+        ("behaviors", f"PROJECT:\n  behavior: {__name__}.leave\n", 2,
+         "PROJECT.behavior: has to be a class with decide and answer"),
+        ("behaviors", f"PROJECT:\n  behavior: {__name__}.Needy\n", 2,
+         "PROJECT.behavior: cannot be made: TypeError: .*help"),
+        ("behaviors", f"PROJECT:\n  behavior: {__name__}.Broken\n", 2,
+         "PROJECT.behavior: cannot be made: LookupError: no licence"),
         ("behaviors", "PROJECT: [\n", 2, "expected"),
         ("behaviors", "- a\n", 1, "has to be a mapping"),
         ("behaviors", "PROJECT: {}\nPROJECT: {}\n", 2, "PROJECT: this key is given twice"),
@@ -132,6 +156,94 @@ def test_a_broken_file_is_refused_with_file_line_and_key(
     assert CONFIGURATION.current() == in_force, "the old configuration stays in force"
     errors = check_configuration()
     assert [error.id for error in errors] == ["hopper.E010"] * len(errors) != []
+
+
+@pytest.mark.parametrize(
+    "check", ["scopes.rules.engine", "scopes.services.expectations"], ids=["one file", "all files"]
+)
+def test_a_check_that_fails_is_a_fault_of_the_file_and_nothing_changes(
+    folder: Path, monkeypatch, caplog, check: str
+) -> None:
+    def fail(value, document):
+        raise ZeroDivisionError("one over nothing")
+
+    in_force = CONFIGURATION.current()
+    file = folder / ("routing_rules.yaml" if "rules" in check else "scope_behaviors.yaml")
+    file.write_text("{}\n")
+    monkeypatch.setattr(f"{check}.failed_expectations", fail)
+    CONFIGURATION.look_again()
+    assert CONFIGURATION.current() is in_force
+    words = f"{file}:1: cannot be checked: ZeroDivisionError: one over nothing"
+    assert [str(problem) for problem in CONFIGURATION.problems] == [words]
+    assert [str(error.msg) for error in check_configuration()] == [words]
+    assert "one over nothing" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+def test_a_folder_that_goes_away_changes_nothing_and_is_told(folder: Path) -> None:
+    rules = folder / "routing_rules.yaml"
+    rules.write_text("default_destination: 'project:inbox'\n")
+    in_force = CONFIGURATION.reload()
+    away = folder.rename(folder.with_name("away"))
+    CONFIGURATION.look_again()
+    assert CONFIGURATION.current() is in_force
+    assert [str(one) for one in CONFIGURATION.problems] == [f"{folder}:1: there is no such folder"]
+    assert [error.id for error in check_configuration()] == ["hopper.E010"]
+    folder.write_text("a file")
+    CONFIGURATION.look_again()
+    assert CONFIGURATION.current() is in_force
+    folder.unlink()
+    away.rename(folder)
+    CONFIGURATION.look_again()
+    assert CONFIGURATION.current() == in_force
+    assert CONFIGURATION.problems == ()
+
+
+def test_an_empty_folder_that_goes_away_is_told(folder: Path) -> None:
+    CONFIGURATION.reload()
+    folder.rmdir()
+    CONFIGURATION.look_again()
+    CONFIGURATION.current()
+    assert "no such folder" in str(CONFIGURATION.problems)
+
+
+@pytest.mark.parametrize(
+    ("become", "words"),
+    [
+        (lambda file: file.mkdir(), "is no file"),
+        (lambda file: file.symlink_to("nowhere"), "a link that leads to none"),
+        (lambda file: file.symlink_to(file.name), "routing_rules.yaml:1: "),
+        (lambda file: os.mkfifo(file), "is no file"),
+        (lambda file: file.write_bytes(b"\xff"), "cannot be read: 'utf-8' codec"),
+    ],
+    ids=["a folder", "a dangling link", "a link to itself", "a pipe", "no text"],
+)
+def test_what_stands_there_and_is_no_readable_file_is_not_taken_for_absent(
+    folder: Path, become, words: str
+) -> None:
+    rules = folder / "routing_rules.yaml"
+    rules.write_text("default_destination: 'project:inbox'\n")
+    in_force = CONFIGURATION.reload()
+    rules.unlink()
+    become(rules)
+    CONFIGURATION.look_again()
+    assert CONFIGURATION.current() is in_force
+    assert [problem.file for problem in CONFIGURATION.problems] == [str(rules)]
+    assert words in str(CONFIGURATION.problems[0])
+    os.rename(rules, folder / "aside")
+    CONFIGURATION.look_again()
+    assert RULES.current().value.default_destination is None
+    assert CONFIGURATION.problems == ()
+
+
+def test_a_link_that_loses_its_file_is_seen(folder: Path) -> None:
+    (folder / "rules.yaml").write_text("default_destination: 'project:inbox'\n")
+    (folder / "routing_rules.yaml").symlink_to("rules.yaml")
+    in_force = CONFIGURATION.reload()
+    (folder / "rules.yaml").unlink()
+    CONFIGURATION.look_again()
+    assert CONFIGURATION.current() is in_force
+    assert "leads to none" in str(CONFIGURATION.problems)
 
 
 def test_a_changed_file_is_seen_without_a_restart(folder: Path) -> None:
