@@ -19,6 +19,22 @@ Words = Annotated[tuple[str, ...], Field(strict=False)]
 KeyPath = tuple[str | int, ...]
 
 
+AT_KEY = "at_key"
+"""The type of a fault that a validator finds at one key of a mapping."""
+
+
+def fault_at(key: str, words: str) -> PydanticCustomError:
+    """Return a fault at one key of the mapping that is being read, for its validator to raise."""
+    return PydanticCustomError(AT_KEY, "{words}", {"words": words, "key": key})
+
+
+def require_known(given: Iterable[Any], known: Sequence[str], what: str) -> None:
+    """Raise a fault at the first of the `given` keys that is not among the `known`."""
+    for key in given:
+        if key not in known:
+            raise fault_at(str(key), f"unknown {what}; allowed: {', '.join(known)}")
+
+
 class Section(BaseModel):
     """A part of a configuration file: wrong types and unknown keys are errors."""
 
@@ -30,13 +46,7 @@ class Section(BaseModel):
         if not isinstance(value, Mapping):
             return value
         known = sorted(info.alias or name for name, info in cls.model_fields.items())
-        for key in value:
-            if key not in known:
-                raise PydanticCustomError(
-                    "unknown_key",
-                    "unknown key; allowed: {allowed}",
-                    {"allowed": ", ".join(known), "key": str(key)},
-                )
+        require_known(value, known, "key")
         return value
 
 
@@ -130,7 +140,7 @@ def message_of(error: Mapping[str, Any]) -> str:
         # A tuple is Python's; who writes YAML or JSON knows lists.
         message = message.replace("tuple", "list")
     value = error.get("input")
-    plain = isinstance(value, str | int | float | bool) and error["type"] != "unknown_key"
+    plain = isinstance(value, str | int | float | bool) and error["type"] != AT_KEY
     return f"{message}, not {value!r}" if plain else message
 
 
@@ -138,7 +148,7 @@ def _path_in(document: Document, error: Mapping[str, Any]) -> KeyPath:
     """Return the error's path as written: pydantic puts the tag of a union into its own."""
     path: KeyPath = ()
     loc = list(error["loc"])
-    if error["type"] == "unknown_key":
+    if error["type"] == AT_KEY:
         loc.append(error["ctx"]["key"])
     value: Any = document.data
     for index, part in enumerate(loc):

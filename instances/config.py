@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
 
 from hopper.configuration import ConfigFile
-from hopper.yamlconf import Document, Problem, Section, Words, message_of
+from hopper.yamlconf import Document, Problem, Section, Words, message_of, require_known
 from instances.choices import ExecutorPreference, HopperScope, InstanceStatus, TaskPriority
 
 if TYPE_CHECKING:
@@ -136,13 +136,21 @@ class ScopeSection(Section):
     expectations: Annotated[tuple[BehaviorExpectation, ...], Field(strict=False)] = ()
 
 
-class ScopeBehaviors(RootModel[dict[str, ScopeSection]]):
+def _scopes_only(value: dict[str, Any]) -> dict[str, Any]:
+    # Before what stands there is read: of a scope that is none, keys would seem to be missing.
+    require_known(value, HopperScope.values, "scope")
+    return value
+
+
+class ScopeBehaviors(RootModel[Annotated[dict[str, ScopeSection], BeforeValidator(_scopes_only)]]):
     """scope_behaviors.yaml."""
 
     model_config = ConfigDict(defer_build=True)
 
 
-class DelegationPolicies(RootModel[dict[str, OfferSettings]]):
+class DelegationPolicies(
+    RootModel[Annotated[dict[str, OfferSettings], BeforeValidator(_scopes_only)]]
+):
     """delegation_policies.yaml."""
 
     model_config = ConfigDict(defer_build=True)
@@ -161,15 +169,7 @@ KNOWN_KEYS = frozenset(_OwnConfig.model_fields)
 """The keys of `instance.config` that mean something to Hopper."""
 
 
-def _scope_names(names: Iterable[str], document: Document) -> Iterable[Problem]:
-    allowed = ", ".join(HopperScope.values)
-    for name in names:
-        if name not in HopperScope.values:
-            yield document.problem((name,), f"unknown scope; allowed: {allowed}")
-
-
 def _check_behaviors(value: ScopeBehaviors, document: Document) -> Iterable[Problem]:
-    yield from _scope_names(value.root, document)
     for scope, section in value.root.items():
         words = _fault_of_behavior(section.behavior)
         if words:
@@ -199,12 +199,8 @@ def _prove_behaviors(value: ScopeBehaviors, document: Document) -> Iterable[Prob
     return cast("Iterable[Problem]", prove(value, document))
 
 
-def _check_policies(value: DelegationPolicies, document: Document) -> Iterable[Problem]:
-    return _scope_names(value.root, document)
-
-
 BEHAVIORS = ConfigFile("scope_behaviors.yaml", ScopeBehaviors, _check_behaviors, _prove_behaviors)
-POLICIES = ConfigFile("delegation_policies.yaml", DelegationPolicies, _check_policies)
+POLICIES = ConfigFile("delegation_policies.yaml", DelegationPolicies)
 
 
 def queue_settings(scope: str, config: Mapping[str, Any]) -> QueueSettings:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from django.utils.module_loading import import_string
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hopper.configuration import CONFIGURATION, ConfigFile
+from hopper.ids import slug_of
 from hopper.patterns import MAX_PATTERN, compiled
-from hopper.yamlconf import SHIPPED, Document, Place, Problem, Section, Words
-from instances.choices import TaskPriority
+from hopper.yamlconf import SHIPPED, Document, Place, Problem, Section, Words, fault_at
+from instances.choices import HopperScope, TaskPriority
 from instances.config import (
     BEHAVIORS,
     POLICIES,
@@ -22,6 +23,7 @@ from instances.config import (
     QueueSettings,
     RoutingSettings,
     RuleTask,
+    Scope,
     Scopes,
     config_errors,
     own_values,
@@ -116,6 +118,9 @@ def config_digest(situation: Situation) -> str:
 
 
 # Rules
+
+DEFAULT = "default"
+"""The id under which the default destination is recorded; no rule may have it."""
 
 
 def _destination(text: str) -> str:
@@ -227,18 +232,26 @@ class CompositeRule(BaseRule):
         return self
 
 
-Rule = Annotated[
-    KeywordRule | TagRule | PriorityRule | PatternRule | ProjectRule | CompositeRule,
-    Field(discriminator="type"),
-]
 AnyRule = KeywordRule | TagRule | PriorityRule | PatternRule | ProjectRule | CompositeRule
 
 
+def _of_known_type(value: Any) -> Any:
+    types = [get_args(kind.model_fields["type"].annotation)[0] for kind in get_args(AnyRule)]
+    if isinstance(value, dict) and value.get("type") not in types:
+        words = f"unknown type {value['type']!r}" if "type" in value else "is missing"
+        raise fault_at("type", f"{words}; allowed: {', '.join(types)}")
+    return value
+
+
+Rule = Annotated[AnyRule, Field(discriminator="type"), BeforeValidator(_of_known_type)]
+
+
 class Expectation(Section):
-    """A task and where the rules have to send it; null: no rule may match."""
+    """A task and where the rules that count at `scope` have to send it; null: no rule may match."""
 
     name: str = ""
     task: RuleTask
+    scope: Scope = HopperScope.GLOBAL
     destination: Destination | None
 
 
@@ -250,14 +263,24 @@ class RuleFile(Section):
     expectations: Annotated[tuple[Expectation, ...], Field(strict=False)] = ()
 
 
+def rule_id(rule: AnyRule, index: int) -> str:
+    """Return the rule's id, made from its name or its place where the file gives none."""
+    return rule.id or slug_of(rule.name) or f"rule-{index + 1}"
+
+
 def _check_rules(value: RuleFile, document: Document) -> Iterable[Problem]:
     seen: set[str] = set()
     for index, rule in enumerate(value.rules):
         if rule.destination is None:
             yield document.problem(("rules", index, "destination"), "is missing")
-        if rule.id and rule.id in seen:
-            yield document.problem(("rules", index, "id"), f"{rule.id} is given twice")
-        seen.add(rule.id)
+        name = rule_id(rule, index)
+        key = "id" if rule.id or not rule.name else "name"
+        if name == DEFAULT:
+            words = "is reserved for default_destination"
+            yield document.problem(("rules", index, key), f"the id {name} {words}")
+        if name in seen:
+            yield document.problem(("rules", index, key), f"the id {name} is given twice")
+        seen.add(name)
     # The engine stands above this module; it is called by name.
     yield from import_string("scopes.rules.engine.failed_expectations")(value, document)
 

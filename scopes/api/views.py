@@ -20,9 +20,8 @@ from scopes.api.serializers import (
     RuleSerializer,
     SettingsSerializer,
 )
-from scopes.config import RULES, traced_settings
+from scopes.config import RULES, rule_id, traced_settings
 from scopes.models import Feedback, RoutingDecision
-from scopes.rules.engine import rule_id
 from scopes.services.feedback import Judged, give_feedback, judgements
 
 if TYPE_CHECKING:

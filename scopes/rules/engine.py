@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hopper.ids import slug_of
+from scopes.config import DEFAULT, rule_id
 from scopes.decisions import TaskFacts
 from scopes.rules.matchers import Reading, match
 
@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hopper.yamlconf import Document, Problem
-    from scopes.config import AnyRule, RuleFile
+    from scopes.config import RuleFile
 
-DEFAULT = "default"
-"""The id under which the default destination is recorded."""
+__all__ = ["DEFAULT", "Suggestion", "failed_expectations", "suggestions"]
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,16 @@ class Suggestion:
     by_project: bool = False
 
 
-def suggestions(file: RuleFile, task: TaskFacts, scope: str = "") -> list[Suggestion]:
-    """Return every enabled rule that matches, best first; the rest are the alternatives.
+def suggestions(file: RuleFile, task: TaskFacts, scope: str) -> list[Suggestion]:
+    """Return every enabled rule that counts at `scope` and matches, the best first.
 
-    The highest evaluation priority comes first, then confidence, then the order in the file. The
-    default destination comes last, and only where no rule matches.
+    The rest are the alternatives. The highest evaluation priority comes first, then confidence,
+    then the order in the file. The default destination comes last, and only where no rule matches.
     """
     reading = Reading(task)
     found = []
     for index, rule in enumerate(file.rules):
-        if not rule.enabled or (scope and rule.scopes and scope not in rule.scopes):
+        if not rule.enabled or (rule.scopes and scope not in rule.scopes):
             continue
         matched = match(rule, reading)
         if matched is not None and rule.destination is not None:
@@ -63,11 +62,6 @@ def suggestions(file: RuleFile, task: TaskFacts, scope: str = "") -> list[Sugges
     return sorted(found, key=lambda one: (-one.priority, -one.confidence))
 
 
-def rule_id(rule: AnyRule, index: int) -> str:
-    """Return the rule's id, made from its name or its place where the file gives none."""
-    return rule.id or slug_of(rule.name) or f"rule-{index + 1}"
-
-
 def failed_expectations(file: RuleFile, document: Document) -> Iterable[Problem]:
     """Yield a fault for each expectation that the file's own rules do not meet."""
     for index, expectation in enumerate(file.expectations):
@@ -80,7 +74,7 @@ def failed_expectations(file: RuleFile, document: Document) -> Iterable[Problem]
             tags=given.tags,
             priority=given.priority,
         )
-        best = next(iter(suggestions(file, task)), None)
+        best = next(iter(suggestions(file, task, expectation.scope)), None)
         reached = best.destination if best else None
         if reached != expectation.destination:
             why = f" by {best.rule_id} ({best.reason})" if best else ""

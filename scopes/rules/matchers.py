@@ -112,21 +112,28 @@ def _priority(rule: PriorityRule, task: Reading) -> Match | None:
 
 
 def _composite(rule: CompositeRule, task: Reading) -> Match | None:
-    found = [match(sub, task) if sub.enabled else None for sub in rule.sub_rules]
+    in_use = [sub for sub in rule.sub_rules if _in_use(sub)]
     matches = [
         Match(one.strength * sub.weight, one.reason)
-        for sub, one in zip(rule.sub_rules, found, strict=True)
-        if one is not None
+        for sub in in_use
+        if (one := match(sub, task)) is not None
     ]
     if rule.operator == "not":
-        sub = rule.sub_rules[0]
-        return None if matches else Match(1.0, f"not {sub.name or sub.type}")
-    if not matches or (rule.operator == "and" and len(matches) < len(found)):
+        named = [sub.name or sub.type for sub in in_use]
+        return Match(1.0, f"not {named[0]}") if named and not matches else None
+    if not matches or (rule.operator == "and" and len(matches) < len(in_use)):
         return None
     strengths = [one.strength for one in matches]
     strength = max(strengths) if rule.operator == "or" else sum(strengths) / len(strengths)
     word = "all of" if rule.operator == "and" else "one of"
     return Match(strength, f"{word}: {'; '.join(one.reason for one in matches)}")
+
+
+def _in_use(rule: AnyRule) -> bool:
+    """Return whether a rule says anything: it is enabled, and of a composite's own rules one is."""
+    if isinstance(rule, CompositeRule):
+        return rule.enabled and any(map(_in_use, rule.sub_rules))
+    return rule.enabled
 
 
 def _grows(count: int) -> float:

@@ -32,7 +32,7 @@ def rules_of(text: str, tmp_path: Path) -> RuleFile:
 
 
 def best(rules: RuleFile, **fields) -> str | None:
-    found = suggestions(rules, task(**fields))
+    found = suggestions(rules, task(**fields), "GLOBAL")
     return found[0].destination if found else None
 
 
@@ -88,6 +88,47 @@ def test_a_file_that_fails_its_own_expectation_is_refused(tmp_path: Path) -> Non
     text = OWN.read_text().replace("destination: project:shop  # expected", "destination: null")
     with pytest.raises(BrokenConfig, match="'Cart is empty' goes to project:shop by cart"):
         rules_of(text, tmp_path)
+
+
+SCOPED = """\
+rules:
+  - {id: families, type: keyword, keywords: [dinner], destination: 'user:ann', scopes: [FAMILY]}
+  - {id: all, type: keyword, keywords: [dinner], destination: 'project:kitchen', priority: -1}
+expectations:
+  - {task: {title: Dinner}, destination: 'project:kitchen'}
+  - {task: {title: Dinner}, scope: FAMILY, destination: 'user:ann'}
+"""
+
+
+def test_an_expectation_holds_at_its_scope_and_at_global_unless_it_says(tmp_path: Path) -> None:
+    rules_of(SCOPED, tmp_path)
+    with pytest.raises(BrokenConfig, match="goes to project:kitchen by all"):
+        rules_of(SCOPED.replace("scope: FAMILY", "scope: PERSONAL"), tmp_path)
+    with pytest.raises(BrokenConfig, match="goes to user:ann by families"):
+        rules_of(SCOPED.replace("[FAMILY]", "[FAMILY, GLOBAL]"), tmp_path)
+
+
+OFF = {"type": "keyword", "keywords": ["a"], "enabled": False}
+ON = {"type": "keyword", "keywords": ["b"]}
+
+
+@pytest.mark.parametrize(
+    ("operator", "subs", "matches"),
+    [
+        ("not", [OFF], False),
+        ("and", [OFF], False),
+        ("or", [OFF], False),
+        ("and", [OFF, ON], True),
+        ("or", [OFF, ON], True),
+        ("not", [{"type": "composite", "operator": "or", "sub_rules": [OFF, OFF]}], False),
+        ("not", [{"type": "composite", "operator": "or", "sub_rules": [OFF, ON]}], False),
+        ("not", [{"type": "composite", "operator": "not", "sub_rules": [ON]}], True),
+        ("not", [{**ON, "keywords": ["c"]}], True),
+    ],
+)
+def test_a_disabled_sub_rule_says_nothing(operator: str, subs, matches: bool) -> None:
+    rule = {"type": "composite", "operator": operator, "sub_rules": subs, "destination": "user:x"}
+    assert (best(RuleFile.model_validate({"rules": [rule]}), title="a b") == "user:x") is matches
 
 
 def test_a_rule_outranks_tags_and_a_higher_evaluation_priority_any_lower(use) -> None:
@@ -161,7 +202,14 @@ def test_what_a_destination_means(tmp_path, settings, destination: str, expected
     [
         ("unknown key", "rules:\n- type: tag\n  destination: user:x\n  tagz: [a]\n", 4,
          r"rules.0.tagz: unknown key; allowed: .*optional_tags"),
-        ("unknown type", "rules:\n- type: tga\n", 2, "rules.0: .*'keyword', 'tag'"),
+        ("unknown type", "rules:\n- id: a\n  type: tga\n", 3,
+         "rules.0.type: unknown type 'tga'; allowed: keyword, tag, priority, pattern, project"),
+        ("no type", "rules:\n- id: a\n  keywords: [a]\n", 2,
+         "rules.0.type: is missing; allowed: keyword, tag, priority, pattern, project, composite"),
+        ("a sub-rule of no type", "rules:\n- type: composite\n  destination: user:x\n"
+         "  operator: and\n  sub_rules:\n  - {type: keyword, keywords: []}\n  - {type: [tag]}\n", 7,
+         r"rules.0.sub_rules.1.type: unknown type \['tag'\]; allowed: keyword, tag"),
+        ("no rule", "rules:\n- keyword\n", 2, "rules.0: .*dict"),
         ("wrong type", "rules:\n- type: tag\n  destination: user:x\n  optional_tags: a\n", 4,
          "rules.0.optional_tags: .*list"),
         ("bad destination", "rules:\n- type: keyword\n  keywords: []\n  destination: x\n", 4,
@@ -182,7 +230,24 @@ def test_what_a_destination_means(tmp_path, settings, destination: str, expected
          "  sub_rules:\n  - {type: keyword, keywords: [a]}\n  - {type: keyword, keywords: [b]}\n",
          2, "not takes exactly one"),
         ("an id twice", "rules:\n- {id: a, type: keyword, keywords: [], destination: 'user:x'}\n"
-         "- {id: a, type: keyword, keywords: [], destination: 'user:x'}\n", 3, "given twice"),
+         "- {id: a, type: keyword, keywords: [], destination: 'user:x'}\n", 3,
+         "rules.1.id: the id a is given twice"),
+        ("an id that another rule's name makes", "rules:\n"
+         "- {id: docs, type: keyword, keywords: [], destination: 'user:x'}\n"
+         "- type: keyword\n  name: Docs\n  keywords: []\n  destination: user:x\n", 4,
+         "rules.1.name: the id docs is given twice"),
+        ("an id that another rule's place makes", "rules:\n"
+         "- {id: rule-2, type: keyword, keywords: [], destination: 'user:x'}\n"
+         "- {type: keyword, keywords: [], destination: 'user:x'}\n", 3,
+         "the id rule-2 is given twice"),
+        ("the reserved id", "rules:\n"
+         "- {id: default, type: keyword, keywords: [], destination: 'user:x'}\n", 2,
+         "rules.0.id: the id default is reserved for default_destination"),
+        ("a name that makes the reserved id", "rules:\n"
+         "- type: keyword\n  name: Default!\n  keywords: []\n  destination: user:x\n", 3,
+         "rules.0.name: the id default is reserved for default_destination"),
+        ("an expectation at no scope", "expectations:\n- task: {title: a}\n  scope: PROJEKT\n"
+         "  destination: null\n", 3, "expectations.0.scope: .*'GLOBAL', 'PROJECT'"),
         ("a range upside down", "rules:\n- type: priority\n  destination: user:x\n"
          "  min_priority: high\n  max_priority: low\n", 2, "min_priority is above max_priority"),
     ],
