@@ -124,7 +124,8 @@ class Configuration:
         a folder that is not there.
         """
         if folder is not None and not os.path.isdir(folder):
-            raise BrokenConfig([Problem(str(folder), 1, "", "there is no such folder")])
+            words = "there is no such folder: HOPPER_CONFIG_DIR names it"
+            raise BrokenConfig([Problem(str(folder), 1, "", words)])
         found: dict[str, Loaded[Any]] = {}
         problems: list[Problem] = []
         for file in tuple(self._files):
@@ -187,7 +188,8 @@ class Configuration:
             if self._snapshot is not None:
                 return
         self._snapshot, self.problems = found or self._snapshot, problems
-        if problems:
+        if problems and self._snapshot is not None:
+            # Where nothing is in force, whoever asks is told by the exception.
             logger.error(
                 "configuration refused",
                 extra={"event": "config.refused", "problems": [str(one) for one in problems]},

@@ -46,6 +46,7 @@ SWEEP_SECONDS = 10
 SWEEP_LIMIT = 100
 SQLITE = "django.db.backends.sqlite3"
 ROOMS = ("instances", "scopes", "delegation")
+WITHOUT_CONFIGURATION = ("hopper_token",)
 FOR_BROWSERS = frozenset(
     {
         "django.contrib.admin",
@@ -148,8 +149,14 @@ def open_transport() -> LocalTransport:
     if store is not None:
         sweep(store)
     # A refusal is told to the caller; Django's log would say it on stderr a second time.
-    logging.getLogger("django.request").setLevel(logging.ERROR)
+    log = logging.getLogger("django.request")
+    log.setLevel(logging.ERROR)
+    log.addFilter(_is_failure)
     return LocalTransport()
+
+
+def _is_failure(record: logging.LogRecord) -> bool:
+    return bool(record.exc_info)
 
 
 def set_up(*, whole: bool = False) -> Store | None:
@@ -250,11 +257,28 @@ def sweep(store: Store) -> None:
         return
     mark.touch()
     try:
+        require_configuration()
+    except CliError:
+        # The command itself tells it, where it needs one.
+        return
+    try:
         # By name: what a sweep does is known to the room at the top alone.
         import_string("delegation.services.sweep.sweep")(limit=SWEEP_LIMIT)
     except Exception:
         # The command itself must not fail because something else is due.
         logger.exception("sweep failed", extra={"event": "sweep_failed"})
+
+
+def require_configuration() -> None:
+    """Raise CliError naming every fault where this machine's configuration cannot be used."""
+    configuration = import_string("hopper.configuration.CONFIGURATION")
+    broken = import_string("hopper.yamlconf.BrokenConfig")
+    # All files are parts of the configuration once these are loaded.
+    import_module("scopes.config")
+    try:
+        configuration.current()
+    except broken as error:
+        raise CliError(str(error)) from error
 
 
 def faults_of(path: str) -> list[str]:
@@ -291,6 +315,8 @@ def call(command: str, arguments: Sequence[str]) -> None:
     from django.core.management import CommandError, call_command
 
     set_up(whole=True)
+    if command not in WITHOUT_CONFIGURATION:
+        require_configuration()
     try:
         call_command(command, *arguments)
     except CommandError as error:

@@ -70,7 +70,7 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
         return _answer(body)
     if isinstance(exc, BrokenConfig):
         # A server does not start with it; a command of this machine has to say what is wrong.
-        return _answer(problem(500, "broken_configuration", str(exc)))
+        return _answer(problem(503, "broken_configuration", str(exc)))
     plain = getattr(request, "_request", request)
     if is_outage(exc):
         _log_outage(plain, exc)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.viewsets import GenericViewSet
 
+from hopper.configuration import CONFIGURATION
 from hopper.errors import NotFound
 from hopper.rest.idempotency import carry_out_once, unless_deadlocked
 from hopper.rest.parsers import StrictJSONParser, text_problem
@@ -31,7 +33,10 @@ class HopperViewSet(GenericViewSet[Any]):
     post: Callable[..., Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authenticate, then take path and query at their word."""
+        """Authenticate, then take path and query at their word.
+
+        Raises BrokenConfig before anything is written where no configuration ever was usable.
+        """
         super().initial(request, *args, **kwargs)
         if not self.action:
             self.http_method_not_allowed(request)
@@ -39,6 +44,9 @@ class HopperViewSet(GenericViewSet[Any]):
             if text_problem(str(value)):
                 raise NotFound
         require_known(request.query_params, self.known_parameters())
+        if request.method not in SAFE_METHODS:
+            # A row that is committed and then cannot be placed would be answered as a failure.
+            CONFIGURATION.current()
         # The dispatcher looks the handler up after this.
         method = str(request.method).lower()
         if method == "post":

@@ -191,7 +191,8 @@ def test_a_folder_that_goes_away_changes_nothing_and_is_told(folder: Path) -> No
     away = folder.rename(folder.with_name("away"))
     CONFIGURATION.look_again()
     assert CONFIGURATION.current() is in_force
-    assert [str(one) for one in CONFIGURATION.problems] == [f"{folder}:1: there is no such folder"]
+    words = f"{folder}:1: there is no such folder: HOPPER_CONFIG_DIR names it"
+    assert [str(one) for one in CONFIGURATION.problems] == [words]
     assert [error.id for error in check_configuration()] == ["hopper.E010"]
     folder.write_text("a file")
     CONFIGURATION.look_again()
