@@ -69,16 +69,15 @@ class Delegator:
     ) -> Handed:
         """Offer a task to a child of its holder by name (R8); to where it is already: no change.
 
-        With `accept` "auto" the target's behaviour answers at once, as it always does for a remote
-        (R1). `force` with a `reason` (kept
-        in the notes) overrides an exclusion (R10). Type `reassign` moves accepted work sideways
-        (R12); running work needs `force`. Raises RuleBroken (422) for a target that is no child of
-        the holder, Conflict (409) for a started task, another pending offer, or a closed target.
+        With `accept` "auto", and always for a remote (R1), the target's behaviour answers at once.
+        `force` with a `reason` (kept in the notes) overrides an exclusion (R10). Type `reassign`
+        moves accepted work sideways (R12); running work needs `force`. Raises RuleBroken (422) for
+        a target that is no child of the holder, Conflict (409) for a started task, another pending
+        offer, or a closed target.
         """
         with transaction.atomic():
             if delegation_type == DelegationType.REASSIGN:
-                # It points the task at two instances, so it locks several instance rows (R6).
-                lock_tree()
+                lock_tree()  # It points the task at two instances (R6).
             target = self._shared(target_id)
             task = lock_task(task_id)
             there = _already_there(task, target_id)
@@ -89,10 +88,9 @@ class Delegator:
                 take_back(task, force=force, actor=self.actor, now=now)
             require_delegable(task)
             require_fitting_target(task, target, force=force, reason=reason)
-            if task.status == T.BLOCKED:
-                self._unblock(task, now)
-            words = "; ".join(filter(None, (notes, reason)))
+            self._make_pending(task, now)
             at_once = accept == "auto" or target.scope == HopperScope.FEDERATED
+            words = "; ".join(filter(None, (notes, reason)))
             terms = Terms(delegation_type, words, explicit=not at_once, forced=force)
             delegation = make_offer(task, target, terms, actor=self.actor, now=now)
             if at_once:
