@@ -11,6 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, ProgrammingError
 
 from hopper.cli.local import prepare
+from hopper.configuration import CONFIGURATION
+from hopper.yamlconf import BrokenConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,7 @@ class OperatorCommand(BaseCommand):
     """A command on the database itself; an embedded store is made and migrated on first use."""
 
     examples = ""
+    reads_configuration = True
     requires_system_checks: list[str] = []
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
@@ -31,9 +34,11 @@ class OperatorCommand(BaseCommand):
         return super().create_parser(prog_name, subcommand, **options)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Carry out the command on a store of the newest schema."""
+        """Carry out the command on a store of the newest schema, under a usable configuration."""
         with explained():
             prepare()
+            if self.reads_configuration:
+                CONFIGURATION.current()
             return super().execute(*args, **options)
 
     def say(self, line: str = "") -> None:
@@ -48,9 +53,11 @@ class OperatorCommand(BaseCommand):
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Say what to do where the database does not answer, or not in our words."""
+    """Say what to do where the configuration is broken or the database does not answer."""
     try:
         yield
+    except BrokenConfig as error:
+        raise CommandError(str(error)) from error
     except ProgrammingError as error:
         raise CommandError(
             f"Hopper has no tables in this database: {str(error).splitlines()[0]}. "

@@ -35,7 +35,7 @@ from hopper.cli.transport import PREFIX, CliError, Params, Reply, query
 from hopper.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from django.urls import URLPattern, URLResolver
 
@@ -46,7 +46,6 @@ SWEEP_SECONDS = 10
 SWEEP_LIMIT = 100
 SQLITE = "django.db.backends.sqlite3"
 ROOMS = ("instances", "scopes", "delegation")
-WITHOUT_CONFIGURATION = ("hopper_token",)
 FOR_BROWSERS = frozenset(
     {
         "django.contrib.admin",
@@ -256,9 +255,7 @@ def sweep(store: Store) -> None:
     if mark.exists() and abs(time.time() - mark.stat().st_mtime) < SWEEP_SECONDS:
         return
     mark.touch()
-    try:
-        require_configuration()
-    except CliError:
+    if _faults(lambda configuration: configuration.current()):
         # The command itself tells it, where it needs one.
         return
     try:
@@ -269,18 +266,6 @@ def sweep(store: Store) -> None:
         logger.exception("sweep failed", extra={"event": "sweep_failed"})
 
 
-def require_configuration() -> None:
-    """Raise CliError naming every fault where this machine's configuration cannot be used."""
-    configuration = import_string("hopper.configuration.CONFIGURATION")
-    broken = import_string("hopper.yamlconf.BrokenConfig")
-    # All files are parts of the configuration once these are loaded.
-    import_module("scopes.config")
-    try:
-        configuration.current()
-    except broken as error:
-        raise CliError(str(error)) from error
-
-
 def faults_of(path: str) -> list[str]:
     """Return what is wrong with a configuration file or folder: `file:line: key: words`.
 
@@ -289,11 +274,17 @@ def faults_of(path: str) -> list[str]:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
     if not apps.ready:
         django.setup()
+    return _faults(lambda configuration: configuration.candidate(Path(path)))
+
+
+def _faults(read: Callable[[Any], object]) -> list[str]:
+    """Return the faults for which the configuration cannot be read as `read` does."""
     configuration = import_string("hopper.configuration.CONFIGURATION")
     broken = import_string("hopper.yamlconf.BrokenConfig")
+    # All files are parts of the configuration once these are loaded.
     import_module("scopes.config")
     try:
-        configuration.candidate(Path(path))
+        read(configuration)
     except broken as error:
         return [str(problem) for problem in error.problems]
     return []
@@ -315,8 +306,6 @@ def call(command: str, arguments: Sequence[str]) -> None:
     from django.core.management import CommandError, call_command
 
     set_up(whole=True)
-    if command not in WITHOUT_CONFIGURATION:
-        require_configuration()
     try:
         call_command(command, *arguments)
     except CommandError as error:

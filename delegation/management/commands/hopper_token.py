@@ -24,6 +24,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 class Command(OperatorCommand):
+    reads_configuration = False
     help = "Make, list and revoke tokens. Only a digest is stored: a token is shown once."
     examples = """\
   hopper token create ada                                      admin everywhere
