@@ -13,7 +13,7 @@ from instances.choices import PLACING_BLOCKS, AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import Task
 from instances.services.queue import refuse_open_children
-from instances.services.reopening import reopen, reopen_task
+from instances.services.reopening import reopen
 from instances.services.tasks import (
     announce_due,
     begin_placing_anew,
@@ -23,7 +23,6 @@ from instances.services.transitions import (
     change_task,
     end_attempt,
     lock_task,
-    present_task,
     rest_or_route,
     save_task,
 )
@@ -56,21 +55,19 @@ def set_status(
     if status not in SETTABLE:
         allowed = ", ".join(SETTABLE)
         raise Invalid.field("status", f"{status!r} cannot be set; allowed: {allowed}")
-    if status == T.CANCELLED:
-        with transaction.atomic():
-            if force and present_task(task_id).status in (T.DONE, T.FAILED):
-                reopen_task(task_id, reason=reason, actor=actor)
-            return cancel_task(task_id, reason=reason, actor=actor)
     with transaction.atomic():
-        if force and present_task(task_id).is_terminal:
-            # Reopening points tasks at several instances (R6).
+        if force:
+            # It may have to be reopened, which points tasks at several instances (R6); whether it
+            # has ended is known only when it is locked.
             lock_tree()
         task = lock_task(task_id)
         if task.status == status:
             return task
         now = timezone.now()
-        if task.is_terminal:
+        if task.is_terminal and (force or status != T.CANCELLED):
             _open_again(task, force, reason, actor, now)
+        if status == T.CANCELLED:
+            return cancel_task(task_id, reason=reason, actor=actor)
         if task.status != status:
             refuse_open_children(task)
             _make_free(task, force, actor, now)

@@ -1,0 +1,95 @@
+"""A status forced on a task that ends at this very moment (R6, R18, R19)."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connections, transaction
+
+from delegation.services.audit import audit
+from hopper.errors import Conflict
+from instances.models import Task
+from instances.services import status
+from instances.services.lifecycle import terminate_instance
+from instances.services.queue import complete_task
+from instances.services.status import set_status
+from instances.services.transitions import lock_task
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from instances.models import HopperInstance
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
+
+
+@pytest.fixture
+def run() -> HopperInstance:
+    return InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
+
+
+def _finish(task_id: str) -> None:
+    try:
+        complete_task(task_id, actor=ALICE)
+    finally:
+        connections.close_all()
+
+
+def test_a_task_that_ends_while_it_is_forced_open_is_not_left_at_an_instance_that_ends(
+    run: HopperInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = TaskFactory(instance=run)
+    set_status(task.pk, status="in_progress", owner="al", actor=ALICE)
+    ended, opened = Event(), Event()
+
+    def end_the_run() -> None:
+        try:
+            with transaction.atomic():
+                terminate_instance(run.pk, actor=ALICE)
+                ended.set()
+                opened.wait(10)
+        except Conflict as refusal:
+            assert refusal.code == "not_empty"
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as beside:
+        ending: list[Future[None]] = []
+
+        def lock_late(task_id: str) -> Task:
+            beside.submit(_finish, task_id).result()
+            ending.append(beside.submit(end_the_run))
+            ended.wait(0.5)
+            return lock_task(task_id)
+
+        monkeypatch.setattr(status, "lock_task", lock_late)
+        set_status(task.pk, status="pending", force=True, actor=ALICE)
+        opened.set()
+        ending[0].result()
+    task.refresh_from_db()
+    run.refresh_from_db()
+    assert (task.status, task.epoch, task.instance_id) == ("pending", 2, run.pk)
+    assert run.status == "running"
+    assert audit() == []
+
+
+def test_a_task_that_ends_while_it_is_cancelled_by_force_is_cancelled_all_the_same(
+    run: HopperInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = TaskFactory(instance=run)
+    set_status(task.pk, status="in_progress", owner="al", actor=ALICE)
+
+    def lock_late(task_id: str) -> Task:
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(_finish, task_id).result()
+        return lock_task(task_id)
+
+    monkeypatch.setattr(status, "lock_task", lock_late)
+    set_status(task.pk, status="cancelled", force=True, actor=ALICE)
+    task.refresh_from_db()
+    assert (task.status, task.epoch) == ("cancelled", 2)
+    assert audit() == []
