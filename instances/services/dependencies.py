@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, TextField
+from django.db.models import Exists, OuterRef, Q, TextField
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -62,23 +62,22 @@ def set_dependencies(task: Task, depends_on: list[str]) -> None:
 def reevaluate(task_id: str) -> bool:
     """Set `ready` from the predecessors as they stand, in a transaction of its own (R23).
 
-    Returns whether something changed. A task under an offer or due for placing is not blocked until
-    it rests; the sweep comes back to it.
+    Returns whether something changed. Of a task that is at work or blocked for another reason only
+    the flag follows, so that it is true when the task comes back. One under an offer or due for
+    placing is not blocked until it rests; the sweep comes back to it.
     """
     with transaction.atomic():
         task = lock_task(task_id)
+        if task.is_terminal:
+            return False
         moving = task.route_due or task.offered_to_id is not None
         stuck = task.status == T.BLOCKED and task.waiting_code == "DependencyFailed"
-        if not (task.status == T.PENDING or stuck):
-            return False
         before = Task.objects.filter(dependants__task=task).order_by("pk")
         statuses = dict(before.values_list("pk", "status"))
         now = timezone.now()
         enough = _satisfying(task)
         failed = [pk for pk, word in statuses.items() if word in TERMINAL and word not in enough]
-        if failed:
-            if moving:
-                return False
+        if failed and (stuck or (task.status == T.PENDING and not moving)):
             return _block(task, failed, now)
         ready = all(status in enough for status in statuses.values())
         if stuck:
@@ -121,14 +120,16 @@ def reevaluate_dependants(task_id: str) -> None:
 def overlooked() -> tuple[QuerySet[Task, Any], ...]:
     """Return the tasks that were not looked at again when a predecessor ended or was reopened.
 
-    Those that are not ready though all have ended, those that are ready though one is open, and
-    those blocked for one that has not failed any more.
+    Those that are not ready though all have ended, those that are ready, be it at work, though one
+    does not satisfy them, and those blocked for one that has not failed any more.
     """
-    pending = Task.objects.filter(status=T.PENDING)
     open_before = Task.objects.open().filter(dependants__task_id__isnull=False)
-    waiting = pending.filter(ready=False).exclude(dependencies__depends_on__in=open_before)
-    unmet = TaskDependency.objects.exclude(depends_on__status__in=TERMINAL)
-    early = pending.filter(ready=True, pk__in=unmet.values("task_id"))
+    waiting = Task.objects.filter(status=T.PENDING, ready=False)
+    late = waiting.exclude(dependencies__depends_on__in=open_before)
+    any_end = Q(task__dependency_rule=DependencyRule.ANY_TERMINAL)
+    met = Q(depends_on__status=T.DONE) | (any_end & Q(depends_on__status__in=TERMINAL))
+    unmet = TaskDependency.objects.filter(~met)
+    early = Task.objects.open().filter(ready=True, pk__in=unmet.values("task_id"))
     failed = TaskDependency.objects.filter(
         task=OuterRef("pk"),
         depends_on=OuterRef("named"),
@@ -136,7 +137,7 @@ def overlooked() -> tuple[QuerySet[Task, Any], ...]:
     )
     blocked = Task.objects.filter(status=T.BLOCKED, waiting__code="DependencyFailed")
     named = blocked.annotate(named=Cast(KT("waiting__object"), TextField()))
-    return waiting, early, named.filter(~Exists(failed))
+    return late, early, named.filter(~Exists(failed))
 
 
 def _satisfying(task: Task) -> tuple[T, ...]:

@@ -99,11 +99,13 @@ def _dependencies(asked: Extent) -> Breaches:
     )
     any_end = Q(task__dependency_rule=DependencyRule.ANY_TERMINAL)
     met = Q(depends_on__status=T.DONE) | (any_end & Q(depends_on__status__in=TERMINAL))
-    waiting = settled.filter(status=T.PENDING)
+    waiting = settled.filter(status=T.PENDING, ready=False)
     still_open = before.exclude(depends_on__status__in=TERMINAL)
-    for pk in waiting.filter(~Exists(still_open), ready=False).values_list("pk", flat=True):
+    for pk in waiting.filter(~Exists(still_open)).values_list("pk", flat=True):
         yield pk, "waits for its predecessors, which have all ended"
-    for pk in waiting.filter(Exists(before.exclude(met)), ready=True).values_list("pk", flat=True):
+    # At work, too: whenever it is given back, it may be claimed.
+    early = settled.exclude(status__in=TERMINAL).filter(Exists(before.exclude(met)), ready=True)
+    for pk in early.values_list("pk", flat=True):
         yield pk, "is ready, though a predecessor is not done"
     failed = before.filter(depends_on__status__in=(T.FAILED, T.CANCELLED)).exclude(any_end)
     stuck = settled.filter(status=T.BLOCKED, waiting__code=W.DEPENDENCY_FAILED)
