@@ -12,7 +12,8 @@ from instances.models.task import Task
 class Attempt(models.Model):
     """One lease. JSON: `checkpoint` and `artifact` any value; `progress` is 0 to 1 or null.
 
-    `artifact` keeps a result that came too late to count.
+    `artifact` keeps what came too late to count, the first that said something; `error` says why
+    this attempt failed, expired or was cancelled.
     """
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="attempts")

@@ -218,7 +218,7 @@ def release_task(task_id: str, *, token: str | None = None, reason: str = "", ac
         refuse_open_children(task)
         put_back(task, outcome=AttemptOutcome.RELEASED, actor=actor, now=timezone.now())
 
-    return _report(task_id, token, finish, "", artifact=reason or None, actor=actor)
+    return _report(task_id, token, finish, "", artifact=reason, actor=actor)
 
 
 def refuse_open_children(task: Task) -> None:
@@ -274,9 +274,10 @@ def _is_repeat(task: Task, token: str | None, end: str) -> bool:
 
 
 def keep_artifact(task_id: str, token: str | None, artifact: Any) -> None:
-    """Keep what came too late with the attempt of its lease (R21)."""
-    if token is not None and artifact is not None:
-        Attempt.objects.filter(task_id=task_id, lease_token=token).update(artifact=artifact)
+    """Keep what came too late with the attempt of its lease: the first that says anything (R21)."""
+    if token is not None and artifact not in (None, ""):
+        of_lease = Attempt.objects.filter(task_id=task_id, lease_token=token)
+        of_lease.filter(artifact__isnull=True).update(artifact=artifact)
 
 
 def require_lease(task: Task, token: str | None) -> None:

@@ -32,6 +32,7 @@ _OUTCOMES = {
     T.FAILED: AttemptOutcome.FAILED,
     T.CANCELLED: AttemptOutcome.CANCELLED,
 }
+_WITH_ERROR = (AttemptOutcome.FAILED, AttemptOutcome.EXPIRED, AttemptOutcome.CANCELLED)
 
 
 def present_task(task_id: str) -> Task:
@@ -151,7 +152,9 @@ def end_attempt(task: Task, outcome: str, now: datetime) -> None:
 
 def _closing(task: Task, outcome: str, now: datetime) -> Write:
     table = Attempt._meta.db_table
-    values = [outcome, connection.ops.adapt_datetimefield_value(now), task.error]
+    # The error of a task may still be that of an attempt before; these set their own.
+    error = task.error if outcome in _WITH_ERROR else ""
+    values = [outcome, connection.ops.adapt_datetimefield_value(now), error]
     later = "greatest" if connection.vendor == "postgresql" else "max"
     return (
         # A change that waited for its locks may have begun before the attempt did (I14).
