@@ -46,7 +46,8 @@ def set_dependencies(task: Task, depends_on: list[str]) -> None:
 
     Raises RuleBroken for a cycle.
     """
-    _require_no_cycle(task.pk, depends_on)
+    if waits_for_itself(task.pk, depends_on):
+        raise RuleBroken("depends_on: that would be a cycle (R23).", code="cycle")
     kept = set(depends_on)
     TaskDependency.objects.filter(task=task).exclude(depends_on__in=kept).delete()
     have = set(TaskDependency.objects.filter(task=task).values_list("depends_on_id", flat=True))
@@ -145,15 +146,19 @@ def _satisfying(task: Task) -> tuple[T, ...]:
     return TERMINAL if task.dependency_rule == DependencyRule.ANY_TERMINAL else (T.DONE,)
 
 
-def _require_no_cycle(task_id: str, depends_on: list[str]) -> None:
-    """Raise RuleBroken where a task would wait for itself: a parent waits for its children too."""
+def waits_for_itself(task_id: str, depends_on: Iterable[str]) -> bool:
+    """Return whether a task that waits for these waits for itself: parents wait for children too.
+
+    Under the tree lock, if somebody waits for the task.
+    """
     frontier, seen = set(depends_on), set(depends_on)
     while frontier:
         if task_id in frontier:
-            raise RuleBroken("depends_on: that would be a cycle (R23).", code="cycle")
+            return True
         after = TaskDependency.objects.filter(task__in=frontier)
         children = Task.objects.open().filter(parent__in=frontier)
         frontier = set(after.values_list("depends_on_id", flat=True))
         frontier |= set(children.values_list("pk", flat=True))
         frontier -= seen
         seen |= frontier
+    return False

@@ -12,7 +12,12 @@ from hopper.locks import lock_row, lock_tree
 from instances.choices import TaskStatus as T
 from instances.models import Event, Task
 from instances.services.adopting import adopt_child
-from instances.services.dependencies import reevaluate, reevaluate_dependants
+from instances.services.dependencies import (
+    predecessors,
+    reevaluate,
+    reevaluate_dependants,
+    waits_for_itself,
+)
 from instances.services.tasks import announce_due
 from instances.services.transitions import change_task, lock_task
 from instances.signals import task_reopened
@@ -26,8 +31,8 @@ if TYPE_CHECKING:
 def reopen_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
     """Open a done, failed or cancelled task again, in a new epoch; an open one is left as it is.
 
-    Raises Conflict where its parent was closed by hand or is at work, naming it, and where another
-    open task bears its `unique_key`.
+    Raises Conflict where its parent was closed by hand, is at work, or is waited for by what the
+    task waits for, naming it, and where another open task bears its `unique_key`.
     """
     with transaction.atomic():
         lock_tree()
@@ -42,6 +47,7 @@ def reopen(task: Task, *, reason: str, actor: Actor, now: datetime) -> None:
     if task.parent_id is not None:
         _wait_again(task.parent_id, task, actor, now)
     _begin_again(task, reason, actor, now)
+    _require_no_cycle(task)
     task_id = task.pk
     announce_due(task, actor)
     # After it is placed: what still moves is not blocked (R23).
@@ -83,6 +89,20 @@ def _begin_again(task: Task, reason: str, actor: Actor, now: datetime) -> None:
             code="unique_key_taken",
         ) from None
     task_reopened.send(Task, task=task, ended_at=ended_at, actor=actor, now=now)
+
+
+def _require_no_cycle(task: Task) -> None:
+    """Raise Conflict where a reopened task waits for its parent, which waits for it again (R23).
+
+    An edit made while it was finished could not see that: a parent waits for open children only.
+    """
+    if waits_for_itself(task.pk, predecessors(task)):
+        raise Conflict(
+            f"{task.pk} cannot be reopened: what it waits for waits for its parent"
+            f" {task.parent_id}.",
+            code="cycle",
+            parent_id=task.parent_id,
+        )
 
 
 def _ended_with_its_children(parent: Task) -> bool:

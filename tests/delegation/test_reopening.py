@@ -8,16 +8,16 @@ import pytest
 
 from delegation.models import TaskDelegation
 from hopper.errors import Conflict
-from instances.models import Task
+from instances.models import HopperInstance, Task
 from instances.services.lifecycle import terminate_instance
 from instances.services.queue import claim_next, claim_task, complete_task, fail_task
 from instances.services.reopening import reopen_task
 from instances.services.status import SETTABLE, set_status
-from instances.services.tasks import cancel_task
+from instances.services.tasks import cancel_task, update_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
-    from instances.models import HopperInstance
+    from collections.abc import Callable
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
@@ -119,3 +119,47 @@ def test_the_log_says_where_a_reopened_task_went(top: HopperInstance) -> None:
     moved = reopened.events.get(kind="task.moved")
     assert (moved.data["was"], moved.data["reason"]) == ("run", "reopened")
     assert moved.holder_id == "web"
+
+
+@pytest.mark.parametrize(
+    "open_again",
+    [
+        lambda pk: reopen_task(pk, actor=ALICE),
+        lambda pk: set_status(pk, status="pending", force=True, actor=ALICE),
+    ],
+    ids=["reopened", "forced"],
+)
+def test_a_task_is_not_opened_again_to_wait_for_its_own_parent(
+    top: HopperInstance, open_again: Callable[[str], Task]
+) -> None:
+    run = HopperInstance.objects.get(pk="run")
+    before, parent = TaskFactory(instance=run), TaskFactory(instance=run)
+    child = TaskFactory(parent_id=parent.pk, depends_on=[before.pk])
+    TaskFactory(parent_id=parent.pk)
+    for task in (before, child):
+        _ended(task, "done")
+    reopen_task(before.pk, actor=ALICE)
+    # Nobody waits for the child any more: there is no cycle yet.
+    update_task(before.pk, changes={"depends_on": [parent.pk]}, actor=ALICE)
+    with pytest.raises(Conflict) as refusal:
+        open_again(child.pk)
+    assert (refusal.value.code, refusal.value.extra["parent_id"]) == ("cycle", parent.pk)
+    update_task(before.pk, changes={"depends_on": []}, actor=ALICE)
+    assert open_again(child.pk).status == "pending"
+
+
+def test_nor_where_a_parent_that_ended_with_it_is_waited_for(top: HopperInstance) -> None:
+    run = HopperInstance.objects.get(pk="run")
+    before, above = TaskFactory(instance=run), TaskFactory(instance=run)
+    parent = TaskFactory(parent_id=above.pk, depends_on=[before.pk])
+    TaskFactory(parent_id=above.pk)
+    _ended(before, "done")
+    child = TaskFactory(parent_id=parent.pk)
+    _ended(child, "done")
+    assert Task.objects.get(pk=parent.pk).status == "done"
+    reopen_task(before.pk, actor=ALICE)
+    update_task(before.pk, changes={"depends_on": [above.pk]}, actor=ALICE)
+    with pytest.raises(Conflict) as refusal:
+        reopen_task(child.pk, actor=ALICE)
+    assert (refusal.value.code, refusal.value.extra["parent_id"]) == ("cycle", above.pk)
+    assert Task.objects.get(pk=parent.pk).status == "done"

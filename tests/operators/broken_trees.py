@@ -131,6 +131,13 @@ def wait_in_a_circle(world: World) -> None:
 
 
 @breaks("I16")
+def have_a_child_wait_for_who_waits_for_its_parent(world: World) -> None:
+    child = TaskFactory(parent_id=world.manual.pk)
+    for task, before in ((child, world.queued), (world.queued, world.manual)):
+        TaskDependency.objects.create(task=task, depends_on=before)
+
+
+@breaks("I16")
 def hang_a_task_under_its_child(world: World) -> None:
     Task.objects.filter(pk=world.queued.pk).update(parent=world.manual)
     Task.objects.filter(pk=world.manual.pk).update(parent=world.queued)

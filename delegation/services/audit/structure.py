@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import F, Q
 
-from instances.choices import InstanceStatus, InstanceType
+from instances.choices import TERMINAL, InstanceStatus, InstanceType
 from instances.models import HopperInstance, Task, TaskDependency
 from instances.models.instance import lineages
 from instances.tree_audit import unlawful_places, unsound_places
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 
 def acyclic(asked: Extent) -> Breaches:
-    """I16: the trees and the dependency graph are acyclic, instances placed as R1 allows."""
+    """I16: the trees, and who waits for whom, are acyclic, instances placed as R1 allows."""
     if asked.whole or asked.events().filter(task__isnull=True).exists():
         parents = HopperInstance.objects.filter(parent__isnull=False).values_list("pk", "parent_id")
         yield from _cycles(parents, "is its own ancestor")
         yield from unsound_places()
         yield from unlawful_places()
     children = Task.objects.filter(parent__isnull=False)
-    yield from _cycles(_upwards(asked, children, "pk", "parent_id"), "is its own ancestor")
-    order = _upwards(asked, TaskDependency.objects.all(), "task_id", "depends_on_id")
-    yield from _cycles(order, "waits for itself")
+    yield from _cycles(_edges(asked, (children, "pk", "parent_id")), "is its own ancestor")
+    order = (TaskDependency.objects.all(), "task_id", "depends_on_id")
+    # A parent waits as well: for its open children.
+    waits = (children.exclude(status__in=TERMINAL), "parent_id", "pk")
+    yield from _cycles(_edges(asked, order, waits), "waits for itself")
     tasks = asked.families(Task.objects.all())
     astray = tasks.filter(
         Q(parent__isnull=True) & ~Q(root=F("pk"))
@@ -37,15 +39,26 @@ def acyclic(asked: Extent) -> Breaches:
         yield pk, f"counts {root} as the root of its tree, which is another"
 
 
-def _upwards(asked: Extent, edges: Any, start: str, end: str) -> list[tuple[str, str]]:
-    """Return the edges from what changed upwards, and all that these lead to; all, if all asked."""
-    found = list(asked.tasks(edges, start).order_by().values_list(start, end))
+def _edges(asked: Extent, *kinds: tuple[Any, str, str]) -> list[tuple[str, str]]:
+    """Return the edges from what changed, and all that these lead to; all, if all asked.
+
+    A kind of edges is rows, and the columns that name where an edge starts and ends.
+    """
+    found = [
+        edge
+        for rows, start, end in kinds
+        for edge in asked.tasks(rows, start).order_by().values_list(start, end)
+    ]
     if asked.whole:
         return found
     seen = {pk for pk, _ in found}
     frontier = {pk for _, pk in found} - seen
     while frontier:
-        more = list(edges.filter(**{f"{start}__in": frontier}).values_list(start, end))
+        more = [
+            edge
+            for rows, start, end in kinds
+            for edge in rows.filter(**{f"{start}__in": frontier}).values_list(start, end)
+        ]
         found += more
         seen |= frontier
         frontier = {pk for _, pk in more} - seen
