@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.utils import timezone
 
-from delegation.services.audit import audit, memory
+from delegation.services.audit import audit, extent, memory
 from hopper.snapshot import snapshot
 from instances.models import CheckRecord, Event, HopperInstance, InstanceLoad, Task
 from instances.selectors import dashboard
@@ -57,6 +57,39 @@ def test_only_what_changed_since_is_looked_at(run: HopperInstance, told: bool, f
     break_(task, told=told)
     assert [finding.object for finding in audit(since=timezone.now())] == [task.pk] * found
     assert [finding.object for finding in audit()] == [task.pk]
+
+
+def test_an_event_of_a_slow_clock_hides_nothing_that_came_before_it(run: HopperInstance) -> None:
+    first, second, third = (TaskFactory(instance=run) for _ in range(3))
+    long_ago()
+    since = timezone.now()
+    break_(first, told=True)
+    # Its change waited for long, or its server's clock is late.
+    record(task_event(second, "task.updated", actor=ALICE, now=since - A_DAY))
+    assert [finding.object for finding in audit(since=since)] == [first.pk]
+    break_(third, told=True)
+    assert {finding.object for finding in audit(since=since)} == {first.pk, third.pk}
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 100])
+def test_the_look_back_ends_where_a_step_holds_nothing_new(
+    run: HopperInstance, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(extent, "_STEP", step)
+    old = TaskFactory(instance=run)
+    break_(old, told=True)
+    for _ in range(3):
+        TaskFactory(instance=run)
+    long_ago()
+    last = Event.objects.latest("id").pk
+    since = timezone.now()
+    assert extent.Extent.since(since, since).after == last
+    fresh = [TaskFactory(instance=run) for _ in range(5)]
+    assert extent.Extent.since(since, since).after == last
+    assert audit(since=since) == []
+    for task in fresh:
+        break_(task, told=True)
+    assert {finding.object for finding in audit(since=since)} == {task.pk for task in fresh}
 
 
 def test_what_a_change_means_to_relatives_is_looked_at(run: HopperInstance) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
+from django.db.models import Max, Min
 
 from instances.models import Event, Task, TaskDependency
 
@@ -18,6 +19,9 @@ TWO_SWEEPS = timedelta(seconds=20)
 
 _OVERLAP = timedelta(minutes=5)
 """How much earlier than asked the look begins: an event may commit long after its time."""
+
+_STEP = 10_000
+"""So many events in a row that are older say that nothing before them is newer."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,7 @@ class Extent:
         """Return the extent of all that changed since a moment; None: everything."""
         if moment is None:
             return cls(now)
-        # Numbers follow times but for what commits late: walking back costs what has happened.
-        before = Event.objects.filter(at__lt=moment - _OVERLAP).order_by("-id")
-        return cls(now, before.values_list("pk", flat=True).first() or 0)
+        return cls(now, _last_before(moment - _OVERLAP))
 
     @property
     def whole(self) -> bool:
@@ -85,6 +87,25 @@ class Extent:
         told = self.events().filter(**{f"{of}__isnull": False}).order_by().values(of)
         changed, parameters = told.query.sql_with_params()
         return f"{column} IN ({changed})", list(parameters)
+
+
+def _last_before(moment: datetime) -> int:
+    """Return the number after which all events since a moment come.
+
+    Numbers follow times but for what commits late or comes by a slow clock, so that one old event
+    says nothing: back it goes, in growing steps, to a step without a new one. That costs what has
+    happened since.
+    """
+    events = Event.objects.order_by()
+    last = events.aggregate(last=Max("pk"))["last"] or 0
+    step, end = _STEP, last
+    while end > 0:
+        new = events.filter(pk__gt=end - step, pk__lte=end, at__gte=moment)
+        first = new.aggregate(first=Min("pk"))["first"]
+        if first is None:
+            break
+        last, end, step = first - 1, end - step, step * 2
+    return last
 
 
 Question = Callable[[Extent], Iterable[tuple[str, str]]]
