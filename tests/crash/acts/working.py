@@ -141,10 +141,21 @@ def setting_a_status_by_force() -> Asked:
 
 
 @act
+def reopening_what_work_had_waited_for() -> Asked:
+    run = tree()
+    before = queued()
+    complete_task(before.pk, token=leased().token, actor=ALICE)
+    TaskFactory(instance=run, title="after", depends_on=[before.pk])
+    leased()
+    return Asked("POST", f"/tasks/{before.pk}/retry", {})
+
+
+@act
 def cancelling_a_finished_task_by_force() -> Asked:
-    tree()
+    run = tree()
     queued()
     lease = leased()
     complete_task(lease.task.pk, token=lease.token, actor=ALICE)
+    TaskFactory(instance=run, title="after", depends_on=[lease.task.pk])
     body = {"status": "cancelled", "force": True}
     return Asked("POST", f"/tasks/{lease.task.pk}/status", body)
