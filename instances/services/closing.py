@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from hopper.errors import Conflict, RuleBroken
@@ -63,7 +64,10 @@ def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> di
 
 def _cancel_open(below: list[str], force: bool, actor: Actor) -> list[str]:
     """Cancel what is open below, by force only; return the ids."""
-    tasks = lock_tasks(Task.objects.open().filter(instance__in=below).values_list("pk", flat=True))
+    touched = Q(instance__in=below) | Q(offered_to__in=below)
+    # With those whose offer the end withdraws: no task may be asked for after a counter (R6).
+    locked = lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True))
+    tasks = [task for task in locked if task.instance_id in below]
     ids = [task.pk for task in tasks]
     if ids and not force:
         raise Conflict(

@@ -22,6 +22,7 @@ from instances.services.tasks import (
 from instances.services.transitions import (
     change_task,
     end_attempt,
+    hold_places,
     lock_task,
     rest_or_route,
     save_task,
@@ -97,6 +98,8 @@ def _make_free(task: Task, force: bool, actor: Actor, now: datetime) -> None:
                 state=task.status,
                 worker=task.worker,
             )
+        # Its end may end its whole family.
+        hold_places(Task.objects.filter(root_id=task.root_id))
         end_attempt(task, AttemptOutcome.EVICTED, now)
         save_task(task, now)
     if task.offered_to_id is not None:

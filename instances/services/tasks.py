@@ -137,7 +137,9 @@ def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
             lock_tree()
         for instance_id in sorted(places):
             lock_shared(HopperInstance, instance_id)
-        lock_tasks(new.parent_id for new in many if new.parent_id)
+        parents = lock_tasks(new.parent_id for new in many if new.parent_id)
+        # Each gives its lease back when its first child comes.
+        hold_places(Task.objects.leased().filter(pk__in=[parent.pk for parent in parents]))
         created = [create_task(new, actor=actor) for new in many]
     fresh = Task.objects.in_bulk([one.task.pk for one in created])
     return [Created(fresh[one.task.pk], one.existed) for one in created]

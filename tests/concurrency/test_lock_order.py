@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from delegation.services.audit import audit
+from delegation.services.delegator import Delegator
 from delegation.services.sweep import sweep
 from hopper.errors import RuleBroken
 from hopper.locks import lock_row, lock_tree
@@ -21,6 +22,7 @@ from instances.services.closing import close_instance
 from instances.services.decomposing import create_children
 from instances.services.lifecycle import terminate_instance
 from instances.services.queue import claim_task, complete_task, fail_task
+from instances.services.status import set_status
 from instances.services.tasks import (
     NewTask,
     cancel_task,
@@ -138,6 +140,66 @@ def test_counters_of_a_run_that_is_closed_are_taken_in_order() -> None:
     _beside(
         lambda: _ignore(lock_row(InstanceLoad, first.pk)),
         lambda: _ignore(close_instance(run.pk, force=True, actor=ALICE)),
+        lambda: _ignore(lock_row(InstanceLoad, second.pk)),
+    )
+    assert set(Task.objects.open()) == set()
+    assert audit() == []
+
+
+def test_a_run_that_is_closed_takes_the_trees_offered_to_it_before_the_counters() -> None:
+    web = InstanceFactory(scope="PROJECT")
+    run = InstanceFactory(
+        scope="ORCHESTRATION",
+        parent=web,
+        instance_type="ephemeral",
+        config={"accept": "manual"},
+    )
+    other = InstanceFactory(scope="ORCHESTRATION", parent=web)
+    family = TaskFactory(instance=web)
+    TaskFactory(parent_id=family.pk, instance=run)
+    relative = TaskFactory(parent_id=family.pk, instance=other)
+    claim_task(relative.pk, worker="bob", actor=ALICE)
+    offered = TaskFactory(instance=web)
+    Delegator(ALICE).delegate_task(offered.pk, run.pk)
+    _beside(
+        lambda: _ignore(lock_row(Task, offered.pk)),
+        lambda: _ignore(close_instance(run.pk, force=True, actor=ALICE)),
+        lambda: _ignore(lock_row(InstanceLoad, other.pk)),
+    )
+    assert Task.objects.get(pk=offered.pk).offered_to_id is None
+    assert audit() == []
+
+
+def test_the_leases_of_several_parents_are_given_back_in_the_order_of_the_counters() -> None:
+    web = InstanceFactory(scope="PROJECT")
+    first, second = (InstanceFactory(scope="ORCHESTRATION", parent=web, name=name) for name in "ab")
+    parents = [TaskFactory(instance=run) for run in (second, first)]
+    for parent in parents:
+        claim_task(parent.pk, worker="bob", actor=ALICE)
+    children = [NewTask("c", parent_id=parent.pk) for parent in parents]
+    _beside(
+        lambda: _ignore(lock_row(InstanceLoad, first.pk)),
+        lambda: _ignore(create_tasks(children, actor=ALICE)),
+        lambda: _ignore(lock_row(InstanceLoad, second.pk)),
+    )
+    assert audit() == []
+
+
+def test_counters_of_a_family_whose_last_task_is_taken_from_its_worker_are_taken_in_order() -> None:
+    web = InstanceFactory(scope="PROJECT")
+    first, second, third = (
+        InstanceFactory(scope="ORCHESTRATION", parent=web, name=name) for name in "abc"
+    )
+    top = TaskFactory(instance=web, failure_policy="fail_fast")
+    claim_task(TaskFactory(parent_id=top.pk, instance=first).pk, worker="bob", actor=ALICE)
+    parent = TaskFactory(parent_id=top.pk, instance=web)
+    lost, last = (TaskFactory(parent_id=parent.pk, instance=run) for run in (third, second))
+    token = claim_task(lost.pk, worker="bob", actor=ALICE).token
+    fail_task(lost.pk, token=token, retryable=False, actor=ALICE)
+    claim_task(last.pk, worker="bob", actor=ALICE)
+    _beside(
+        lambda: _ignore(lock_row(InstanceLoad, first.pk)),
+        lambda: _ignore(set_status(last.pk, status="done", force=True, actor=ALICE)),
         lambda: _ignore(lock_row(InstanceLoad, second.pk)),
     )
     assert set(Task.objects.open()) == set()
