@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
+from hopper.errors import Conflict, FieldError, Invalid, NotAllowed, RuleBroken
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import Task
+from instances.models.instance import lineages
 from instances.services.history import record, task_event
 from instances.services.transitions import change_task, end_attempt, lock_task, save_task
 
@@ -54,9 +55,26 @@ def lock_parent(parent_id: str, *, actor: Actor, now: datetime) -> Task:
     if not Task.objects.filter(pk=parent_id).exists():
         raise Invalid.field("parent_id", f"there is no task {parent_id}", "unknown")
     parent = lock_task(parent_id)
+    require_lease_given(parent, actor)
     require_room_below(parent)
     adopt_child(parent, actor=actor, now=now)
     return parent
+
+
+def require_lease_given(parent: Task, actor: Actor) -> None:
+    """Raise NotAllowed where a child would end the lease of somebody else (R13).
+
+    Over its worker's head only an operator of the holder may do that.
+    """
+    holder_id = parent.instance_id
+    if holder_id is None or not parent.has_live_lease or parent.lease_holder == actor.name:
+        return
+    if not actor.holds("operator", [lineal.id for lineal in lineages([holder_id])[holder_id]]):
+        raise NotAllowed(
+            f"{parent.pk} is leased to {parent.worker}: to end that takes the role operator at "
+            f"{holder_id}.",
+            role="operator",
+        )
 
 
 def require_room_below(parent: Task) -> None:

@@ -13,7 +13,7 @@ from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from hopper.locks import lock_tree
 from instances.choices import TaskStatus as T
 from instances.models import Task
-from instances.services.adopting import adopt_child, require_room_below
+from instances.services.adopting import adopt_child, require_lease_given, require_room_below
 from instances.services.history import record, task_event
 from instances.services.queue import require_lease
 from instances.services.tasks import NewTask, admitting, insert_task
@@ -83,6 +83,8 @@ def _open(
     waits = parent.decomposed and parent.status == T.IN_PROGRESS
     if token is not None and not (waits and _was_leased_by(parent, token)):
         require_lease(parent, token)
+    if token is None:
+        require_lease_given(parent, actor)
     require_room_below(parent)
     changed = sorted(name for name, value in terms.items() if getattr(parent, name) != value)
     for name in changed:

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hopper.actors import Actor
+from hopper.errors import NotAllowed
 from instances.models import Event, Task
+from instances.services.decomposing import create_children
+from instances.services.tasks import NewTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,6 +174,36 @@ def test_the_holder_decomposes_with_the_lease_or_over_it_as_an_operator(
     other, _ = _claimed(ada)
     caller("oda", "operator", tree["web"]).tell(f"/tasks/{other}/decompose", body, status=201)
     assert ada.ask(f"/tasks/{other}")["lease_expires_at"] is None
+
+
+@pytest.mark.parametrize("call", ["/tasks", "/tasks/bulk"])
+def test_a_child_ends_no_lease_over_its_workers_head(
+    ada: Caller, tree: Tree, caller: Callable[..., Caller], call: str
+) -> None:
+    wes, eve = (caller(name, "worker", tree["web-run"]) for name in ("wes", "eve"))
+    pk, token = _claimed(wes)
+    child: Any = {"title": "c", "parent_id": pk}
+    child = [{"title": "alone"}, child] if call == "/tasks/bulk" else child
+    assert eve.tell(call, child, status=403)["code"] == "not_allowed"
+    assert not Task.objects.exclude(pk=pk).exists()
+    wes.tell(f"/tasks/{pk}/heartbeat", {"token": token})
+    wes.tell(call, child, status=201)
+    eve.tell(call, child, status=201)
+    other, _ = _claimed(wes)
+    caller("oda", "operator", tree["web"]).tell(
+        "/tasks", {"title": "c", "parent_id": other}, status=201
+    )
+    assert ada.ask(f"/tasks/{other}")["lease_expires_at"] is None
+
+
+def test_a_task_claimed_meanwhile_is_not_decomposed_over_its_workers_head(
+    tree: Tree, caller: Callable[..., Caller]
+) -> None:
+    pk, _ = _claimed(caller("wes", "worker", tree["web-run"]))
+    eve = Actor("eve", {"web-run": "worker"})
+    with pytest.raises(NotAllowed):
+        create_children(pk, [NewTask("c")], terms={}, actor=eve)
+    assert Task.objects.get(pk=pk).has_live_lease
 
 
 def test_an_unassigned_task_has_unassigned_children(ada: Caller, tree: Tree) -> None:
