@@ -8,12 +8,17 @@ from instances.models.instance import HopperInstance
 
 
 class InstanceLoad(models.Model):
-    """How many live leases an instance has now; changed only with the lease itself (I17)."""
+    """How many live leases an instance has now; changed only with the lease itself (I17).
+
+    `stops` counts the stops of the instance and of those above it: a claim that was judged before
+    one finds another number here and gets nothing (R3).
+    """
 
     instance = models.OneToOneField(
         HopperInstance, primary_key=True, on_delete=models.CASCADE, related_name="load"
     )
     running = models.IntegerField(default=0)
+    stops = models.IntegerField(default=0)
 
     class Meta:
         constraints = (

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 
 from instances.choices import TaskStatus as T
-from instances.models import Attempt, Event, InstanceLoad, Task
+from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
 from instances.models.task import AGEING, CLAIM_ORDER_SQL, CLAIMABLE_SQL, UNREAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _TASK = Task._meta.db_table
+_INSTANCE = HopperInstance._meta.db_table
 _COLUMNS = ", ".join(str(field.column) for field in Task._meta.concrete_fields)
 _MAX_PROBES = 50
 """How many kinds of tasks are probed one by one; above, the queue is filtered."""
@@ -46,8 +47,19 @@ _EVENTS = f"""INSERT INTO {Event._meta.db_table}
     SELECT 'task.claimed', %(now)s, %(holder)s, id, instance_id, '', epoch, attempt, 'pending',
         status, instance_id, FALSE, {{data}}
     FROM {{marked}}"""
+# The row is read as it is now, all else as it was when the statement began: who stops the
+# instance meanwhile writes this row, and so is seen.
 _COUNT = f"""UPDATE {InstanceLoad._meta.db_table} SET running = running + {{count}}
-    WHERE instance_id = %(instance)s AND running + {{count}} <= %(most)s"""
+    WHERE instance_id = %(instance)s AND running + {{count}} <= %(most)s AND stops =
+    (SELECT stops FROM {InstanceLoad._meta.db_table} WHERE instance_id = %(instance)s)"""
+# The table of R3 with R4: an ancestor that was merely never started restricts nobody.
+_CLAIMING = f"""NOT EXISTS (
+    WITH RECURSIVE line (parent_id, status, own) AS (
+        SELECT parent_id, status, TRUE FROM {_INSTANCE} WHERE id = %(instance)s
+        UNION SELECT above.parent_id, above.status, FALSE
+        FROM line JOIN {_INSTANCE} AS above ON above.id = line.parent_id)
+    SELECT 1 FROM line
+    WHERE status <> 'running' AND (own OR status NOT IN ('created', 'starting')))"""
 _ROOM = f"""(SELECT running FROM {InstanceLoad._meta.db_table}
     WHERE instance_id = %(instance)s)"""
 
@@ -80,9 +92,9 @@ class Grant:
 def grant(wish: Wish, secret: str, most: int, now: datetime) -> list[Grant]:
     """Lease up to `limit` of the next claimable tasks, in queue order, with attempts and events.
 
-    Never lets the instance hold more than `most` leases (R22): the counter is raised in the same
-    statement. Returns none where none fits, where there is no room, or where others took the last
-    places at this very moment.
+    Never lets the instance hold more than `most` leases (R22), nor begin one after a stop (R3): the
+    counter is raised in the same statement. Returns none where none fits, where there is no room,
+    where the instance may not start work, or where others took the last places at this very moment.
     """
     params = {
         "instance": wish.instance_id,
@@ -183,7 +195,8 @@ def _cut(fits: str, *, source: str = _TASK, skip: bool = True) -> str:
         least = "least"
     room = f"{least}(%(limit)s, abs(%(most)s - {_ROOM}))"
     return f"""pick (picked) AS {_once()} (SELECT id FROM {source}
-        WHERE {fits} AND {_ROOM} < %(most)s ORDER BY {CLAIM_ORDER_SQL} LIMIT {room} {lock})"""
+        WHERE {fits} AND {_ROOM} < %(most)s AND {_CLAIMING}
+        ORDER BY {CLAIM_ORDER_SQL} LIMIT {room} {lock})"""
 
 
 def _once() -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import F
+
 from hopper.errors import NotFound
-from hopper.locks import lock_row
+from hopper.locks import lock_row, lock_rows
 from instances.choices import InstanceStatus as I
-from instances.models import HopperInstance
+from instances.models import HopperInstance, InstanceLoad
 from instances.services.history import instance_event, record
 from instances.signals import instance_changed
 from instances.states import INSTANCE
@@ -26,6 +28,18 @@ def change_instance(
     INSTANCE.require(before, status, instance.pk)
     write_status(instance, status, actor, now, reason=options.get("reason", ""))
     announce(instance, before, actor, now, options)
+    if status == I.STOPPING:
+        _bar_claims(instance.pk)
+
+
+def _bar_claims(instance_id: str) -> None:
+    """Turn away every claim below that was judged before this stop; counters come last (R6).
+
+    Who holds one of them has leased already, and is seen by whoever counts after this.
+    """
+    below = list(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
+    loads = lock_rows(InstanceLoad, below)
+    InstanceLoad.objects.filter(pk__in=list(loads)).update(stops=F("stops") + 1)
 
 
 def write_status(

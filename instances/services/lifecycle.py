@@ -20,7 +20,6 @@ from instances.services.instance_states import (
     write_status,
 )
 from instances.services.leases import revoke_leases
-from instances.services.settling import settle_instance
 from instances.states import ACTIONS, INSTANCE
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def fail_instance(instance_id: str, *, reason: str = "", actor: Actor) -> Hopper
 def stop_instance(
     instance_id: str, *, force: bool = False, evacuate: bool = False, actor: Actor
 ) -> HopperInstance:
-    """Stop an instance: stopping at once, stopped when no live lease remains below (R5).
+    """Stop an instance: stopping, and stopped as soon as no live lease remains below (R5).
 
     `force` revokes the leases below, the attempts recorded as evicted and not counted; `evacuate`
     sends unstarted tasks back up. An instance that is stopping or stopped is left as it is, but for
@@ -69,12 +68,20 @@ def stop_instance(
             lock_tree()
         instance = lock_instance(instance_id)
         _quieten(instance, evacuate=evacuate, force=force, actor=actor)
-    if force:
-        with transaction.atomic():
-            # What was being claimed while the status changed; nobody claims after that.
-            _revoke(Task.objects.in_subtree(instance_id), actor)
-    settle_instance(instance_id, actor=actor)
+        if not Task.objects.in_subtree(instance_id).leased().exists():
+            if instance.status == I.STOPPING:
+                # Nobody claims below any more, and nobody is told twice what it means for offers.
+                write_status(instance, I.STOPPED, actor, timezone.now())
+        elif force:
+            # What was claimed while the status changed. After the commit, under a key too: no task
+            # may be asked for after a counter (R6).
+            transaction.on_commit(lambda: _revoke_late(instance_id, actor))
     return HopperInstance.objects.get(pk=instance_id)
+
+
+def _revoke_late(instance_id: str, actor: Actor) -> None:
+    with transaction.atomic():
+        _revoke(Task.objects.in_subtree(instance_id), actor)
 
 
 def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> HopperInstance:

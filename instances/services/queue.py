@@ -112,6 +112,7 @@ def claim_task(
         if granted:
             return _lease(granted[0])
         task = present_task(task_id)
+    _require_claiming(holder_id)
     _require_claimable(task, holder_id, timezone.now())
     raise Conflict(f"{holder_id} is at capacity ({most}).", code="at_capacity")
 
@@ -362,6 +363,8 @@ def _claim(wish: Wish, most: int) -> Claim:
         granted = grant(wish, new_secret(), most, now)
         if granted:
             return Claim([_lease(one) for one in granted])
+        # It may have been stopped since.
+        _require_claiming(wish.instance_id)
         if not free_places(wish.instance_id, most):
             return Claim([], {"code": "AtCapacity", "detail": f"{most} of {most} places are taken"})
         reason = why_nothing(wish.instance_id, now)
