@@ -15,7 +15,7 @@ class DelegationQuerySet(models.QuerySet["TaskDelegation"]):
         """Every delegation of a task, in the order they were made."""
         return self.filter(task_id=task_id).order_by("delegated_at", "id")
 
-    def chain(self, task_id: str) -> DelegationQuerySet:
+    def chain(self, task_id: str | models.OuterRef) -> DelegationQuerySet:
         """The active path: accepted, unfinished, downward, from the origin to the holder (R6)."""
         return (
             self.filter(

@@ -111,7 +111,7 @@ def _settle(actor: Actor) -> int:
 
 
 def _drain(actor: Actor) -> int:
-    """Stop what has reached its end, terminate an empty EVENT, evacuate what stays in error."""
+    """Stop and empty what has reached its end, terminate an empty EVENT, evacuate long errors."""
     now = timezone.now()
     over = HopperInstance.objects.filter(
         Q(instance_type=InstanceType.TEMPORARY) | Q(scope="EVENT"), expires_at__lte=now
@@ -126,6 +126,10 @@ def _drain(actor: Actor) -> int:
         except HopperError:
             # Somebody else changed it since it was read.
             continue
+    # Again and again: what was leased at the end may come back long after it.
+    ended = (I.STOPPING, I.STOPPED)
+    for pk in over.filter(status__in=ended).values_list("pk", flat=True):
+        drained += bool(evacuate_instance(pk, found=ended, actor=actor))
     for pk in over.filter(status=I.STOPPED, scope="EVENT").values_list("pk", flat=True):
         try:
             terminate_instance(pk, actor=actor)

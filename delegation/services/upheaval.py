@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from delegation.choices import DelegationStatus as D
@@ -14,7 +14,7 @@ from delegation.models import TaskDelegation
 from delegation.services.offers import close_offer, end_accepted
 from delegation.services.waking import wake
 from hopper.errors import Conflict
-from hopper.locks import lock_tree
+from hopper.locks import lock_shared, lock_tree
 from instances.choices import PLACING_BLOCKS, STARTED, AttemptOutcome
 from instances.choices import InstanceStatus as I
 from instances.choices import TaskStatus as T
@@ -31,7 +31,7 @@ from instances.services.transitions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Collection, Set
     from datetime import datetime
 
     from hopper.actors import Actor
@@ -77,22 +77,35 @@ def refuse_crossing_move(instance: HopperInstance) -> None:
         )
 
 
-def evacuate_instance(instance_id: str, *, actor: Actor) -> int:
-    """Send the unstarted tasks below an instance in error back up; return how many moved (R5)."""
+def evacuate_instance(
+    instance_id: str, *, found: Collection[str] = (I.ERROR,), actor: Actor
+) -> int:
+    """Send the unstarted tasks below an instance back up; return how many moved (R5).
+
+    None where its status is no longer one of `found`, those that are emptied.
+    """
+    if not _unstarted(_below(instance_id)).exists():
+        # Nothing is locked for what is empty, however often it is asked for.
+        return 0
     with transaction.atomic():
         lock_tree()
-        if not HopperInstance.objects.filter(pk=instance_id, status=I.ERROR).exists():
+        instance = lock_shared(HopperInstance, instance_id)
+        if instance is None or instance.status not in found:
             return 0
-        below = frozenset(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
+        below = _below(instance_id)
         tasks = lock_tasks(_unstarted(below).values_list("pk", flat=True))
         return _evacuate(tasks, below, actor, timezone.now())
+
+
+def _below(instance_id: str) -> frozenset[str]:
+    return frozenset(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
 
 
 def _quieten(
     instance: HopperInstance, actor: Actor, now: datetime, options: dict[str, Any]
 ) -> None:
     """Cancel offers to and from a stopping subtree; evacuate where asked."""
-    below = frozenset(HopperInstance.objects.under(instance.pk).values_list("pk", flat=True))
+    below = _below(instance.pk)
     inward = _downward_offers().filter(target_instance__in=below)
     outward = _downward_offers().filter(source_instance__in=below)
     wanted = set((inward | outward).values_list("task_id", flat=True))
@@ -208,4 +221,7 @@ def _downward_offers() -> Any:
 
 
 def _unstarted(below: Set[str]) -> Any:
-    return Task.objects.filter(instance__in=below, status=T.PENDING)
+    """Return the tasks that may leave these instances, by the way they came."""
+    tasks = Task.objects.filter(instance__in=below, status=T.PENDING)
+    hops = TaskDelegation.objects.chain(OuterRef("pk"))
+    return tasks.filter(Exists(hops.exclude(source_instance__in=below)))

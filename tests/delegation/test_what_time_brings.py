@@ -14,7 +14,7 @@ from delegation.services.dispatch import reroute_task
 from delegation.services.preview import preview_route
 from delegation.services.sweep import sweep
 from hopper.errors import Conflict, NotAccepting, NotFound, RuleBroken
-from instances.models import HopperInstance, IdempotencyRecord, Task
+from instances.models import Event, HopperInstance, IdempotencyRecord, Task
 from instances.services.editing import update_instance
 from instances.services.lifecycle import (
     fail_instance,
@@ -22,6 +22,7 @@ from instances.services.lifecycle import (
     set_instance_status,
     stop_instance,
 )
+from instances.services.queue import claim_task, release_task
 from instances.services.status import set_status
 from instances.services.tasks import update_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
@@ -73,6 +74,39 @@ def test_an_event_with_work_in_it_is_only_stopped(top: HopperInstance) -> None:
     event.refresh_from_db()
     task.refresh_from_db()
     assert (event.status, task.instance_id) == ("stopped", "fair")
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({"scope": "EVENT"}, "terminated"),
+        ({"scope": "ORCHESTRATION", "instance_type": "temporary"}, "stopped"),
+    ],
+)
+def test_what_comes_back_after_the_end_is_sent_up_too(fields: dict[str, str], end: str) -> None:
+    web = InstanceFactory(scope="PROJECT")
+    fair = InstanceFactory(
+        **fields, name="fair", parent=web, expires_at=timezone.now() + timedelta(days=1)
+    )
+    tasks = [TaskFactory(instance=web, executor_preference="human") for _ in range(3)]
+    for task in tasks:
+        Delegator(ALICE).delegate_task(task.pk, fair.pk, accept="auto")
+    leases = [claim_task(task.pk, worker="bob", actor=ALICE) for task in tasks[:2]]
+
+    def places() -> list[str]:
+        sweep()
+        return [str(Task.objects.get(pk=task.pk).instance_id) for task in tasks]
+
+    HopperInstance.objects.filter(pk=fair.pk).update(expires_at=timezone.now())
+    assert places() == [fair.pk, fair.pk, web.pk]
+    release_task(tasks[0].pk, token=leases[0].token, actor=ALICE)
+    assert places() == [web.pk, fair.pk, web.pk]
+    with time_machine.travel(timezone.now() + timedelta(minutes=6)):
+        assert places() == [web.pk] * 3
+        fair.refresh_from_db()
+        assert fair.status == end
+        events = Event.objects.count()
+        assert (sweep().instances_drained, Event.objects.count()) == (0, events)
 
 
 def test_what_stays_in_error_is_evacuated_after_its_grace(top: HopperInstance) -> None:
