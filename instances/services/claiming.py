@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
@@ -27,6 +28,7 @@ _MAX_KINDS = 1000
 """How many kinds a queue may have to be told one by one; above, it is filtered."""
 _FURTHEST = 4 * AGEING
 """How far ahead of now a claimable task stands at most, and some for clocks that differ."""
+_BOUNDLESS = 10**9
 _RIVALS = 32
 """How many tasks, taken by others meanwhile, a probe may meet and still find one."""
 
@@ -96,19 +98,12 @@ def grant(wish: Wish, secret: str, most: int, now: datetime) -> list[Grant]:
     counter is raised in the same statement. Returns none where none fits, where there is no room,
     where the instance may not start work, or where others took the last places at this very moment.
     """
-    params = {
-        "instance": wish.instance_id,
-        "task": wish.task_id,
+    params = _searching(wish, most, now) | {
         "worker": wish.worker,
         "holder": wish.holder,
         "secret": secret,
         "seconds": wish.lease_seconds,
         "until": now + timedelta(seconds=wish.lease_seconds),
-        "now": now,
-        "soon": now + _FURTHEST,
-        "most": most,
-        "limit": wish.limit,
-        "near": wish.limit + _RIVALS,
         "data": json.dumps({"worker": wish.worker}),
     }
     with_clause = _pick(wish, params)
@@ -119,6 +114,18 @@ def grant(wish: Wish, secret: str, most: int, now: datetime) -> list[Grant]:
     return sorted(
         found, key=lambda one: (not one.task.queue_urgent, one.task.queue_at, one.task.pk)
     )
+
+
+def _searching(wish: Wish, most: int, now: datetime) -> dict[str, Any]:
+    return {
+        "instance": wish.instance_id,
+        "task": wish.task_id,
+        "now": now,
+        "soon": now + _FURTHEST,
+        "most": most,
+        "limit": wish.limit,
+        "near": wish.limit + _RIVALS,
+    }
 
 
 def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
@@ -159,12 +166,13 @@ def _checkpoint(stored: str | None) -> Any:
     return None if stored is None else json.loads(stored)
 
 
-def _pick(wish: Wish, params: dict[str, Any]) -> str:
+def _pick(wish: Wish, params: dict[str, Any], *, lock: bool = True) -> str:
     """Return the common table expressions that end in `pick (picked)`; adds to `params`."""
+    cut = partial(_cut, locking=lock)
     # What begins late is told by the index alone: only such stand further back than this.
     fits = f"instance_id = %(instance)s AND queue_at <= %(soon)s AND {CLAIMABLE_SQL}"
     if wish.task_id is not None:
-        return _cut(f"{fits} AND id = %(task)s", skip=False)
+        return cut(f"{fits} AND id = %(task)s", skip=False)
     if wish.capabilities is not None:
         fits += f" AND {_all_within(wish.capabilities, params)}"
     if wish.tags:
@@ -172,10 +180,10 @@ def _pick(wish: Wish, params: dict[str, Any]) -> str:
     column = "kind_key" if wish.tags else "cap_key"
     keys = None if wish.capabilities is None and not wish.tags else _keys(wish, column)
     if keys is None or len(keys) > _MAX_PROBES:
-        return _cut(fits)
+        return cut(fits)
     params |= {f"key{n}": key for n, key in enumerate(keys)}
     if len(keys) < 2:
-        return _cut(f"{fits} AND {column} = %(key0)s" if keys else f"{fits} AND 1 = 0")
+        return cut(f"{fits} AND {column} = %(key0)s" if keys else f"{fits} AND 1 = 0")
     # Each kind has its own stretch of the index: what does not fit is not even looked at.
     probes = " UNION ALL ".join(
         f"SELECT * FROM (SELECT id FROM {_TASK} WHERE {fits} AND {column} = %(key{n})s"
@@ -184,18 +192,19 @@ def _pick(wish: Wish, params: dict[str, Any]) -> str:
     )
     # From the few that were found to their rows, and not through the queue: the join is CROSS.
     near = f"near (found) AS {_once()} ({probes}), "
-    return near + _cut(f"{fits} AND id = found", source=f"near CROSS JOIN {_TASK}")
+    return near + cut(f"{fits} AND id = found", source=f"near CROSS JOIN {_TASK}")
 
 
-def _cut(fits: str, *, source: str = _TASK, skip: bool = True) -> str:
+def _cut(fits: str, *, source: str = _TASK, skip: bool = True, locking: bool = True) -> str:
     """Return `pick`: the first of those that fit, locked, as far as there is room."""
     lock, least = "", "min"
     if connection.vendor == "postgresql":
         lock = f"FOR NO KEY UPDATE OF {_TASK}" + (" SKIP LOCKED" if skip else "")
         least = "least"
+    lock = lock if locking else ""
     room = f"{least}(%(limit)s, abs(%(most)s - {_ROOM}))"
     return f"""pick (picked) AS {_once()} (SELECT id FROM {source}
-        WHERE {fits} AND {_ROOM} < %(most)s AND {_CLAIMING}
+        WHERE {fits} AND {_CLAIMING} AND {_ROOM} < %(most)s
         ORDER BY {CLAIM_ORDER_SQL} LIMIT {room} {lock})"""
 
 
@@ -259,10 +268,15 @@ def free_places(instance_id: str, most: int) -> int:
     return max(0, most - int(running))
 
 
-def why_nothing(instance_id: str, now: datetime) -> dict[str, str]:
-    """Return the reason why a claim came back empty though there is room: {code, detail} (R22)."""
-    waiting = Task.objects.filter(instance_id=instance_id, status=T.PENDING)
-    if Task.objects.claimable(now).filter(instance_id=instance_id).exists():
+def why_nothing(wish: Wish, now: datetime) -> dict[str, str] | None:
+    """Return the reason why a claim came back empty though there is room: {code, detail} (R22).
+
+    None where a task fits: then others are taking or reporting it at this moment.
+    """
+    waiting = Task.objects.filter(instance_id=wish.instance_id, status=T.PENDING)
+    if Task.objects.claimable(now).filter(instance_id=wish.instance_id).exists():
+        if _anything_fits(wish, now):
+            return None
         return {"code": "NothingFits", "detail": "tasks are ready, but none fits this worker"}
     count = waiting.count()
     if count:
@@ -271,3 +285,11 @@ def why_nothing(instance_id: str, now: datetime) -> dict[str, str]:
             "detail": f"{count} task(s) wait here, none of them ready to be claimed",
         }
     return {"code": "Empty", "detail": "the queue is empty"}
+
+
+def _anything_fits(wish: Wish, now: datetime) -> bool:
+    """Return whether a task could be granted were nothing locked and all places free."""
+    params = _searching(replace(wish, limit=1), _BOUNDLESS, now)
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH {_pick(wish, params, lock=False)} SELECT 1 FROM pick", params)
+        return cursor.fetchone() is not None

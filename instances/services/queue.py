@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _TRIES = 3
+_PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -354,7 +356,6 @@ def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
 
 def _claim(wish: Wish, most: int) -> Claim:
     """Grant what there is room for, looking again where others were faster at this moment."""
-    reason: dict[str, str] = {}
     for left in reversed(range(_TRIES)):
         now = timezone.now()
         if not left:
@@ -367,10 +368,13 @@ def _claim(wish: Wish, most: int) -> Claim:
         _require_claiming(wish.instance_id)
         if not free_places(wish.instance_id, most):
             return Claim([], {"code": "AtCapacity", "detail": f"{most} of {most} places are taken"})
-        reason = why_nothing(wish.instance_id, now)
-        if reason["code"] != "NothingFits":
-            break
-    return Claim([], reason)
+        reason = why_nothing(wish, now)
+        if reason is not None:
+            return Claim([], reason)
+        if left:
+            time.sleep(_PAUSE_SECONDS)
+    detail = "what fits is being claimed or reported by others just now; ask again"
+    return Claim([], {"code": "NothingReady", "detail": detail})
 
 
 def _lease(one: Grant) -> Lease:

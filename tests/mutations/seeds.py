@@ -101,9 +101,17 @@ MUTATIONS = (
     _one(
         "the claim does not look for room",
         _CLAIMING,
-        "WHERE {fits} AND {_ROOM} < %(most)s ORDER BY {CLAIM_ORDER_SQL} LIMIT {room} {lock}",
-        "WHERE {fits} ORDER BY {CLAIM_ORDER_SQL} LIMIT %(limit)s {lock}",
+        " AND {_ROOM} < %(most)s\n        ORDER BY {CLAIM_ORDER_SQL} LIMIT {room}",
+        "\n        ORDER BY {CLAIM_ORDER_SQL} LIMIT %(limit)s",
         _GRANTING,
+    ),
+    _one(
+        "a claim that was judged before a stop is granted after it",
+        _CLAIMING,
+        "<= %(most)s AND stops =\n    (SELECT stops FROM",
+        "<= %(most)s AND 0 <\n    (SELECT 1 FROM",
+        "tests/concurrency/test_stopping_beside_claims.py",
+        database="postgres",
     ),
     _one(
         "two claims lock nothing",
