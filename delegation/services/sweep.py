@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
@@ -32,12 +31,10 @@ from instances.services.lifecycle import stop_instance, terminate_instance
 from instances.services.settling import settle_instance
 
 INTERVAL_SECONDS = 10
-"""How often a looping sweeper comes round, and how seldom a local command sweeps."""
+"""How often a looping sweeper comes round."""
 
 ERROR_GRACE = timedelta(minutes=15)
 _KEPT_ANSWERS = timedelta(hours=24)
-
-_last_sweep = -float(INTERVAL_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -75,15 +72,6 @@ def sweep(*, limit: int = 500, actor: Actor = SYSTEM) -> Swept:
         tasks_reevaluated=_reevaluate(limit),
         answers_forgotten=_forget_answers(),
     )
-
-
-def sweep_if_due(*, actor: Actor = SYSTEM) -> Swept | None:
-    """Sweep a little if this process has not done so for 10 s: for where no sweeper runs (R21)."""
-    global _last_sweep
-    if time.monotonic() - _last_sweep < INTERVAL_SECONDS:
-        return None
-    _last_sweep = time.monotonic()
-    return sweep(limit=50, actor=actor)
 
 
 def _expire_offers(limit: int, actor: Actor) -> int:

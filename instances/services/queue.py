@@ -18,7 +18,13 @@ from instances.config import QueueSettings, queue_settings
 from instances.models import Attempt, Task
 from instances.models.instance import lineages
 from instances.services.claiming import Grant, Wish, free_places, grant, why_nothing
-from instances.services.leases import expire_leases, lose_attempt, new_secret, put_back
+from instances.services.leases import (
+    expire_lease,
+    lose_attempt,
+    new_secret,
+    put_back,
+    rescue_leases,
+)
 from instances.services.transitions import change_task, lock_task, present_task
 from instances.states import ALLOWANCES, EXECUTING, allowing, effective_status
 
@@ -73,11 +79,8 @@ def claim_next(
     settings = _require_claiming(instance_id)
     lease_seconds = lease_seconds or settings.lease_seconds
     wish = Wish(instance_id, worker, actor.name, limit, lease_seconds, capabilities, tags)
-    claim = _claim(wish, settings.max_concurrent_tasks)
-    if not claim.leases and expire_leases(instance_id=instance_id, limit=20):
-        # Where no sweeper runs, whoever finds nothing looks for lost leases.
-        claim = _claim(wish, settings.max_concurrent_tasks)
-    return claim
+    rescue_leases(instance_id)
+    return _claim(wish, settings.max_concurrent_tasks)
 
 
 def claim_task(
@@ -100,23 +103,22 @@ def claim_task(
     seconds = lease_seconds or settings.lease_seconds
     wish = Wish(holder_id, worker, actor.name, 1, seconds, task_id=task_id)
     most = settings.max_concurrent_tasks
-    granted = grant(wish, new_secret(), most, timezone.now())
-    if granted:
-        return _lease(granted[0])
-    task = present_task(task_id)
-    same = task.worker == worker and task.lease_holder == actor.name
-    if task.lease_token and task.lease_expires_at and same:
-        live = task.attempts.get(number=task.attempt)
-        return Lease(task, task.lease_token, task.lease_expires_at, task.attempt, live.checkpoint)
-    if expire_leases(instance_id=holder_id, limit=20):
-        # It, or the place it needs, was held by a lease that had run out.
+    rescue_leases(holder_id)
+    for _ in range(_TRIES):
         granted = grant(wish, new_secret(), most, timezone.now())
         if granted:
             return _lease(granted[0])
-        task = present_task(task_id)
-    _require_claiming(holder_id)
-    _require_claimable(task, holder_id, timezone.now())
-    raise Conflict(f"{holder_id} is at capacity ({most}).", code="at_capacity")
+        task, now = present_task(task_id), timezone.now()
+        if task.lease_expires_at is not None and task.lease_expires_at <= now:
+            expire_lease(task)
+            continue
+        if task.lease_token and (task.worker, task.lease_holder) == (worker, actor.name):
+            return _same_lease(task)
+        _require_claiming(holder_id)
+        _require_claimable(task, holder_id, now)
+        if not free_places(holder_id, most):
+            raise Conflict(f"{holder_id} is at capacity ({most}).", code="at_capacity")
+    raise Conflict(f"Others are at {task_id} just now: ask again.", code="not_claimable")
 
 
 def start_task(task_id: str, *, token: str | None = None, actor: Actor) -> Task:
@@ -375,6 +377,12 @@ def _claim(wish: Wish, most: int) -> Claim:
             time.sleep(_PAUSE_SECONDS)
     detail = "what fits is being claimed or reported by others just now; ask again"
     return Claim([], {"code": "NothingReady", "detail": detail})
+
+
+def _same_lease(task: Task) -> Lease:
+    live = task.attempts.get(number=task.attempt)
+    ends = task.lease_expires_at or task.updated_at
+    return Lease(task, str(task.lease_token), ends, task.attempt, live.checkpoint)
 
 
 def _lease(one: Grant) -> Lease:

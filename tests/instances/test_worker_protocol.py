@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 import time_machine
+from django.db import transaction
 from django.utils import timezone
 
 from delegation.services.sweep import sweep
 from hopper.errors import Conflict, Gone, HopperError, LeaseLost
 from instances.models import Attempt, Event, InstanceLoad, Task
-from instances.services import queue
+from instances.services import leases, queue
 from instances.services.leases import expire_leases
 from instances.services.lifecycle import pause_instance
 from instances.services.tasks import cancel_task, update_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from instances.models import HopperInstance
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
@@ -33,6 +36,12 @@ def run() -> HopperInstance:
         config={"max_concurrent_tasks": 2, "max_attempts": 2, "retry_backoff_seconds": 10},
     )
     return instance
+
+
+@pytest.fixture
+def later() -> Callable[[], None]:
+    """Let claims look for lost leases again, as if ten seconds had passed."""
+    return leases._rescued.clear
 
 
 def _lease(run: HopperInstance, **values: object) -> queue.Lease:
@@ -248,26 +257,64 @@ def test_lost_leases_are_claimable_at_once_and_fail_in_the_end(run: HopperInstan
     assert (task.status, task.error) == ("failed", "the lease of bob ran out")
 
 
-def test_a_claim_sweeps_its_own_queue_first(run: HopperInstance) -> None:
-    TaskFactory(instance=run)
+def test_a_claim_takes_back_what_was_lost_before_it_looks_for_other_work(
+    run: HopperInstance, later: Callable[[], None]
+) -> None:
+    urgent = TaskFactory(instance=run, priority="urgent")
     _run_out(_lease(run).task)
+    TaskFactory(instance=run)
+    later()
+    again = _lease(run)
+    assert (again.task.pk, again.attempt) == (urgent.pk, 2)
+
+
+def test_lost_leases_are_looked_for_once_in_ten_seconds(
+    run: HopperInstance, later: Callable[[], None]
+) -> None:
+    tasks = [TaskFactory(instance=run) for _ in range(2)]
+    lost = _lease(run)
+    _run_out(lost.task)
+    assert _lease(run).task.pk == tasks[1].pk
+    assert not queue.claim_next(run.pk, worker="bob", actor=ALICE).leases
+    later()
+    assert _lease(run).task.pk == lost.task.pk
+
+
+def test_a_claim_under_a_key_takes_back_what_was_lost_after_its_commit(
+    run: HopperInstance, later: Callable[[], None]
+) -> None:
+    TaskFactory(instance=run)
+    lost = _lease(run)
+    _run_out(lost.task)
+    later()
+    with transaction.atomic():
+        assert not queue.claim_next(run.pk, worker="bob", actor=ALICE).leases
     assert _lease(run).attempt == 2
 
 
 def test_a_given_task_is_taken_from_who_let_its_lease_run_out(run: HopperInstance) -> None:
-    task = TaskFactory(instance=run)
+    task = TaskFactory(instance=run, max_attempts=9)
     lost = queue.claim_task(task.pk, worker="bob", actor=ALICE)
     with pytest.raises(Conflict, match="claimed by bob"):
         queue.claim_task(task.pk, worker="carol", actor=ALICE)
-    _run_out(task)
     assert queue.claim_task(task.pk, worker="bob", actor=ALICE).token == lost.token
-    assert queue.claim_task(task.pk, worker="carol", actor=ALICE).attempt == 2
+    _run_out(task)
+    anew = queue.claim_task(task.pk, worker="bob", actor=ALICE)
+    assert (anew.attempt, anew.token != lost.token) == (2, True)
+    assert anew.expires_at > timezone.now()
+    _run_out(task)
+    with transaction.atomic():
+        # As under an Idempotency-Key.
+        assert queue.claim_task(task.pk, worker="carol", actor=ALICE).attempt == 3
 
 
-def test_a_given_task_gets_the_place_of_a_lease_that_ran_out(run: HopperInstance) -> None:
+def test_a_given_task_gets_the_place_of_a_lease_that_ran_out(
+    run: HopperInstance, later: Callable[[], None]
+) -> None:
     for _ in range(2):
         _run_out(queue.claim_task(TaskFactory(instance=run).pk, worker="bob", actor=ALICE).task)
     task = TaskFactory(instance=run)
+    later()
     assert queue.claim_task(task.pk, worker="carol", actor=ALICE).task.pk == task.pk
 
 
