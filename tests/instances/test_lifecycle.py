@@ -11,7 +11,7 @@ from delegation.services.delegator import Delegator
 from hopper.errors import Conflict, Gone, InvalidTransition, NotAccepting
 from instances.choices import InstanceStatus
 from instances.models import Event, HopperInstance, Task
-from instances.services import lifecycle, queue
+from instances.services import lifecycle
 from instances.services.queue import claim_next, claim_task, complete_task
 from instances.states import INSTANCE, effective_status
 from tests.factories import ALICE, InstanceFactory, TaskFactory
@@ -153,16 +153,14 @@ def test_a_claim_that_was_under_way_is_revoked_by_a_forced_stop(
 ) -> None:
     run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
     task = TaskFactory(instance=run)
-    running = queue._require_claiming(run.pk)
-    known = lifecycle._quieten
+    known = lifecycle.change_instance
 
-    def slipping(*args, **options):
-        known(*args, **options)
-        # It had asked whether it may before the status changed.
-        monkeypatch.setattr(queue, "_require_claiming", lambda _: running)
+    def slipping(*args):
+        # What was leased before is read, and the status not yet changed.
         assert claim_next(run.pk, worker="bob", actor=ALICE).leases
+        known(*args)
 
-    monkeypatch.setattr(lifecycle, "_quieten", slipping)
+    monkeypatch.setattr(lifecycle, "change_instance", slipping)
     assert lifecycle.stop_instance(run.pk, force=True, actor=ALICE).status == "stopped"
     task.refresh_from_db()
     assert (task.status, task.attempts.get().outcome) == ("pending", "evicted")
