@@ -115,18 +115,24 @@ def expire_leases(
     return sum(_expire(task_id, root_id, actor) for task_id, root_id in found)
 
 
-def rescue_leases(instance_id: str) -> None:
-    """Take back leases lost at an instance, unless this process has looked for 10 s (R21).
+def rescue_leases(instance_id: str, *, in_need: bool = False) -> bool:
+    """Take back leases lost at an instance; return whether there were any (R21).
 
-    For where no sweeper runs.
-    Inside somebody's transaction (that of a key) it follows the commit: it takes the counter of one
-    lease and then the tree of the next, which no transaction may (R6).
+    For where no sweeper runs: once in 10 s a process, and always for who is `in_need`, having found
+    nothing. Inside somebody's transaction (that of a key) it follows the commit, for it takes the
+    counter of one lease and then the tree of the next, which no transaction may (R6).
     """
     now = time.monotonic()
-    if now - _rescued.get(instance_id, -_RESCUE_SECONDS) < _RESCUE_SECONDS:
-        return
+    if not in_need and now - _rescued.get(instance_id, -_RESCUE_SECONDS) < _RESCUE_SECONDS:
+        return False
     _rescued[instance_id] = now
-    transaction.on_commit(lambda: expire_leases(instance_id=instance_id, limit=20), robust=True)
+    found: list[int] = []
+
+    def rescue() -> None:
+        found.append(expire_leases(instance_id=instance_id, limit=20))
+
+    transaction.on_commit(rescue, robust=True)
+    return any(found)
 
 
 def expire_lease(task: Task) -> bool:

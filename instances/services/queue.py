@@ -80,7 +80,10 @@ def claim_next(
     lease_seconds = lease_seconds or settings.lease_seconds
     wish = Wish(instance_id, worker, actor.name, limit, lease_seconds, capabilities, tags)
     rescue_leases(instance_id)
-    return _claim(wish, settings.max_concurrent_tasks)
+    claim = _claim(wish, settings.max_concurrent_tasks)
+    if not claim.leases and rescue_leases(instance_id, in_need=True):
+        claim = _claim(wish, settings.max_concurrent_tasks)
+    return claim
 
 
 def claim_task(
@@ -116,7 +119,7 @@ def claim_task(
             return _same_lease(task)
         _require_claiming(holder_id)
         _require_claimable(task, holder_id, now)
-        if not free_places(holder_id, most):
+        if not free_places(holder_id, most) and not rescue_leases(holder_id, in_need=True):
             raise Conflict(f"{holder_id} is at capacity ({most}).", code="at_capacity")
     raise Conflict(f"Others are at {task_id} just now: ask again.", code="not_claimable")
 
