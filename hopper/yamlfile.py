@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import yaml
@@ -18,7 +19,7 @@ _MAX_NODES = 100_000
 def read(path: Path, source: str) -> Document:
     """Read one YAML file with safe_load's meaning. Raises BrokenConfig naming line and key."""
     try:
-        if not path.is_file():
+        if not (path.is_file() or os.path.realpath(path) == os.devnull):
             words = "is no file, or a link that leads to none"
             raise BrokenConfig([Problem(str(path), 1, "", words)])
         text = path.read_text(encoding="utf-8")

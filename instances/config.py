@@ -177,7 +177,7 @@ def _check_behaviors(value: ScopeBehaviors, document: Document) -> Iterable[Prob
 
 
 def _fault_of_behavior(path: str) -> str:
-    """Return why the class at a dotted path cannot decide, or "": it is loaded and made once."""
+    """Return why the class at a dotted path cannot decide, or ""."""
     # A stranger's code may fail in any way, a script by ending the process.
     try:
         found = import_string(path)
@@ -186,14 +186,20 @@ def _fault_of_behavior(path: str) -> str:
     verbs = (getattr(found, verb, None) for verb in ("decide", "answer"))
     if not isinstance(found, type) or not all(map(callable, verbs)):
         return "has to be a class with decide and answer"
-    try:
-        found()
-    except (Exception, SystemExit) as error:
-        return f"cannot be made: {type(error).__name__}: {error}"
     return ""
 
 
 def _prove_behaviors(value: ScopeBehaviors, document: Document) -> Iterable[Problem]:
+    faults = []
+    for scope, section in value.root.items():
+        try:
+            # Only now, for it may ask for settings itself.
+            import_string(section.behavior)()
+        except (Exception, SystemExit) as error:
+            words = f"cannot be made: {type(error).__name__}: {error}"
+            faults.append(document.problem((scope, "behavior"), words))
+    if faults:
+        return faults
     # The behaviours stand above this module; they are called by name.
     prove = import_string("scopes.services.expectations.failed_expectations")
     return cast("Iterable[Problem]", prove(value, document))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, count
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from django.utils.module_loading import import_string
@@ -262,10 +264,18 @@ class RuleFile(Section):
     default_destination: Destination | None = None
     expectations: Annotated[tuple[Expectation, ...], Field(strict=False)] = ()
 
-
-def rule_id(rule: AnyRule, index: int) -> str:
-    """Return the rule's id, made from its name or its place where the file gives none."""
-    return rule.id or slug_of(rule.name) or f"rule-{index + 1}"
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The rules' ids in order, no two alike: made from name or place where none is given."""
+        taken = {DEFAULT, *(rule.id for rule in self.rules)}
+        found = []
+        for place, rule in enumerate(self.rules, start=1):
+            more = (f"rule-{place}-{number}" for number in count(2))
+            ways = chain((slug_of(rule.name), f"rule-{place}"), more)
+            made = next(way for way in ways if way and way not in taken)
+            found.append(rule.id or made)
+            taken.add(found[-1])
+        return tuple(found)
 
 
 def _check_rules(value: RuleFile, document: Document) -> Iterable[Problem]:
@@ -273,14 +283,12 @@ def _check_rules(value: RuleFile, document: Document) -> Iterable[Problem]:
     for index, rule in enumerate(value.rules):
         if rule.destination is None:
             yield document.problem(("rules", index, "destination"), "is missing")
-        name = rule_id(rule, index)
-        key = "id" if rule.id or not rule.name else "name"
-        if name == DEFAULT:
-            words = "is reserved for default_destination"
-            yield document.problem(("rules", index, key), f"the id {name} {words}")
-        if name in seen:
-            yield document.problem(("rules", index, key), f"the id {name} is given twice")
-        seen.add(name)
+        if rule.id == DEFAULT:
+            words = f"the id {DEFAULT} is reserved for default_destination"
+            yield document.problem(("rules", index, "id"), words)
+        if rule.id and rule.id in seen:
+            yield document.problem(("rules", index, "id"), f"the id {rule.id} is given twice")
+        seen.add(rule.id)
     # The engine stands above this module; it is called by name.
     yield from import_string("scopes.rules.engine.failed_expectations")(value, document)
 

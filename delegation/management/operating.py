@@ -25,6 +25,7 @@ class OperatorCommand(BaseCommand):
 
     examples = ""
     reads_configuration = True
+    """Whether nothing may be written unless this machine's configuration can be used."""
     requires_system_checks: list[str] = []
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:

@@ -10,7 +10,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from hopper.configuration import CONFIGURATION
 from hopper.errors import NotFound
-from hopper.rest.idempotency import carry_out_once, unless_deadlocked
+from hopper.rest.idempotency import HEADER, carry_out_once, unless_deadlocked
 from hopper.rest.parsers import StrictJSONParser, text_problem
 from hopper.rest.query import require_known
 
@@ -50,9 +50,19 @@ class HopperViewSet(GenericViewSet[Any]):
         # The dispatcher looks the handler up after this.
         method = str(request.method).lower()
         if method == "post":
-            self.post = partial(_carry_out, handler=self.post)
+            self.post = partial(self._carry_out, self.post)
         elif method in ("put", "patch", "delete"):
             setattr(self, method, partial(unless_deadlocked, getattr(self, method)))
+
+    def before_key(self, **kwargs: Any) -> None:
+        """Do what a POST may not do inside the transaction of its key (R20)."""
+
+    def _carry_out(
+        self, handler: Callable[..., Any], request: Request, *args: Any, **kwargs: Any
+    ) -> Any:
+        if HEADER in request.headers:
+            self.before_key(**kwargs)
+        return carry_out_once(request, handler, *args, **kwargs)
 
     def known_parameters(self) -> set[str]:
         """Return the names that the present action understands in a query string."""
@@ -62,7 +72,3 @@ class HopperViewSet(GenericViewSet[Any]):
             filterset = getattr(self, "filterset_class", None)
             known |= set(filterset.base_filters) if filterset else set()
         return known
-
-
-def _carry_out(request: Request, *args: Any, handler: Any, **kwargs: Any) -> Any:
-    return carry_out_once(request, handler, *args, **kwargs)

@@ -54,6 +54,7 @@ from instances.selectors import build_tree, metrics
 from instances.services import lifecycle
 from instances.services.closing import close_instance
 from instances.services.editing import update_instance
+from instances.services.leases import rescue_leases
 from instances.services.preview import preview_close, preview_stop, preview_terminate
 from instances.services.queue import claim_next
 from instances.services.tree import create_instance
@@ -209,6 +210,11 @@ class InstanceViewSet(Answering):
     def metrics(self, request: Request, pk: str) -> Response:
         """Show how an instance is doing."""
         return Response(metrics(seen_instance(self.actor, pk)))
+
+    def before_key(self, **kwargs: Any) -> None:
+        """Take back lost leases for a claim, which under its key may not do it in time (R21)."""
+        if self.action == "claim":
+            rescue_leases(kwargs["pk"], in_need=True)
 
     @extend_schema(request=ClaimNext, responses=ClaimSerializer)
     @action(detail=True, methods=["post"])

@@ -75,8 +75,8 @@ def _cancel_open(below: list[str], force: bool, actor: Actor) -> list[str]:
             code="open_tasks",
             open_tasks=ids,
         )
-    # Of all at once: each cancellation frees the places of a family (R6).
-    hold_places(Task.objects.filter(root__in={task.root_id for task in tasks}))
+    # Of all at once: each cancellation frees the places of a family, the end bars those below (R6).
+    hold_places(Task.objects.filter(root__in={task.root_id for task in tasks}), also=below)
     for task_id in ids:
         cancel_task(task_id, reason="the run was closed", actor=actor)
     return ids

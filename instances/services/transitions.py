@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import F, Q
 
 from hopper.errors import NotFound
 from hopper.locks import lock_rows
 from hopper.sql import inserting, updating, write_together
-from instances.choices import STARTED, TERMINAL, AttemptOutcome
+from instances.choices import STARTED, TERMINAL, AttemptOutcome, InstanceStatus
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, HopperInstance, InstanceLoad, Task
 from instances.services.history import task_event
@@ -130,13 +130,15 @@ def _enter(task: Task, status: str, now: datetime) -> None:
         task.started_at = now
 
 
-def hold_places(tasks: QuerySet[Task]) -> None:
+def hold_places(tasks: QuerySet[Task], also: Iterable[str] = ()) -> None:
     """Lock the counters of where locked tasks are or were leased, before several are freed (R6).
 
     Were: the lease of a task that is just ending is written off already, its place freed last.
+    `also` names instances whose counters are written later in the same transaction.
     """
     places = tasks.filter(attempt__gt=0, instance__isnull=False).order_by()
-    lock_rows(InstanceLoad, list(places.values_list("instance_id", flat=True).distinct()))
+    leased = places.values_list("instance_id", flat=True).distinct()
+    lock_rows(InstanceLoad, [*leased, *also])
 
 
 def end_attempt(task: Task, outcome: str, now: datetime) -> None:
@@ -167,17 +169,10 @@ def _closing(task: Task, outcome: str, now: datetime) -> Write:
 def _free_place(instance_id: str) -> None:
     """Give a place back to the instance's counter (R6, kind 5; R22), and settle who waited for it.
 
-    Whether anything is stopping is looked up at the last moment, in the same statement.
+    Whether anything is stopping is asked afterwards: a stop that held the counter has committed.
     """
-    table, instances = InstanceLoad._meta.db_table, HopperInstance._meta.db_table
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""UPDATE {table} SET running = running - 1 WHERE instance_id = %s
-            RETURNING EXISTS (SELECT 1 FROM {instances} WHERE status = 'stopping')""",  # noqa: S608
-            [instance_id],
-        )
-        found = cursor.fetchone()
-    if found and found[0]:
+    InstanceLoad.objects.filter(pk=instance_id).update(running=F("running") - 1)
+    if HopperInstance.objects.filter(status=InstanceStatus.STOPPING).exists():
         settle_after_commit(instance_id)
 
 

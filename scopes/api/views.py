@@ -20,7 +20,7 @@ from scopes.api.serializers import (
     RuleSerializer,
     SettingsSerializer,
 )
-from scopes.config import RULES, rule_id, traced_settings
+from scopes.config import RULES, traced_settings
 from scopes.models import Feedback, RoutingDecision
 from scopes.services.feedback import Judged, give_feedback, judgements
 
@@ -112,13 +112,12 @@ class RuleViewSet(Answering):
     @extend_schema(responses=RuleSerializer(many=True), filters=False)
     def list(self, request: Request) -> Response:
         """List the routing rules, in the order of the file."""
-        rules = list(enumerate(RULES.current().value.rules))
-        judged = judgements()
-        return self.paged(rules, lambda page: [_shown(rule, at, judged) for at, rule in page])
+        file, judged = RULES.current().value, judgements()
+        rules = list(zip(file.ids, file.rules, strict=True))
+        return self.paged(rules, lambda page: [_shown(name, rule, judged) for name, rule in page])
 
 
-def _shown(rule: AnyRule, index: int, judged: Mapping[str, Judged]) -> dict[str, Any]:
-    name = rule_id(rule, index)
+def _shown(name: str, rule: AnyRule, judged: Mapping[str, Judged]) -> dict[str, Any]:
     found = judged.get(name, Judged())
     return {
         "id": name,

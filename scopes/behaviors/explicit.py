@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hopper.ids import is_slug
@@ -19,10 +20,17 @@ CREATED_AN_HOUR = 20
 """Projects that the router may create under one instance in an hour (R25)."""
 
 
-def decide_explicit(situation: Situation, *, may_create: bool) -> Decision | None:
+def decide_explicit(
+    situation: Situation,
+    *,
+    may_create: bool,
+    meant: InstanceFacts | None = None,
+    rule: str = "",
+) -> Decision | None:
     """Return what the named project decides, or None where none is named.
 
-    With `may_create` false a name that is no child's is only a label.
+    `meant` is the child that `rule` says is meant by a name that is no live child's; it counts as
+    named. With `may_create` false any other such name is only a label.
     """
     word = situation.task.project.strip()
     if not word:
@@ -31,6 +39,10 @@ def decide_explicit(situation: Situation, *, may_create: bool) -> Decision | Non
     target = named(word, targets)
     if target is not None:
         return _to(situation, target)
+    if meant is not None:
+        decision = _to(situation, meant)
+        said = f"rule {rule}: by {word} {meant.id} is meant"
+        return replace(decision, reasons=(said, *decision.reasons[1:]), rules=(rule,), rule=rule)
     if not may_create:
         return None
     if named(word, [situation.instance]):

@@ -42,8 +42,13 @@ class GlobalScopeBehavior(ScopeBehavior):
 
     def decide(self, situation: Situation) -> Decision:
         """Return the child to offer the task to, or why there is none (R9, R25)."""
-        may_create = situation.instance.scope == HopperScope.GLOBAL and not _renamed(situation)
-        return decide_explicit(situation, may_create=may_create) or self.match(situation)
+        meant, rule = _meant(situation)
+        if meant is situation.instance:
+            # A rule keeps it here.
+            return decide_explicit(situation, may_create=False) or self.match(situation)
+        may_create = situation.instance.scope == HopperScope.GLOBAL
+        explicit = decide_explicit(situation, may_create=may_create, meant=meant, rule=rule)
+        return explicit or self.match(situation)
 
     def match(self, situation: Situation) -> Decision:
         """Return the best child by what the task says, its named project apart."""
@@ -109,13 +114,15 @@ class GlobalScopeBehavior(ScopeBehavior):
         )
 
 
-def _renamed(situation: Situation) -> bool:
-    """Return whether a rule says which live child the named project is: then none is created."""
-    task = situation.task
-    found = (
-        suggestions(RULES.current().value, task, situation.instance.scope) if task.project else []
-    )
-    return bool(_aimed([one for one in found if one.by_project], situation))
+def _meant(situation: Situation) -> tuple[InstanceFacts | None, str]:
+    """Return who a rule says is meant by the named project, and the rule's id; None: no rule."""
+    if not situation.task.project:
+        return None, ""
+    for one in suggestions(RULES.current().value, situation.task, situation.instance.scope):
+        target = destination(one.destination, situation) if one.by_project else None
+        if target is not None:
+            return target, one.rule_id
+    return None, ""
 
 
 def _parts(reading: Reading, candidate: InstanceFacts) -> dict[str, float]:

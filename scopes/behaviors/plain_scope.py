@@ -9,7 +9,7 @@ from scopes.behaviors.base import ScopeBehavior, named, weigh, why_out
 from scopes.behaviors.explicit import decide_explicit
 from scopes.behaviors.global_scope import GlobalScopeBehavior
 from scopes.behaviors.project_scope import ProjectScopeBehavior
-from scopes.decisions import Answer, Decision, Refuse, SendTo, Situation
+from scopes.decisions import Answer, Considered, Decision, Refuse, SendTo, Situation
 
 if TYPE_CHECKING:
     from scopes.decisions import InstanceFacts, TaskFacts
@@ -50,6 +50,12 @@ class FamilyScopeBehavior(ProjectScopeBehavior):
             return SendTo(reasons, (considered,), target_id=member.id, score=considered.score)
         out = Refuse((*reasons, *why_out([considered])), (considered,))
         return self._nobody_left(situation, out)
+
+    def go_further_down(
+        self, situation: Situation, considered: list[Considered], *reasons: str
+    ) -> Decision:
+        """Refuse: all children were matched before, and what a member owns is no other member's."""
+        return self.refuse_gap(situation, considered, *reasons)
 
     def _nobody_left(self, situation: Situation, out: Refuse) -> Decision:
         considered = list(out.considered)

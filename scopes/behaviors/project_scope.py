@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from instances.choices import ExecutorPreference, HopperScope, InstanceType
-from instances.states import MAX_DEPTH, ROUTING
+from instances.states import ALLOWANCES, MAX_DEPTH, ROUTING
 from scopes.behaviors.base import (
     ScopeBehavior,
     confidence_of,
@@ -89,31 +89,29 @@ class ProjectScopeBehavior(ScopeBehavior):
         gap = missing(task, instance.capabilities)
         if gap:
             words = f"{instance.id} lacks {', '.join(gap)}"
-            return self._further_down(situation, considered, *reasons, words)
+            return self.go_further_down(situation, considered, *reasons, words)
         if tried and not instance.settings["manual_fallback"]:
             words = "manual_fallback is off"
             return Refuse((*reasons, words), tuple(considered), code="Unroutable")
         return Stay(reasons, tuple(considered), code="ManualQueue")
 
-    def _further_down(
+    def go_further_down(
         self, situation: Situation, considered: list[Considered], *reasons: str
     ) -> Decision:
         """Return the child, itself no run, that has what is missing here, or the refusal (R9).
 
-        Where a run has it, the run is waited for.
+        Where a run has it that may still be asked, the run is waited for.
         """
         task, instance = situation.task, situation.instance
-        known = {one.instance_id for one in considered}
         able = [one for one in situation.candidates if not lacks(task, one)]
-        if any(one.scope == HopperScope.ORCHESTRATION for one in able):
+        if any(one.scope == HopperScope.ORCHESTRATION and _may_be_asked(one) for one in able):
             able = []
-        others = [one for one in able if one.scope in ROUTING and one.id not in known]
+        others = [one for one in able if one.scope in ROUTING]
         weighed = [weigh(task, one, instance, {}, speaks=True) for one in others]
         considered = unless_refused([*considered, *weighed], instance)
         ranked = rank(considered) if others else []
         if not ranked:
-            code = "CapabilityGap" if lacks(task, instance) else "Unroutable"
-            return Refuse((*reasons, *why_out(weighed)), tuple(considered), code=code)
+            return self.refuse_gap(situation, considered, *reasons, *why_out(weighed))
         best = ranked[0]
         words = f"{best.instance_id}, or what is below it, has all that is required"
         return SendTo(
@@ -123,6 +121,17 @@ class ProjectScopeBehavior(ScopeBehavior):
             target_id=best.instance_id,
             score=best.score,
         )
+
+    def refuse_gap(
+        self, situation: Situation, considered: list[Considered], *reasons: str
+    ) -> Refuse:
+        """Return that what is required is missing: everywhere below, or from who can be asked."""
+        code = "CapabilityGap" if lacks(situation.task, situation.instance) else "Unroutable"
+        return Refuse(reasons, tuple(considered), code=code)
+
+
+def _may_be_asked(run: InstanceFacts) -> bool:
+    return not run.barred and ALLOWANCES[run.effective_status].offer == "yes"
 
 
 def reasons_for_execution(

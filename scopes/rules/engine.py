@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scopes.config import DEFAULT, rule_id
+from scopes.config import DEFAULT
 from scopes.decisions import TaskFacts
 from scopes.rules.matchers import Reading, match
 
@@ -41,7 +41,7 @@ def suggestions(file: RuleFile, task: TaskFacts, scope: str) -> list[Suggestion]
     """
     reading = Reading(task)
     found = []
-    for index, rule in enumerate(file.rules):
+    for name, rule in zip(file.ids, file.rules, strict=True):
         if not rule.enabled or (rule.scopes and scope not in rule.scopes):
             continue
         matched = match(rule, reading)
@@ -49,7 +49,7 @@ def suggestions(file: RuleFile, task: TaskFacts, scope: str) -> list[Suggestion]
             confidence = round(matched.strength * rule.weight, 4)
             found.append(
                 Suggestion(
-                    rule_id(rule, index),
+                    name,
                     rule.destination,
                     rule.priority,
                     confidence,

@@ -46,6 +46,17 @@ def test_a_key_belongs_to_its_caller(
     assert one["id"] != two["id"]
 
 
+def test_a_claim_under_a_key_gets_what_a_lost_lease_held(
+    ada: Caller, tree: dict[str, HopperInstance]
+) -> None:
+    TaskFactory(instance=tree["web-run"])
+    claim, body = "/instances/web-run/claim", {"worker": "bob"}
+    assert len(ada.tell(claim, body, 200)["tasks"]) == 1
+    Task.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    (found,) = ada.tell(claim, body, 200, **KEY)["tasks"]
+    assert found["attempt"] == 2
+
+
 def test_a_refusal_is_not_stored_but_judged_anew(
     ada: Caller, tree: dict[str, HopperInstance]
 ) -> None:

@@ -61,6 +61,10 @@ def test_what_writes_is_refused_with_file_line_and_key_and_nothing_is_written(sh
 def test_what_needs_no_configuration_goes_on(shell: Shell) -> None:
     assert told(shell, "instance", "list")[::2] == (0, "")
     assert told(shell, "config", "show")[::2] == (0, "")
+    assert told(shell, "check", "--json")[::2] == (0, "")
+    (shell.folder / "mended").mkdir()
+    line = ["route", "replay", "--candidate", str(shell.folder / "mended")]
+    assert told(shell, *line)[::2] == (0, "")
 
 
 @pytest.mark.parametrize("line", [["task", "add", "x"], ["rules", "check"]])

@@ -146,6 +146,21 @@ def test_counters_of_a_run_that_is_closed_are_taken_in_order() -> None:
     assert audit() == []
 
 
+def test_counters_of_a_run_that_is_closed_are_taken_at_once_with_those_it_bars() -> None:
+    run = InstanceFactory(
+        scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"), instance_type="ephemeral"
+    )
+    idle, busy = (InstanceFactory(scope="ORCHESTRATION", parent=run, name=name) for name in "ab")
+    claim_task(TaskFactory(instance=busy).pk, worker="bob", actor=ALICE)
+    _beside(
+        lambda: _ignore(lock_row(InstanceLoad, idle.pk)),
+        lambda: _ignore(close_instance(run.pk, force=True, actor=ALICE)),
+        lambda: _ignore(lock_row(InstanceLoad, busy.pk)),
+    )
+    assert set(Task.objects.open()) == set()
+    assert audit() == []
+
+
 def test_a_run_that_is_closed_takes_the_trees_offered_to_it_before_the_counters() -> None:
     web = InstanceFactory(scope="PROJECT")
     run = InstanceFactory(

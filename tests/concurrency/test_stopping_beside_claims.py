@@ -16,7 +16,7 @@ from hopper.locks import lock_row
 from instances.models import HopperInstance, Task
 from instances.services import lifecycle, queue
 from instances.services.lifecycle import stop_instance
-from instances.services.queue import claim_next, claim_task
+from instances.services.queue import claim_next, claim_task, complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
@@ -127,3 +127,17 @@ def _look_at(task: Task) -> None:
     with transaction.atomic():
         lock_row(Task, task.root_id)
         lock_row(Task, task.pk)
+
+
+@pytest.mark.postgres
+def test_who_reports_while_a_stop_holds_the_counter_lets_it_end() -> None:
+    _, run = _places()
+    lease = claim_task(TaskFactory(instance=run).pk, worker="bob", actor=ALICE)
+    with transaction.atomic():
+        assert stop_instance(run.pk, actor=ALICE).status == "stopping"
+        report = _beside(lambda: complete_task(lease.task.pk, token=lease.token, actor=ALICE))
+        time.sleep(WHILE_IT_WAITS)
+        assert report.is_alive()
+    report.join(timeout=20)
+    assert HopperInstance.objects.get(pk=run.pk).status == "stopped"
+    assert audit() == []

@@ -131,8 +131,8 @@ MUTATIONS = (
     _one(
         "a place is not given back",
         _TRANSITIONS,
-        "SET running = running - 1 WHERE",
-        "SET running = running - 0 WHERE",
+        'update(running=F("running") - 1)',
+        'update(running=F("running") - 0)',
         _WORKERS,
     ),
     _one(

@@ -35,6 +35,13 @@ class Needy(Lazy):
         self.help = help
 
 
+class Asking(Lazy):
+    """One that asks for settings while it is made."""
+
+    def __init__(self):
+        self.settings = queue_settings("PROJECT", {})
+
+
 class Broken(Lazy):
     """One that fails while it is made."""
 
@@ -201,6 +208,18 @@ def test_a_folder_that_goes_away_changes_nothing_and_is_told(folder: Path) -> No
     away.rename(folder)
     CONFIGURATION.look_again()
     assert CONFIGURATION.current() == in_force
+    assert CONFIGURATION.problems == ()
+
+
+def test_a_file_that_is_masked_says_nothing(folder: Path) -> None:
+    (folder / "routing_rules.yaml").symlink_to(os.devnull)
+    CONFIGURATION.reload()
+    assert RULES.current().value.rules == ()
+
+
+def test_a_behaviour_may_ask_for_settings_while_it_is_made(folder: Path) -> None:
+    (folder / "scope_behaviors.yaml").write_text(f"PROJECT: {{behavior: {__name__}.Asking}}\n")
+    CONFIGURATION.reload()
     assert CONFIGURATION.problems == ()
 
 

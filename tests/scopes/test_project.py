@@ -62,6 +62,10 @@ def test_what_only_a_child_that_is_no_run_can_do_goes_there(scope: str) -> None:
     assert outcome(decide(what, refused, at=home)) == "Unroutable"
     asleep = instance("asleep", "ORCHESTRATION", "created", can=("cuda",))
     assert outcome(decide(what, lab, asleep, at=home)) == "Unroutable", "the run is waited for"
+    for gone in (
+        replace(asleep, effective_status="stopped"), replace(asleep, barred="excluded"),
+    ):  # fmt: skip
+        assert outcome(decide(what, lab, gone, at=home)) == "lab", "this run is not"
     human = replace(what, executor_preference="human")
     assert outcome(decide(human, lab, at=home)) == "ManualQueue"
 
@@ -136,14 +140,19 @@ def test_the_plain_ones_decide_as_a_project(scope: str) -> None:
         ("a member owns it", task(owner="Ann"), "ann"),
         ("a list's words", task("Buy milk"), "groceries"),
         ("a member who is away", task(owner="bob"), "ManualQueue"),
+        ("what a member owns is no other member's",
+         task(owner="bob", required_capabilities=["driving"]), "Unroutable"),
         ("nothing speaks", task("Call grandma"), "ManualQueue"),
         ("nobody is able", task(required_capabilities=["plumbing"]), "CapabilityGap"),
     ],
-)
+)  # fmt: skip
 def test_a_family_knows_its_members_and_lists(sentence: str, what, expected: str) -> None:
-    members = [instance("ann", "PERSONAL"), instance("bob", "PERSONAL", "paused")]
+    members = [
+        instance("ann", "PERSONAL", can=("driving",)),
+        instance("bob", "PERSONAL", "paused", can=("driving",)),
+    ]
     lists = [instance("groceries", domains=("milk",))]
-    decision = decide(what, *members, *lists, at=instance("us", "FAMILY"))
+    decision = decide(what, *members, *lists, at=instance("us", "FAMILY", below=("driving",)))
     assert outcome(decision) == expected, sentence
 
 

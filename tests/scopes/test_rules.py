@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hopper.configuration import CONFIGURATION
 from hopper.patterns import occurs
 from hopper.yamlconf import BrokenConfig
 from scopes.config import RULES, RuleFile
-from scopes.decisions import CreateChild
+from scopes.decisions import CreateChild, Refuse
 from scopes.rules.engine import suggestions
 from tests.scopes.facts import decide, instance, outcome, task
 
@@ -149,6 +150,24 @@ def test_a_rule_for_a_child_that_is_not_here_speaks_for_nobody(use) -> None:
     assert decision.rules == ("cart",)
 
 
+@pytest.fixture
+def renaming(tmp_path: Path, settings) -> None:
+    """Rules that know who is meant by two old names, under one that speaks of docs."""
+    (tmp_path / "routing_rules.yaml").write_text(
+        "rules:\n"
+        "- {type: keyword, keywords: [docs], destination: 'project:docs', priority: 10}\n"
+        "- {type: project, projects: [old-shop, was], destination: 'project:shop'}\n"
+    )
+    settings.HOPPER_CONFIG_DIR = str(tmp_path)
+
+
+def test_ids_that_are_made_are_no_two_alike(tmp_path: Path) -> None:
+    given = ["name: C++", "name: 'C#'", "name: Default", "id: docs", "name: Docs", "id: rule-7", ""]
+    rules = [f"{{type: keyword, keywords: [], destination: 'user:x', {one}}}" for one in given]
+    file = rules_of("rules:\n" + "".join(f"- {rule}\n" for rule in rules), tmp_path)
+    assert file.ids == ("c", "rule-2", "rule-3", "docs", "rule-5", "rule-7", "rule-7-2")
+
+
 @pytest.mark.parametrize(
     ("sentence", "named", "live", "expected"),
     [
@@ -156,18 +175,46 @@ def test_a_rule_for_a_child_that_is_not_here_speaks_for_nobody(use) -> None:
         ("a live child of that name comes first", "old-shop", "old-shop", "old-shop"),
         ("a rule for a child that is not here says nothing", "old-shop", "ops", "old-shop"),
         ("any other name is created", "new", "shop", "new"),
+        ("one that was terminated too, for the rule is the operator's", "was", "shop", "shop"),
     ],
 )
-def test_a_project_rule_speaks_before_a_project_is_created(
-    tmp_path: Path, settings, sentence: str, named: str, live: str, expected: str
+def test_a_project_rule_says_who_is_meant_before_a_project_is_created(
+    renaming: None, sentence: str, named: str, live: str, expected: str
 ) -> None:
-    (tmp_path / "routing_rules.yaml").write_text(
-        "rules: [{type: project, projects: [old-shop], destination: 'project:shop'}]\n"
+    decision = decide(
+        task("Write the docs", project=named),
+        instance(live),
+        instance("docs"),
+        terminated=("was",),
     )
-    settings.HOPPER_CONFIG_DIR = str(tmp_path)
-    decision = decide(task(project=named), instance(live), instance("other"))
     assert outcome(decision) == expected, sentence
     assert isinstance(decision, CreateChild) == (expected != live)
+
+
+@pytest.mark.parametrize(
+    ("child", "expected"),
+    [
+        (instance("shop", status="paused"), "Unroutable"),
+        (replace(instance("shop"), barred="excluded"), "ExplicitTargetRefused"),
+    ],
+)
+def test_who_is_meant_counts_as_named_and_nobody_else_gets_the_task(
+    renaming: None, child, expected: str
+) -> None:
+    decision = decide(task("Write the docs", project="old-shop"), child, instance("docs"))
+    assert isinstance(decision, Refuse)
+    assert (decision.code, decision.goes_up) == (expected, False)
+    assert (decision.rule, decision.reasons[0]) == (
+        "rule-2", "rule rule-2: by old-shop shop is meant",
+    )  # fmt: skip
+
+
+def test_a_project_rule_may_keep_a_task_here(tmp_path: Path, settings) -> None:
+    (tmp_path / "routing_rules.yaml").write_text(
+        "rules: [{type: project, projects: [inbox], destination: 'instance:GLOBAL'}]\n"
+    )
+    settings.HOPPER_CONFIG_DIR = str(tmp_path)
+    assert outcome(decide(task(project="inbox"), instance("shop"))) == "AwaitingTriage"
 
 
 def test_the_default_destination_takes_what_no_rule_matches(tmp_path: Path, settings) -> None:
@@ -232,20 +279,9 @@ def test_what_a_destination_means(tmp_path, settings, destination: str, expected
         ("an id twice", "rules:\n- {id: a, type: keyword, keywords: [], destination: 'user:x'}\n"
          "- {id: a, type: keyword, keywords: [], destination: 'user:x'}\n", 3,
          "rules.1.id: the id a is given twice"),
-        ("an id that another rule's name makes", "rules:\n"
-         "- {id: docs, type: keyword, keywords: [], destination: 'user:x'}\n"
-         "- type: keyword\n  name: Docs\n  keywords: []\n  destination: user:x\n", 4,
-         "rules.1.name: the id docs is given twice"),
-        ("an id that another rule's place makes", "rules:\n"
-         "- {id: rule-2, type: keyword, keywords: [], destination: 'user:x'}\n"
-         "- {type: keyword, keywords: [], destination: 'user:x'}\n", 3,
-         "the id rule-2 is given twice"),
         ("the reserved id", "rules:\n"
          "- {id: default, type: keyword, keywords: [], destination: 'user:x'}\n", 2,
          "rules.0.id: the id default is reserved for default_destination"),
-        ("a name that makes the reserved id", "rules:\n"
-         "- type: keyword\n  name: Default!\n  keywords: []\n  destination: user:x\n", 3,
-         "rules.0.name: the id default is reserved for default_destination"),
         ("an expectation at no scope", "expectations:\n- task: {title: a}\n  scope: PROJEKT\n"
          "  destination: null\n", 3, "expectations.0.scope: .*'GLOBAL', 'PROJECT'"),
         ("a range upside down", "rules:\n- type: priority\n  destination: user:x\n"

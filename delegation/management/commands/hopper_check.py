@@ -30,6 +30,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Command(OperatorCommand):
+    reads_configuration = False
     help = "Prove the invariants on the database. Exit 0: sound, 1: something is broken."
     examples = """\
   hopper check                   every invariant, safe on a live system

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 class Command(OperatorCommand):
+    reads_configuration = False
     help = (
         "Make the last decisions again from their records, under the configuration in force or a "
         "candidate for it, and print those that would differ. Nothing is written."
