@@ -9,19 +9,10 @@ from django import forms
 from django.contrib import admin
 
 from delegation.choices import DelegationStatus, DelegationType
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
-from delegation.services.dispatch import reroute_task
-from instances.admin.guarded import (
-    ReadOnlyAdmin,
-    Table,
-    actor_of,
-    column,
-    compact,
-    link,
-    moment,
-    pill,
-)
+from delegation.placing import reroute_task
+from instances.admin.base import ReadOnlyAdmin, Table, actor_of, column, compact, link, moment, pill
 from instances.admin.tasks import ROWS_SHOWN, TaskAdmin
 from instances.models import Task
 from scopes.models import RoutingDecision

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from hopper.protocol import DELEGATION
+
 
 class DelegationType(models.TextChoices):
     """Why a task is handed over: down (route, decompose, reassign) or up (escalate)."""
@@ -50,3 +52,6 @@ class Reason(models.TextChoices):
     REOPENED = "reopened", "the task was reopened"
     QUEUE_FULL = "queue_full", "the target's queue is full"
     NO_REMOTE = "no_remote", "no remote is configured"
+
+
+__all__ = ["DELEGATION"]

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.db import transaction
 from django.dispatch import receiver
 
 from delegation.choices import DelegationStatus as D
+from delegation.choices import Reason
+from delegation.completion import CompletionBubbler, remake_path
+from delegation.instance_changes import (
+    _cancel,
+    _downward_offers,
+    _empty_terminated,
+    _quieten,
+    refuse_crossing_move,
+)
 from delegation.models import TaskDelegation
-from delegation.services.completion import CompletionBubbler
-from delegation.services.dispatch import try_to_place
-from delegation.services.offers import close_offer
-from delegation.services.reopening import remake_path
-from delegation.services.upheaval import react_to_instance, refuse_crossing_move
+from delegation.offers import close_offer
+from delegation.placing import try_to_place
+from delegation.sweep import wake
+from instances.choices import InstanceStatus as I
+from instances.models import HopperInstance, Task
 from instances.signals import (
     instance_changed,
     offer_overtaken,
@@ -27,6 +37,27 @@ if TYPE_CHECKING:
 
     from hopper.actors import Actor
     from instances.models import HopperInstance, Task
+
+
+def react_to_instance(
+    instance: HopperInstance,
+    before: str,
+    *,
+    actor: Actor,
+    now: datetime,
+    options: dict[str, Any],
+) -> None:
+    """Do what R5 says a change of status means; called inside the transaction that made it."""
+    if "subtree" in options:
+        _empty_terminated(frozenset(options["subtree"]), actor, now)
+    elif options.get("configured") or instance.status == I.RUNNING:
+        instance_id = instance.pk
+        transaction.on_commit(lambda: wake(instance_id, actor=actor), robust=True)
+    elif instance.status in (I.STOPPING, I.STOPPED):
+        _quieten(instance, actor, now, options)
+    elif instance.status == I.ERROR:
+        offers = _downward_offers().filter(target_instance=instance)
+        _cancel(offers, Reason.TARGET_ERROR, actor, now)
 
 
 @receiver(routing_due)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from delegation.situations import situation_of
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from delegation.facts import facts_of, instance_facts, situation_for, situation_of
+from delegation.models import TaskDelegation
+from delegation.offer_rules import over_hop_limit
+from delegation.placing import MAX_HOPS
+from hopper.config.files import CONFIGURATION
+from hopper.errors import Conflict
+from instances.allowances import ALLOWANCES, ROUTING, effective_status
 from instances.choices import InstanceStatus
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
-from instances.states import ALLOWANCES, effective_status
-from scopes.config import effective_settings, scopes_below
-from scopes.decisions import Decision, SendTo
+from instances.tasks.changes import present_task
+from scopes.deciding import answer, decide
+from scopes.decisions import Decision, Refuse, SendTo, Stay
+from scopes.record import described
 from scopes.registry import get_behavior_for_instance
-from scopes.services.deciding import decide
+from scopes.settings import effective_settings, scopes_below
+
+if TYPE_CHECKING:
+    from scopes.decisions import TaskFacts
 
 
 class InstanceRouter:
@@ -50,3 +63,89 @@ class InstanceRouter:
             if effective_status(row.status, [one.status for one in lines[row.pk][:-1]])
             == InstanceStatus.RUNNING
         ]
+
+
+def preview_route(task_id: str) -> list[dict[str, Any]]:
+    """Return the decisions that routing a task again from its holder would make now, in order.
+
+    As rerouting begins an epoch, whoever refused before is asked again. Raises Conflict for an
+    unassigned task: nobody decides for it.
+    """
+    task = present_task(task_id)
+    if task.instance is None:
+        raise Conflict(f"{task_id} is unassigned: nobody decides for it.", state=task.status)
+    hops = TaskDelegation.objects.chain(task_id).values_list("source_instance_id", flat=True)
+    return preview_task(facts_of(task), task.instance, [str(source) for source in hops if source])
+
+
+def preview_task(
+    task: TaskFacts, start: HopperInstance, path: list[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the decisions that would be made about a task at `start`, and from there on.
+
+    `path` names the instances it has come through. Each decision is {instance_id, verdict, code,
+    target_id, reasons, candidates, rules, rule, confidence, answer, answer_reason}; `answer` is
+    what the target would say: accept, wait or refuse, "" where nobody is asked.
+    """
+    walk = _Walk(task, start, list(path or ()))
+    with CONFIGURATION.held():
+        while len(walk.found) < MAX_HOPS and walk.go_on():
+            pass
+    return walk.found
+
+
+class _Walk:
+    """The way of a task that nobody moves: where it would be, and whom it would pass over."""
+
+    def __init__(self, task: TaskFacts, start: HopperInstance, path: list[str]) -> None:
+        self.task, self.at, self.path = task, start, path
+        self.excluded: set[str] = set()
+        self.asked: Counter[str | None] = Counter()
+        self.found: list[dict[str, Any]] = []
+
+    def go_on(self) -> bool:
+        """Decide where the task is, note it, and go there; return whether it would go further."""
+        decision = self._decide()
+        note = {"instance_id": self.at.pk, **described(decision), "answer": "", "answer_reason": ""}
+        self.found.append(note)
+        if isinstance(decision, SendTo):
+            return self._down(decision.target_id, note)
+        if isinstance(decision, Refuse):
+            return self._up(decision)
+        return False
+
+    def _decide(self) -> Decision:
+        effective = self.at.effective_status()
+        if self.at.scope in ROUTING and not ALLOWANCES[effective].route:
+            words = f"{self.at.pk} is {effective} and routes nothing now"
+            return Stay((words,), code="Routing")
+        barred = dict.fromkeys(self.excluded, "excluded") | dict.fromkeys(self.path, "on_path")
+        situation = situation_for(self.task, self.at, barred)
+        return decide(get_behavior_for_instance(self.at), situation)
+
+    def _down(self, target_id: str, note: dict[str, Any]) -> bool:
+        target = HopperInstance.objects.get(pk=target_id)
+        over = over_hop_limit(self.at, self.asked)
+        if over:
+            note |= {"verdict": "refuse", "code": "HopLimit", "target_id": ""}
+            note["answer_reason"] = over
+            return False
+        self.asked[self.at.pk] += 1
+        said = answer(get_behavior_for_instance(target), self.task, instance_facts(target))
+        note |= {"answer": said.verdict, "answer_reason": said.reason}
+        if said.verdict == "refuse":
+            self.excluded.add(target_id)
+            return True
+        if said.verdict == "wait":
+            return False
+        self.path.append(self.at.pk)
+        self.at = target
+        return target.scope in ROUTING
+
+    def _up(self, decision: Refuse) -> bool:
+        """Hand it up as placing would: only a level that runs takes it at once (R9, R11)."""
+        if not decision.goes_up or not self.path:
+            return False
+        self.excluded.add(self.at.pk)
+        self.at = HopperInstance.objects.get(pk=self.path.pop())
+        return ALLOWANCES[self.at.effective_status()].accept == "yes"

@@ -7,7 +7,7 @@ from typing import Any
 
 import environ
 
-from hopper import __version__, store
+from hopper import __version__, embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
@@ -18,18 +18,18 @@ DATABASE_URL = env.str("HOPPER_DATABASE_URL", default="")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": env.db_url_config(DATABASE_URL)
     if DATABASE_URL
-    else {"ENGINE": "django.db.backends.sqlite3", "NAME": str(store.find().database)}
+    else {"ENGINE": "django.db.backends.sqlite3", "NAME": str(embedded.find().database)}
 }
 _database = DATABASES["default"]
 _options = _database.setdefault("OPTIONS", {})
-_store: store.Store | None = None
+_store: embedded.Store | None = None
 
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _options.setdefault("transaction_mode", "IMMEDIATE")
     _options.setdefault("timeout", 30)
     _options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL")
     if _database["NAME"] != ":memory:":
-        _store = store.Store(Path(_database["NAME"])).prepare()
+        _store = embedded.Store(Path(_database["NAME"])).prepare()
 else:
     _database["CONN_MAX_AGE"] = env.int("HOPPER_CONN_MAX_AGE", default=60)
     _database["CONN_HEALTH_CHECKS"] = True
@@ -53,7 +53,7 @@ HOPPER_AUTH = env.str("HOPPER_AUTH", default="on")
 HOPPER_CONFIG_DIR = env.str("HOPPER_CONFIG_DIR", default="")
 SECRET_KEY = env.str("HOPPER_SECRET_KEY", default="")
 if not SECRET_KEY:
-    SECRET_KEY = (_store or store.find()).secret_key()
+    SECRET_KEY = (_store or embedded.find()).secret_key()
 DEBUG = env.bool("HOPPER_DEBUG", default=False)
 ALLOWED_HOSTS = env.list("HOPPER_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("HOPPER_CSRF_TRUSTED_ORIGINS", default=[])
@@ -150,7 +150,7 @@ REST_FRAMEWORK = {
         *(["hopper.rest.auth.OpenAuthentication"] if HOPPER_AUTH == "off" else []),
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["hopper.rest.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["hopper.rest.input.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "hopper.rest.pagination.Page",

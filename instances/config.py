@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from django.utils.module_loading import import_string
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
 
-from hopper.configuration import ConfigFile
-from hopper.yamlconf import Document, Problem, Section, Words, message_of, require_known
+from hopper.config.document import Document, Problem, Section, Words, message_of, require_known
+from hopper.config.files import ConfigFile
 from instances.choices import ExecutorPreference, HopperScope, InstanceStatus, TaskPriority
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _prove_behaviors(value: ScopeBehaviors, document: Document) -> Iterable[Prob
     if faults:
         return faults
     # The behaviours stand above this module; they are called by name.
-    prove = import_string("scopes.services.expectations.failed_expectations")
+    prove = import_string("scopes.expectations.failed_expectations")
     return cast("Iterable[Problem]", prove(value, document))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.utils.html import format_html_join
 
-from instances.admin.guarded import ReadOnlyAdmin, Table, column, cut, moment
+from instances.admin.base import ReadOnlyAdmin, Table, column, cut, moment
 from scopes.models import Feedback, RoutingDecision
 
 if TYPE_CHECKING:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Tags, register
 
-from hopper.configuration import CONFIGURATION, operator_folder
-from hopper.yamlconf import BrokenConfig
+from hopper.config.document import BrokenConfig
+from hopper.config.files import CONFIGURATION, operator_folder
 
 
 class ScopesConfig(AppConfig):
@@ -20,13 +19,14 @@ class ScopesConfig(AppConfig):
     verbose_name = "Decisions"
 
     def ready(self) -> None:
+        # Loading these makes every file a part of the configuration.
+        from scopes.rules import engine  # noqa: F401
+
         register(check_configuration, Tags.files)
 
 
 def check_configuration(**kwargs: Any) -> list[CheckMessage]:
     """Every configuration file is readable, known in all its keys, and meets its expectations."""
-    # All files are parts of the configuration once these are loaded.
-    import_module("scopes.config")
     try:
         CONFIGURATION.load(operator_folder())
     except BrokenConfig as error:

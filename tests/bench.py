@@ -75,7 +75,7 @@ def claims() -> None:
 
 def claims_behind() -> None:
     """Claim by capability and by tag while tasks for others stand in front."""
-    from instances.services.queue import claim_next, complete_task
+    from instances.tasks.worker import claim_next, complete_task
     from tests.factories import ALICE, InstanceFactory
 
     project = InstanceFactory(scope="PROJECT", name="behind")
@@ -140,7 +140,7 @@ def until_done(seconds: SPAN, once: Callable[[], bool]) -> int:
 
 def claim_and_complete(instance_id: str, seconds: SPAN) -> int:
     """Be one worker."""
-    from instances.services.queue import claim_next, complete_task
+    from instances.tasks.worker import claim_next, complete_task
     from tests.factories import ALICE
 
     def once() -> bool:
@@ -202,7 +202,7 @@ def _peer() -> Any:
 
 def accepts() -> None:
     """Accept offers to one hot target from 8 processes: the shared row lock of R6."""
-    from delegation.services.delegator import Delegator
+    from delegation.delegator import Delegator
     from tests.factories import ALICE, InstanceFactory, TaskFactory
 
     top = InstanceFactory(name="accept-top")
@@ -222,7 +222,7 @@ def accepts() -> None:
 
 def accept_all(delegation_ids: list[str]) -> float:
     """Accept each, and return the seconds it took."""
-    from delegation.services.delegator import Delegator
+    from delegation.delegator import Delegator
     from tests.factories import ALICE
 
     began = time.monotonic()
@@ -237,7 +237,7 @@ def decisions() -> None:
     from django.test.utils import override_settings
     from django.utils import timezone
 
-    from hopper.configuration import CONFIGURATION
+    from hopper.config.files import CONFIGURATION
     from tests.factories import InstanceFactory, TaskFactory
 
     with TemporaryDirectory() as folder, override_settings(HOPPER_CONFIG_DIR=folder):
@@ -300,8 +300,8 @@ def five_hundred() -> list[dict[str, Any]]:
 def decided(top_id: str, since: datetime) -> dict[str, list[float]]:
     """Return the milliseconds of each decision at the top: with its reading, and without."""
     from scopes.models import RoutingDecision
+    from scopes.record import restored
     from scopes.registry import get_behavior_for_scope
-    from scopes.services.records import restored
 
     records = list(RoutingDecision.objects.filter(instance=top_id, created_at__gt=since))
     behavior, pure = get_behavior_for_scope("GLOBAL"), []
@@ -361,7 +361,7 @@ def grow(top_id: str, count: int) -> None:
     from django.utils import timezone
 
     from instances.models import HopperInstance, InstanceLoad
-    from instances.services.tree import rebuild_tree
+    from instances.tree.shape import rebuild_tree
 
     now, rows, project = timezone.now(), [], ""
     start = HopperInstance.objects.count()

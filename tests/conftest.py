@@ -66,14 +66,14 @@ def storm() -> Callable[[int, int], int]:
 def _nobody_has_looked() -> None:
     """Let the first claim of each test look for lost leases: names of instances come again."""
     if apps.ready:
-        import_module("instances.services.leases")._rescued.clear()
+        import_module("instances.tasks.leases")._rescued.clear()
 
 
 @pytest.fixture
 def sound() -> Iterator[None]:
     """End a test with the invariants."""
     # Late, because this file is loaded before the apps are.
-    from delegation.services.audit import audit
+    from delegation.audit import audit
 
     yield
     assert audit() == []

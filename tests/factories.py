@@ -7,10 +7,10 @@ from typing import Any
 import factory
 
 from hopper.actors import Actor
+from instances.lifecycle.actions import start_instance
 from instances.models import HopperInstance, Task
-from instances.services.lifecycle import start_instance
-from instances.services.tasks import NewTask, create_task
-from instances.services.tree import create_instance
+from instances.tasks.creating import NewTask, create_task
+from instances.tree.shape import create_instance
 
 ALICE = Actor("alice", {"*": "admin"})
 

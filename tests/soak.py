@@ -47,7 +47,7 @@ def main() -> int:
 
 def soak(seconds: float) -> dict[str, Any]:
     """Let a site work and be killed for so long, then finish; return the figures."""
-    from delegation.services.audit import audit
+    from delegation.audit import audit
     from instances.models import HopperInstance, Task
     from instances.waiting import count_reasons
     from tests.crash.ledger import compare
@@ -95,7 +95,7 @@ def soak(seconds: float) -> dict[str, Any]:
 
 def _kill_at_random(site: Any, until: float) -> dict[str, int]:
     """Kill hands, and now and then a whole server; look at the invariants once a minute."""
-    from delegation.services.audit import audit
+    from delegation.audit import audit
 
     made = Counter(clean=0, breached=0)
     next_check = time.monotonic() + WINDOW

@@ -12,19 +12,16 @@ from rest_framework.response import Response
 
 from delegation.api import serializers as shapes
 from delegation.api.filters import DelegationFilter, InstanceDelegationFilter
+from delegation.delegator import Delegator, decompose_task
+from delegation.facts import facts_of
 from delegation.models import TaskDelegation
-from delegation.services.decompose import decompose_task
-from delegation.services.delegator import Delegator
-from delegation.services.dispatch import reroute_task
-from delegation.services.preview import preview_route, preview_task
-from delegation.situations import facts_of
-from delegation.waiting import offers_waiting_on
+from delegation.placing import reroute_task
+from delegation.router import preview_route, preview_task
 from hopper.actors import EVERYWHERE, Actor
 from hopper.errors import Invalid, NotFound
 from hopper.rest.described import OpenApiParameter, OpenApiTypes, extend_schema
-from hopper.rest.query import flag
-from instances.api.answers import Answering
-from instances.api.pages import shown_now, shown_task
+from hopper.rest.input import flag
+from instances.api.base import Answering
 from instances.api.permissions import (
     is_workers_own,
     require_references,
@@ -35,18 +32,32 @@ from instances.api.permissions import (
     visible_instances,
     worked_task,
 )
+from instances.api.shown import shown_now, shown_task
 from instances.api.task_serializers import NewTaskBody, TaskSerializer
 from instances.choices import HopperScope
 from instances.models import HopperInstance, Task
-from instances.services.tasks import NewTask
+from instances.tasks.creating import NewTask
+from instances.waiting import Reason, waiting_on
 from scopes.api.serializers import DecisionSerializer
 from scopes.decisions import TaskFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from django.db.models import QuerySet
     from rest_framework.request import Request
+
+
+def offers_waiting_on(rows: Iterable[TaskDelegation]) -> dict[str, Reason]:
+    """Return the reason of each pending one among `rows`: that of the task that is offered.
+
+    The number of queries does not grow with the rows.
+    """
+    pending = {row.task_id: row.pk for row in rows if row.is_pending}
+    if not pending:
+        return {}
+    reasons = waiting_on(Task.objects.filter(pk__in=pending))
+    return {pending[task_id]: reason for task_id, reason in reasons.items()}
 
 
 def shown(rows: Sequence[TaskDelegation]) -> list[Any]:

@@ -32,7 +32,7 @@ from django.utils.module_loading import import_string
 
 from hopper.cli.arguments import user_name
 from hopper.cli.transport import PREFIX, CliError, Params, Reply, query
-from hopper.store import Store
+from hopper.embedded import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -260,7 +260,7 @@ def sweep(store: Store) -> None:
         return
     try:
         # By name: what a sweep does is known to the room at the top alone.
-        import_string("delegation.services.sweep.sweep")(limit=SWEEP_LIMIT)
+        import_string("delegation.sweep.sweep")(limit=SWEEP_LIMIT)
     except Exception:
         # The command itself must not fail because something else is due.
         logger.exception("sweep failed", extra={"event": "sweep_failed"})
@@ -279,10 +279,8 @@ def faults_of(path: str) -> list[str]:
 
 def _faults(read: Callable[[Any], object]) -> list[str]:
     """Return the faults for which the configuration cannot be read as `read` does."""
-    configuration = import_string("hopper.configuration.CONFIGURATION")
-    broken = import_string("hopper.yamlconf.BrokenConfig")
-    # All files are parts of the configuration once these are loaded.
-    import_module("scopes.config")
+    configuration = import_string("hopper.config.files.CONFIGURATION")
+    broken = import_string("hopper.config.document.BrokenConfig")
     try:
         read(configuration)
     except broken as error:

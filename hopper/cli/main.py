@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hopper.cli import places
+from hopper.cli import target
 from hopper.cli.arguments import settle
 from hopper.cli.parser import build_parser
 from hopper.cli.render.screen import Screen
@@ -32,7 +32,7 @@ class LateTransport:
     ) -> Reply:
         """Return the reply to one call."""
         if self._opened is None:
-            self._opened = places.transport(self._args)
+            self._opened = target.transport(self._args)
         return self._opened.request(method, path, params=params, body=body)
 
 

@@ -19,8 +19,8 @@ GROUPS = {
     "worker": ("worker.add_options", "let a command do the tasks of an instance"),
     "route": ("routing.add_route_commands", "where a task would go, and why"),
     "rules": ("routing.add_rules_commands", "the routing rules"),
-    "config": ("operators.add_config_commands", "where commands go to"),
-    "mcp": ("operators.mcp_options", "serve tools to agents"),
+    "config": ("local_commands.add_config_commands", "where commands go to"),
+    "mcp": ("local_commands.mcp_options", "serve tools to agents"),
     "add": ("tasks.short_add", "short for task add"),
     "ls": ("tasks.short_list", "short for task list"),
 }
@@ -43,7 +43,7 @@ def build_parser() -> HopperParser:
     for name, (place, help) in GROUPS.items():
         groups.add_parser(name, help=help, description=help, fill=_filler(place))
     for name, help in DATABASE_COMMANDS.items():
-        fill = _filler("operators.database_command", name)
+        fill = _filler("local_commands.database_command", name)
         groups.add_parser(name, help=help, description=help, fill=fill)
     return root
 

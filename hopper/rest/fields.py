@@ -8,7 +8,7 @@ from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from hopper.rest.described import extend_schema_field
-from hopper.rest.parsers import shown
+from hopper.rest.input import shown
 
 
 class Text(serializers.CharField):

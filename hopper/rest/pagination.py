@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from hopper.errors import Invalid
-from hopper.rest.query import MAX_INTEGER, integer
+from hopper.rest.input import MAX_PARAMETER, integer
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -34,7 +34,7 @@ class Page(BasePagination):
         query = request.query_params
         self.request = request
         self.limit = integer(query, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
-        self.offset = integer(query, "offset", least=0, most=MAX_INTEGER, default=0)
+        self.offset = integer(query, "offset", least=0, most=MAX_PARAMETER, default=0)
         is_list = isinstance(queryset, list)
         self.count: int | None = len(queryset) if is_list else queryset.count()
         if self.offset >= self.count:
@@ -76,7 +76,7 @@ class Page(BasePagination):
         """Return the parameters as OpenAPI has them."""
         return [
             _integer_parameter("limit", "Rows on a page.", 1, MAX_LIMIT, DEFAULT_LIMIT),
-            _integer_parameter("offset", "Rows to skip.", 0, MAX_INTEGER, 0),
+            _integer_parameter("offset", "Rows to skip.", 0, MAX_PARAMETER, 0),
         ]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:

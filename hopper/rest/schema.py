@@ -15,8 +15,8 @@ from rest_framework import serializers
 from hopper.rest.auth import BearerAuthentication, LocalOperatorAuthentication, OpenAuthentication
 from hopper.rest.fields import StrictSerializer
 from hopper.rest.idempotency import HEADER
+from hopper.rest.input import MAY_BE_EMPTY
 from hopper.rest.problem import MEDIA_TYPE
-from hopper.rest.query import MAY_BE_EMPTY
 
 _WORDS = {
     400: "The input is not valid.",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from instances.admin.access import GrantAdmin, TokenAdmin
-from instances.admin.records import AttemptAdmin, EventAdmin, LessonAdmin
+from instances.admin.records import AttemptAdmin, EventAdmin, GrantAdmin, LessonAdmin, TokenAdmin
 from instances.admin.tasks import TaskAdmin
 from instances.admin.tree import InstanceAdmin
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 
 from hopper.errors import HopperError
-from instances.admin.guarded import GuardedAdmin, actor_of
+from instances.admin.base import GuardedAdmin, actor_of
 from instances.config import config_errors
 
 if TYPE_CHECKING:

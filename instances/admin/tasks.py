@@ -11,22 +11,12 @@ from django.contrib.admin.utils import flatten
 from django.contrib.admin.views.main import ChangeList
 from django.core.validators import MaxValueValidator, MinValueValidator
 
+from instances.admin.base import NOTHING, Table, actor_of, column, compact, cut, link, moment, pill
 from instances.admin.forms import JsonField, ServedAdmin, ServiceForm, WordsField
-from instances.admin.guarded import (
-    NOTHING,
-    Table,
-    actor_of,
-    column,
-    compact,
-    cut,
-    link,
-    moment,
-    pill,
-)
 from instances.models import Task
-from instances.services.dead_letters import discard_task
-from instances.services.reopening import reopen_task
-from instances.services.tasks import cancel_task, update_task
+from instances.tasks.editing import update_task
+from instances.tasks.ending import cancel_task, discard_task
+from instances.tasks.reopening import reopen_task
 from instances.waiting import waiting_on
 
 if TYPE_CHECKING:

@@ -18,16 +18,17 @@ from mptt.admin import DraggableMPTTAdmin
 
 from hopper.errors import HopperError
 from hopper.ids import is_slug
+from hopper.protocol import ACTIONS
+from instances.admin.base import Table, actor_of, compact, cut, link, moment, pill
 from instances.admin.forms import ConfigField, ServedAdmin, ServiceForm
-from instances.admin.guarded import Table, actor_of, compact, cut, link, moment, pill
+from instances.allowances import effective_status
 from instances.choices import InstanceStatus
+from instances.lifecycle import actions as lifecycle
+from instances.lifecycle.actions import update_instance
 from instances.models import Event, HopperInstance
 from instances.models.instance import lineages
-from instances.selectors import as_counts, task_counts
-from instances.services import lifecycle
-from instances.services.editing import update_instance
-from instances.services.tree import create_instance, move_instance
-from instances.states import ACTIONS, effective_status
+from instances.tree.reads import as_counts, task_counts
+from instances.tree.shape import create_instance, move_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

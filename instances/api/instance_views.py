@@ -16,26 +16,12 @@ from hopper.rest.described import (
     extend_schema_view,
 )
 from hopper.rest.fields import NoFields
+from hopper.rest.input import flag, integer
 from hopper.rest.pagination import KeysetPage
-from hopper.rest.query import flag, integer
-from instances.api.answers import Answering
+from instances.allowances import MAX_DEPTH
+from instances.api.base import Answering
 from instances.api.filters import HistoryFilter, InstanceFilter, TaskFilter
-from instances.api.pages import (
-    shown_claim,
-    shown_events,
-    shown_instance,
-    shown_instances,
-    shown_tasks,
-)
-from instances.api.permissions import (
-    require_changes,
-    require_creation,
-    seen_instance,
-    visible_instances,
-    visible_tasks,
-)
-from instances.api.previews import PreviewSerializer, shown_instance_preview
-from instances.api.serializers import (
+from instances.api.instance_serializers import (
     ClaimNext,
     Close,
     InstanceChanges,
@@ -48,17 +34,31 @@ from instances.api.serializers import (
     TreeSerializer,
     Trouble,
 )
+from instances.api.permissions import (
+    require_changes,
+    require_creation,
+    seen_instance,
+    visible_instances,
+    visible_tasks,
+)
+from instances.api.preview_serializers import PreviewSerializer, shown_instance_preview
+from instances.api.shown import (
+    shown_claim,
+    shown_events,
+    shown_instance,
+    shown_instances,
+    shown_tasks,
+)
 from instances.api.task_serializers import ClaimSerializer, EventSerializer, TaskSerializer
+from instances.lifecycle import actions as lifecycle
+from instances.lifecycle.actions import update_instance
+from instances.lifecycle.closing import close_instance
+from instances.lifecycle.preview import preview_close, preview_stop, preview_terminate
 from instances.models import Event, HopperInstance, Task
-from instances.selectors import build_tree, metrics
-from instances.services import lifecycle
-from instances.services.closing import close_instance
-from instances.services.editing import update_instance
-from instances.services.leases import rescue_leases
-from instances.services.preview import preview_close, preview_stop, preview_terminate
-from instances.services.queue import claim_next
-from instances.services.tree import create_instance
-from instances.states import MAX_DEPTH
+from instances.tasks.leases import rescue_leases
+from instances.tasks.worker import claim_next
+from instances.tree.reads import build_tree, metrics
+from instances.tree.shape import create_instance
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

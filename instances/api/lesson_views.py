@@ -12,11 +12,11 @@ from rest_framework.response import Response
 from hopper.errors import Invalid, NotFound
 from hopper.rest.described import extend_schema
 from hopper.rest.fields import Line, StrictSerializer, Text, Word
-from instances.api.answers import Answering
+from instances.api.base import Answering
 from instances.api.permissions import require_worker_somewhere, seen_task, visible_lessons
 from instances.choices import Confidence
+from instances.lessons import file_lesson
 from instances.models import Lesson
-from instances.services.lessons import file_lesson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

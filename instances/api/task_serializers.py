@@ -20,7 +20,7 @@ from hopper.rest.fields import (
     Word,
     Words,
 )
-from instances.api.serializers import CountsSerializer
+from instances.api.instance_serializers import CountsSerializer
 from instances.choices import (
     ChildFailure,
     Completion,
@@ -33,8 +33,8 @@ from instances.choices import (
     WaitingCode,
 )
 from instances.models import Attempt, Event, Task
-from instances.services.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
-from instances.services.status import SETTABLE
+from instances.tasks.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
+from instances.tasks.status_by_hand import SETTABLE
 
 Slug = {"max_length": 100}
 

@@ -15,12 +15,11 @@ from hopper.rest.described import (
     extend_schema,
     extend_schema_view,
 )
+from hopper.rest.input import flag
 from hopper.rest.pagination import KeysetPage, Page
-from hopper.rest.query import flag
 from instances.api import task_serializers as shapes
-from instances.api.answers import Answering
+from instances.api.base import Answering
 from instances.api.filters import HistoryFilter, TaskFilter, TaskSearchFilter
-from instances.api.pages import shown_events, shown_lease, shown_now, shown_task, shown_tasks
 from instances.api.permissions import (
     require_cancelling,
     require_references,
@@ -30,21 +29,17 @@ from instances.api.permissions import (
     visible_tasks,
     worked_task,
 )
-from instances.api.previews import TaskPreviewSerializer, shown_task_preview
+from instances.api.preview_serializers import TaskPreviewSerializer, shown_task_preview
+from instances.api.shown import shown_events, shown_lease, shown_now, shown_task, shown_tasks
 from instances.api.task_serializers import in_utc
+from instances.lifecycle.preview import preview_cancel
 from instances.models import Attempt, Event, Task
-from instances.services import queue
-from instances.services.dead_letters import discard_task
-from instances.services.preview import preview_cancel
-from instances.services.reopening import reopen_task
-from instances.services.status import set_status
-from instances.services.tasks import (
-    NewTask,
-    cancel_task,
-    create_task,
-    create_tasks,
-    update_task,
-)
+from instances.tasks import worker
+from instances.tasks.creating import NewTask, create_task, create_tasks
+from instances.tasks.editing import update_task
+from instances.tasks.ending import cancel_task, discard_task
+from instances.tasks.reopening import reopen_task
+from instances.tasks.status_by_hand import set_status
 from instances.waiting import in_words, next_step, waiting_on
 
 if TYPE_CHECKING:
@@ -191,38 +186,38 @@ class TaskViewSet(Answering):
     def claim(self, request: Request, pk: str) -> Response:
         """Lease this task to a worker; asking again returns the same lease (R20)."""
         seen_task(self.actor, pk, "worker")
-        lease = queue.claim_task(pk, **self.body(shapes.ClaimOne), actor=self.actor)
+        lease = worker.claim_task(pk, **self.body(shapes.ClaimOne), actor=self.actor)
         return self.fresh(lambda: shown_task(pk) | {"lease": shown_lease(lease)})
 
     @extend_schema(request=shapes.Start, responses=shapes.TaskSerializer)
     @action(detail=True, methods=["post"], url_path="start", url_name="start")
     def start_work(self, request: Request, pk: str) -> Response:
         """Say that work has begun."""
-        return self._report(queue.start_task, pk, shapes.Start)
+        return self._report(worker.start_task, pk, shapes.Start)
 
     @extend_schema(request=shapes.Heartbeat, responses=shapes.TaskSerializer)
     @action(detail=True, methods=["post"])
     def heartbeat(self, request: Request, pk: str) -> Response:
         """Extend the lease; keep a checkpoint and the progress."""
-        return self._report(queue.heartbeat, pk, shapes.Heartbeat)
+        return self._report(worker.heartbeat, pk, shapes.Heartbeat)
 
     @extend_schema(request=shapes.Complete, responses=shapes.TaskSerializer)
     @action(detail=True, methods=["post"])
     def complete(self, request: Request, pk: str) -> Response:
         """Finish a task with its result (R17)."""
-        return self._report(queue.complete_task, pk, shapes.Complete)
+        return self._report(worker.complete_task, pk, shapes.Complete)
 
     @extend_schema(request=shapes.Fail, responses=shapes.TaskSerializer)
     @action(detail=True, methods=["post"])
     def fail(self, request: Request, pk: str) -> Response:
         """Report that the attempt failed (R15)."""
-        return self._report(queue.fail_task, pk, shapes.Fail)
+        return self._report(worker.fail_task, pk, shapes.Fail)
 
     @extend_schema(request=shapes.Release, responses=shapes.TaskSerializer)
     @action(detail=True, methods=["post"])
     def release(self, request: Request, pk: str) -> Response:
         """Give a task back to its queue."""
-        return self._report(queue.release_task, pk, shapes.Release)
+        return self._report(worker.release_task, pk, shapes.Release)
 
     @extend_schema(
         request=shapes.Cancel,

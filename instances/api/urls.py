@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from instances.api.dashboard_views import EventViewSet, StatusViewSet
 from instances.api.instance_views import InstanceViewSet
 from instances.api.lesson_views import LessonViewSet
 from instances.api.task_views import TaskViewSet
-from instances.api.views import EventViewSet, StatusViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("instances", InstanceViewSet, basename="instance")

@@ -2,14 +2,11 @@
 
 from instances.models.access import AgentToken, Grant
 from instances.models.attempt import Attempt
-from instances.models.check import CheckRecord
-from instances.models.dependency import TaskDependency
 from instances.models.event import Event
-from instances.models.idempotency import IdempotencyRecord
-from instances.models.instance import HopperInstance
+from instances.models.instance import HopperInstance, InstanceLoad
 from instances.models.lesson import Lesson
-from instances.models.load import InstanceLoad
-from instances.models.task import Task
+from instances.models.records import CheckRecord, IdempotencyRecord
+from instances.models.task import Task, TaskDependency
 
 __all__ = [
     "AgentToken",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, models
 from mptt.models import TreeForeignKey
 
+from instances.allowances import effective_status
 from instances.choices import HopperScope, InstanceStatus, InstanceType
-from instances.states import effective_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -201,3 +201,27 @@ def lineages(instance_ids: Iterable[str]) -> dict[str, list[Lineal]]:
     for start, *row, config in rows:
         found.setdefault(start, []).append(Lineal(tuple(row), read(config, None, connection)))
     return found
+
+
+class InstanceLoad(models.Model):
+    """How many live leases an instance has now; changed only with the lease itself (I17).
+
+    `stops` counts the stops of the instance and of those above it: a claim that was judged before
+    one finds another number here and gets nothing (R3).
+    """
+
+    instance = models.OneToOneField(
+        HopperInstance, primary_key=True, on_delete=models.CASCADE, related_name="load"
+    )
+    running = models.IntegerField(default=0)
+    stops = models.IntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(running__gte=0), name="load_never_below_zero"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.instance_id}: {self.running}"

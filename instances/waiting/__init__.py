@@ -1,8 +1,7 @@
 """The one reason why each unfinished task waits (R26)."""
 
-from instances.waiting.next_steps import in_words, next_step
 from instances.waiting.reasons import count_reasons, waiting_condition, waiting_on
-from instances.waiting.wording import Reason
+from instances.waiting.wording import Reason, in_words, next_step
 
 __all__ = [
     "Reason",

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from instances.allowances import EXECUTING
 from instances.choices import HopperScope, InstanceStatus, WaitingCode
 from instances.config import queue_settings
-from instances.loads import running_at
 from instances.models import HopperInstance
 from instances.models.instance import lineages
-from instances.states import EXECUTING
+from instances.tree.reads import running_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -5,25 +5,84 @@ What decides is written once, as a table: Python asks it of a page, the database
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from django.db.models import Case, CharField, Count, Q, Value, When
+from django.db.models import Case, CharField, Count, Q, TextField, Value, When
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Coalesce
+from django.db.models.lookups import Exact
 from django.utils import timezone
 
+from instances.allowances import EXECUTING
 from instances.choices import ATTENTION, STARTED, HopperScope, TaskStatus
 from instances.choices import WaitingCode as W
-from instances.states import EXECUTING
 from instances.waiting.line import behind, positions
 from instances.waiting.places import Places
-from instances.waiting.questions import ALWAYS, Question, among, equals, later, missing, says
 from instances.waiting.wording import Reason, Wording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
     from datetime import datetime
 
     from instances.models import Task
     from instances.models.task import TaskQuerySet
+
+
+@dataclass(frozen=True)
+class Question:
+    """`where` asks it of rows, `holds` of one that is read; `&` and `~` ask both together."""
+
+    where: Q
+    holds: Callable[[Task], bool]
+
+    def __and__(self, other: Question) -> Question:
+        return Question(
+            self.where & other.where, lambda task: self.holds(task) and other.holds(task)
+        )
+
+    def __invert__(self) -> Question:
+        return Question(~self.where, lambda task: not self.holds(task))
+
+
+ALWAYS = Question(Q(), lambda task: True)
+
+
+def equals(column: str, value: Any) -> Question:
+    """Whether a column, never null, has the value."""
+    return Question(Q((column, value)), lambda task: bool(getattr(task, column) == value))
+
+
+def among(column: str, values: Container[Any]) -> Question:
+    """Whether a column has one of the values."""
+    return Question(Q((f"{column}__in", values)), lambda task: getattr(task, column) in values)
+
+
+def missing(column: str) -> Question:
+    """Whether a column is null."""
+    return Question(Q((f"{column}__isnull", True)), lambda task: getattr(task, column) is None)
+
+
+def later(column: str, now: datetime) -> Question:
+    """Whether the time in a column is still to come; null is not."""
+
+    def holds(task: Task) -> bool:
+        time: datetime | None = getattr(task, column)
+        return time is not None and time > now
+
+    return Question(Q((f"{column}__gt", now)), holds)
+
+
+def says(code: str) -> Question:
+    """Whether the transition stored this code with the task."""
+    # A key that is missing would make the comparison unknown, and so its opposite.
+    kept = Cast(KT("waiting__code"), TextField())
+    stored = Coalesce(kept, Value(""), output_field=TextField())
+    return Question(
+        Q(Exact(stored, Value(str(code), output_field=TextField()))),
+        lambda task: task.waiting_code == code,
+    )
+
 
 _Rows = tuple[tuple[W, Question], ...]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rest_framework import status
 from rest_framework.response import Response
 
-from hopper.configuration import CONFIGURATION
+from hopper.config.files import CONFIGURATION
 from hopper.rest.described import extend_schema
 from hopper.rest.pagination import Page
-from instances.api.answers import Answering
+from instances.api.base import Answering
 from instances.api.permissions import seen_instance, seen_task
 from scopes.api.serializers import (
     DecisionSerializer,
@@ -20,16 +20,17 @@ from scopes.api.serializers import (
     RuleSerializer,
     SettingsSerializer,
 )
-from scopes.config import RULES, traced_settings
+from scopes.feedback import Judged, give_feedback, judgements
 from scopes.models import Feedback, RoutingDecision
-from scopes.services.feedback import Judged, give_feedback, judgements
+from scopes.rules.engine import RULES
+from scopes.settings import traced_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rest_framework.request import Request
 
-    from scopes.config import AnyRule
+    from scopes.rules.schema import AnyRule
 
 
 class TaskDecisionViewSet(Answering):

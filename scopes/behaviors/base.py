@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from instances.states import ALLOWANCES, ROUTING
-from scopes.config import scopes_below
+from instances.allowances import ALLOWANCES, ROUTING
 from scopes.decisions import Answer, Considered, Decision, Situation
+from scopes.settings import scopes_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

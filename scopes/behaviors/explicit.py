@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from hopper.ids import is_slug
 from instances.choices import HopperScope
 from scopes.behaviors.base import OK, named, weigh
-from scopes.config import scopes_below
 from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Stay
+from scopes.settings import scopes_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,9 +16,8 @@ from scopes.behaviors.base import (
     why_out,
 )
 from scopes.behaviors.explicit import decide_explicit
-from scopes.config import RULES
 from scopes.decisions import Considered, Decision, Refuse, SendTo, Situation, Stay
-from scopes.rules.engine import DEFAULT, Suggestion, suggestions
+from scopes.rules.engine import DEFAULT, RULES, Suggestion, suggestions
 from scopes.rules.matchers import Reading
 
 if TYPE_CHECKING:

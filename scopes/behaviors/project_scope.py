@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from instances.allowances import ALLOWANCES, MAX_DEPTH, ROUTING
 from instances.choices import ExecutorPreference, HopperScope, InstanceType
-from instances.states import ALLOWANCES, MAX_DEPTH, ROUTING
 from scopes.behaviors.base import (
     ScopeBehavior,
     confidence_of,
@@ -18,8 +18,8 @@ from scopes.behaviors.base import (
     why_out,
 )
 from scopes.behaviors.explicit import decide_explicit
-from scopes.config import effective_settings, scopes_below
 from scopes.decisions import Considered, CreateChild, Decision, Refuse, SendTo, Situation, Stay
+from scopes.settings import effective_settings, scopes_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,15 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scopes.config import DEFAULT
+from hopper.config.document import Document, Problem
+from hopper.config.files import ConfigFile
 from scopes.decisions import TaskFacts
 from scopes.rules.matchers import Reading, match
+from scopes.rules.schema import DEFAULT, RuleFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hopper.yamlconf import Document, Problem
-    from scopes.config import RuleFile
+    from hopper.config.document import Document, Problem
+
+
+def _check_rules(value: RuleFile, document: Document) -> Iterable[Problem]:
+    seen: set[str] = set()
+    for index, rule in enumerate(value.rules):
+        if rule.destination is None:
+            yield document.problem(("rules", index, "destination"), "is missing")
+        if rule.id == DEFAULT:
+            words = f"the id {DEFAULT} is reserved for default_destination"
+            yield document.problem(("rules", index, "id"), words)
+        if rule.id and rule.id in seen:
+            yield document.problem(("rules", index, "id"), f"the id {rule.id} is given twice")
+        seen.add(rule.id)
+    yield from failed_expectations(value, document)
+
+
+RULES = ConfigFile("routing_rules.yaml", RuleFile, _check_rules)
 
 __all__ = ["DEFAULT", "Suggestion", "failed_expectations", "suggestions"]
 

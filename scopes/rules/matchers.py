@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from hopper.patterns import occurs
 from instances.choices import TaskPriority
-from scopes.config import (
+from scopes.rules.patterns import occurs
+from scopes.rules.schema import (
     AnyRule,
     CompositeRule,
     KeywordRule,

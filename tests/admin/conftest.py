@@ -11,7 +11,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from tests.factories import InstanceFactory
 
 if TYPE_CHECKING:

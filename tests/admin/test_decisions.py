@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from delegation.services.audit import audit
-from instances.services.lifecycle import stop_instance
+from delegation.audit import audit
+from instances.lifecycle.actions import stop_instance
+from scopes.feedback import give_feedback
 from scopes.models import RoutingDecision
-from scopes.services.feedback import give_feedback
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

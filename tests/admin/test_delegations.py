@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
 from tests.factories import ALICE, TaskFactory
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from instances.models import Event, HopperInstance
-from instances.models.load import InstanceLoad
+from instances.models.instance import InstanceLoad
 
 if TYPE_CHECKING:
     from tests.admin.conftest import Family, Site

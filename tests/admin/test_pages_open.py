@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from delegation.services.delegator import Delegator
-from delegation.services.dispatch import place_task
+from delegation.delegator import Delegator
+from delegation.placing import place_task
 from instances.choices import Role
 from instances.models import AgentToken, Attempt, Event, Grant
-from instances.services.queue import claim_task
+from instances.tasks.worker import claim_task
 from scopes.models import RoutingDecision
 from tests.factories import ALICE, TaskFactory
 

@@ -8,8 +8,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from delegation.services.delegator import Delegator
-from instances.services.queue import claim_task
+from delegation.delegator import Delegator
+from instances.tasks.worker import claim_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

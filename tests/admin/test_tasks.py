@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.utils.html import strip_tags
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
 from instances.models import Event, Task
-from instances.services.queue import claim_task, complete_task, fail_task
+from instances.tasks.worker import claim_task, complete_task, fail_task
 from tests.factories import ALICE, TaskFactory
 
 if TYPE_CHECKING:

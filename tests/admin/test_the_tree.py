@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from instances.admin.tree import tallies_of
+from instances.lifecycle.actions import pause_instance, terminate_instance
 from instances.models import HopperInstance
-from instances.services.lifecycle import pause_instance, terminate_instance
-from instances.services.tasks import cancel_task
+from instances.tasks.ending import cancel_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

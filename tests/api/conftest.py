@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from rest_framework.test import APIClient
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from instances.models import AgentToken, HopperInstance
 from tests.factories import InstanceFactory
 

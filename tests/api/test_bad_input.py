@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import override_settings
 from drf_spectacular.generators import SchemaGenerator
 
-from delegation.services.delegator import Delegator
+from delegation.delegator import Delegator
 from instances.models import Event, HopperInstance, Task
 from tests.api.conftest import API, Caller
 from tests.factories import ALICE, TaskFactory

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hopper.configuration import CONFIGURATION
-from hopper.yamlconf import BrokenConfig, Problem
+from hopper.config.document import BrokenConfig, Problem
+from hopper.config.files import CONFIGURATION
 from instances.models import Event, HopperInstance, Task
 from tests.api.conftest import Caller
 

@@ -16,7 +16,7 @@ import pytest
 import urllib3
 from django.db import Error, connection
 
-from hopper.rest.outage import is_outage
+from hopper.rest.problem import is_outage
 from instances.models import Task
 from tests.crash.site import Site
 

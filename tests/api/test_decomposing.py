@@ -9,8 +9,8 @@ import pytest
 from hopper.actors import Actor
 from hopper.errors import NotAllowed
 from instances.models import Event, Task
-from instances.services.decomposing import create_children
-from instances.services.tasks import NewTask
+from instances.tasks.creating import NewTask
+from instances.tasks.decomposing import create_children
 
 if TYPE_CHECKING:
     from collections.abc import Callable

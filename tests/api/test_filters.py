@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from instances.choices import WaitingCode
 from instances.models import HopperInstance, Task
-from instances.services.status import set_status
-from instances.services.tasks import cancel_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.status_by_hand import set_status
 from tests.api.conftest import Caller
 from tests.factories import ALICE, TaskFactory
 

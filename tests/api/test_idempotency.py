@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from instances.models import Attempt, HopperInstance, IdempotencyRecord, Task
-from instances.services.tasks import cancel_task
+from instances.tasks.ending import cancel_task
 from tests.api.conftest import Caller
 from tests.factories import ALICE, TaskFactory
 

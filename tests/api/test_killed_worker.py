@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from instances.models import AgentToken, Attempt, Event, HopperInstance, Task
 from tests.api.conftest import Caller
 from tests.factories import TaskFactory

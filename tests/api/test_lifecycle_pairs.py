@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hopper.protocol import INSTANCE, PARENTS, ROOTS
 from instances.choices import HopperScope, InstanceStatus
+from instances.lifecycle.actions import set_instance_status
 from instances.models import Event, HopperInstance
-from instances.services.lifecycle import set_instance_status
-from instances.states import INSTANCE, PARENTS, ROOTS
 from tests.api.conftest import Caller
 from tests.factories import ALICE, InstanceFactory
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from hopper.locks import lock_tree
+from hopper.database import lock_tree
+from instances.lifecycle import preview
+from instances.lifecycle.actions import pause_instance
 from instances.models import HopperInstance, IdempotencyRecord, Task
-from instances.services import preview
-from instances.services.lifecycle import pause_instance
-from instances.services.queue import claim_task
-from instances.services.status import set_status
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_task
 from tests.api.conftest import Caller
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.flows.rows import differences, everything

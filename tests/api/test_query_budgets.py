@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from delegation.services.delegator import Delegator
+from delegation.delegator import Delegator
 from instances.models import HopperInstance
-from instances.services.queue import claim_next
+from instances.tasks.worker import claim_next
 from tests.api.conftest import API, Caller
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 

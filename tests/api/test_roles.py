@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from instances.models import Grant, HopperInstance, Task
-from instances.services.tasks import cancel_task
+from instances.tasks.ending import cancel_task
 from tests.api.conftest import Caller
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.architecture.sources import Source, sources
 
-GATE = "instances/services/tree.py"
+GATE = "instances/tree/shape.py"
 STRUCTURAL_CALLS = {
     "move_to", "insert_at", "insert_node", "move_node", "rebuild", "partial_rebuild",
     "delay_mptt_updates", "disable_mptt_updates", "set_group_name", "build_tree_nodes",

@@ -16,7 +16,7 @@ from django.urls import get_resolver
 from hopper.cli import local
 from hopper.cli.main import main
 from hopper.cli.transport import CliError
-from hopper.store import Store
+from hopper.embedded import Store
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_it_is_swept_at_most_every_ten_seconds(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweeps: list[int] = []
-    monkeypatch.setattr("delegation.services.sweep.sweep", lambda limit: sweeps.append(limit))
+    monkeypatch.setattr("delegation.sweep.sweep", lambda limit: sweeps.append(limit))
     local.sweep(store)
     local.sweep(store)
     assert len(sweeps) == 1
@@ -75,7 +75,7 @@ def test_a_sweep_that_fails_does_not_fail_the_command(
     def broken(limit: int) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("delegation.services.sweep.sweep", broken)
+    monkeypatch.setattr("delegation.sweep.sweep", broken)
     local.sweep(store)
     assert "sweep failed" in caplog.text
 

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from mcp import Client, StdioServerParameters, stdio_client
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from tests.factories import InstanceFactory
 
 Ask = Callable[..., Awaitable[Any]]

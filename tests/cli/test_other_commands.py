@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hopper.cli import places
+from hopper.cli import target
 from hopper.cli.transport import CliError
 from tests.cli.fakes import FakeTransport, ok, page
 
@@ -111,22 +111,22 @@ def test_an_option_beats_the_environment_and_that_beats_the_file(
         monkeypatch.delenv(name, raising=False)
     file = tmp_path / "hopper.toml"
     file.write_text('server = "http://file"\ntoken = "hop_file"\n')
-    assert places.chosen(wanted()) == places.Target(None, None)
-    assert places.chosen(wanted(config=str(file))) == places.Target("http://file", "hop_file")
+    assert target.chosen(wanted()) == target.Target(None, None)
+    assert target.chosen(wanted(config=str(file))) == target.Target("http://file", "hop_file")
     monkeypatch.setenv("HOPPER_URL", "http://environment")
     monkeypatch.setenv("HOPPER_TOKEN", "hop_environment")
-    assert places.chosen(wanted(config=str(file))).server == "http://environment"
-    assert places.chosen(wanted(server="http://option", token="t")) == places.Target(
+    assert target.chosen(wanted(config=str(file))).server == "http://environment"
+    assert target.chosen(wanted(server="http://option", token="t")) == target.Target(
         "http://option", "t"
     )
-    assert places.chosen(wanted(local=True, server="http://option")) == places.Target(None, None)
+    assert target.chosen(wanted(local=True, server="http://option")) == target.Target(None, None)
 
 
 @pytest.mark.parametrize("text", ["server = 1", "nonsense", 'colour = "red"'])
 def test_a_wrong_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "hopper.toml").write_text(text)
     with pytest.raises(CliError):
-        places.from_file(str(tmp_path / "hopper.toml"))
+        target.from_file(str(tmp_path / "hopper.toml"))
 
 
 def test_config_shows_no_secret(hopper: Callable) -> None:

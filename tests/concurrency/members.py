@@ -12,28 +12,22 @@ from typing import TYPE_CHECKING, Any
 from django.test import Client
 from django.utils import timezone
 
-from delegation.services import completion
-from delegation.services.decompose import decompose_task
-from delegation.services.delegator import Delegator
+from delegation import completion
+from delegation.delegator import Delegator, decompose_task
 from hopper.actors import Actor
 from hopper.errors import HopperError
+from instances.lifecycle.actions import start_instance, terminate_instance
 from instances.models import HopperInstance, Task
-from instances.services import transitions
-from instances.services.leases import expire_leases
-from instances.services.lifecycle import start_instance, terminate_instance
-from instances.services.queue import (
-    claim_next,
-    complete_task,
-    fail_task,
-    heartbeat,
-    release_task,
-)
-from instances.services.tasks import NewTask, cancel_task, create_task
-from instances.services.tree import create_instance, move_instance
+from instances.tasks import changes
+from instances.tasks.creating import NewTask, create_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.leases import expire_leases
+from instances.tasks.worker import claim_next, complete_task, fail_task, heartbeat, release_task
+from instances.tree.shape import create_instance, move_instance
 from tests.concurrency.crowd import together
 
 if TYPE_CHECKING:
-    from instances.services.queue import Lease
+    from instances.tasks.worker import Lease
 
 BOB = Actor("bob", {"*": "admin"})
 
@@ -190,8 +184,8 @@ def aggregate_naively() -> None:
         rows = Task.objects.select_for_update(no_key=True).filter(pk__in=set(task_ids))
         return list(rows.order_by("pk"))
 
-    transitions.lock_tasks = own_rows
-    completion.lock_task = transitions.present_task
+    changes.lock_tasks = own_rows
+    completion.lock_task = changes.present_task
 
 
 def beat_each(leases: list[tuple[str, str]], seed: int) -> list[str]:

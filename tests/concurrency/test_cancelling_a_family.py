@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from delegation.audit import audit
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
 from instances.models import Task
-from instances.services.queue import claim_task
+from instances.tasks.worker import claim_task
 from tests.concurrency.crowd import crowd
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 

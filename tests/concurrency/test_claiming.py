@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from instances.models import InstanceLoad, Task
 from tests.concurrency.crowd import crowd
 from tests.factories import InstanceFactory, TaskFactory

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connection, transaction
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from instances.models import HopperInstance, Task
-from instances.services import queue
-from instances.services.queue import claim_next
-from instances.services.status import set_status
+from instances.tasks import worker
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_next
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_what_fits_and_is_only_locked_is_not_said_to_fit_nobody() -> None:
 def test_a_claim_waits_a_moment_for_a_report_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     run, children = _family()
     with _reporting(children[0]) as end:
-        monkeypatch.setattr(queue.time, "sleep", lambda _: end())
+        monkeypatch.setattr(worker.time, "sleep", lambda _: end())
         (lease,) = claim_next(run.pk, worker="bob", actor=ALICE).leases
     assert lease.task.pk == children[1].pk
     assert audit() == []

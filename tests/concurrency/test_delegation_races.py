@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from delegation.audit import audit
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
-from delegation.services.delegator import Delegator
 from instances.models import Event, Task
-from instances.services.queue import claim_next
+from instances.tasks.worker import claim_next
 from tests.concurrency.crowd import crowd
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connections, transaction
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from hopper.errors import Conflict
+from instances.lifecycle.actions import terminate_instance
 from instances.models import Task
-from instances.services import status
-from instances.services.lifecycle import terminate_instance
-from instances.services.queue import complete_task
-from instances.services.status import set_status
-from instances.services.transitions import lock_task
+from instances.tasks import status_by_hand
+from instances.tasks.changes import lock_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_a_task_that_ends_while_it_is_forced_open_is_not_left_at_an_instance_tha
             ended.wait(0.5)
             return lock_task(task_id)
 
-        monkeypatch.setattr(status, "lock_task", lock_late)
+        monkeypatch.setattr(status_by_hand, "lock_task", lock_late)
         set_status(task.pk, status="pending", force=True, actor=ALICE)
         opened.set()
         ending[0].result()
@@ -88,7 +88,7 @@ def test_a_task_that_ends_while_it_is_cancelled_by_force_is_cancelled_all_the_sa
             beside.submit(_finish, task_id).result()
         return lock_task(task_id)
 
-    monkeypatch.setattr(status, "lock_task", lock_late)
+    monkeypatch.setattr(status_by_hand, "lock_task", lock_late)
     set_status(task.pk, status="cancelled", force=True, actor=ALICE)
     task.refresh_from_db()
     assert (task.status, task.epoch) == ("cancelled", 2)

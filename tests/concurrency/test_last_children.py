@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from instances.models import Event, Task
-from instances.services.queue import claim_task
+from instances.tasks.worker import claim_task
 from tests.concurrency.crowd import crowd
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 

@@ -12,24 +12,20 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from delegation.services.audit import audit
-from delegation.services.delegator import Delegator
-from delegation.services.sweep import sweep
+from delegation.audit import audit
+from delegation.delegator import Delegator
+from delegation.sweep import sweep
+from hopper.database import lock_row, lock_tree
 from hopper.errors import RuleBroken
-from hopper.locks import lock_row, lock_tree
+from instances.lifecycle.actions import terminate_instance
+from instances.lifecycle.closing import close_instance
 from instances.models import HopperInstance, InstanceLoad, Task
-from instances.services.closing import close_instance
-from instances.services.decomposing import create_children
-from instances.services.lifecycle import terminate_instance
-from instances.services.queue import claim_task, complete_task, fail_task
-from instances.services.status import set_status
-from instances.services.tasks import (
-    NewTask,
-    cancel_task,
-    create_task,
-    create_tasks,
-    update_task,
-)
+from instances.tasks.creating import NewTask, create_task, create_tasks
+from instances.tasks.decomposing import create_children
+from instances.tasks.editing import update_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_task, complete_task, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

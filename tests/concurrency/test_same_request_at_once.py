@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from instances.models import AgentToken, Event, HopperInstance, IdempotencyRecord, Task
-from instances.services.queue import claim_next
+from instances.tasks.worker import claim_next
 from tests.concurrency.crowd import crowd
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connection, transaction
 
-from delegation.services.audit import audit
+from delegation.audit import audit
+from hopper.database import lock_row
 from hopper.errors import Conflict
-from hopper.locks import lock_row
+from instances.lifecycle import actions as lifecycle
+from instances.lifecycle.actions import stop_instance
 from instances.models import HopperInstance, Task
-from instances.services import lifecycle, queue
-from instances.services.lifecycle import stop_instance
-from instances.services.queue import claim_next, claim_task, complete_task
+from instances.tasks import worker
+from instances.tasks.worker import claim_next, claim_task, complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
@@ -53,16 +54,16 @@ def test_a_claim_that_was_judged_before_a_stop_gets_nothing(
 ) -> None:
     web, run = _places()
     task = TaskFactory(instance=run)
-    judge = queue._require_claiming
+    judge = worker._require_claiming
 
     def slow(instance_id: str) -> Any:
         judged = judge(instance_id)
-        monkeypatch.setattr(queue, "_require_claiming", judge)
+        monkeypatch.setattr(worker, "_require_claiming", judge)
         stopped = stop_instance((web if above else run).pk, force=True, actor=ALICE)
         assert stopped.status == "stopped"
         return judged
 
-    monkeypatch.setattr(queue, "_require_claiming", slow)
+    monkeypatch.setattr(worker, "_require_claiming", slow)
     claim = partial(claim_task, task.pk) if given else partial(claim_next, run.pk)
     with pytest.raises(Conflict) as refusal:
         claim(worker="bob", actor=ALICE)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from instances.models import InstanceLoad, Task
-from instances.services.queue import claim_next
+from instances.tasks.worker import claim_next
 from tests.concurrency.crowd import crowd
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from delegation.services.audit import audit
-from delegation.services.sweep import sweep
+from delegation.audit import audit
+from delegation.sweep import sweep
 from instances.models import HopperInstance, Task
 from tests.concurrency.crowd import crowd
 from tests.factories import InstanceFactory

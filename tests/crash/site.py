@@ -20,7 +20,7 @@ import urllib3
 from django.db import OperationalError, connections
 from django.utils import timezone
 
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from instances.models import Task
 from tests.crash.failpoints import dying_at_random, watch_commits
 from tests.crash.hands import be_client, be_worker

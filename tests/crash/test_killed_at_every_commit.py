@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from tests.crash import snapshots
 from tests.crash.acts import ACTS, ONLY_BY_KEY, SWEEP, Asked
 from tests.crash.failpoints import dying_at, forked

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from instances.models import HopperInstance, Task
 from tests.crash.conftest import KILLS
 from tests.crash.ledger import compare

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.utils import timezone
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
+from instances.history import instance_event, record
 from instances.models import HopperInstance, Task
-from instances.services.history import instance_event, record
-from instances.services.queue import Lease, claim_next
+from instances.tasks.worker import Lease, claim_next
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 

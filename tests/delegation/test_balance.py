@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from instances.models import HopperInstance, Task
 from tests.concurrency.crowd import crowd
 from tests.factories import InstanceFactory, TaskFactory

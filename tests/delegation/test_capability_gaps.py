@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from delegation.services.dispatch import reroute_task
-from delegation.services.sweep import sweep
+from delegation.placing import reroute_task
+from delegation.sweep import sweep
 from instances.models import Event, HopperInstance, Task
-from instances.services.tasks import update_task
-from instances.services.tree import describe_instance
+from instances.tasks.editing import update_task
+from instances.tree.shape import describe_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]

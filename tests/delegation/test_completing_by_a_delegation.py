@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
 from hopper.errors import AlreadyDelegated, Conflict, LeaseLost
 from instances.models import Attempt, HopperInstance, Task
-from instances.services.queue import claim_task
+from instances.tasks.worker import claim_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]

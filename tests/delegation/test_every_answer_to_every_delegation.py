@@ -8,12 +8,12 @@ from unittest import mock
 import pytest
 
 from delegation.choices import DelegationStatus
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
 from hopper.errors import Conflict
 from instances.models import Event
-from instances.services.queue import claim_task, fail_task
-from instances.services.tasks import cancel_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.worker import claim_task, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
@@ -56,7 +56,7 @@ def _in(status: str) -> TaskDelegation:
         token = claim_task(task.pk, worker="bob", actor=ALICE).token
         fail_task(task.pk, token=token, retryable=False, actor=ALICE)
     if status == "expired":
-        with mock.patch("delegation.services.delegator.timezone") as clock:
+        with mock.patch("delegation.delegator.timezone") as clock:
             clock.now.return_value = row.expires_at
             delegator.expire_delegation(row.pk)
     row.refresh_from_db()
@@ -103,7 +103,7 @@ def test_an_offer_that_was_answered_just_before_its_time_ran_out_stands(status: 
     row = _in(status)
     events = Event.objects.count()
     # A sweeper has read it while it was pending, and comes to it now.
-    with mock.patch("delegation.services.delegator.timezone") as clock:
+    with mock.patch("delegation.delegator.timezone") as clock:
         clock.now.return_value = row.expires_at
         assert Delegator(ALICE).expire_delegation(row.pk).status == status
     assert Event.objects.count() == events

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from delegation import placing
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services import dispatch
-from delegation.services.delegator import Delegator
-from delegation.services.dispatch import place_task
+from delegation.placing import place_task
+from instances.lifecycle.actions import pause_instance, resume_instance, terminate_instance
 from instances.models import Event, HopperInstance, Task
-from instances.services.lifecycle import pause_instance, resume_instance, terminate_instance
-from instances.services.tasks import NewTask, create_task
-from instances.services.tree import describe_instance
+from instances.tasks.creating import NewTask, create_task
+from instances.tree.shape import describe_instance
 from scopes.behaviors import explicit
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -101,7 +101,7 @@ def test_of_two_names_nearly_alike_at_the_same_moment_one_is_made(
     top: HopperInstance, monkeypatch: pytest.MonkeyPatch, first: str, second: str, made: int
 ) -> None:
     """Both had looked before either was created."""
-    known, seen = dispatch.situation_of, []
+    known, seen = placing.situation_of, []
 
     def slow(task: Task, holder: HopperInstance) -> Any:
         situation = known(task, holder)
@@ -110,7 +110,7 @@ def test_of_two_names_nearly_alike_at_the_same_moment_one_is_made(
             create_task(NewTask("other", instance_id="top", project=second), actor=ALICE)
         return situation
 
-    monkeypatch.setattr(dispatch, "situation_of", slow)
+    monkeypatch.setattr(placing, "situation_of", slow)
     task = TaskFactory(instance=top, project=first)
     assert HopperInstance.objects.filter(created_by="router").count() == made
     assert task.waiting_code == ("AmbiguousTarget" if made == 1 else "")

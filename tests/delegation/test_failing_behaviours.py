@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from delegation.models import TaskDelegation
-from delegation.services.sweep import sweep
-from hopper.configuration import CONFIGURATION
+from delegation.sweep import sweep
+from hopper.config.files import CONFIGURATION
 from instances.models import Event, HopperInstance, Task
 from scopes.behaviors.global_scope import GlobalScopeBehavior
 from scopes.behaviors.project_scope import ProjectScopeBehavior

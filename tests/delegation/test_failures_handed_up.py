@@ -11,14 +11,14 @@ from django.utils import timezone
 
 from delegation.models import TaskDelegation
 from delegation.receivers import place_due_task
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from hopper.errors import Conflict
+from instances.lifecycle.actions import stop_instance, terminate_instance
 from instances.models import HopperInstance, Task
-from instances.services.lifecycle import stop_instance, terminate_instance
-from instances.services.queue import claim_task, complete_task, fail_task
-from instances.services.status import set_status
-from instances.services.tasks import update_task
 from instances.signals import routing_due
+from instances.tasks.editing import update_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_task, complete_task, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from delegation.services.audit import audit
+from delegation.audit import audit
+from instances.lifecycle.actions import fail_instance, pause_instance, stop_instance
 from instances.models import HopperInstance
-from instances.services.lifecycle import fail_instance, pause_instance, stop_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

@@ -6,23 +6,24 @@ from unittest import mock
 
 import pytest
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from hopper.errors import Conflict, LeaseLost, NotAccepting
-from instances.models import HopperInstance, Task
-from instances.services.dependencies import overlooked
-from instances.services.lifecycle import (
+from instances.lifecycle.actions import (
     pause_instance,
     resume_instance,
     stop_instance,
     terminate_instance,
 )
-from instances.services.queue import claim_task, complete_task, fail_task, release_task
-from instances.services.reopening import reopen_task
-from instances.services.status import set_status
-from instances.services.tasks import NewTask, cancel_task, create_task
-from instances.services.tree import move_instance
+from instances.models import HopperInstance, Task
+from instances.tasks.creating import NewTask, create_task
+from instances.tasks.dependencies import overlooked
+from instances.tasks.ending import cancel_task
+from instances.tasks.reopening import reopen_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_task, complete_task, fail_task, release_task
+from instances.tree.shape import move_instance
 from instances.waiting import waiting_on
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -169,7 +170,7 @@ def test_the_sweep_looks_again_at_what_waits_for_a_reopened_task(
     was = {"done": ("pending", True), "cancelled": ("blocked", False)}
     assert (after.status, after.ready) == was[end]
     assert [list(rows) for rows in overlooked()] == [[], [], []]
-    with mock.patch("instances.services.reopening.reevaluate_dependants"):
+    with mock.patch("instances.tasks.reopening.reevaluate_dependants"):
         # As if the process had died with the commit.
         reopen_task(first.pk, actor=ALICE)
     assert sweep().tasks_reevaluated == 1

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from delegation import placing
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services import dispatch
-from delegation.services.delegator import Delegator
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from hopper.errors import Conflict
+from instances.lifecycle.actions import pause_instance, resume_instance
 from instances.models import HopperInstance, Task
-from instances.services.lifecycle import pause_instance, resume_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
@@ -64,14 +64,14 @@ def test_a_task_that_cannot_be_placed_holds_up_no_other(monkeypatch: pytest.Monk
     InstanceFactory(scope="PROJECT", name="web", parent=top, config={"capabilities": ["x"]})
     pause_instance(top.pk, actor=ALICE)
     bad, good = TaskFactory(instance=top, tags=["x"]), TaskFactory(instance=top, tags=["x"])
-    known = dispatch.situation_of
+    known = placing.situation_of
 
     def broken(task: Task, holder: HopperInstance) -> Any:
         if task.pk == bad.pk:
             raise ValueError("a behaviour of somebody else's")
         return known(task, holder)
 
-    monkeypatch.setattr(dispatch, "situation_of", broken)
+    monkeypatch.setattr(placing, "situation_of", broken)
     resume_instance(top.pk, actor=ALICE)
     sweep()
     good.refresh_from_db()

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from delegation.router import InstanceRouter
-from delegation.services.delegator import Delegator
-from hopper.configuration import CONFIGURATION
+from hopper.config.files import CONFIGURATION
 from hopper.errors import RuleBroken
 from instances.models import HopperInstance, Task
 from scopes.behaviors.project_scope import ProjectScopeBehavior
 from scopes.decisions import Answer, InstanceFacts, TaskFacts
 from scopes.models import RoutingDecision
-from scopes.services.replay import last_decisions, replay
+from scopes.replay import last_decisions, replay
 from tests.api.conftest import Caller, ada, caller, sound
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.scopes.test_configuration import folder

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.apps import apps
 
+from instances.lifecycle.actions import pause_instance, stop_instance
 from instances.models import HopperInstance, Task
-from instances.services.lifecycle import pause_instance, stop_instance
 from scopes.models import RoutingDecision
 from tests.api.conftest import Caller, ada, caller, sound, tree
 from tests.factories import ALICE, InstanceFactory, TaskFactory

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from tests.factories import InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

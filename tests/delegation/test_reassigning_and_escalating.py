@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
 from hopper.errors import AlreadyDelegated, Conflict, LeaseLost
+from instances.lifecycle.actions import pause_instance, resume_instance
 from instances.models import Task
-from instances.services.lifecycle import pause_instance, resume_instance
-from instances.services.queue import claim_next
+from instances.tasks.worker import claim_next
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ import pytest
 
 from delegation.models import TaskDelegation
 from hopper.errors import Conflict
+from instances.lifecycle.actions import terminate_instance
 from instances.models import HopperInstance, Task
-from instances.services.lifecycle import terminate_instance
-from instances.services.queue import claim_next, claim_task, complete_task, fail_task
-from instances.services.reopening import reopen_task
-from instances.services.status import SETTABLE, set_status
-from instances.services.tasks import cancel_task, update_task
+from instances.tasks.editing import update_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.reopening import reopen_task
+from instances.tasks.status_by_hand import SETTABLE, set_status
+from instances.tasks.worker import claim_next, claim_task, complete_task, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from delegation.router import InstanceRouter
+from instances.lifecycle.actions import pause_instance, stop_instance
 from instances.models import Task
-from instances.services.lifecycle import pause_instance, stop_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,10 +9,10 @@ from threading import Barrier
 import pytest
 from django.db import connections
 
-from delegation.services.audit import audit
-from delegation.services.sweep import sweep
+from delegation.audit import audit
+from delegation.sweep import sweep
 from instances.models import HopperInstance, Task
-from instances.services.tasks import NewTask, create_task
+from instances.tasks.creating import NewTask, create_task
 from tests.factories import ALICE, InstanceFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)

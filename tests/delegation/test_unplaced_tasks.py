@@ -9,11 +9,11 @@ import pytest
 from django.utils import timezone
 
 from delegation.choices import DelegationType
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
+from instances.lifecycle.actions import pause_instance, resume_instance, stop_instance
 from instances.models import Event, Task
-from instances.services.lifecycle import pause_instance, resume_instance, stop_instance
 from scopes.models import RoutingDecision
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -32,7 +32,7 @@ def stuck() -> Task:
 
 
 def test_a_crash_right_after_the_start_leaves_it_to_the_sweep(stuck: Task) -> None:
-    with mock.patch("delegation.services.upheaval.wake"):
+    with mock.patch("delegation.receivers.wake"):
         resume_instance("web", actor=ALICE)
     assert Task.objects.get(pk=stuck.pk).status == "blocked"
     sweep()

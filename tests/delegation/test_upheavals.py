@@ -8,16 +8,16 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from hopper.errors import Conflict, NotAccepting
+from instances.lifecycle import actions as lifecycle
+from instances.lifecycle.closing import close_instance
 from instances.models import HopperInstance, Task
-from instances.services import lifecycle
-from instances.services.closing import close_instance
-from instances.services.queue import claim_next, claim_task, complete_task, heartbeat
-from instances.services.status import set_status
-from instances.services.tasks import cancel_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_next, claim_task, complete_task, heartbeat
 from instances.waiting import waiting_on
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.flows.rows import held_off

@@ -8,23 +8,23 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
-from delegation.services.dispatch import reroute_task
-from delegation.services.preview import preview_route
-from delegation.services.sweep import sweep
+from delegation.placing import reroute_task
+from delegation.router import preview_route
+from delegation.sweep import sweep
 from hopper.errors import Conflict, NotAccepting, NotFound, RuleBroken
-from instances.models import Event, HopperInstance, IdempotencyRecord, Task
-from instances.services.editing import update_instance
-from instances.services.lifecycle import (
+from instances.lifecycle.actions import (
     fail_instance,
     pause_instance,
     set_instance_status,
     stop_instance,
+    update_instance,
 )
-from instances.services.queue import claim_task, release_task
-from instances.services.status import set_status
-from instances.services.tasks import update_task
+from instances.models import Event, HopperInstance, IdempotencyRecord, Task
+from instances.tasks.editing import update_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_task, release_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]

@@ -6,13 +6,14 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from delegation.services.delegator import Delegator
+from delegation.delegator import Delegator
+from instances.lifecycle import actions as lifecycle
 from instances.models import HopperInstance, Task
-from instances.services import lifecycle
-from instances.services.queue import claim_task, fail_task, start_task
-from instances.services.status import set_status
-from instances.services.tasks import NewTask, cancel_task, create_task
-from instances.services.tree import create_instance
+from instances.tasks.creating import NewTask, create_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_task, fail_task, start_task
+from instances.tree.shape import create_instance
 from tests.factories import ALICE
 from tests.flows.rows import held_off
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from delegation.audit import audit
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
 from instances.models import Event
-from instances.services.queue import claim_next, complete_task, heartbeat
+from instances.tasks.worker import claim_next, complete_task, heartbeat
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)

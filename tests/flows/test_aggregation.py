@@ -8,10 +8,10 @@ import pytest
 
 from hopper.errors import Conflict
 from instances.models import Event, Task
-from instances.services.queue import claim_next, claim_task, complete_task, fail_task
-from instances.services.reopening import reopen_task
-from instances.services.status import set_status
-from instances.services.tasks import cancel_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.reopening import reopen_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_next, claim_task, complete_task, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

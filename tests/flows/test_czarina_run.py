@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from instances.models import Event, HopperInstance, Task
 from tests.factories import InstanceFactory
 

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from rest_framework.test import APIClient
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from instances.models import AgentToken
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from tests.api.conftest import Caller, ada, caller
 from tests.factories import InstanceFactory
 from tests.scopes.test_rules import PHASE_1, PROJECTS, QUEUES

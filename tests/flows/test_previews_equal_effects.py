@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from instances.choices import TERMINAL, TaskStatus
 from instances.models import HopperInstance, Task
-from instances.selectors import effective_statuses
+from instances.tree.reads import effective_statuses
 from instances.waiting import waiting_on
 from tests.api.conftest import Caller, ada, caller
 from tests.flows.forest import Forest

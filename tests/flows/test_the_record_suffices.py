@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.apps import apps
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from scopes.behaviors.base import winner_of
 from scopes.models import RoutingDecision
-from scopes.services.replay import replay
+from scopes.replay import replay
 from tests.api.conftest import Caller, ada, caller
 from tests.factories import InstanceFactory, TaskFactory
 

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from hopper.actors import SYSTEM
 from instances.models import HopperInstance
-from instances.services.tree import create_instance
+from instances.tree.shape import create_instance
 
 COUNT = (
     "import django; django.setup();"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from hopper import store
+from hopper import embedded
 
 
 def mode(path: Path) -> int:
@@ -23,28 +23,28 @@ def test_the_nearest_folder_upwards_wins(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOPPER_HOME", str(tmp_path / "elsewhere"))
     (tmp_path / "a" / ".hopper").mkdir(parents=True)
     (tmp_path / "a" / "b" / "c").mkdir(parents=True)
-    assert store.find(tmp_path / "a" / "b" / "c").home == tmp_path / "a" / ".hopper"
+    assert embedded.find(tmp_path / "a" / "b" / "c").home == tmp_path / "a" / ".hopper"
 
 
 def test_without_one_it_is_hopper_home_then_the_users_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOPPER_HOME", str(tmp_path / "elsewhere"))
-    assert store.find(tmp_path).home == tmp_path / "elsewhere"
+    assert embedded.find(tmp_path).home == tmp_path / "elsewhere"
     monkeypatch.delenv("HOPPER_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
-    assert store.find(tmp_path).database == tmp_path / "me" / ".hopper" / "hopper.db"
+    assert embedded.find(tmp_path).database == tmp_path / "me" / ".hopper" / "hopper.db"
 
 
 def test_finding_creates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOPPER_HOME", str(tmp_path / "elsewhere"))
-    store.find(tmp_path)
+    embedded.find(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_folder_is_initialised_and_closed_to_others(tmp_path: Path) -> None:
     (tmp_path / ".hopper").mkdir(mode=0o755)
-    found = store.find(tmp_path).prepare()
+    found = embedded.find(tmp_path).prepare()
     assert mode(found.home) == 0o700
     assert mode(found.database) == mode(found.secret_key_file) == 0o600
     with sqlite3.connect(found.database) as connection:
@@ -52,14 +52,14 @@ def test_an_empty_folder_is_initialised_and_closed_to_others(tmp_path: Path) -> 
 
 
 def test_a_second_call_keeps_the_key(tmp_path: Path) -> None:
-    key = store.Store(tmp_path / "new" / "hopper.db").secret_key()
+    key = embedded.Store(tmp_path / "new" / "hopper.db").secret_key()
     assert len(key) >= 50
-    assert store.Store(tmp_path / "new" / "hopper.db").secret_key() == key
+    assert embedded.Store(tmp_path / "new" / "hopper.db").secret_key() == key
 
 
 def test_a_draft_left_by_a_crash_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "hopper.db.new").write_text("half a database")
-    found = store.Store(tmp_path / "hopper.db").prepare()
+    found = embedded.Store(tmp_path / "hopper.db").prepare()
     with sqlite3.connect(found.database) as connection:
         connection.execute("CREATE TABLE t (x)")
 

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hopper.errors import Gone, LeaseLost
+from instances.lifecycle.actions import stop_instance
 from instances.models import Attempt, Task
-from instances.services.decomposing import create_children
-from instances.services.lifecycle import stop_instance
-from instances.services.queue import claim_task, complete_task, fail_task, release_task
-from instances.services.status import set_status
-from instances.services.tasks import NewTask, cancel_task
+from instances.tasks.creating import NewTask
+from instances.tasks.decomposing import create_children
+from instances.tasks.ending import cancel_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_task, complete_task, fail_task, release_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from instances.services.queue import Lease
+    from instances.tasks.worker import Lease
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from hopper.ids import new_id
 from instances.models import Task
-from instances.services.queue import claim_next, release_task
+from instances.tasks.worker import claim_next, release_task
 from tests.factories import ALICE, InstanceFactory
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from hopper.errors import Conflict, RuleBroken
+from instances.lifecycle.actions import pause_instance
+from instances.lifecycle.closing import close_instance
 from instances.models import HopperInstance, Task
-from instances.services.closing import close_instance
-from instances.services.lifecycle import pause_instance
-from instances.services.queue import claim_next
-from instances.services.status import set_status
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_next
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)

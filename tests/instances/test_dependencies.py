@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from hopper.errors import Conflict, Invalid, RuleBroken
 from instances.models import Task
-from instances.services.queue import claim_next, complete_task
-from instances.services.status import set_status
-from instances.services.tasks import cancel_task, update_task
+from instances.tasks.editing import update_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_next, complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.utils import timezone
 
-from delegation.services.delegator import Delegator
-from delegation.services.sweep import sweep
+from delegation.delegator import Delegator
+from delegation.sweep import sweep
 from hopper.errors import Conflict
 from instances.models import Attempt, Event, InstanceLoad, Task
-from instances.services import queue
-from instances.services.leases import expire_leases
+from instances.tasks import worker
+from instances.tasks.leases import expire_leases
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def run() -> HopperInstance:
     return instance
 
 
-def _claim(run: HopperInstance, limit: int = 1, **wish: Any) -> list[queue.Lease]:
-    return queue.claim_next(run.pk, worker="bob", limit=limit, actor=ALICE, **wish).leases
+def _claim(run: HopperInstance, limit: int = 1, **wish: Any) -> list[worker.Lease]:
+    return worker.claim_next(run.pk, worker="bob", limit=limit, actor=ALICE, **wish).leases
 
 
 @pytest.mark.parametrize(
@@ -64,18 +64,18 @@ def test_the_statement_claims_what_the_reading_calls_claimable(
     claimable = Task.objects.claimable(now).filter(pk=task.pk).exists()
 
     if claimable:
-        assert queue.claim_task(task.pk, worker="bob", actor=ALICE).task.pk == task.pk
+        assert worker.claim_task(task.pk, worker="bob", actor=ALICE).task.pk == task.pk
     else:
         assert _claim(run) == []
         with pytest.raises(Conflict, match="cannot be claimed"):
-            queue.claim_task(task.pk, worker="bob", actor=ALICE)
+            worker.claim_task(task.pk, worker="bob", actor=ALICE)
 
 
 def test_what_is_granted_is_not_granted_again(run: HopperInstance) -> None:
     tasks = [TaskFactory(instance=run).pk for _ in range(2)]
     assert [one.task.pk for _ in range(3) for one in _claim(run)] == tasks
     with pytest.raises(Conflict, match="claimed by bob"):
-        queue.claim_task(tasks[0], worker="carol", actor=ALICE)
+        worker.claim_task(tasks[0], worker="carol", actor=ALICE)
 
 
 def test_what_somebody_is_being_asked_about_is_not_granted(run: HopperInstance) -> None:
@@ -86,7 +86,7 @@ def test_what_somebody_is_being_asked_about_is_not_granted(run: HopperInstance) 
 
     assert _claim(web) == []
     with pytest.raises(Conflict, match="offered to"):
-        queue.claim_task(task.pk, worker="bob", actor=ALICE)
+        worker.claim_task(task.pk, worker="bob", actor=ALICE)
 
     Delegator(ALICE).reject_delegation(offer.pk, reason="busy")
     assert [one.task.pk for one in _claim(web)] == [task.pk]
@@ -101,7 +101,7 @@ def test_what_is_still_being_placed_is_not_granted(run: HopperInstance) -> None:
 
     assert _claim(web) == []
     with pytest.raises(Conflict, match="cannot be claimed"):
-        queue.claim_task(task.pk, worker="bob", actor=ALICE)
+        worker.claim_task(task.pk, worker="bob", actor=ALICE)
 
     sweep()
     assert [one.task.pk for one in _claim(web)] == [task.pk]
@@ -113,7 +113,7 @@ def test_tasks_that_wait_for_others_are_not_granted(run: HopperInstance) -> None
 
     (lease,) = _claim(run, 5)
     assert lease.task.pk == first.pk
-    queue.complete_task(first.pk, token=lease.token, actor=ALICE)
+    worker.complete_task(first.pk, token=lease.token, actor=ALICE)
     assert [one.task.pk for one in _claim(run, 5)] == [second.pk]
 
 
@@ -128,7 +128,7 @@ def test_a_batch_writes_an_attempt_and_an_event_for_each_and_counts_them_once(
     assert InstanceLoad.objects.get(pk=run.pk).running == 5
     assert Attempt.objects.filter(outcome__isnull=True).count() == 5
     assert Event.objects.filter(kind="task.claimed", data={"worker": "bob"}).count() == 5
-    again = queue.claim_next(run.pk, worker="bob", limit=100, actor=ALICE)
+    again = worker.claim_next(run.pk, worker="bob", limit=100, actor=ALICE)
     assert again.waiting is not None
     assert again.waiting["code"] == "AtCapacity"
 
@@ -184,16 +184,16 @@ def test_the_next_claim_carries_the_checkpoint_of_the_lost_attempt(run: HopperIn
     task = TaskFactory(instance=run)
     (first,) = _claim(run)
     assert first.checkpoint is None
-    queue.heartbeat(task.pk, token=first.token, checkpoint={"step": 3}, actor=ALICE)
+    worker.heartbeat(task.pk, token=first.token, checkpoint={"step": 3}, actor=ALICE)
     _lose(task)
     (second,) = _claim(run)
     assert second.checkpoint == {"step": 3}
     _lose(task)
 
-    third = queue.claim_task(task.pk, worker="bob", actor=ALICE)
+    third = worker.claim_task(task.pk, worker="bob", actor=ALICE)
 
     assert third.checkpoint == {"step": 3}
-    assert queue.claim_task(task.pk, worker="bob", actor=ALICE) == third
+    assert worker.claim_task(task.pk, worker="bob", actor=ALICE) == third
 
 
 def _lose(task: Task) -> None:

@@ -8,9 +8,9 @@ import pytest
 from django.db.models.signals import post_init
 
 from instances.models import Task
-from instances.services.decomposing import create_children
-from instances.services.queue import claim_task, complete_task
-from instances.services.tasks import NewTask
+from instances.tasks.creating import NewTask
+from instances.tasks.decomposing import create_children
+from instances.tasks.worker import claim_task, complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -6,14 +6,15 @@ import itertools
 
 import pytest
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
 from hopper.errors import Conflict, Gone, InvalidTransition, NotAccepting
+from hopper.protocol import INSTANCE
+from instances.allowances import effective_status
 from instances.choices import InstanceStatus
+from instances.lifecycle import actions as lifecycle
 from instances.models import Event, HopperInstance, Task
-from instances.services import lifecycle
-from instances.services.queue import claim_next, claim_task, complete_task
-from instances.states import INSTANCE, effective_status
+from instances.tasks.worker import claim_next, claim_task, complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]

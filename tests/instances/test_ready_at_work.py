@@ -7,19 +7,19 @@ from unittest import mock
 
 import pytest
 
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from instances.models import Task
-from instances.services.dependencies import overlooked
-from instances.services.queue import claim_next, claim_task, complete_task, fail_task, release_task
-from instances.services.reopening import reopen_task
-from instances.services.status import set_status
+from instances.tasks.dependencies import overlooked
+from instances.tasks.reopening import reopen_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_next, claim_task, complete_task, fail_task, release_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from instances.models import HopperInstance
-    from instances.services.queue import Lease
+    from instances.tasks.worker import Lease
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
@@ -61,8 +61,8 @@ def _claimable(run: HopperInstance) -> Iterator[str]:
 def _unknown_to_dependants(task: Task, status: str) -> None:
     """Change a task as if the process had died with the commit."""
     with (
-        mock.patch("instances.services.reopening.reevaluate_dependants"),
-        mock.patch("delegation.services.completion.reevaluate_dependants"),
+        mock.patch("instances.tasks.reopening.reevaluate_dependants"),
+        mock.patch("delegation.completion.reevaluate_dependants"),
     ):
         set_status(task.pk, status=status, force=True, actor=ALICE)
 

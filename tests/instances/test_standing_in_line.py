@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from instances.dashboard import dashboard
 from instances.models import HopperInstance, Task
-from instances.selectors import dashboard
-from instances.services.queue import claim_next
-from instances.services.tree import describe_instance
+from instances.tasks.worker import claim_next
+from instances.tree.shape import describe_instance
 from instances.waiting import line, waiting_condition, waiting_on
-from instances.waiting.next_steps import next_step
+from instances.waiting.wording import next_step
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hopper.errors import Conflict, HopperError, Invalid, InvalidTransition
+from hopper.protocol import TASK
 from instances.choices import TERMINAL, TaskStatus
 from instances.models import Event, Task
-from instances.services.queue import claim_next, claim_task, fail_task
-from instances.services.status import SETTABLE, set_status
-from instances.services.tasks import cancel_task
-from instances.states import TASK
+from instances.tasks.ending import cancel_task
+from instances.tasks.status_by_hand import SETTABLE, set_status
+from instances.tasks.worker import claim_next, claim_task, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:

@@ -8,14 +8,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from delegation.services.delegator import Delegator
+from delegation.delegator import Delegator
 from hopper.errors import Conflict, Invalid, RuleBroken
+from hopper.protocol import PARENTS, ROOTS
 from instances.choices import HopperScope
+from instances.lifecycle.actions import stop_instance, terminate_instance, update_instance
 from instances.models import HopperInstance
-from instances.services.editing import update_instance
-from instances.services.lifecycle import stop_instance, terminate_instance
-from instances.services.tree import create_instance, move_instance
-from instances.states import PARENTS, ROOTS
+from instances.tree.shape import create_instance, move_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]

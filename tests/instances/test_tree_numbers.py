@@ -8,8 +8,8 @@ import pytest
 
 from hopper.errors import HopperError
 from instances.models import HopperInstance
-from instances.services.tree import create_instance, move_instance, rebuild_tree
-from instances.tree_audit import unsound_places
+from instances.tree.numbers import unsound_places
+from instances.tree.shape import create_instance, move_instance, rebuild_tree
 from tests.factories import ALICE, InstanceFactory
 
 pytestmark = pytest.mark.django_db

@@ -10,13 +10,14 @@ import time_machine
 from django.db import transaction
 from django.utils import timezone
 
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from hopper.errors import Conflict, Gone, HopperError, LeaseLost
+from instances.lifecycle.actions import pause_instance
 from instances.models import Attempt, Event, InstanceLoad, Task
-from instances.services import leases, queue
-from instances.services.leases import expire_leases
-from instances.services.lifecycle import pause_instance
-from instances.services.tasks import cancel_task, update_task
+from instances.tasks import leases, worker
+from instances.tasks.editing import update_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.leases import expire_leases
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def later() -> Callable[[], None]:
     return leases._rescued.clear
 
 
-def _lease(run: HopperInstance, **values: object) -> queue.Lease:
-    (lease,) = queue.claim_next(run.pk, worker="bob", actor=ALICE, **values).leases  # type: ignore[arg-type]
+def _lease(run: HopperInstance, **values: object) -> worker.Lease:
+    (lease,) = worker.claim_next(run.pk, worker="bob", actor=ALICE, **values).leases  # type: ignore[arg-type]
     return lease
 
 
@@ -63,9 +64,9 @@ def test_urgent_work_comes_first_then_age_and_priority_together(run: HopperInsta
     long_ago = timezone.now() - timedelta(hours=1, minutes=1)
     Task.objects.filter(pk=low.pk).update(queue_at=long_ago + timedelta(hours=1))
     order = []
-    while leases := queue.claim_next(run.pk, worker="bob", actor=ALICE).leases:
+    while leases := worker.claim_next(run.pk, worker="bob", actor=ALICE).leases:
         order.append(leases[0].task.pk)
-        queue.complete_task(leases[0].task.pk, token=leases[0].token, actor=ALICE)
+        worker.complete_task(leases[0].task.pk, token=leases[0].token, actor=ALICE)
     assert order == [urgent.pk, low.pk, high.pk, medium.pk]
 
 
@@ -79,12 +80,12 @@ def test_what_may_begin_later_has_waited_only_since_then(run: HopperInstance) ->
         order = [
             lease.task.pk
             for _ in range(2)
-            for lease in queue.claim_next(run.pk, worker="bob", limit=2, actor=ALICE).leases
+            for lease in worker.claim_next(run.pk, worker="bob", limit=2, actor=ALICE).leases
         ]
         assert order == [other.pk, low.pk]
         for lease in Task.objects.leased():
-            queue.complete_task(lease.pk, token=lease.lease_token, actor=ALICE)
-        rest = queue.claim_next(run.pk, worker="bob", limit=2, actor=ALICE).leases
+            worker.complete_task(lease.pk, token=lease.lease_token, actor=ALICE)
+        rest = worker.claim_next(run.pk, worker="bob", limit=2, actor=ALICE).leases
         assert [lease.task.pk for lease in rest] == [planned.pk, sooner.pk]
         update_task(planned.pk, changes={"not_before": now + timedelta(hours=5)}, actor=ALICE)
     planned.refresh_from_db()
@@ -93,10 +94,10 @@ def test_what_may_begin_later_has_waited_only_since_then(run: HopperInstance) ->
 
 def test_a_batch_is_claimed_in_order_up_to_the_free_places(run: HopperInstance) -> None:
     tasks = [TaskFactory(instance=run).pk for _ in range(3)]
-    claim = queue.claim_next(run.pk, worker="bob", limit=10, actor=ALICE)
+    claim = worker.claim_next(run.pk, worker="bob", limit=10, actor=ALICE)
     assert [lease.task.pk for lease in claim.leases] == tasks[:2]
     assert InstanceLoad.objects.get(pk=run.pk).running == 2
-    none = queue.claim_next(run.pk, worker="carol", actor=ALICE)
+    none = worker.claim_next(run.pk, worker="carol", actor=ALICE)
     assert (none.leases, (none.waiting or {})["code"]) == ([], "AtCapacity")
 
 
@@ -118,7 +119,7 @@ def test_a_worker_gets_what_fits_it(
     fits: bool,
 ) -> None:
     TaskFactory(instance=run, required_capabilities=["gpu", "web"], tags=["red", "green"])
-    claim = queue.claim_next(
+    claim = worker.claim_next(
         run.pk, worker="bob", capabilities=capabilities, tags=tags, actor=ALICE
     )
     assert bool(claim.leases) == fits
@@ -127,14 +128,14 @@ def test_a_worker_gets_what_fits_it(
 
 
 def test_an_empty_queue_says_so(run: HopperInstance) -> None:
-    claim = queue.claim_next(run.pk, worker="bob", actor=ALICE)
+    claim = worker.claim_next(run.pk, worker="bob", actor=ALICE)
     assert (claim.waiting or {})["code"] == "Empty"
 
 
 def test_nothing_is_claimed_where_the_scope_routes() -> None:
     top = InstanceFactory()
     with pytest.raises(Conflict, match="executes none"):
-        queue.claim_next(top.pk, worker="bob", actor=ALICE)
+        worker.claim_next(top.pk, worker="bob", actor=ALICE)
 
 
 def test_nothing_is_claimed_while_an_ancestor_is_paused(run: HopperInstance) -> None:
@@ -142,7 +143,7 @@ def test_nothing_is_claimed_while_an_ancestor_is_paused(run: HopperInstance) -> 
     assert run.parent_id is not None
     pause_instance(run.parent_id, actor=ALICE)
     with pytest.raises(Conflict) as refusal:
-        queue.claim_next(run.pk, worker="bob", actor=ALICE)
+        worker.claim_next(run.pk, worker="bob", actor=ALICE)
     assert refusal.value.extra["state"] == "paused"
 
 
@@ -150,18 +151,18 @@ def test_the_same_worker_asking_for_a_given_task_again_gets_the_same_lease(
     run: HopperInstance,
 ) -> None:
     task = TaskFactory(instance=run)
-    first = queue.claim_task(task.pk, worker="bob", actor=ALICE)
-    again = queue.claim_task(task.pk, worker="bob", actor=ALICE)
+    first = worker.claim_task(task.pk, worker="bob", actor=ALICE)
+    again = worker.claim_task(task.pk, worker="bob", actor=ALICE)
     assert (again.token, again.attempt) == (first.token, 1)
     with pytest.raises(Conflict, match="claimed by bob"):
-        queue.claim_task(task.pk, worker="carol", actor=ALICE)
+        worker.claim_task(task.pk, worker="carol", actor=ALICE)
 
 
 def test_a_given_task_is_refused_at_capacity(run: HopperInstance) -> None:
     for _ in range(2):
-        queue.claim_task(TaskFactory(instance=run).pk, worker="bob", actor=ALICE)
+        worker.claim_task(TaskFactory(instance=run).pk, worker="bob", actor=ALICE)
     with pytest.raises(Conflict) as refusal:
-        queue.claim_task(TaskFactory(instance=run).pk, worker="bob", actor=ALICE)
+        worker.claim_task(TaskFactory(instance=run).pk, worker="bob", actor=ALICE)
     assert refusal.value.code == "at_capacity"
 
 
@@ -171,7 +172,7 @@ def test_a_heartbeat_extends_the_lease_and_keeps_checkpoint_and_progress(
     TaskFactory(instance=run)
     lease = _lease(run, lease_seconds=60)
     _run_out(lease.task)
-    beaten = queue.heartbeat(
+    beaten = worker.heartbeat(
         lease.task.pk, token=lease.token, checkpoint={"step": 3}, progress=0.4, actor=ALICE
     )
     assert beaten.lease_expires_at is not None
@@ -186,7 +187,7 @@ def test_a_report_without_the_token_is_refused(run: HopperInstance, report: str)
     TaskFactory(instance=run)
     lease = _lease(run)
     with pytest.raises(Conflict) as refusal:
-        getattr(queue, report)(lease.task.pk, actor=ALICE)
+        getattr(worker, report)(lease.task.pk, actor=ALICE)
     assert refusal.value.code == "token_required"
 
 
@@ -197,7 +198,7 @@ def test_a_wrong_token_has_lost_the_lease(run: HopperInstance, report: str) -> N
     TaskFactory(instance=run)
     lease = _lease(run)
     with pytest.raises(LeaseLost):
-        getattr(queue, report)(lease.task.pk, token="9.wrong", actor=ALICE)
+        getattr(worker, report)(lease.task.pk, token="9.wrong", actor=ALICE)
 
 
 def test_completing_again_changes_nothing_and_failing_then_is_refused(
@@ -205,34 +206,34 @@ def test_completing_again_changes_nothing_and_failing_then_is_refused(
 ) -> None:
     TaskFactory(instance=run)
     lease = _lease(run)
-    queue.start_task(lease.task.pk, token=lease.token, actor=ALICE)
-    queue.complete_task(lease.task.pk, token=lease.token, result=1, actor=ALICE)
+    worker.start_task(lease.task.pk, token=lease.token, actor=ALICE)
+    worker.complete_task(lease.task.pk, token=lease.token, result=1, actor=ALICE)
     events = Event.objects.count()
-    again = queue.complete_task(lease.task.pk, token=lease.token, result=2, actor=ALICE)
+    again = worker.complete_task(lease.task.pk, token=lease.token, result=2, actor=ALICE)
     assert (again.result, Event.objects.count()) == (1, events)
-    assert queue.complete_task(lease.task.pk, actor=ALICE).result == 1
+    assert worker.complete_task(lease.task.pk, actor=ALICE).result == 1
     with pytest.raises(LeaseLost):
-        queue.fail_task(lease.task.pk, token=lease.token, actor=ALICE)
+        worker.fail_task(lease.task.pk, token=lease.token, actor=ALICE)
 
 
 def test_a_failure_backs_off_and_the_last_one_is_final(run: HopperInstance) -> None:
     TaskFactory(instance=run)
     first = _lease(run)
-    failed = queue.fail_task(first.task.pk, token=first.token, error="oops", actor=ALICE)
+    failed = worker.fail_task(first.task.pk, token=first.token, error="oops", actor=ALICE)
     assert (failed.status, failed.waiting_code) == ("pending", "RetryBackoff")
-    assert queue.claim_next(run.pk, worker="bob", actor=ALICE).leases == []
+    assert worker.claim_next(run.pk, worker="bob", actor=ALICE).leases == []
     Task.objects.update(retry_at=timezone.now())
     second = _lease(run)
-    final = queue.fail_task(second.task.pk, token=second.token, error="again", actor=ALICE)
+    final = worker.fail_task(second.task.pk, token=second.token, error="again", actor=ALICE)
     assert (final.status, final.error, final.failures) == ("failed", "again", 2)
-    again = queue.fail_task(second.task.pk, token=second.token, actor=ALICE)
+    again = worker.fail_task(second.task.pk, token=second.token, actor=ALICE)
     assert again.status == "failed"
 
 
 def test_what_cannot_be_retried_has_failed_at_once(run: HopperInstance) -> None:
     TaskFactory(instance=run)
     lease = _lease(run)
-    final = queue.fail_task(
+    final = worker.fail_task(
         lease.task.pk, token=lease.token, retryable=False, error="broken", actor=ALICE
     )
     assert final.status == "failed"
@@ -241,7 +242,7 @@ def test_what_cannot_be_retried_has_failed_at_once(run: HopperInstance) -> None:
 def test_a_release_is_not_counted_against_the_task(run: HopperInstance) -> None:
     TaskFactory(instance=run)
     lease = _lease(run)
-    released = queue.release_task(lease.task.pk, token=lease.token, actor=ALICE)
+    released = worker.release_task(lease.task.pk, token=lease.token, actor=ALICE)
     assert (released.status, released.failures) == ("pending", 0)
     assert _lease(run).attempt == 2
 
@@ -286,31 +287,31 @@ def test_a_claim_under_a_key_takes_back_what_was_lost_after_its_commit(
     _run_out(lost.task)
     later()
     with transaction.atomic():
-        assert not queue.claim_next(run.pk, worker="bob", actor=ALICE).leases
+        assert not worker.claim_next(run.pk, worker="bob", actor=ALICE).leases
     assert _lease(run).attempt == 2
 
 
 def test_a_given_task_is_taken_from_who_let_its_lease_run_out(run: HopperInstance) -> None:
     task = TaskFactory(instance=run, max_attempts=9)
-    lost = queue.claim_task(task.pk, worker="bob", actor=ALICE)
+    lost = worker.claim_task(task.pk, worker="bob", actor=ALICE)
     with pytest.raises(Conflict, match="claimed by bob"):
-        queue.claim_task(task.pk, worker="carol", actor=ALICE)
-    assert queue.claim_task(task.pk, worker="bob", actor=ALICE).token == lost.token
+        worker.claim_task(task.pk, worker="carol", actor=ALICE)
+    assert worker.claim_task(task.pk, worker="bob", actor=ALICE).token == lost.token
     _run_out(task)
-    anew = queue.claim_task(task.pk, worker="bob", actor=ALICE)
+    anew = worker.claim_task(task.pk, worker="bob", actor=ALICE)
     assert (anew.attempt, anew.token != lost.token) == (2, True)
     assert anew.expires_at > timezone.now()
     _run_out(task)
     with transaction.atomic():
         # As under an Idempotency-Key.
-        assert queue.claim_task(task.pk, worker="carol", actor=ALICE).attempt == 3
+        assert worker.claim_task(task.pk, worker="carol", actor=ALICE).attempt == 3
 
 
 def test_a_given_task_gets_the_place_of_a_lease_that_ran_out(run: HopperInstance) -> None:
     for _ in range(2):
-        _run_out(queue.claim_task(TaskFactory(instance=run).pk, worker="bob", actor=ALICE).task)
+        _run_out(worker.claim_task(TaskFactory(instance=run).pk, worker="bob", actor=ALICE).task)
     task = TaskFactory(instance=run)
-    assert queue.claim_task(task.pk, worker="carol", actor=ALICE).task.pk == task.pk
+    assert worker.claim_task(task.pk, worker="carol", actor=ALICE).task.pk == task.pk
 
 
 def test_a_worker_learns_of_a_cancellation_and_its_result_is_kept(run: HopperInstance) -> None:
@@ -320,12 +321,12 @@ def test_a_worker_learns_of_a_cancellation_and_its_result_is_kept(run: HopperIns
     for report in ("heartbeat", "complete_task"):
         extra = {"result": {"late": True}} if report == "complete_task" else {}
         with pytest.raises(Gone):
-            getattr(queue, report)(lease.task.pk, token=lease.token, actor=ALICE, **extra)
+            getattr(worker, report)(lease.task.pk, token=lease.token, actor=ALICE, **extra)
     assert Attempt.objects.get().artifact == {"late": True}
 
 
 @pytest.mark.parametrize("verb", ["start_task", "complete_task", "fail_task"])
 def test_a_task_that_nobody_claimed_cannot_be_reported_on(run: HopperInstance, verb: str) -> None:
     with pytest.raises(HopperError) as refusal:
-        getattr(queue, verb)(TaskFactory(instance=run).pk, actor=ALICE)
+        getattr(worker, verb)(TaskFactory(instance=run).pk, actor=ALICE)
     assert (refusal.value.status, refusal.value.extra["state"]) == (409, "pending")

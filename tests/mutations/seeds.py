@@ -30,18 +30,20 @@ def _one(
     return Mutation(name, (Edit(file, right, wrong),), tests, database)
 
 
-_TRANSITIONS = "instances/services/transitions.py"
-_CLAIMING = "instances/services/claiming.py"
-_QUEUE = "instances/services/queue.py"
-_LEASES = "instances/services/leases.py"
-_REOPENING = "instances/services/reopening.py"
-_TASKS = "instances/services/tasks.py"
+_CHANGES = "instances/tasks/changes.py"
+_CLAIM_SQL = "instances/tasks/claim_sql.py"
+_WORKER = "instances/tasks/worker.py"
+_LEASES = "instances/tasks/leases.py"
+_REOPENING = "instances/tasks/reopening.py"
+_CREATING = "instances/tasks/creating.py"
+_ENDING = "instances/tasks/ending.py"
 _TASK = "instances/models/task.py"
-_OFFERS = "delegation/services/offers.py"
-_DELEGATOR = "delegation/services/delegator.py"
-_COMPLETION = "delegation/services/completion.py"
-_UPHEAVAL = "delegation/services/upheaval.py"
-_SITUATIONS = "delegation/situations.py"
+_OFFERS = "delegation/offers.py"
+_DELEGATOR = "delegation/delegator.py"
+_COMPLETION = "delegation/completion.py"
+_INSTANCE_CHANGES = "delegation/instance_changes.py"
+_RECEIVERS = "delegation/receivers.py"
+_FACTS = "delegation/facts.py"
 _ONCE = "hopper/rest/idempotency.py"
 
 _GRANTING = "tests/instances/test_granting.py"
@@ -92,7 +94,7 @@ MUTATIONS = (
     ),
     _one(
         "room is looked at before the claim, not in it",
-        _CLAIMING,
+        _CLAIM_SQL,
         "WHERE instance_id = %(instance)s AND running + {{count}} <= %(most)s",
         "WHERE instance_id = %(instance)s",
         _CROWDED,
@@ -100,14 +102,14 @@ MUTATIONS = (
     ),
     _one(
         "the claim does not look for room",
-        _CLAIMING,
+        _CLAIM_SQL,
         " AND {_ROOM} < %(most)s\n        ORDER BY {CLAIM_ORDER_SQL} LIMIT {room}",
         "\n        ORDER BY {CLAIM_ORDER_SQL} LIMIT %(limit)s",
         _GRANTING,
     ),
     _one(
         "a claim that was judged before a stop is granted after it",
-        _CLAIMING,
+        _CLAIM_SQL,
         "<= %(most)s AND stops =\n    (SELECT stops FROM",
         "<= %(most)s AND 0 <\n    (SELECT 1 FROM",
         "tests/concurrency/test_stopping_beside_claims.py",
@@ -115,7 +117,7 @@ MUTATIONS = (
     ),
     _one(
         "two claims lock nothing",
-        _CLAIMING,
+        _CLAIM_SQL,
         'lock = f"FOR NO KEY UPDATE OF {_TASK}" + (" SKIP LOCKED" if skip else "")',
         'lock = ""',
         _AT_ONCE,
@@ -123,42 +125,42 @@ MUTATIONS = (
     ),
     _one(
         "a claim reads past whatever stands in front",
-        _CLAIMING,
+        _CLAIM_SQL,
         "if keys is None or len(keys) > _MAX_PROBES:",
         "if keys is None or keys:",
         "tests/instances/test_cheap_claims.py",
     ),
     _one(
         "a place is not given back",
-        _TRANSITIONS,
+        _CHANGES,
         'update(running=F("running") - 1)',
         'update(running=F("running") - 0)',
         _WORKERS,
     ),
     _one(
         "no fencing",
-        _QUEUE,
+        _LEASES,
         "if token is not None and token == task.lease_token:",
         "if token is not None:",
         _WORKERS,
     ),
     _one(
         "a late result is thrown away",
-        _QUEUE,
+        _LEASES,
         'if token is not None and artifact not in (None, ""):',
         'if token is None and artifact not in (None, ""):',
         _WORKERS,
     ),
     _one(
         "a late result gives way to what comes later",
-        _QUEUE,
+        _LEASES,
         "of_lease.filter(artifact__isnull=True).update",
         "of_lease.update",
         "tests/instances/test_attempts_log.py",
     ),
     _one(
         "the checkpoint is left behind",
-        _CLAIMING,
+        _CLAIM_SQL,
         "last.number = marked.attempt - 1)",
         "last.number = marked.attempt)",
         _GRANTING,
@@ -202,14 +204,14 @@ MUTATIONS = (
     ),
     _one(
         "who has refused is asked again",
-        _SITUATIONS,
+        _FACTS,
         "rows.filter(status__in=(D.REJECTED, D.EXPIRED))",
         "rows.filter(status=D.COMPLETED)",
         "tests/delegation/test_what_time_brings.py",
     ),
     _one(
         "a refusal counts for ever",
-        _SITUATIONS,
+        _FACTS,
         "TaskDelegation.objects.filter(task=task, epoch=task.epoch)",
         "TaskDelegation.objects.filter(task=task)",
         "tests/delegation/test_what_time_brings.py",
@@ -226,7 +228,7 @@ MUTATIONS = (
         "naive aggregation",
         (
             Edit(
-                _TRANSITIONS,
+                _CHANGES,
                 '    roots = list(rows.filter(one).order_by("pk"))\n',
                 '    return list(rows.filter(pk__in=wanted).order_by("pk"))\n'
                 '    roots = list(rows.filter(one).order_by("pk"))\n',
@@ -242,7 +244,7 @@ MUTATIONS = (
     ),
     _one(
         "no lock on the root",
-        _TRANSITIONS,
+        _CHANGES,
         'roots = list(rows.filter(one).order_by("pk"))',
         'roots = list(Task.objects.filter(one).order_by("pk"))',
         "tests/concurrency/test_delegation_races.py",
@@ -278,14 +280,14 @@ MUTATIONS = (
     ),
     _one(
         "what is at work is taken for ready",
-        "instances/services/dependencies.py",
+        "instances/tasks/dependencies.py",
         "if task.is_terminal:",
         "if task.is_terminal or task.worker:",
         "tests/instances/test_ready_at_work.py",
     ),
     _one(
         "whether a forced task has ended is asked before it is locked",
-        "instances/services/status.py",
+        "instances/tasks/status_by_hand.py",
         "        if force:\n            # It may",
         "        if force and Task.objects.get(pk=task_id).is_terminal:\n            # It may",
         "tests/concurrency/test_forcing_a_status.py",
@@ -300,7 +302,7 @@ MUTATIONS = (
     ),
     _one(
         "a cancelled parent leaves its children open",
-        _TASKS,
+        _ENDING,
         "for child in lock_tasks(task.children.open().values_list",
         "for child in lock_tasks(task.children.none().values_list",
         "tests/flows",
@@ -315,7 +317,7 @@ MUTATIONS = (
     # The record and the instances
     _one(
         "every event is written twice",
-        _TRANSITIONS,
+        _CHANGES,
         "inserting([event])",
         "inserting([event, event])",
         _GRANTING,
@@ -330,7 +332,7 @@ MUTATIONS = (
     ),
     _one(
         "a terminated instance keeps its tasks",
-        _UPHEAVAL,
+        _RECEIVERS,
         '_empty_terminated(frozenset(options["subtree"]), actor, now)',
         "_empty_terminated(frozenset(), actor, now)",
         _LIFECYCLE,
@@ -339,17 +341,17 @@ MUTATIONS = (
         "running work is evacuated",
         (
             Edit(
-                _UPHEAVAL,
+                _INSTANCE_CHANGES,
                 "Task.objects.filter(instance__in=below, status=T.PENDING)",
                 "Task.objects.filter(instance__in=below, status__in=(T.PENDING, *STARTED))",
             ),
-            Edit(_UPHEAVAL, "stays = task.status != T.PENDING or ", "stays = "),
+            Edit(_INSTANCE_CHANGES, "stays = task.status != T.PENDING or ", "stays = "),
         ),
         (_LIFECYCLE,),
     ),
     _one(
         "offers to what stops stay open",
-        _UPHEAVAL,
+        _INSTANCE_CHANGES,
         "_cancel(inward.filter(task__in=wanted), Reason.TARGET_STOPPED, actor, now)",
         "_cancel(inward.none(), Reason.TARGET_STOPPED, actor, now)",
         _LIFECYCLE,

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db import connection, transaction
 
 from instances.models import HopperInstance, Task
-from instances.services.queue import claim_next, complete_task
+from instances.tasks.worker import claim_next, complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 CAPABLE = {"capabilities": ["web"]}

@@ -8,13 +8,13 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
+from instances.history import instance_event, record, task_event
+from instances.lifecycle.actions import pause_instance
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task, TaskDependency
-from instances.services.history import instance_event, record, task_event
-from instances.services.lifecycle import pause_instance
-from instances.services.queue import claim_next, fail_task
-from instances.services.status import set_status
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_next, fail_task
 from scopes.models import RoutingDecision
 from tests.factories import ALICE, TaskFactory
 from tests.operators.breakage import World, breaks

@@ -5,11 +5,11 @@ from __future__ import annotations
 from django.db.models import F
 from django.utils import timezone
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
+from instances.history import record, task_event
 from instances.models import Event, HopperInstance, Task, TaskDependency
-from instances.services.history import record, task_event
-from instances.services.tree import rebuild_tree
+from instances.tree.shape import rebuild_tree
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.operators.breakage import World, breaks
 from tests.operators.broken_tasks import terminate

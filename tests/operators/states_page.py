@@ -13,10 +13,10 @@ from hopper.protocol import (
     PARENTS,
     ROOTS,
     TASK,
+    StateMachine,
 )
-from hopper.states import StateMachine
+from instances.allowances import ALLOWANCES, EXECUTING, ROUTING
 from instances.choices import HopperScope
-from instances.states import ALLOWANCES, EXECUTING, ROUTING
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "states.md"
 
@@ -24,7 +24,7 @@ HEAD = """\
 # States
 
 Three state machines and the tables that go with them. This page is made from the tables the
-code itself asks (`hopper/protocol.py`, `instances/states.py`), and a test fails when it is not
+code itself asks (`hopper/protocol.py`, `instances/allowances.py`), and a test fails when it is not
 current. To write it anew:
 
 ```console

@@ -12,7 +12,7 @@ import pytest
 import pytest_django
 from django.core.management import CommandError, call_command
 
-from delegation.services.audit import INVARIANTS
+from delegation.audit import INVARIANTS
 from instances.models import HopperInstance
 from tests.operators import breakage, broken_tasks, broken_trees
 

@@ -13,11 +13,12 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.utils import timezone
 
-from delegation.services.audit import audit, extent, memory
-from hopper.snapshot import snapshot
+from delegation.audit import audit, extent
+from delegation.audit import extent as memory
+from hopper.database import snapshot
+from instances.dashboard import dashboard
+from instances.history import record, task_event
 from instances.models import CheckRecord, Event, HopperInstance, InstanceLoad, Task
-from instances.selectors import dashboard
-from instances.services.history import record, task_event
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)

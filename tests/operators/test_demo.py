@@ -9,13 +9,12 @@ import sys
 import pytest
 from django.conf import settings
 
-from delegation.management.commands.hopper_demo import STORY
+from delegation.audit import audit
+from delegation.management.commands.hopper_demo import STORY, build_hierarchy, read_story
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
-from delegation.services.demo import build_hierarchy, read_story
 from hopper.errors import Conflict
+from instances.lifecycle.actions import stop_instance, terminate_instance
 from instances.models import Attempt, HopperInstance, Task
-from instances.services.lifecycle import stop_instance, terminate_instance
 from tests.factories import ALICE
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,13 +18,13 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from delegation.audit import audit
+from delegation.delegator import Delegator
 from delegation.management.commands import hopper_sweep
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
-from delegation.services.delegator import Delegator
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from instances.models import Task
-from instances.services.queue import claim_next
+from instances.tasks.worker import claim_next
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
-from delegation.services.dispatch import place_task
+from delegation.placing import place_task
 from instances.choices import WaitingCode as W
-from instances.services import lifecycle
-from instances.services.dependencies import reevaluate_dependants
-from instances.services.queue import claim_next, fail_task
-from instances.services.status import set_status
-from instances.services.tasks import NewTask, cancel_task, create_task
-from instances.services.tree import create_instance
+from instances.lifecycle import actions as lifecycle
+from instances.tasks.creating import NewTask, create_task
+from instances.tasks.dependencies import reevaluate_dependants
+from instances.tasks.ending import cancel_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_next, fail_task
+from instances.tree.shape import create_instance
 from tests.factories import ALICE
 
 if TYPE_CHECKING:

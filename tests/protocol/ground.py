@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from instances.states import ALLOWANCES, EXECUTING, ROUTING, Allowance, effective_status
+from instances.allowances import ALLOWANCES, EXECUTING, ROUTING, Allowance, effective_status
 from tests.protocol.state import PLACING_BLOCKS, State, Tree, Work
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from instances.states import INSTANCE
+from hopper.protocol import INSTANCE
 from tests.protocol.state import State, Work
 from tests.protocol.working import Working
 

@@ -10,7 +10,7 @@ from django.test import TestCase
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from hopper.errors import HopperError
 from tests.protocol.invariants import breaches
 from tests.protocol.living import Rules

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
-from delegation.services.dispatch import place_task, reroute_task
-from delegation.services.sweep import sweep
+from delegation.placing import place_task, reroute_task
+from delegation.sweep import sweep
 from hopper.errors import Conflict, HopperError
 from instances.choices import WaitingCode as W
+from instances.lifecycle import actions as lifecycle
+from instances.lifecycle.actions import update_instance
 from instances.models import HopperInstance, Task, TaskDependency
-from instances.services import lifecycle
-from instances.services.editing import update_instance
-from instances.services.queue import claim_next, claim_task, complete_task
-from instances.services.reopening import reopen_task
-from instances.services.status import set_status
-from instances.services.tasks import update_task
-from instances.services.tree import create_instance
+from instances.tasks.editing import update_task
+from instances.tasks.reopening import reopen_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_next, claim_task, complete_task
+from instances.tree.shape import create_instance
 from tests.factories import ALICE
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from instances.states import ALLOWANCES
+from instances.allowances import ALLOWANCES
 from tests.protocol.ground import Ground
 from tests.protocol.state import Offer, State, Thought, Work
 

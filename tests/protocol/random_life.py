@@ -10,16 +10,21 @@ from typing import Any
 from django.utils import timezone
 
 from delegation.choices import DelegationStatus
+from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
-from delegation.services.delegator import Delegator
-from delegation.services.dispatch import reroute_task
-from delegation.services.sweep import sweep
+from delegation.placing import reroute_task
+from delegation.sweep import sweep
 from hopper.errors import HopperError
+from instances.lifecycle import actions as lifecycle
+from instances.lifecycle.actions import update_instance
+from instances.lifecycle.closing import close_instance
 from instances.models import HopperInstance, Task
-from instances.services import lifecycle
-from instances.services.closing import close_instance
-from instances.services.editing import update_instance
-from instances.services.queue import (
+from instances.tasks.creating import NewTask, create_task
+from instances.tasks.editing import update_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.reopening import reopen_task
+from instances.tasks.status_by_hand import SETTABLE, set_status
+from instances.tasks.worker import (
     claim_next,
     claim_task,
     complete_task,
@@ -28,10 +33,7 @@ from instances.services.queue import (
     release_task,
     start_task,
 )
-from instances.services.reopening import reopen_task
-from instances.services.status import SETTABLE, set_status
-from instances.services.tasks import NewTask, cancel_task, create_task, update_task
-from instances.services.tree import create_instance, move_instance
+from instances.tree.shape import create_instance, move_instance
 from tests.factories import ALICE
 
 AUTO = {"capabilities": ["web"]}

@@ -13,14 +13,14 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from delegation.api.views import offers_waiting_on
+from delegation.audit import audit
 from delegation.models import TaskDelegation
-from delegation.services.audit import audit
-from delegation.services.sweep import sweep
-from delegation.waiting import offers_waiting_on
+from delegation.sweep import sweep
 from hopper.errors import HopperError
 from instances.choices import WaitingCode
+from instances.dashboard import dashboard
 from instances.models import HopperInstance, Task
-from instances.selectors import dashboard
 from instances.waiting import waiting_condition, waiting_on
 from tests.protocol.aims import AIMS
 from tests.protocol.moves import MOVES, Wait

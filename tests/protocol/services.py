@@ -8,18 +8,21 @@ from unittest import mock
 
 from django.db.models import Q
 
+from delegation import placing
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
+from delegation.delegator import Delegator
+from delegation.instance_changes import evacuate_instance
 from delegation.models import TaskDelegation
-from delegation.services import dispatch
-from delegation.services.delegator import Delegator
-from delegation.services.sweep import sweep
-from delegation.services.upheaval import evacuate_instance
-from delegation.services.waking import answer_waiting_offers
+from delegation.sweep import answer_waiting_offers, sweep
+from instances.lifecycle import actions as lifecycle
 from instances.models import HopperInstance, Task
-from instances.services import lifecycle
-from instances.services.leases import expire_leases
-from instances.services.queue import (
+from instances.tasks.creating import NewTask, create_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.leases import expire_leases
+from instances.tasks.reopening import reopen_task
+from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import (
     claim_task,
     complete_task,
     fail_task,
@@ -27,11 +30,8 @@ from instances.services.queue import (
     release_task,
     start_task,
 )
-from instances.services.reopening import reopen_task
-from instances.services.settling import settle_instance
-from instances.services.status import set_status
-from instances.services.tasks import NewTask, cancel_task, create_task
-from instances.services.tree import create_instance
+from instances.tree.shape import create_instance
+from instances.tree.status import settle_instance
 from tests.factories import ALICE
 from tests.protocol.state import HAND, Offer, State, Tree, Work
 
@@ -130,12 +130,12 @@ class Services:
         step(self.ids[first] if isinstance(first, int) else first, *rest)
 
     def _place(self, task: str) -> None:
-        with mock.patch.object(dispatch, "MAX_HOPS", 1):
-            dispatch.place_task(task)
+        with mock.patch.object(placing, "MAX_HOPS", 1):
+            placing.place_task(task)
 
     def place_interrupted(self, task: int, interrupt: Callable[[], None]) -> None:
         """Place a task one hop, and let something happen between deciding and acting."""
-        decided = dispatch.get_behavior_for_instance
+        decided = placing.get_behavior_for_instance
 
         def and_then(instance: HopperInstance) -> Any:
             behavior = decided(instance)
@@ -150,7 +150,7 @@ class Services:
             behaved.decide = decide
             return behaved
 
-        with mock.patch.object(dispatch, "get_behavior_for_instance", and_then):
+        with mock.patch.object(placing, "get_behavior_for_instance", and_then):
             self.take("place", (task,))
 
     def _answer(self, task: str) -> None:
@@ -197,7 +197,7 @@ class Services:
         )
 
     def _reroute(self, task: str) -> None:
-        dispatch.reroute_task(task, actor=ALICE)
+        placing.reroute_task(task, actor=ALICE)
 
     def _claim(self, task: str) -> None:
         claim_task(task, worker="bob", actor=ALICE)

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from delegation.choices import DelegationStatus
-from hopper.cli import words
+from hopper.cli import status_words
 from hopper.errors import InvalidTransition
 from hopper.protocol import (
     ACTIONS,
@@ -19,8 +19,8 @@ from hopper.protocol import (
     PARENTS,
     PRIORITIES,
     TASK,
+    StateMachine,
 )
-from hopper.states import StateMachine
 from instances.choices import TERMINAL, HopperScope, InstanceStatus, TaskPriority, TaskStatus
 
 R2 = """created > starting, terminated, error. starting > running, stopping, error, terminated.
@@ -98,6 +98,6 @@ def test_every_action_walks_edges_of_the_table() -> None:
 
 def test_what_the_command_line_reads_as_a_filter_is_what_it_writes() -> None:
     for status, word in CLI_WORDS.items():
-        assert status in words.server_words(word)
-        assert words.spoken({"status": status})["status"] == word
-        assert words.server_word(word) in words.server_words(word)
+        assert status in status_words.server_words(word)
+        assert status_words.spoken({"status": status})["status"] == word
+        assert status_words.server_word(word) in status_words.server_words(word)

@@ -34,8 +34,8 @@ BROKEN = {
 READER = """
 import sys, django
 django.setup()
-from hopper.configuration import CONFIGURATION
-from scopes.config import effective_settings
+from hopper.config.files import CONFIGURATION
+from scopes.settings import effective_settings
 for _ in sys.stdin:
     CONFIGURATION.look_again()
     threshold = effective_settings("PROJECT", {})["orchestration_threshold"]

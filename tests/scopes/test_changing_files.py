@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from delegation.services.audit import audit
-from hopper.configuration import CONFIGURATION
+from delegation.audit import audit
+from hopper.config.files import CONFIGURATION
 from instances.models import Task
-from scopes.config import config_digest
 from scopes.models import RoutingDecision
-from scopes.services.records import restored
-from scopes.services.replay import replay
+from scopes.record import restored
+from scopes.replay import replay
+from scopes.settings import config_digest
 from tests.factories import InstanceFactory, TaskFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +27,7 @@ BEHAVIORS = "PROJECT: {{routing: {{orchestration_threshold: {}}}}}\n"
 PROGRAM = """
 import sys, django
 django.setup()
-from hopper.configuration import CONFIGURATION
+from hopper.config.files import CONFIGURATION
 from tests.factories import TaskFactory
 from instances.models import HopperInstance
 top = HopperInstance.objects.get(pk="top")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from hopper.configuration import CONFIGURATION
-from hopper.yamlconf import BrokenConfig
+from hopper.config.document import BrokenConfig
+from hopper.config.files import CONFIGURATION
 from instances.config import BEHAVIORS, POLICIES, config_errors, queue_settings
 from scopes.apps import check_configuration
-from scopes.config import RULES, effective_settings, scopes_below, traced_settings
 from scopes.registry import get_behavior_for_scope
+from scopes.rules.engine import RULES
+from scopes.settings import effective_settings, scopes_below, traced_settings
 from tests.scopes.facts import decide, instance, outcome, task
 
 FILES = {"behaviors": BEHAVIORS, "policies": POLICIES, "rules": RULES}
@@ -136,7 +137,7 @@ def test_a_wrong_type_of_a_known_key_is_an_error(config, wrong) -> None:
          "^[^ ]*: projects: unknown scope; allowed: GLOBAL"),
         ("behaviors", "PROJECT:\n\n  behavior: scopes.nowhere.Else\n", 3,
          "PROJECT.behavior: does not import"),
-        ("behaviors", "PROJECT:\n  behavior: scopes.config.RULES\n", 2,
+        ("behaviors", "PROJECT:\n  behavior: scopes.rules.engine.RULES\n", 2,
          "PROJECT.behavior: has to be a class with decide and answer"),
         ("behaviors", f"PROJECT:\n  behavior: {__name__}.leave\n", 2,
          "PROJECT.behavior: has to be a class with decide and answer"),
@@ -170,7 +171,7 @@ def test_a_broken_file_is_refused_with_file_line_and_key(
 
 
 @pytest.mark.parametrize(
-    "check", ["scopes.rules.engine", "scopes.services.expectations"], ids=["one file", "all files"]
+    "check", ["scopes.rules.engine", "scopes.expectations"], ids=["one file", "all files"]
 )
 def test_a_check_that_fails_is_a_fault_of_the_file_and_nothing_changes(
     folder: Path, monkeypatch, caplog, check: str

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from delegation.services.audit import audit
+from delegation.audit import audit
 from hopper.cli.main import main
-from hopper.configuration import CONFIGURATION
+from hopper.config.files import CONFIGURATION
 from scopes.models import RoutingDecision
-from scopes.services.replay import last_decisions, replay
+from scopes.replay import last_decisions, replay
 from tests.factories import InstanceFactory, TaskFactory
 from tests.scopes.test_configuration import folder
 

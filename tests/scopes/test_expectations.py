@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hopper.configuration import CONFIGURATION
-from hopper.yamlconf import BrokenConfig
+from hopper.config.document import BrokenConfig
+from hopper.config.files import CONFIGURATION
 from scopes.apps import check_configuration
 from tests.scopes.test_configuration import folder
 

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from delegation.services.audit import audit
-from delegation.services.delegator import Delegator
+from delegation.audit import audit
+from delegation.delegator import Delegator
 from hopper.cli.main import main
-from hopper.configuration import CONFIGURATION
+from hopper.config.files import CONFIGURATION
 from instances.config import MAX_OFFERS
+from instances.lifecycle.actions import stop_instance
 from instances.models import HopperInstance
-from instances.services.lifecycle import stop_instance
-from instances.services.tasks import update_task
+from instances.tasks.editing import update_task
 from scopes.behaviors.base import winner_of
 from scopes.models import RoutingDecision
-from scopes.services.replay import last_decisions, replay
+from scopes.replay import last_decisions, replay
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.scopes.test_configuration import folder
 

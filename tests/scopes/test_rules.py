@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hopper.configuration import CONFIGURATION
-from hopper.patterns import occurs
-from hopper.yamlconf import BrokenConfig
-from scopes.config import RULES, RuleFile
+from hopper.config.document import BrokenConfig
+from hopper.config.files import CONFIGURATION
 from scopes.decisions import CreateChild, Refuse
-from scopes.rules.engine import suggestions
+from scopes.rules.engine import RULES, suggestions
+from scopes.rules.patterns import occurs
+from scopes.rules.schema import RuleFile
 from tests.scopes.facts import decide, instance, outcome, task
 
 ROOT = Path(__file__).resolve().parents[2]

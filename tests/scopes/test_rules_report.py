@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hopper.cli.main import main
-from hopper.configuration import CONFIGURATION
+from hopper.config.files import CONFIGURATION
 from instances.models import HopperInstance
 from tests.api.conftest import Caller, ada, caller, sound, tree
 from tests.scopes.test_configuration import folder

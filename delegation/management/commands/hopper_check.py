@@ -15,10 +15,10 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from delegation.management.operating import OperatorCommand
-from delegation.services.audit import INVARIANTS, Finding, Invariant, audit
-from delegation.services.audit.memory import last_sound, remember
-from delegation.services.repair import repair
+from delegation.audit import INVARIANTS, Finding, Invariant, audit
+from delegation.audit.extent import last_sound, remember
+from delegation.audit.repair import repair
+from hopper.commands import OperatorCommand
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from delegation.management.operating import OperatorCommand
-from hopper.configuration import CONFIGURATION
-from hopper.yamlconf import BrokenConfig
-from scopes.services.replay import last_decisions, replay
+from hopper.commands import OperatorCommand
+from hopper.config.document import BrokenConfig
+from hopper.config.files import CONFIGURATION
+from scopes.replay import last_decisions, replay
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from scopes.services.replay import Difference, Replay
+    from scopes.replay import Difference, Replay
 
 
 class Command(OperatorCommand):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.db import DatabaseError, InterfaceError, connection
 
-from delegation.management.operating import OperatorCommand
-from delegation.services.sweep import INTERVAL_SECONDS, Swept, sweep
+from delegation.sweep import INTERVAL_SECONDS, Swept, sweep
+from hopper.commands import OperatorCommand
 from hopper.errors import HopperError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 
-from delegation.management.operating import OperatorCommand
 from hopper.actors import ROLES
+from hopper.commands import OperatorCommand
 from instances.models import AgentToken, HopperInstance
 
 if TYPE_CHECKING:

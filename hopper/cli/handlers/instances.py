@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group, HopperParser, bind, confirmed, json_object
 from hopper.cli.render import instances as render
+from hopper.cli.status_words import scope_word
 from hopper.cli.transport import Client, at, clean
-from hopper.cli.words import scope_word
 from hopper.protocol import ACTIONS, PARENTS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group
-from hopper.cli.render import plain
+from hopper.cli.render import others
 from hopper.cli.transport import Client, at, clean
 
 if TYPE_CHECKING:
@@ -18,18 +18,18 @@ CONFIDENCE = ("low", "medium", "high")
 def add_commands(parser: ArgumentParser) -> None:
     """Add the group's commands to its parser."""
     group = Group(parser)
-    file = group.add("add", add, plain.show_lesson_filed, "file a lesson")
+    file = group.add("add", add, others.show_lesson_filed, "file a lesson")
     file.add_argument("--task", dest="task_id", metavar="ID")
     file.add_argument("--title", required=True)
     file.add_argument("--domain", required=True)
     file.add_argument("--confidence", type=str.lower, choices=CONFIDENCE, default="medium")
     file.add_argument("--body", help="the lesson itself; asked for on a terminal")
     file.add_argument("--project")
-    rows = group.add("list", list_lessons, plain.show_lessons, "list lessons")
+    rows = group.add("list", list_lessons, others.show_lessons, "list lessons")
     rows.add_argument("--project")
     rows.add_argument("--domain")
     rows.add_argument("--confidence", type=str.lower, choices=CONFIDENCE)
-    group.add("get", get, plain.show_lesson, "show a lesson").add_argument("id")
+    group.add("get", get, others.show_lesson, "show a lesson").add_argument("id")
 
 
 def add(args: Namespace, client: Client) -> Any:

@@ -7,9 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group
-from hopper.cli.handlers import operators
+from hopper.cli.handlers import local_commands
 from hopper.cli.handlers.tasks import ADD_FIELDS, add_options, described
-from hopper.cli.render import plain
+from hopper.cli.render import others
 from hopper.cli.transport import Client, CliError, at, clean
 
 if TYPE_CHECKING:
@@ -21,22 +21,22 @@ TASK_ID = re.compile(r"task-[0-9a-f]+")
 def add_route_commands(parser: ArgumentParser) -> None:
     """Add the commands of `route`."""
     group = Group(parser)
-    told = group.add("preview", preview, plain.show_decisions, "where a task would go")
+    told = group.add("preview", preview, others.show_decisions, "where a task would go")
     add_options(told, "a task's id, or the title of one that does not exist yet")
-    told = group.add("explain", explain, plain.show_decisions, "why a task went where it is")
+    told = group.add("explain", explain, others.show_decisions, "why a task went where it is")
     told.add_argument("id")
 
     again = group.add(
-        "replay", operators.call, plain.show_any, "past decisions, were they made now"
+        "replay", local_commands.call, others.show_any, "past decisions, were they made now"
     )
-    operators.on_database(again, "replay")
+    local_commands.on_database(again, "replay")
 
 
 def add_rules_commands(parser: ArgumentParser) -> None:
     """Add the commands of `rules`."""
     group = Group(parser)
-    group.add("list", rules, plain.show_rules, "list the routing rules in force")
-    sound = group.add("check", check, plain.show_any, "fail when a rule or a file is unsound")
+    group.add("list", rules, others.show_rules, "list the routing rules in force")
+    sound = group.add("check", check, others.show_any, "fail when a rule or a file is unsound")
     words = "check these files or folders, not what is in force"
     sound.add_argument("files", nargs="*", metavar="FILE", help=words)
 

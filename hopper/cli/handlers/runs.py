@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group, confirmed, text_of
 from hopper.cli.handlers.instances import the_global
-from hopper.cli.render import plain
+from hopper.cli.render import others
+from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, CliError, Refused, UsageError, at, clean
-from hopper.cli.words import spoken
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -38,16 +38,16 @@ class Run:
 def add_commands(parser: ArgumentParser) -> None:
     """Add the group's commands to its parser."""
     group = Group(parser)
-    begin = group.add("start", start, plain.show_run_started, "create and start a run")
+    begin = group.add("start", start, others.show_run_started, "create and start a run")
     begin.add_argument("config_json", nargs="?", metavar="CONFIG", help="a Czarina config.json")
     begin.add_argument("--project", help="id or name; created when missing")
     begin.add_argument("--name", help="the run's id (default: made of project, version, phase)")
     begin.add_argument("--description")
     begin.add_argument("--workers-dir", metavar="DIR", help="the briefs (default: beside CONFIG)")
     begin.add_argument("--max-concurrent", type=int, metavar="N", help="tasks at a time")
-    look = group.add("status", status, plain.show_run_status, "how far a run is")
+    look = group.add("status", status, others.show_run_status, "how far a run is")
     look.add_argument("id")
-    end = group.add("close", close, plain.show_run_closed, "close a run and keep its summary")
+    end = group.add("close", close, others.show_run_closed, "close a run and keep its summary")
     end.add_argument("id")
     end.add_argument("-f", "--force", action="store_true", help="cancel what is still open")
     end.add_argument("--preview", action="store_true", help="only say what would be")

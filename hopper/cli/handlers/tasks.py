@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group, bind, confirmed, text_of, user_name
-from hopper.cli.handlers import progress
+from hopper.cli.handlers import task_verbs
 from hopper.cli.render import tasks as render
-from hopper.cli.transport import Client, Refused, UsageError, at, clean
-from hopper.cli.words import (
+from hopper.cli.status_words import (
     priority_word,
     server_word,
     server_words,
@@ -16,6 +15,7 @@ from hopper.cli.words import (
     spoken,
     status_word,
 )
+from hopper.cli.transport import Client, Refused, UsageError, at, clean
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -66,7 +66,7 @@ def add_commands(parser: ArgumentParser) -> None:
     find.add_argument("text")
     find.add_argument("--limit", type=int)
     find.add_argument("--compact", action="store_true")
-    progress.add_commands(group)
+    task_verbs.add_commands(group)
 
 
 def add_options(parser: ArgumentParser, title: str | None = None) -> None:
@@ -249,7 +249,7 @@ def update(args: Namespace, client: Client) -> Any:
             kept = [tag for tag in task["tags"] if tag not in (args.remove_tag or ())]
             fields["tags"] = list(dict.fromkeys([*kept, *(args.add_tag or ())]))
         if args.ask:
-            fields = {**progress.asked(args, task), **fields}
+            fields = {**task_verbs.asked(args, task), **fields}
     if not fields:
         raise UsageError("Nothing to change: give --title, --description, --priority, …")
     return spoken(client.patch(at("tasks", args.id), fields))

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import HopperParser, bind
-from hopper.cli.render import plain
+from hopper.cli.render import others
+from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, CliError, Refused, Unreachable, UsageError, at, clean
-from hopper.cli.words import spoken
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -167,7 +167,7 @@ class Worker:
 
 def add_options(parser: HopperParser) -> None:
     """Make a parser the command `hopper worker`."""
-    bind(parser, run, plain.show_worked)
+    bind(parser, run, others.show_worked)
     parser.takes_command = True
     parser.usage = "hopper worker NAME --instance ID [options] -- COMMAND [ARG ...]"
     parser.add_argument("name")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from hopper.cli.render.previews import show_preview
 from hopper.cli.render.screen import COLORS, Screen
+from hopper.cli.status_words import OPEN_STATUSES
 from hopper.cli.transport import in_words
-from hopper.cli.words import OPEN_STATUSES
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hopper.cli.handlers import routing
-from instances.management.shared import SharedCommand
+from hopper.commands import SharedCommand
 
 
 class Command(SharedCommand):

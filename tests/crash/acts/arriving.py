@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from instances.lifecycle import actions as lifecycle
 from instances.models import HopperInstance
-from instances.services import lifecycle
 from tests.crash.acts.asking import Asked, act, new_task
 from tests.crash.worlds import (
     project,

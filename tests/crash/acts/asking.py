@@ -8,9 +8,9 @@ from typing import Any
 
 from rest_framework.test import APIClient
 
-from delegation.services.sweep import sweep
+from delegation.sweep import sweep
 from hopper.cli.local import OPERATOR_KEY
-from instances.services.queue import Lease
+from instances.tasks.worker import Lease
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from delegation.services.delegator import Delegator
+from delegation.delegator import Delegator
 from instances.models import HopperInstance
 from tests.crash.acts.asking import Asked, act, act_only_by_key, of_lease
 from tests.crash.worlds import (

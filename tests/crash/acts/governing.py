@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from delegation.services.delegator import Delegator
+from delegation.delegator import Delegator
+from instances.lifecycle import actions as lifecycle
 from instances.models import HopperInstance
-from instances.services import lifecycle
 from tests.crash.acts.asking import Asked, act
 from tests.crash.worlds import (
     leased,

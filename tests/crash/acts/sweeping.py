@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from delegation.models import TaskDelegation
+from instances.lifecycle import actions as lifecycle
 from instances.models import Event, HopperInstance, IdempotencyRecord, Task
-from instances.services import lifecycle
-from instances.services.queue import complete_task
+from instances.tasks.worker import complete_task
 from tests.crash.acts.asking import SWEEP, Asked, act
 from tests.crash.worlds import (
     leased,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from instances.lifecycle import actions as lifecycle
 from instances.models import HopperInstance
-from instances.services import lifecycle
-from instances.services.queue import complete_task, fail_task
-from instances.services.tasks import cancel_task
+from instances.tasks.ending import cancel_task
+from instances.tasks.worker import complete_task, fail_task
 from tests.crash.acts.asking import SWEEP, Asked, act, of_lease
 from tests.crash.worlds import (
     family,

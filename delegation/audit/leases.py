@@ -1,0 +1,141 @@
+"""Questions about leases, attempts and their counters: I7, I8, I9, I15, I17."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db.models import Count, F, Max, Min, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
+
+from instances.allowances import EXECUTING
+from instances.choices import STARTED, TERMINAL, AttemptOutcome
+from instances.config import BEHAVIORS, queue_settings
+from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
+
+if TYPE_CHECKING:
+    from delegation.audit.extent import Breaches, Extent
+
+_READ_BEFORE = timedelta(minutes=1)
+"""How long before it is granted a lease's limit may have been read."""
+
+
+def leases(asked: Extent) -> Breaches:
+    """I7: a lease exactly while started, save hand work and decomposed parents, one at a time."""
+    tasks = asked.tasks(Task.objects.all())
+    unstarted = tasks.exclude(status__in=(*STARTED, *TERMINAL)).filter(lease_token__isnull=False)
+    for pk, status in unstarted.values_list("pk", "status"):
+        yield pk, f"is {status} and has a lease"
+    live = asked.tasks(Attempt.objects.filter(outcome__isnull=True), "task")
+    unmatched = live.exclude(task__status__in=TERMINAL).exclude(
+        task__status__in=STARTED,
+        task__lease_token=F("lease_token"),
+        task__attempt=F("number"),
+    )
+    for pk, number in unmatched.values_list("task_id", "number"):
+        yield pk, f"attempt {number} is open, but the task has no such lease"
+    leased = asked.tasks(Task.objects.leased())
+    open_attempts = Attempt.objects.filter(outcome__isnull=True).values("task_id")
+    for pk in leased.exclude(pk__in=open_attempts).values_list("pk", flat=True):
+        yield pk, "has a lease without an open attempt"
+    for pk in leased.filter(decomposed=True).values_list("pk", flat=True):
+        yield pk, "is decomposed and has a lease"
+    timed = leased.filter(lease_expires_at__isnull=True)
+    for pk in timed.values_list("pk", flat=True):
+        yield pk, "has a lease that never ends"
+
+
+def leases_in_the_right_place(asked: Extent) -> Breaches:
+    """I8: the lease's instance is the holder and may execute."""
+    live = Attempt.objects.filter(outcome__isnull=True, task__status__in=STARTED)
+    away = asked.tasks(live, "task").exclude(instance_id=F("task__instance_id"))
+    for pk, place, holder in away.values_list("task_id", "instance_id", "task__instance_id"):
+        yield pk, f"is leased at {place} and held by {holder}"
+    elsewhere = Task.objects.leased().exclude(instance__scope__in=EXECUTING)
+    for pk, holder in asked.tasks(elsewhere).values_list("pk", "instance_id"):
+        yield pk, f"is leased at {holder}, which does not execute"
+
+
+def limits(asked: Extent) -> Breaches:
+    """I9: live leases do not exceed a limit, unless it was lowered since they were granted."""
+    leased = asked.instances(Task.objects.leased(), "instance_id")
+    counts = leased.order_by().values("instance_id").annotate(n=Count("pk"))
+    crowded = {row["instance_id"]: row["n"] for row in counts}
+    for instance in HopperInstance.objects.filter(pk__in=crowded).order_by("pk"):
+        limit = queue_settings(instance.scope, instance.config).max_concurrent_tasks
+        if crowded[instance.pk] > limit and not _lowered(instance):
+            yield instance.pk, f"has {crowded[instance.pk]} live leases, its limit is {limit}"
+
+
+def _lowered(instance: HopperInstance) -> bool:
+    """Return whether the limit may have changed after the newest live lease was granted."""
+    live = Attempt.objects.filter(outcome__isnull=True, task__instance=instance)
+    newest = live.aggregate(at=Max("started_at"))["at"]
+    if newest is None:
+        return False
+    edits = Event.objects.filter(
+        instance=instance, kind="instance.updated", at__gt=newest - _READ_BEFORE
+    )
+    if any("config" in data.get("fields", ()) for data in edits.values_list("data", flat=True)):
+        return True
+    source = BEHAVIORS.current().source(instance.scope, "queue", "max_concurrent_tasks")
+    if not os.path.isfile(source):
+        return False
+    return bool(datetime.fromtimestamp(os.path.getmtime(source), UTC) > newest - _READ_BEFORE)
+
+
+def attempts(asked: Extent) -> Breaches:
+    """I15: attempts are contiguous, with one outcome each, at most one success an epoch."""
+    spans = (
+        asked.tasks(Task.objects.all())
+        .order_by()
+        .values("pk", "attempt")
+        .annotate(n=Count("attempts"), low=Min("attempts__number"), high=Max("attempts__number"))
+        .filter(~Q(n=F("attempt")) | Q(n__gt=0) & ~Q(low=1, high=F("n")))
+    )
+    for row in spans:
+        numbered = f", numbered {row['low']} to {row['high']}" if row["n"] else ""
+        yield row["pk"], f"has {row['n']} attempts{numbered}, and counts {row['attempt']}"
+    twice = (
+        asked.tasks(Attempt.objects.filter(outcome=AttemptOutcome.COMPLETED), "task")
+        .order_by()
+        .values("task_id", "epoch")
+        .annotate(n=Count("pk"))
+        .filter(n__gt=1)
+    )
+    for row in twice:
+        yield row["task_id"], f"succeeded {row['n']} times in epoch {row['epoch']}"
+    odd = asked.tasks(Attempt.objects.exclude(outcome__in=AttemptOutcome.values), "task")
+    for pk, number, outcome in odd.filter(outcome__isnull=False).values_list(
+        "task_id", "number", "outcome"
+    ):
+        yield pk, f"attempt {number} ended as {outcome!r}, which is no outcome"
+
+
+def counters(asked: Extent) -> Breaches:
+    """I17: the counter of live leases equals the count."""
+    counted = (
+        Task.objects.leased()
+        .filter(instance=OuterRef("pk"))
+        .order_by()
+        .values("instance")
+        .annotate(n=Count("pk"))
+        .values("n")
+    )
+    loads = asked.instances(InstanceLoad.objects.all())
+    rows = loads.annotate(n=Coalesce(Subquery(counted), 0)).exclude(running=F("n"))
+    for pk, running, count in rows.values_list("pk", "running", "n"):
+        yield pk, f"counts {running} live leases, but has {count}"
+    missing = asked.instances(HopperInstance.objects.filter(load__isnull=True))
+    for pk in missing.values_list("pk", flat=True):
+        yield pk, "has no counter"
+
+
+QUESTIONS = (
+    ("I7", "at most one live lease, exactly while started", leases),
+    ("I8", "a lease is at the holder, which executes", leases_in_the_right_place),
+    ("I9", "no more leases than the limit", limits),
+    ("I15", "attempts are contiguous, one success an epoch", attempts),
+    ("I17", "counters equal the counts", counters),
+)

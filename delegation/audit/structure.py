@@ -1,0 +1,119 @@
+"""Questions about trees and graphs: I16 and the soundness of the instance tree, I22."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import F, Q
+
+from instances.choices import TERMINAL, InstanceStatus, InstanceType
+from instances.models import HopperInstance, Task, TaskDependency
+from instances.models.instance import lineages
+from instances.tree.numbers import unlawful_places, unsound_places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from delegation.audit.extent import Breaches, Extent
+
+
+def acyclic(asked: Extent) -> Breaches:
+    """I16: the trees, and who waits for whom, are acyclic, instances placed as R1 allows."""
+    if asked.whole or asked.events().filter(task__isnull=True).exists():
+        parents = HopperInstance.objects.filter(parent__isnull=False).values_list("pk", "parent_id")
+        yield from _cycles(parents, "is its own ancestor")
+        yield from unsound_places()
+        yield from unlawful_places()
+    children = Task.objects.filter(parent__isnull=False)
+    yield from _cycles(_edges(asked, (children, "pk", "parent_id")), "is its own ancestor")
+    order = (TaskDependency.objects.all(), "task_id", "depends_on_id")
+    # A parent waits as well: for its open children.
+    waits = (children.exclude(status__in=TERMINAL), "parent_id", "pk")
+    yield from _cycles(_edges(asked, order, waits), "waits for itself")
+    tasks = asked.families(Task.objects.all())
+    astray = tasks.filter(
+        Q(parent__isnull=True) & ~Q(root=F("pk"))
+        | Q(parent__isnull=False) & ~Q(root=F("parent__root"))
+    )
+    for pk, root in astray.values_list("pk", "root_id"):
+        yield pk, f"counts {root} as the root of its tree, which is another"
+
+
+def _edges(asked: Extent, *kinds: tuple[Any, str, str]) -> list[tuple[str, str]]:
+    """Return the edges from what changed, and all that these lead to; all, if all asked.
+
+    A kind of edges is rows, and the columns that name where an edge starts and ends.
+    """
+    found = [
+        edge
+        for rows, start, end in kinds
+        for edge in asked.tasks(rows, start).order_by().values_list(start, end)
+    ]
+    if asked.whole:
+        return found
+    seen = {pk for pk, _ in found}
+    frontier = {pk for _, pk in found} - seen
+    while frontier:
+        more = [
+            edge
+            for rows, start, end in kinds
+            for edge in rows.filter(**{f"{start}__in": frontier}).values_list(start, end)
+        ]
+        found += more
+        seen |= frontier
+        frontier = {pk for _, pk in more} - seen
+    return found
+
+
+def closed_runs(asked: Extent) -> Breaches:
+    """I22: an EPHEMERAL instance is not terminated with open work below it."""
+    ended = HopperInstance.objects.filter(
+        instance_type=InstanceType.EPHEMERAL, status=InstanceStatus.TERMINATED
+    )
+    if not ended.exists():
+        return
+    busy = asked.tasks(Task.objects.open().filter(instance__isnull=False)).order_by()
+    holders = set(busy.values_list("instance_id", flat=True).distinct())
+    if not asked.whole:
+        holders |= set(
+            asked.instances(
+                HopperInstance.objects.filter(tasks__in=Task.objects.open())
+            ).values_list("pk", flat=True)
+        )
+    closed = set(ended.values_list("pk", flat=True))
+    for holder, line in sorted(lineages(holders).items()):
+        # What a terminated instance itself still holds is I2's.
+        for lineal in line[:-1]:
+            if lineal.id in closed:
+                yield lineal.id, f"is terminated, with open work at {holder} below it"
+
+
+def _cycles(pairs: Iterable[tuple[str, str]], detail: str) -> Breaches:
+    """Yield every node that lies on a cycle, or leads to one: what remains without the leaves."""
+    edges: dict[str, set[str]] = {}
+    for start, end in pairs:
+        edges.setdefault(start, set()).add(end)
+    for start in sorted(_remaining(edges)):
+        yield start, detail
+
+
+def _remaining(edges: Mapping[str, set[str]]) -> set[str]:
+    inward: dict[str, list[str]] = {}
+    for start, ends in edges.items():
+        for end in ends:
+            inward.setdefault(end, []).append(start)
+    left = {start: len(ends) for start, ends in edges.items()}
+    free = [end for end in inward if end not in edges]
+    while free:
+        for start in inward.get(free.pop(), ()):
+            left[start] -= 1
+            if not left[start]:
+                del left[start]
+                free.append(start)
+    return set(left)
+
+
+QUESTIONS = (
+    ("I16", "trees and dependencies are acyclic, tree numbers sound", acyclic),
+    ("I22", "a run is not terminated over open work", closed_runs),
+)

@@ -1,0 +1,269 @@
+"""Completion travels up: hops closed last first, feeds written, parents aggregated (R14, R17)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+
+from delegation.choices import DelegationStatus as D
+from delegation.choices import DelegationType, Reason
+from delegation.models import TaskDelegation
+from delegation.offers import close_offer, end_accepted
+from hopper.ids import new_id
+from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy
+from instances.choices import TaskStatus as T
+from instances.history import record, record_above, task_event
+from instances.models import HopperInstance, Task
+from instances.models.instance import lineages
+from instances.tasks.changes import (
+    announce_due,
+    change_task,
+    hold_places,
+    lock_task,
+    rest_or_route,
+    save_task,
+)
+from instances.tasks.dependencies import reevaluate_dependants
+from instances.tasks.ending import end_open_children
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from hopper.actors import Actor
+
+_ENDS = {
+    T.DONE: (D.COMPLETED, Reason.TASK_DONE),
+    T.FAILED: (D.FAILED, Reason.TASK_FAILED),
+    T.CANCELLED: (D.CANCELLED, Reason.TASK_CANCELLED),
+}
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The children of a parent by how they stand; cancelled ones are out of the count (R14).
+
+    `failures` says of each failed one which policy it is judged by: its own, else its parent's.
+    """
+
+    done: int
+    failures: tuple[str, ...]
+    cancelled: int
+    open: int
+
+    @property
+    def failed(self) -> int:
+        """How many children failed."""
+        return len(self.failures)
+
+    @property
+    def counted(self) -> int:
+        """How many children decide."""
+        return self.done + self.failed + self.open
+
+
+class CompletionBubbler:
+    """Carries a task's end to every delegation, instance and parent task above it, once (M16)."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+
+    def bubble_completion(self, task: Task, now: datetime) -> None:
+        """Close the hops of a task that just ended, tell every instance above, then its parent.
+
+        Runs inside the transaction that ended the task, under its root's lock.
+        """
+        path = self._close_delegations(task, now)
+        self.propagate_status_change(task, now, path)
+        task_id = task.pk
+        transaction.on_commit(lambda: reevaluate_dependants(task_id), robust=True)
+        if task.parent_id is not None:
+            self.aggregate_child_completions(task.parent_id, now)
+
+    def propagate_status_change(self, task: Task, now: datetime, path: Iterable[str]) -> None:
+        """Write the one event that each instance on the path and above it gets for this end."""
+        event = task_event(
+            task, f"task.{task.status}", actor=self.actor, now=now, ending=True, bubbled=True
+        )
+        record_above(event, filter(None, (*path, task.origin_id, task.instance_id)))
+
+    def aggregate_child_completions(self, parent_id: str, now: datetime) -> None:
+        """End a parent task, or hand it back, as its children and its policy say (R14)."""
+        parent = lock_task(parent_id)
+        if parent.is_terminal or not parent.decomposed or parent.status != T.IN_PROGRESS:
+            return
+        tally = _tally(parent)
+        if FailurePolicy.FAIL_FAST in tally.failures:
+            hold_places(Task.objects.filter(root_id=parent.root_id))
+            # The parent first: children that only fall with it must not aggregate it again.
+            self._end_parent(parent, T.FAILED, tally, now)
+            end_open_children(
+                parent, actor=self.actor, now=now, reason="a sibling failed (fail_fast)"
+            )
+            return
+        if tally.open:
+            return
+        if not tally.counted:
+            self._return_to_holder(parent, now, "task.undecomposed", decomposed=False)
+            return
+        verdict = _verdict(parent, tally)
+        if verdict == T.PENDING:
+            self._return_to_holder(parent, now, "task.children_done", decomposed=True)
+            return
+        self._end_parent(parent, verdict, tally, now)
+
+    def _end_parent(self, parent: Task, status: T, tally: Tally, now: datetime) -> None:
+        summary = _summary(parent, tally)
+        if status == T.FAILED:
+            parent.result = summary
+            parent.error = f"{tally.failed} of {tally.counted} children failed"
+        else:
+            parent.result = summary | ({"partial": True} if tally.failed else {})
+        change_task(parent, status, actor=self.actor, now=now, aggregated=True)
+
+    def _return_to_holder(
+        self, parent: Task, now: datetime, kind: str, *, decomposed: bool
+    ) -> None:
+        """Put the parent back to pending where it is held, with what its children brought."""
+        if decomposed:
+            parent.result = _summary(parent, _tally(parent))
+        parent.decomposed = False
+        parent.wait("")
+        change_task(parent, T.PENDING, actor=self.actor, now=now, kind=kind)
+        rest_or_route(parent)
+        save_task(parent, now)
+        announce_due(parent, self.actor)
+
+    def _close_delegations(self, task: Task, now: datetime) -> list[str]:
+        """End the task's open delegations, the last hop first; return the path's instances."""
+        status, reason = _ENDS[T(task.status)]
+        places: list[str] = []
+        rows = TaskDelegation.objects.filter(task=task).open().order_by("-hop", "-id")
+        for row in rows:
+            places += [place for place in (row.source_instance_id, row.target_instance_id) if place]
+            if row.is_pending:
+                close_offer(row, task, D.CANCELLED, reason=reason, actor=self.actor, now=now)
+                continue
+            up = row.delegation_type == DelegationType.ESCALATE
+            end_accepted(
+                row,
+                D.COMPLETED if up else status,
+                reason=reason,
+                result=task.result,
+                actor=self.actor,
+                now=now,
+            )
+        return places
+
+
+def _tally(parent: Task) -> Tally:
+    children = list(parent.children.values_list("status", "failure_means"))
+    statuses = [status for status, _ in children]
+    return Tally(
+        done=statuses.count(T.DONE),
+        failures=tuple(
+            parent.failure_policy if means == ChildFailure.AS_PARENT else means
+            for status, means in children
+            if status == T.FAILED
+        ),
+        cancelled=statuses.count(T.CANCELLED),
+        open=sum(status not in TERMINAL for status in statuses),
+    )
+
+
+def _verdict(parent: Task, tally: Tally) -> T:
+    """Return how a parent ends whose children have all ended; pending: its holder goes on (R14).
+
+    Of several failures the hardest counts: failed, then the holder's turn, then done in part.
+    """
+    too_few = FailurePolicy.BEST_EFFORT in tally.failures and tally.done < parent.quorum
+    if FailurePolicy.WAIT_ALL in tally.failures or too_few:
+        return T.FAILED
+    resumes = FailurePolicy.RESUME in (parent.failure_policy, *tally.failures)
+    return T.PENDING if resumes or parent.completion == Completion.RESUME else T.DONE
+
+
+def _summary(parent: Task, tally: Tally) -> dict[str, Any]:
+    """Return what the children brought: counts and each one's id, status and result."""
+    children = parent.children.order_by("id").values("id", "title", "status", "result", "error")
+    return {
+        "done": tally.done,
+        "failed": tally.failed,
+        "cancelled": tally.cancelled,
+        "children": list(children),
+    }
+
+
+_TASK_ENDS = (Reason.TASK_DONE, Reason.TASK_FAILED, Reason.TASK_CANCELLED)
+
+
+def remake_path(task: Task, ended_at: datetime | None, actor: Actor, now: datetime) -> None:
+    """Put a reopened task back to its last living holder, by accepted rows of the new epoch.
+
+    The rows by which it had ended stay as they are. The tree lock is held.
+    """
+    rows = list(
+        TaskDelegation.objects.filter(
+            task=task,
+            completed_at__gte=ended_at,
+            reason__in=_TASK_ENDS,
+            accepted_at__isnull=False,
+            source_instance__isnull=False,
+        )
+        .exclude(delegation_type=DelegationType.ESCALATE)
+        .order_by("hop", "id")
+    )
+    kept = _living(rows)
+    _lay(kept, task, actor, now)
+    was, task.instance = task.instance_id, _holder(task, rows, kept)
+    rest_or_route(task)
+    save_task(task, now)
+    if was != task.instance_id:
+        kind, before, why = "task.moved", task.status, Reason.REOPENED
+        record(task_event(task, kind, actor=actor, now=now, before=before, was=was, reason=why))
+
+
+def _lay(hops: list[TaskDelegation], task: Task, actor: Actor, now: datetime) -> None:
+    """Write the hops again, accepted, in the task's new epoch."""
+    TaskDelegation.objects.bulk_create(
+        TaskDelegation(
+            id=new_id("del"),
+            task=task,
+            source_instance_id=row.source_instance_id,
+            target_instance_id=row.target_instance_id,
+            delegation_type=DelegationType.ROUTE,
+            status=D.ACCEPTED,
+            hop=hop,
+            epoch=task.epoch,
+            delegated_at=now,
+            accepted_at=now,
+            reason=Reason.REOPENED,
+            delegated_by=actor.name,
+        )
+        for hop, row in enumerate(hops, start=1)
+    )
+
+
+def _living(rows: list[TaskDelegation]) -> list[TaskDelegation]:
+    """Return the hops that still lead down the tree, to targets that live."""
+    targets = HopperInstance.objects.live().filter(pk__in=[row.target_instance_id for row in rows])
+    parents = dict(targets.values_list("pk", "parent_id"))
+    return list(
+        takewhile(lambda row: parents.get(row.target_instance_id) == row.source_instance_id, rows)
+    )
+
+
+def _holder(
+    task: Task, rows: list[TaskDelegation], kept: list[TaskDelegation]
+) -> HopperInstance | None:
+    """Return the last living instance on the path, else the nearest living one above."""
+    if kept:
+        return kept[-1].target_instance
+    start = rows[0].source_instance_id if rows else task.instance_id
+    if start is None:
+        return None
+    live = [lineal.id for lineal in lineages([start])[start] if lineal.status != "terminated"]
+    return HopperInstance.objects.get(pk=live[-1]) if live else None

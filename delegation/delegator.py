@@ -1,0 +1,390 @@
+"""The Delegator: hand over, answer, take back, hand up; one transaction each (R7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from delegation.choices import OPEN, DelegationType, Reason
+from delegation.choices import DelegationStatus as D
+from delegation.models import TaskDelegation
+from delegation.offer_rules import require_acceptance, require_delegable, require_fitting_target
+from delegation.offers import Terms, accept_offer, close_offer, make_offer, take_back, target_answer
+from hopper.database import lock_shared, lock_tree
+from hopper.errors import AlreadyDelegated, Conflict, Gone, Invalid, LeaseLost, NotFound
+from hopper.protocol import DELEGATION
+from instances.allowances import ALLOWANCES
+from instances.choices import STARTED, AttemptOutcome, HopperScope
+from instances.choices import TaskStatus as T
+from instances.models import HopperInstance, Task
+from instances.tasks.changes import change_task, lock_task, present_task
+from instances.tasks.decomposing import Decomposed, create_children
+from instances.tasks.leases import keep_artifact, put_back, refuse_open_children, require_lease
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from hopper.actors import Actor
+    from instances.tasks.creating import NewTask
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A delegation, and whether this call made it; not so where the task was there already."""
+
+    delegation: TaskDelegation
+    created: bool
+
+
+class Delegator:
+    """Changes delegations on behalf of one actor (M14); holds no other state."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+
+    def delegate_task(
+        self,
+        task_id: str,
+        target_id: str,
+        *,
+        delegation_type: str = DelegationType.ROUTE,
+        notes: str = "",
+        accept: str | None = None,
+        force: bool = False,
+        reason: str = "",
+    ) -> Handed:
+        """Offer a task to a child of its holder by name (R8); to where it is already: no change.
+
+        With `accept` "auto", and always for a remote (R1), the target's behaviour answers at once.
+        `force` with a `reason` (kept in the notes) overrides an exclusion (R10). Type `reassign`
+        moves accepted work sideways (R12); running work needs `force`. Raises RuleBroken (422) for
+        a target that is no child of the holder, Conflict (409) for a started task, another pending
+        offer, or a closed target.
+        """
+        with transaction.atomic():
+            if delegation_type == DelegationType.REASSIGN:
+                lock_tree()  # It points the task at two instances (R6).
+            target = self._shared(target_id)
+            task = lock_task(task_id)
+            there = _already_there(task, target_id)
+            if there is not None:
+                return Handed(there, created=False)
+            now = timezone.now()
+            if delegation_type == DelegationType.REASSIGN:
+                take_back(task, force=force, actor=self.actor, now=now)
+            require_delegable(task)
+            require_fitting_target(task, target, force=force, reason=reason)
+            self._make_pending(task, now)
+            at_once = accept == "auto" or target.scope == HopperScope.FEDERATED
+            words = "; ".join(filter(None, (notes, reason)))
+            terms = Terms(delegation_type, words, explicit=not at_once, forced=force)
+            delegation = make_offer(task, target, terms, actor=self.actor, now=now)
+            if at_once:
+                self._answer(delegation, task, target, now)
+        return Handed(TaskDelegation.objects.get(pk=delegation.pk), created=True)
+
+    def accept_delegation(self, delegation_id: str, *, notes: str = "") -> TaskDelegation:
+        """Accept a pending delegation: the target becomes the holder (R8). Again: no change.
+
+        Raises Conflict where it has ended otherwise, where the target may not accept now (R3), or
+        where its queue is full (R22).
+        """
+
+        def accept(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            if delegation.status in (D.ACCEPTED, D.COMPLETED):
+                return
+            DELEGATION.require(delegation.status, D.ACCEPTED, delegation.pk)
+            require_acceptance(target)
+            delegation.notes = notes or delegation.notes
+            accept_offer(delegation, task, target, actor=self.actor, now=timezone.now())
+
+        return self._change(delegation_id, accept)
+
+    def reject_delegation(self, delegation_id: str, *, reason: str) -> TaskDelegation:
+        """Refuse a pending delegation: the task is placed elsewhere (R9). Again: no change.
+
+        Raises Conflict for one that was answered otherwise, and for an escalation (R11).
+        """
+
+        def reject(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            if delegation.status == D.REJECTED:
+                return
+            if delegation.goes_up:
+                raise Conflict(
+                    "An escalation cannot be rejected: accept it and delegate the task again.",
+                    code="escalation",
+                    state=delegation.status,
+                    allowed=[D.ACCEPTED.value],
+                )
+            DELEGATION.require(delegation.status, D.REJECTED, delegation.pk)
+            self._close(delegation, task, D.REJECTED, Reason.REJECTED, reason)
+
+        return self._change(delegation_id, reject)
+
+    def cancel_delegation(
+        self, delegation_id: str, *, reason: str = "", code: str = Reason.WITHDRAWN
+    ) -> TaskDelegation:
+        """Take a pending delegation back; the target is not excluded by it. Again: no change.
+
+        Raises Conflict for one that was answered, and for an escalation.
+        """
+
+        def cancel(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            if delegation.status == D.CANCELLED:
+                return
+            if delegation.status != D.PENDING or delegation.goes_up:
+                allowed = [] if delegation.status != D.PENDING else [D.ACCEPTED.value]
+                raise Conflict(
+                    f"delegation {delegation.pk} is {delegation.status}: only a pending offer "
+                    "downward can be taken back.",
+                    code="invalid_transition",
+                    state=delegation.status,
+                    allowed=allowed,
+                )
+            self._close(delegation, task, D.CANCELLED, code, reason)
+
+        return self._change(delegation_id, cancel)
+
+    def complete_delegation(
+        self, delegation_id: str, *, result: Any = None, notes: str = "", token: str | None = None
+    ) -> TaskDelegation:
+        """Complete the task by the last hop of its path; a pending one is accepted first (R7).
+
+        Raises Conflict where the task is held further down, naming by whom, and where a worker's
+        live lease exists and no token comes, LeaseLost or Gone for the token of one that is over.
+        """
+
+        def complete(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            if delegation.status == D.COMPLETED:
+                return
+            now = timezone.now()
+            if delegation.status == D.PENDING:
+                require_acceptance(target)
+                accept_offer(delegation, task, target, actor=self.actor, now=now)
+            else:
+                DELEGATION.require(delegation.status, D.COMPLETED, delegation.pk)
+            _require_last_hop(delegation, task)
+            require_lease(task, token)
+            refuse_open_children(task)
+            if notes:
+                TaskDelegation.objects.filter(pk=delegation.pk).update(notes=notes)
+            task.result = result
+            change_task(task, T.DONE, actor=self.actor, now=now, administrative=token is None)
+
+        try:
+            return self._change(delegation_id, complete)
+        except (LeaseLost, Gone):
+            row = TaskDelegation.objects.get(pk=delegation_id)
+            keep_artifact(row.task_id, token, result)
+            raise
+
+    def escalate_task(
+        self,
+        task_id: str,
+        *,
+        reason: str = "",
+        severity: str = "",
+        code: str = Reason.ESCALATED,
+        token: str | None = None,
+    ) -> TaskDelegation | None:
+        """Hand a task up to where it came from, or to the tree parent (R11).
+
+        Its lease is revoked. A running parent accepts in the same transaction. At a root the task
+        is blocked for a person, and None is returned. Raises Conflict while another delegation is
+        pending, for an unassigned or a finished task, LeaseLost or Gone for the token of a lease
+        that is over.
+        """
+        parent_id = escalation_target(present_task(task_id))
+        with transaction.atomic():
+            parent = self._shared(parent_id) if parent_id else None
+            task = lock_task(task_id)
+            if token is not None:
+                require_lease(task, token)
+            if escalation_target(task) != parent_id:
+                raise Conflict(f"{task_id} moved meanwhile; try again.", state=task.status)
+            _require_escalatable(task)
+            now = timezone.now()
+            self._make_pending(task, now)
+            if parent is None:
+                task.wait("InputRequired", now, detail=reason or "escalated at a root")
+                change_task(task, T.BLOCKED, actor=self.actor, now=now, reason=reason)
+                return None
+            words = f"[{severity}] {reason}" if severity else reason
+            terms = Terms(DelegationType.ESCALATE, words, reason=code)
+            delegation = make_offer(task, parent, terms, actor=self.actor, now=now)
+            if ALLOWANCES[parent.effective_status()].accept == "yes":
+                accept_offer(delegation, task, parent, actor=self.actor, now=now)
+        return TaskDelegation.objects.get(pk=delegation.pk)
+
+    def answer_waiting(self, delegation_id: str) -> TaskDelegation:
+        """Let the target of a waiting offer answer, if it runs now (R8)."""
+
+        def answer(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            runs = ALLOWANCES[target.effective_status()].accept == "yes"
+            if delegation.status == D.PENDING and runs:
+                self._answer(delegation, task, target, timezone.now())
+
+        return self._change(delegation_id, answer)
+
+    def expire_delegation(self, delegation_id: str) -> TaskDelegation:
+        """End an offer whose time has run out; its condition is repeated under the lock (R7)."""
+
+        def expire(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
+            due = delegation.expires_at
+            if delegation.status == D.PENDING and due is not None and due <= timezone.now():
+                self._close(delegation, task, D.EXPIRED, Reason.EXPIRED, "")
+
+        return self._change(delegation_id, expire)
+
+    def _make_pending(self, task: Task, now: datetime) -> None:
+        """Take a started or blocked task back from whoever has it, so that it can be offered."""
+        if task.status == T.PENDING:
+            return
+        task.wait("")
+        if task.status in STARTED:
+            put_back(task, outcome=AttemptOutcome.RELEASED, actor=self.actor, now=now)
+        else:
+            self._unblock(task, now)
+
+    def _unblock(self, task: Task, now: datetime) -> None:
+        task.wait("")
+        change_task(task, T.PENDING, actor=self.actor, now=now, kind="task.unblocked")
+
+    def _answer(
+        self, delegation: TaskDelegation, task: Task, target: HopperInstance, now: datetime
+    ) -> None:
+        if delegation.goes_up:
+            if ALLOWANCES[target.effective_status()].accept == "yes":
+                accept_offer(delegation, task, target, actor=self.actor, now=now)
+            return
+        answer = target_answer(task, target)
+        if answer.verdict == "accept":
+            accept_offer(delegation, task, target, actor=self.actor, now=now)
+        elif answer.verdict == "refuse":
+            self._close(delegation, task, D.REJECTED, answer.code, answer.reason)
+
+    def _close(
+        self, delegation: TaskDelegation, task: Task, status: str, reason: str, words: str
+    ) -> None:
+        close_offer(
+            delegation,
+            task,
+            status,
+            reason=reason,
+            words=words,
+            actor=self.actor,
+            now=timezone.now(),
+        )
+
+    def _change(
+        self,
+        delegation_id: str,
+        change: Callable[[TaskDelegation, Task, HopperInstance], None],
+    ) -> TaskDelegation:
+        """Run a change under R6's locks: target shared, root and task, then read the row fresh."""
+        known = TaskDelegation.objects.filter(pk=delegation_id).first()
+        if known is None:
+            raise NotFound(f"There is no delegation {delegation_id}.")
+        with transaction.atomic():
+            target = self._shared(known.target_instance_id)
+            task = lock_task(known.task_id)
+            delegation = TaskDelegation.objects.get(pk=delegation_id)
+            change(delegation, task, target)
+        return TaskDelegation.objects.get(pk=delegation_id)
+
+    def _shared(self, instance_id: str) -> HopperInstance:
+        instance = lock_shared(HopperInstance, instance_id)
+        if instance is None:
+            raise NotFound(f"There is no instance {instance_id}.")
+        return instance
+
+
+def _already_there(task: Task, target_id: str) -> TaskDelegation | None:
+    """Return the row by which the task is offered to the target, or came to or through it (R8)."""
+    rows = TaskDelegation.objects.filter(
+        task=task, target_instance_id=target_id, status__in=OPEN
+    ).exclude(delegation_type=DelegationType.ESCALATE, status=D.PENDING)
+    row = rows.order_by("-delegated_at", "-id").first()
+    if row is None or row.is_pending:
+        return row
+    on_path = TaskDelegation.objects.chain(task.pk).filter(pk=row.pk).exists()
+    return row if on_path or task.instance_id == target_id else None
+
+
+def _require_last_hop(delegation: TaskDelegation, task: Task) -> None:
+    if delegation.target_instance_id != task.instance_id:
+        raise Conflict(
+            f"{task.pk} is held further down by {task.instance_id}.",
+            code="held_further_down",
+            state=delegation.status,
+            instance_id=task.instance_id,
+        )
+    if task.offered_to_id is not None:
+        raise AlreadyDelegated(
+            f"{task.pk} is offered to {task.offered_to_id}.", offered_to=task.offered_to_id
+        )
+
+
+def escalation_target(task: Task) -> str | None:
+    """Return to whom a task goes up: the source of its last hop, else the tree parent (R11)."""
+    last = TaskDelegation.objects.chain(task.pk).last()
+    if last is not None:
+        return last.source_instance_id
+    return task.instance.parent_id if task.instance else None
+
+
+def _require_escalatable(task: Task) -> None:
+    if task.instance_id is None or task.is_terminal or task.decomposed:
+        open_parent = task.decomposed and not task.is_terminal
+        raise Conflict(
+            f"{task.pk} is {'decomposed' if open_parent else task.status or 'unassigned'}"
+            " and cannot be escalated.",
+            state=task.status,
+            allowed=[],
+        )
+    if task.offered_to_id is not None:
+        raise AlreadyDelegated(
+            f"{task.pk} is offered to {task.offered_to_id}.", offered_to=task.offered_to_id
+        )
+
+
+def decompose_task(
+    task_id: str,
+    children: Sequence[NewTask],
+    *,
+    terms: Mapping[str, Any] | None = None,
+    token: str | None = None,
+    actor: Actor,
+) -> Decomposed:
+    """Make all children of a task in one transaction; they are placed after it (R13).
+
+    `instance_id` of a child is its target: a child of the holder, which is asked at once, or the
+    holder itself. The rest is as `create_children` says. Raises RuleBroken for any other target.
+    """
+    targets = {child.instance_id for child in children if child.instance_id}
+    with transaction.atomic():
+        if targets:
+            # They point at several instances, whose rows are locked before any task (R6).
+            lock_tree()
+            _lock_all({*targets, present_task(task_id).instance_id} - {None})
+        found = create_children(task_id, children, terms=terms or {}, token=token, actor=actor)
+        for child, made in zip(children, found.children, strict=True):
+            if made.pk in found.new and child.instance_id not in (None, made.instance_id):
+                Delegator(actor).delegate_task(
+                    made.pk,
+                    str(child.instance_id),
+                    delegation_type=DelegationType.DECOMPOSE,
+                    accept="auto",
+                )
+    fresh = Task.objects.in_bulk([child.pk for child in found.children])
+    return replace(found, children=[fresh[child.pk] for child in found.children])
+
+
+def _lock_all(instance_ids: set[Any]) -> None:
+    for instance_id in sorted(instance_ids):
+        if lock_shared(HopperInstance, instance_id) is None:
+            raise Invalid.field("instance_id", f"there is no instance {instance_id}", "unknown")

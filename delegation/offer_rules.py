@@ -1,0 +1,149 @@
+"""Whether a task may be offered, to whom, and whether a target may take it (R3, R8, R10, R22)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from delegation.choices import DelegationStatus as D
+from delegation.choices import DelegationType
+from delegation.facts import barred_for
+from delegation.models import TaskDelegation
+from hopper.errors import AlreadyDelegated, Conflict, NotAccepting, RuleBroken
+from instances.allowances import ALLOWANCES, allowing
+from instances.choices import PLACING_BLOCKS
+from instances.choices import TaskStatus as T
+from instances.config import MAX_OFFERS
+from instances.models import HopperInstance, Task
+from instances.models.instance import lineages
+from scopes.settings import effective_settings, scopes_below
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def require_delegable(task: Task) -> None:
+    """Raise Conflict unless the task rests and nobody has been asked about it yet (R8)."""
+    if task.offered_to_id is not None:
+        raise AlreadyDelegated(
+            f"{task.pk} is already offered to {task.offered_to_id}; withdraw that first.",
+            offered_to=task.offered_to_id,
+            state=task.status,
+        )
+    by_placing = task.status == T.BLOCKED and task.waiting_code in PLACING_BLOCKS
+    if task.status != T.PENDING and not by_placing:
+        raise Conflict(
+            f"{task.pk} is {task.status}: only a task at rest can be delegated.",
+            code="not_delegable",
+            state=task.status,
+            allowed=[T.PENDING.value],
+        )
+
+
+def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, reason: str) -> None:
+    """Raise unless `target` is a child of the holder that R3 and R10 allow to be asked by name."""
+    if task.instance is not None:
+        if target.parent_id != task.instance_id:
+            raise _not_a_child(task, target)
+        _require_allowed_scope(task.instance, target)
+        effective = task.instance.effective_status()
+        if not ALLOWANCES[effective].route:
+            raise Conflict(
+                f"{task.instance_id} is {effective} and passes nothing on (R3).",
+                code="not_routing",
+                state=effective,
+                allowed=allowing("route"),
+            )
+    refuse_closed_target(target)
+    barred = barred_for(task).get(target.pk)
+    if barred == "on_path":
+        raise RuleBroken(f"{target.pk} is on the path of {task.pk} already (R10).", code="loop")
+    if barred and not (force and reason):
+        raise Conflict(
+            f"{target.pk} has refused {task.pk} before; force with a reason asks it again (R10).",
+            code="excluded",
+            state=task.status,
+        )
+
+
+def offers_made(task: Task) -> Counter[str | None]:
+    """Return how many offers of this epoch count, by who made them; withdrawn ones do not (R10)."""
+    rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
+    made = rows.exclude(delegation_type=DelegationType.ESCALATE)
+    counted = made.exclude(status=D.CANCELLED, accepted_at__isnull=True)
+    return Counter(counted.values_list("source_instance_id", flat=True))
+
+
+def over_hop_limit(holder: HopperInstance, asked: Mapping[str | None, int]) -> str:
+    """Return why `holder` may offer a task no further in this epoch, or "" where it may (R10).
+
+    `asked` says how many of the epoch's offers each instance made.
+    """
+    own = int(effective_settings(holder.scope, holder.config)["max_offers"])
+    if asked.get(holder.pk, 0) >= own:
+        return f"{own} offers of {holder.pk} in this epoch"
+    return f"{MAX_OFFERS} offers in this epoch" if sum(asked.values()) >= MAX_OFFERS else ""
+
+
+def _require_allowed_scope(holder: HopperInstance, target: HopperInstance) -> None:
+    settings = effective_settings(holder.scope, holder.config)
+    allowed = scopes_below(holder.scope, settings)
+    if target.scope not in allowed:
+        raise RuleBroken(
+            f"{holder.pk} may not hand work to a {target.scope} (delegate_to).",
+            code="scope_not_allowed",
+            allowed=sorted(allowed),
+        )
+
+
+def refuse_closed_target(target: HopperInstance) -> None:
+    """Raise NotAccepting where the target takes no offers in its present state (R3)."""
+    effective = target.effective_status()
+    if ALLOWANCES[effective].offer == "no":
+        raise NotAccepting(
+            f"{target.pk} is {effective} and takes no offers (R3).",
+            state=effective,
+            allowed=allowing("offer"),
+        )
+
+
+def require_acceptance(target: HopperInstance) -> None:
+    """Raise unless the target may accept when somebody asks it by name (R3) and has room (R22)."""
+    effective = target.effective_status()
+    if ALLOWANCES[effective].accept == "no":
+        raise NotAccepting(
+            f"{target.pk} is {effective} and cannot accept now (R3).",
+            state=effective,
+            allowed=allowing("accept"),
+        )
+    room = int(effective_settings(target.scope, target.config)["max_queued_tasks"])
+    waiting = Task.objects.filter(instance=target, status=T.PENDING).count()
+    if waiting >= room:
+        raise Conflict(
+            f"{target.pk} has {waiting} of {room} tasks waiting (QueueFull).",
+            code="queue_full",
+            state=effective,
+        )
+
+
+def _not_a_child(task: Task, target: HopperInstance) -> RuleBroken:
+    """Return the refusal that names the next hop towards the target, where there is one."""
+    holder_id = str(task.instance_id)
+    lines = lineages([target.pk, holder_id])
+    down = [lineal.id for lineal in lines[target.pk]]
+    up = [lineal.id for lineal in lines[holder_id]]
+    if holder_id in down and target.pk != holder_id:
+        hop = down[down.index(holder_id) + 1]
+        return RuleBroken(
+            f"{target.pk} is no child of {holder_id}; the next hop towards it is {hop}.",
+            code="not_a_child",
+            next_hop=hop,
+        )
+    if target.pk in up and target.pk != holder_id:
+        return RuleBroken(
+            f"{target.pk} is above {holder_id}: escalate {task.pk} instead.",
+            code="not_a_child",
+        )
+    return RuleBroken(
+        f"{target.pk} is no child of {holder_id}, which holds {task.pk}.", code="not_a_child"
+    )

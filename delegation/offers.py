@@ -1,0 +1,250 @@
+"""The edges of a delegation on locked rows: offer, accept, refuse, close (R7, R8)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import IntegrityError, transaction
+
+from delegation.choices import DelegationStatus as D
+from delegation.choices import DelegationType, Reason
+from delegation.facts import facts_of, instance_facts
+from delegation.models import TaskDelegation
+from hopper.errors import Conflict
+from hopper.ids import new_id
+from hopper.protocol import DELEGATION
+from instances.choices import STARTED, AttemptOutcome
+from instances.history import record, task_event
+from instances.tasks.changes import announce_due, rest_or_route, save_task
+from instances.tasks.leases import put_back
+from scopes.deciding import answer
+from scopes.registry import get_behavior_for_instance
+from scopes.settings import effective_settings
+
+if TYPE_CHECKING:
+    from hopper.actors import Actor
+    from instances.models import HopperInstance, Task
+    from scopes.decisions import Answer
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How an offer is made: its type and words, whether a person answers, whether it is forced."""
+
+    delegation_type: str = DelegationType.ROUTE
+    notes: str = ""
+    explicit: bool = False
+    forced: bool = False
+    reason: str = ""
+
+
+def make_offer(
+    task: Task,
+    target: HopperInstance,
+    terms: Terms,
+    *,
+    why: str = "",
+    actor: Actor,
+    now: datetime,
+) -> TaskDelegation:
+    """Offer a locked task to a locked target and return the pending row; the holder stays (R8).
+
+    An escalation never expires (R11); any other offer does after the target's `offer_seconds`.
+    `why` says what the answer waits for, where that is known.
+    """
+    up = terms.delegation_type == DelegationType.ESCALATE
+    expires = None if up else now + _patience(target)
+    delegation = TaskDelegation.objects.create(
+        id=new_id("del"),
+        task=task,
+        source_instance_id=task.instance_id,
+        target_instance=target,
+        hop=TaskDelegation.objects.chain(task.pk).count() + 1,
+        epoch=task.epoch,
+        delegated_at=now,
+        expires_at=expires,
+        delegated_by=actor.name,
+        **asdict(terms),
+    )
+    task.offered_to = target
+    task.route_due = False
+    _await_answer(task, delegation, why, now)
+    save_task(task, now)
+    words = {"words": terms.notes} if terms.notes else {}
+    _record(task, delegation, "delegation.offered", actor, now, to=target.pk, **words)
+    return delegation
+
+
+def _patience(target: HopperInstance) -> timedelta:
+    settings = effective_settings(target.scope, target.config)
+    return timedelta(seconds=int(settings["offer_seconds"]))
+
+
+def _await_answer(task: Task, offer: TaskDelegation, why: str, now: datetime) -> None:
+    target = offer.target_instance_id
+    task.wait(
+        "AwaitingEscalation" if offer.goes_up else "AwaitingAcceptance",
+        now,
+        object=offer.pk,
+        until=offer.expires_at.isoformat() if offer.expires_at else None,
+        detail=f"offered to {target}",
+        **({"why": why} if why else {}),
+    )
+
+
+def take_back(task: Task, *, force: bool, actor: Actor, now: datetime) -> None:
+    """Return a locked task from its holder to the source of its last hop (R12), tree lock held.
+
+    The hop becomes cancelled (reassigned). Raises Conflict for a task that came by no hop, and for
+    running work unless `force` revokes its lease.
+    """
+    last = TaskDelegation.objects.chain(task.pk).last()
+    if last is None or last.source_instance is None:
+        raise Conflict(f"{task.pk} came to {task.instance_id} by no delegation.", state=task.status)
+    if task.status in STARTED and not task.decomposed:
+        if not force:
+            raise Conflict(
+                f"{task.pk} is {task.status} by {task.worker}: reassigning it needs force.",
+                code="running",
+                state=task.status,
+                worker=task.worker,
+            )
+        put_back(task, outcome=AttemptOutcome.EVICTED, actor=actor, now=now)
+    end_accepted(last, D.CANCELLED, reason=Reason.REASSIGNED, actor=actor, now=now)
+    was, task.instance = task.instance_id, last.source_instance
+    save_task(task, now)
+    record(
+        task_event(
+            task, "task.moved", actor=actor, now=now, before=task.status, was=was, reason="reassign"
+        )
+    )
+
+
+def target_answer(task: Task, target: HopperInstance) -> Answer:
+    """Return what the target's behaviour says to this task (R8, R22)."""
+    return answer(get_behavior_for_instance(target), facts_of(task), instance_facts(target))
+
+
+def accept_offer(
+    delegation: TaskDelegation, task: Task, target: HopperInstance, *, actor: Actor, now: datetime
+) -> None:
+    """Make the target the holder of a locked task (R8); due for placing where it routes on."""
+    _move(delegation, D.ACCEPTED, actor, now)
+    if delegation.goes_up:
+        _leave_child(delegation, task, actor, now)
+    task.instance = target
+    task.offered_to = None
+    task.wait("")
+    rest_or_route(task)
+    if delegation.source_instance_id is None:
+        _begin_at(target, task, now)
+    else:
+        save_task(task, now)
+    _record(task, delegation, "delegation.accepted", actor, now)
+    announce_due(task, actor)
+
+
+def close_offer(
+    delegation: TaskDelegation,
+    task: Task,
+    status: str,
+    *,
+    reason: str,
+    words: str = "",
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """End a pending delegation unaccepted: rejected, expired or cancelled (R7).
+
+    The task stays with its holder and is due for placing again, unless it has ended.
+    """
+    delegation.rejection_reason = words
+    _move(delegation, status, actor, now, reason=reason)
+    task.offered_to = None
+    if not task.is_terminal:
+        task.wait("")
+        rest_or_route(task)
+    save_task(task, now)
+    _record(task, delegation, f"delegation.{status}", actor, now, reason=reason, words=words)
+    announce_due(task, actor)
+
+
+def end_accepted(
+    delegation: TaskDelegation,
+    status: str,
+    *,
+    reason: str,
+    result: Any = None,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """End an accepted delegation: completed, failed or cancelled (R7). Its task speaks for it."""
+    delegation.result = result
+    _move(delegation, status, actor, now, reason=reason)
+
+
+def _begin_at(target: HopperInstance, task: Task, now: datetime) -> None:
+    """Save an unassigned task with its holder as its origin (R25), if its key is free there."""
+    task.origin = target
+    try:
+        with transaction.atomic():
+            save_task(task, now)
+    except IntegrityError:
+        raise Conflict(
+            f"{target.pk} cannot take {task.pk}: another open task there bears its unique_key.",
+            code="unique_key_taken",
+        ) from None
+
+
+def _leave_child(escalation: TaskDelegation, task: Task, actor: Actor, now: datetime) -> None:
+    """End the downward hop by which the escalating child had got the task (R11)."""
+    hops = TaskDelegation.objects.filter(
+        task=task, status=D.ACCEPTED, target_instance=escalation.source_instance_id
+    )
+    last = hops.exclude(delegation_type=DelegationType.ESCALATE).order_by("hop", "id").last()
+    if last is not None:
+        end_accepted(last, D.FAILED, reason=Reason.ESCALATED, actor=actor, now=now)
+
+
+def _move(
+    delegation: TaskDelegation, status: str, actor: Actor, now: datetime, reason: str = ""
+) -> None:
+    DELEGATION.require(delegation.status, status, delegation.pk)
+    delegation.status = status
+    delegation.answered_by = actor.name
+    if reason:
+        delegation.reason = reason
+    # A change that waited for its locks may have begun before this row was made (I14).
+    moment = max(now, delegation.accepted_at or delegation.delegated_at)
+    if status == D.ACCEPTED:
+        delegation.accepted_at = moment
+    else:
+        delegation.completed_at = moment
+    delegation.save(force_update=True)
+
+
+def _record(
+    task: Task,
+    delegation: TaskDelegation,
+    kind: str,
+    actor: Actor,
+    now: datetime,
+    **data: Any,
+) -> None:
+    feed = delegation.target_instance_id
+    if kind == "delegation.offered" and delegation.source_instance_id:
+        feed = delegation.source_instance_id
+    record(
+        task_event(
+            task,
+            kind,
+            actor=actor,
+            now=now,
+            before=task.status,
+            instance_id=feed,
+            delegation_id=delegation.pk,
+            **data,
+        )
+    )

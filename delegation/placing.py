@@ -1,0 +1,440 @@
+"""Placing: decide without locks, then one hop in one transaction, until the task rests (R9)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from delegation.choices import DelegationStatus as D
+from delegation.choices import DelegationType, Reason
+from delegation.delegator import Delegator, escalation_target
+from delegation.facts import barred_for, situation_of
+from delegation.models import TaskDelegation
+from delegation.offer_rules import offers_made, over_hop_limit
+from delegation.offers import Terms, accept_offer, close_offer, make_offer, target_answer
+from hopper.actors import ROUTER, Actor
+from hopper.config.files import CONFIGURATION
+from hopper.database import lock_shared, lock_tree
+from hopper.errors import Conflict, HopperError
+from hopper.ids import new_id
+from instances.allowances import ALLOWANCES
+from instances.choices import TaskStatus as T
+from instances.history import record, task_event
+from instances.lifecycle.actions import start_instance
+from instances.models import Event, HopperInstance, Task
+from instances.tasks.changes import change_task, lock_task, present_task, save_task
+from instances.tasks.editing import begin_placing_anew
+from instances.tree.shape import create_instance
+from scopes.deciding import BehaviorFailed, decide, path_of
+from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Situation
+from scopes.models import RoutingDecision
+from scopes.record import described, stored
+from scopes.registry import get_behavior_for_instance
+from scopes.settings import config_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from hopper.actors import Actor
+    from scopes.decisions import Considered
+
+GAP = "CapabilityGap"
+
+
+def block_unplaced(
+    task: Task,
+    code: str,
+    detail: str,
+    *,
+    considered: Iterable[Considered],
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Block a locked task for a person: the attention list (R26).
+
+    Its event asks for attention, but for a capability gap that was said already.
+    """
+    refusals = _refusals(task)
+    full = {one["target_instance_id"] for one in refusals if one["reason"] == "queue_full"}
+    full |= {one.instance_id for one in considered if one.filters.get("capacity") == "QueueFull"}
+    # Capabilities are compared whatever the case, and so are gaps.
+    words = sorted({word.casefold() for word in task.required_capabilities})
+    required = {"required": ", ".join(words)} if code == GAP else {}
+    said = code == GAP and _said(task, required["required"])
+    found: dict[str, Any] = {
+        "object": task.instance_id,
+        "refusals": refusals,
+        "full": sorted(full),
+        **required,
+    }
+    task.wait(code, now, detail=detail, **found)
+    told: dict[str, Any] = {"reason": code, "detail": detail, "attention": not said, **required}
+    change_task(task, T.BLOCKED, actor=actor, now=now, **told)
+
+
+def _refusals(task: Task) -> list[dict[str, Any]]:
+    rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
+    said = rows.exclude(rejection_reason="", reason="").order_by("id")
+    names = ("target_instance_id", "status", "reason", "rejection_reason")
+    return [dict(row) for row in said.values(*names)]
+
+
+def _said(task: Task, required: str) -> bool:
+    """Return whether this gap was said for this task before, or for another that waits here."""
+    events = Event.objects.filter(task=task, kind="task.blocked", data__attention=True)
+    others = Task.objects.filter(instance=task.instance_id, status=T.BLOCKED, waiting__code=GAP)
+    return (
+        events.filter(data__reason=GAP, data__required=required).exists()
+        or others.filter(waiting__required=required).exists()
+    )
+
+
+logger = logging.getLogger(__name__)
+
+MAX_HOPS = 40
+"""Steps one request takes before it leaves the rest to the sweep."""
+
+_UNREAD = 3
+"""How often a decision is made again because the tree changed under it (R9)."""
+
+
+class _Stale(Exception):
+    """What the decision was made from no longer holds."""
+
+
+def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
+    """Place a due task hop by hop until it rests, and return it; any other task is left alone.
+
+    Each hop is a transaction of its own; what this leaves due, the sweep takes up again. So is a
+    task whose behaviour fails: it says so meanwhile.
+    """
+    stale = 0
+    for _ in range(MAX_HOPS):
+        try:
+            # One decision and what is done about it know one configuration, whatever is edited.
+            with CONFIGURATION.held():
+                if not _step(task_id, actor):
+                    break
+            stale = 0
+        except _Stale:
+            stale += 1
+            if stale > _UNREAD:
+                break
+        except BehaviorFailed as failure:
+            _explain(task_id, failure, actor)
+            break
+    return Task.objects.get(pk=task_id)
+
+
+def try_to_place(task_id: str, *, actor: Actor = ROUTER) -> bool:
+    """Place a due task; return whether it rests now. A failure is logged and left to the sweep.
+
+    For callers whose own change is committed, and who have other tasks to place.
+    """
+    try:
+        return not place_task(task_id, actor=actor).route_due
+    except Exception:
+        logger.exception("placing failed", extra={"event": "placing_failed", "task": task_id})
+        return False
+
+
+def reroute_task(task_id: str, *, actor: Actor) -> Task:
+    """Begin a new epoch at the holder and place the task again (R9).
+
+    Raises Conflict for a task that is started, finished, escalating or blocked by a person.
+    """
+    with transaction.atomic():
+        task = lock_task(task_id)
+        if task.instance_id is None or not begin_placing_anew(
+            task, actor=actor, now=timezone.now(), reason="rerouted"
+        ):
+            raise Conflict(
+                f"{task_id} is {task.status if task.instance_id else 'unassigned'}"
+                f"{' (' + task.waiting_code + ')' if task.waiting_code else ''}: "
+                "only a resting task can be routed again.",
+                code="not_routable",
+                state=task.status,
+                allowed=[T.PENDING.value],
+            )
+    return Task.objects.get(pk=task_id)
+
+
+def _step(task_id: str, actor: Actor) -> bool:
+    """Decide once and act on it; return whether the task may have to go further."""
+    read_at = timezone.now()
+    task = present_task(task_id)
+    if task.is_given_up:
+        return _hand_up(task, actor)
+    note = _look(task, actor)
+    if note is None:
+        return False
+    decision = note.decision
+    if isinstance(decision, CreateChild):
+        return _create_child(task_id, actor)
+    if isinstance(decision, SendTo):
+        return _send(note, decision.target_id, read_at)
+    if isinstance(decision, Refuse):
+        return _refuse(note, decision, read_at)
+    return _rest(note, read_at)
+
+
+def _look(task: Task, actor: Actor) -> _Note | None:
+    """Return what is decided about a task now, or None where it is not due or cannot move on."""
+    holder = task.instance
+    if not task.route_due or holder is None:
+        return None
+    if not ALLOWANCES[holder.effective_status()].route:
+        return None
+    began = time.perf_counter()
+    situation = situation_of(task, holder)
+    behavior = get_behavior_for_instance(holder)
+    decision = decide(behavior, situation)
+    elapsed = (time.perf_counter() - began) * 1000
+    return _Note(task, holder, situation, decision, path_of(behavior), elapsed, actor)
+
+
+def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
+    """Say at a task why it stays due: once in the log and in its history while that is the same."""
+    with transaction.atomic():
+        task = lock_task(task_id)
+        if not task.route_due or task.waiting.get("detail") == failure.detail:
+            return
+        now = timezone.now()
+        task.waiting = {"detail": failure.detail}
+        save_task(task, now)
+        record(
+            task_event(
+                task,
+                "task.undecided",
+                actor=actor,
+                now=now,
+                before=task.status,
+                detail=failure.detail,
+                attention=True,
+            )
+        )
+    logger.error(
+        "behaviour failed", extra={"event": "behavior.failed", "task": task_id}, exc_info=failure
+    )
+
+
+class _Note:
+    """One decision with what it was made from, ready to be recorded."""
+
+    def __init__(
+        self,
+        task: Task,
+        holder: HopperInstance,
+        situation: Situation,
+        decision: Decision,
+        behavior: str,
+        elapsed_ms: float,
+        actor: Actor,
+    ) -> None:
+        self.task, self.holder, self.decision, self.actor = task, holder, decision, actor
+        self._situation = situation
+        self.behavior = behavior
+        self._elapsed_ms = elapsed_ms
+
+    def lock(self) -> Task:
+        """Return the task, locked, if it and who is barred still are as they were read (R9).
+
+        Raises _Stale; also where it was read before, and its path after, somebody placed it.
+        """
+        task = lock_task(self.task.pk)
+        same = (task.instance_id, task.epoch) == (self.task.instance_id, self.task.epoch)
+        if not (task.route_due and same):
+            raise _Stale
+        barred = barred_for(task)
+        if any(barred.get(one.id, "") != one.barred for one in self._situation.candidates):
+            raise _Stale
+        return task
+
+    def write(self, now: datetime, **override: Any) -> None:
+        """Record the decision (one immutable row a hop)."""
+        values: Mapping[str, Any] = described(self.decision) | override
+        RoutingDecision.objects.create(
+            id=new_id("dec"),
+            task_id=self.task.pk,
+            instance_id=self.holder.pk,
+            epoch=self.task.epoch,
+            hop=TaskDelegation.objects.chain(self.task.pk).count() + 1,
+            verdict=values["verdict"],
+            code=values["code"],
+            target_id=values["target_id"] if values["verdict"] == "send" else None,
+            reasons=values["reasons"],
+            candidates=values["candidates"],
+            rules=values["rules"],
+            confidence=values["confidence"],
+            rule=values["rule"],
+            situation=stored(self._situation),
+            config_digest=config_digest(self._situation),
+            elapsed_ms=self._elapsed_ms,
+            behavior=self.behavior,
+            actor=self.actor.name,
+            created_at=now,
+        )
+
+    def require_nothing_began(self, read_at: datetime) -> None:
+        """Raise _Stale if an instance below the holder began to run since the reading (R9)."""
+        below = HopperInstance.objects.under(self.holder.pk).running()
+        if below.filter(updated_at__gt=read_at).exclude(pk=self.holder.pk).exists():
+            raise _Stale
+
+
+def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
+    with transaction.atomic():
+        target = lock_shared(HopperInstance, target_id)
+        task = note.lock()
+        fits = target is not None and target.parent_id == task.instance_id and target.is_live
+        # A target that was changed since may be able to do less now (R9).
+        if target is None or not fits or target.updated_at > read_at:
+            raise _Stale
+        now = timezone.now()
+        if ALLOWANCES[target.effective_status()].offer != "yes":
+            raise _Stale
+        over = over_hop_limit(note.holder, offers_made(task))
+        if over:
+            _block(note, task, "HopLimit", over, now)
+            return False
+        answer = target_answer(task, target)
+        why = answer.reason if answer.verdict == "wait" else ""
+        terms = Terms(_first_hop_type(task))
+        delegation = make_offer(task, target, terms, why=why, actor=note.actor, now=now)
+        note.write(now)
+        if answer.verdict == "accept":
+            accept_offer(delegation, task, target, actor=note.actor, now=now)
+        elif answer.verdict == "refuse":
+            close_offer(
+                delegation,
+                task,
+                D.REJECTED,
+                reason=answer.code,
+                words=answer.reason,
+                actor=note.actor,
+                now=now,
+            )
+    return True
+
+
+def _rest(note: _Note, read_at: datetime) -> bool:
+    with transaction.atomic():
+        task = note.lock()
+        note.require_nothing_began(read_at)
+        now = timezone.now()
+        task.route_due = False
+        if not task.waiting_code:
+            # What a failing behaviour left there holds no longer.
+            task.wait("")
+        save_task(task, now)
+        note.write(now)
+        code = getattr(note.decision, "code", "")
+        record(
+            task_event(
+                task,
+                "task.resting",
+                actor=note.actor,
+                now=now,
+                before=task.status,
+                code=code,
+                reasons=list(note.decision.reasons),
+            )
+        )
+    return False
+
+
+def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
+    """Hand the task up where it came from above, else block it here for a person (R9)."""
+    path = TaskDelegation.objects.chain(note.task.pk)
+    if decision.goes_up and path.exists():
+        with transaction.atomic():
+            # The escalation locks the level above before the task (R6), and so must we.
+            source = path.values_list("source_instance_id", flat=True).last()
+            lock_shared(HopperInstance, str(source))
+            note.lock()
+            note.require_nothing_began(read_at)
+            note.write(timezone.now())
+            Delegator(note.actor).escalate_task(
+                note.task.pk, reason="; ".join(decision.reasons), code="unplaceable"
+            )
+        return True
+    with transaction.atomic():
+        task = note.lock()
+        note.require_nothing_began(read_at)
+        _block(note, task, decision.code, "; ".join(decision.reasons), timezone.now())
+    return False
+
+
+def _hand_up(read: Task, actor: Actor) -> bool:
+    """Hand a task up that its holder has failed for good, whatever the holder's state (R11, R15).
+
+    No decision is made about it, so none is recorded.
+    """
+    with transaction.atomic():
+        above = escalation_target(read)
+        if above is not None:
+            # The level above is locked before the task (R6).
+            lock_shared(HopperInstance, above)
+        task = lock_task(read.pk)
+        if not task.is_given_up or escalation_target(task) != above:
+            raise _Stale
+        Delegator(actor).escalate_task(task.pk, reason=task.error, code=Reason.TASK_FAILED)
+    return True
+
+
+def _block(note: _Note, task: Task, code: str, detail: str, now: datetime) -> None:
+    note.write(now, verdict="refuse", code=code)
+    considered = note.decision.considered
+    block_unplaced(task, code, detail, considered=considered, actor=note.actor, now=now)
+
+
+def _create_child(task_id: str, actor: Actor) -> bool:
+    """Create and start the instance that the decision asks for; the next look sends it there (R25).
+
+    It is decided once more under the tree lock, where nobody else creates: of two names that are
+    nearly alike one is made, and never a twenty-first in an hour or a run beyond the limit. What
+    was made is taken back where somebody has placed the task meanwhile.
+    """
+    with transaction.atomic():
+        lock_tree()
+        note = _look(present_task(task_id), actor)
+        if note is None or not isinstance(note.decision, CreateChild):
+            return True
+        _create(note, note.decision)
+        # Last, for instances are locked before tasks (R6).
+        note.lock()
+    return True
+
+
+def _create(note: _Note, wanted: CreateChild) -> None:
+    """Create and start a child of the holder.
+
+    Raises BehaviorFailed where there cannot be such a child, _Stale where the holder closed.
+    """
+    try:
+        instance = create_instance(
+            wanted.name,
+            scope=wanted.scope,
+            instance_type=wanted.instance_type,
+            parent_id=note.holder.pk,
+            runtime_metadata={"created_for": note.task.pk, "created_at_epoch": note.task.epoch},
+            actor=ROUTER,
+        )
+    except HopperError as error:
+        if error.code == "parent_closed":
+            raise _Stale from None
+        words = f"{note.behavior} failed: it creates {wanted.name!r}: {error}"
+        raise BehaviorFailed(words, behavior=note.behavior) from error
+    start_instance(instance.pk, actor=ROUTER)
+
+
+def _first_hop_type(task: Task) -> str:
+    """Return `decompose` for the first hop of a child (R13), else `route`."""
+    if task.parent_id is None or TaskDelegation.objects.filter(task=task).exists():
+        return DelegationType.ROUTE
+    return DelegationType.DECOMPOSE

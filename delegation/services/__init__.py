@@ -1,1 +1,0 @@
-"""Every change to delegations: offers, answers, placing, bubbling, the sweep and the audit."""

@@ -1,0 +1,75 @@
+"""`hopper check`, `sweep`, `demo`, `token`: on the database; `config`; `mcp`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli import target
+from hopper.cli.arguments import Group, HopperParser, bind
+from hopper.cli.render import others
+from hopper.cli.transport import Client, CliError, at
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+
+def database_command(parser: HopperParser, name: str) -> None:
+    """Make a parser hand its arguments to the management command `hopper_<name>`."""
+    on_database(bind(parser, call, others.show_any), name)
+
+
+def on_database(parser: HopperParser, name: str) -> None:
+    """Let a parser whose handler is `call` hand on what it does not know to `hopper_<name>`."""
+    parser.set_defaults(management=f"hopper_{name}")
+    parser.takes_rest = True
+    parser.epilog = f"Further arguments are those of `manage.py hopper_{name}`."
+
+
+def call(args: Namespace, client: Client) -> None:
+    """Run a management command on the database; it writes its own output."""
+    rest = [*args.rest, *(["--json"] if args.json else [])]
+    importlib.import_module("hopper.cli.local").call(args.management, rest)
+
+
+def add_config_commands(parser: ArgumentParser) -> None:
+    """Add the commands of `config`."""
+    group = Group(parser)
+    show = group.add(
+        "show", show_config, others.show_config, "where commands go to, or an instance's settings"
+    )
+    show.add_argument(
+        "--instance", metavar="ID", help="its settings, each with where it comes from"
+    )
+
+
+def show_config(args: Namespace, client: Client) -> dict[str, Any]:
+    """Return where commands go to and what decides it, no secrets; or an instance's settings."""
+    if args.instance:
+        found: dict[str, Any] = client.get(at("instances", args.instance, "settings"))
+        return found
+    chosen = target.chosen(args)
+    return {
+        "transport": "http" if chosen.server else "local",
+        "server": chosen.server,
+        "token": "set" if chosen.token else "none",
+        "store": None if chosen.server else target.database(),
+        "config_file": args.config,
+    }
+
+
+def mcp_options(parser: HopperParser) -> None:
+    """Make a parser the command `hopper mcp`."""
+    bind(parser, mcp, others.show_any)
+
+
+def mcp(args: Namespace, client: Client) -> None:
+    """Speak MCP on stdin and stdout until stdin ends."""
+    try:
+        # By name and late: the SDK is an extra, and slow to load.
+        module = importlib.import_module("hopper.cli.mcp")
+    except ModuleNotFoundError as error:
+        raise CliError(
+            "The MCP server needs the extra `mcp`.", hint="pip install 'hopper-queue[mcp]'"
+        ) from error
+    module.serve(client)

@@ -1,0 +1,73 @@
+"""Where a command goes to: a server or the store of this machine."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from hopper.cli.transport import CliError, Transport
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server with the token for it; no server means the database of this machine."""
+
+    server: str | None
+    token: str | None
+
+
+def chosen(args: Namespace) -> Target:
+    """Return where to go: an option beats the environment, that beats the file."""
+    file = from_file(args.config) if args.config else {}
+    token = args.token or os.environ.get("HOPPER_TOKEN") or file.get("token")
+    if args.local:
+        return Target(None, None)
+    return Target(args.server or os.environ.get("HOPPER_URL") or file.get("server"), token)
+
+
+def from_file(path: str) -> dict[str, str]:
+    """Return `server` and `token` of a TOML file."""
+    # Late, here and below: most commands read no file and are told no place.
+    import tomllib
+
+    try:
+        found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CliError(f"Cannot read {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CliError(f"{path} is not TOML: {error}.") from error
+    unknown = found.keys() - {"server", "token"}
+    if unknown or not all(isinstance(value, str) for value in found.values()):
+        raise CliError(f"{path}: only `server` and `token`, each a text, may stand there.")
+    return found
+
+
+def database() -> str:
+    """Return which database a command without a server works on."""
+    from hopper import embedded
+
+    url = os.environ.get("HOPPER_DATABASE_URL")
+    return "HOPPER_DATABASE_URL" if url else str(embedded.find().database)
+
+
+def transport(args: Namespace) -> Transport:
+    """Return the transport to where the command goes."""
+    target = chosen(args)
+    if target.server:
+        # Late, because urllib3 alone takes as long to load as all the rest.
+        from hopper.cli.http import HttpTransport
+
+        return HttpTransport(target.server, target.token)
+    # All that Django makes while it loads stays: looking through it for waste takes a tenth more.
+    gc.disable()
+    try:
+        return cast("Transport", importlib.import_module("hopper.cli.local").open_transport())
+    finally:
+        gc.enable()

@@ -1,0 +1,295 @@
+"""The configuration in force: all files as one, taken whole or not at all, held while deciding."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+from django.conf import settings
+from pydantic import BaseModel
+
+from hopper.config.document import SHIPPED, BrokenConfig, Document, Place, Problem, build
+
+logger = logging.getLogger(__name__)
+
+_FOLDER = Path(__file__).resolve().parent
+_LOOK_EVERY = 1.0
+_READINGS = 3
+
+Model = TypeVar("Model", bound=BaseModel)
+Check = Callable[[Any, Document], Iterable[Problem]]
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[Model]):
+    """One file as it was read: the value, where each key was written, and its digest."""
+
+    value: Model
+    document: Document
+    digest: str
+
+    def place(self, *path: str | int) -> Place:
+        """Return where the value at `path` was written; a value that nobody wrote is shipped."""
+        return self.document.places.get(path, Place(SHIPPED, SHIPPED, 0))
+
+    def source(self, *path: str | int) -> str:
+        """Return where the value at `path` comes from: "shipped" or the operator's file."""
+        return self.place(*path).source
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All files as they were at one moment, by name."""
+
+    files: Mapping[str, Loaded[Any]]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the whole: the same digest, the same configuration."""
+        return "".join(self.files[name].digest for name in sorted(self.files))
+
+
+_held: ContextVar[Snapshot | None] = ContextVar("held", default=None)
+
+
+class Configuration:
+    """All configuration files, shipped and the operator's, as one.
+
+    They are looked at once a second and taken together or not at all: where one of them is broken
+    the old configuration stays in force as a whole, and `problems` says what is wrong.
+    """
+
+    def __init__(self) -> None:
+        self.problems: tuple[Problem, ...] = ()
+        self._files: list[ConfigFile[Any]] = []
+        self._snapshot: Snapshot | None = None
+        self._signature: Hashable = None
+        self._folder: Path | None = None
+        self._next_look = 0.0
+        self._lock = threading.RLock()
+
+    def add(self, file: ConfigFile[Any]) -> None:
+        """Make a file a part of the configuration."""
+        self._files.append(file)
+        self._signature, self._next_look = None, 0.0
+
+    def current(self) -> Snapshot:
+        """Return the configuration in force: the held one, else what the last look found.
+
+        Raises BrokenConfig if there has never been a usable one.
+        """
+        held = _held.get()
+        if held is not None:
+            return held
+        folder = operator_folder()
+        if self._snapshot and folder == self._folder and time.monotonic() < self._next_look:
+            return self._snapshot
+        with self._lock:
+            self._next_look = time.monotonic() + _LOOK_EVERY
+            self._folder = folder
+            if self._snapshot is None or self._sign(folder) != self._signature:
+                self._take(folder)
+            if self._snapshot is None:
+                raise BrokenConfig(self.problems)
+            return self._snapshot
+
+    def reload(self) -> Snapshot:
+        """Read the files now. Raises BrokenConfig; the old configuration then stays in force."""
+        with self._lock:
+            self._folder = operator_folder()
+            self._take(self._folder)
+            if self.problems or self._snapshot is None:
+                raise BrokenConfig(self.problems)
+            return self._snapshot
+
+    def look_again(self) -> None:
+        """Have the next reader look for changed files, however short ago the last look was."""
+        self._next_look = 0.0
+
+    def load(self, folder: Path | None, instead: Mapping[str, Path] | None = None) -> Snapshot:
+        """Return what the files in `folder` say; changes nothing in force.
+
+        `instead` names files that take the place of the folder's of that name. Raises BrokenConfig
+        with every fault of every file; a file that fails its own expectations is broken, and so is
+        a folder that is not there.
+        """
+        if folder is not None and not os.path.isdir(folder):
+            words = "there is no such folder: HOPPER_CONFIG_DIR names it"
+            raise BrokenConfig([Problem(str(folder), 1, "", words)])
+        found: dict[str, Loaded[Any]] = {}
+        problems: list[Problem] = []
+        for file in tuple(self._files):
+            own = folder / file.name if folder is not None else None
+            path = (instead or {}).get(file.name, own)
+            with _noting(problems, str(path or file.name)):
+                found[file.name] = file.load(path)
+        if problems:
+            raise BrokenConfig(problems)
+        snapshot = Snapshot(found)
+        with self.held(snapshot):
+            for file in tuple(self._files):
+                with _noting(problems, found[file.name].place().file):
+                    problems += file.failures()
+        if problems:
+            raise BrokenConfig(problems)
+        return snapshot
+
+    def candidate(self, path: Path) -> Snapshot:
+        """Return what the configuration would be under `path`, a folder or one of the files.
+
+        A folder stands for the operator's; a file for the one of its name, or, under a name of its
+        own, for routing_rules.yaml. Raises BrokenConfig as `load` does.
+        """
+        if os.path.isdir(path):
+            return self.load(path)
+        known = {file.name for file in self._files}
+        name = path.name if path.name in known else "routing_rules.yaml"
+        if not os.path.isfile(path):
+            raise BrokenConfig([Problem(str(path), 1, "", "there is no such file or folder")])
+        return self.load(operator_folder(), {name: path})
+
+    @contextmanager
+    def held(self, snapshot: Snapshot | None = None) -> Iterator[Snapshot]:
+        """Let all that is read inside come from one snapshot: the given one, or the current."""
+        chosen = snapshot or self.current()
+        token = _held.set(chosen)
+        try:
+            yield chosen
+        finally:
+            _held.reset(token)
+
+    def _take(self, folder: Path | None) -> None:
+        """Put what the files say into force, unless they are broken or just being written."""
+        found: Snapshot | None = None
+        problems: tuple[Problem, ...] = ()
+        for _ in range(_READINGS):
+            self._signature = self._sign(folder)
+            # Where the folder is a link that is turned, all is read from one side of it.
+            real = Path(os.path.realpath(folder)) if folder else None
+            before = self._sign(real)
+            try:
+                found, problems = self.load(real), ()
+            except BrokenConfig as error:
+                found, problems = None, error.problems
+            if self._sign(real) == before:
+                break
+        else:
+            self._signature = None
+            if self._snapshot is not None:
+                return
+        self._snapshot, self.problems = found or self._snapshot, problems
+        if problems and self._snapshot is not None:
+            # Where nothing is in force, whoever asks is told by the exception.
+            logger.error(
+                "configuration refused",
+                extra={"event": "config.refused", "problems": [str(one) for one in problems]},
+            )
+
+    def _sign(self, folder: Path | None) -> Hashable:
+        found: list[Hashable] = [folder is not None and os.path.isdir(folder)]
+        for file in tuple(self._files):
+            for path in [_FOLDER / file.name, *([folder / file.name] if folder else [])]:
+                try:
+                    stat = path.stat()
+                except OSError as error:
+                    # An absent file is legal, a link that leads nowhere is not.
+                    found.append((str(path), error.errno, os.path.islink(path)))
+                    continue
+                times = (stat.st_mtime_ns, stat.st_ctime_ns)
+                found.append((str(path), *times, stat.st_size, stat.st_ino))
+        return tuple(found)
+
+
+@contextmanager
+def _noting(problems: list[Problem], file: str) -> Iterator[None]:
+    """Note the faults of a file; what fails in any other way while it is read is one, too."""
+    try:
+        yield
+    except BrokenConfig as error:
+        problems += error.problems
+    except Exception as error:
+        # Behaviours are the operator's own code, which runs where they are checked.
+        logger.exception("checking failed", extra={"event": "config.check_failed", "file": file})
+        words = f"cannot be checked: {type(error).__name__}: {error}"
+        problems.append(Problem(file, 1, "", words))
+
+
+CONFIGURATION = Configuration()
+"""The configuration of this process."""
+
+
+class ConfigFile(Generic[Model]):
+    """One file by name: shipped defaults with the operator's own laid over them.
+
+    `check` adds faults that the schema cannot know; `prove` those that show only once all files
+    are read, as where a file fails its own expectations.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: type[Model],
+        check: Check | None = None,
+        prove: Check | None = None,
+    ) -> None:
+        self.name = name
+        self._model, self._check, self._prove = model, check, prove
+        CONFIGURATION.add(self)
+
+    def current(self) -> Loaded[Model]:
+        """Return the file as it is in force. Raises BrokenConfig if it never was usable."""
+        found = CONFIGURATION.current().files.get(self.name)
+        if found is None:
+            raise BrokenConfig(CONFIGURATION.problems)
+        return cast("Loaded[Model]", found)
+
+    def load(self, own: Path | None) -> Loaded[Model]:
+        """Return what the shipped file says with the operator's `own` over it, where there is one.
+
+        Raises BrokenConfig.
+        """
+        # Late, because most commands without a server read no file.
+        from hopper.config.yaml_lines import read
+
+        document = read(_FOLDER / self.name, SHIPPED)
+        if own is not None and _stands(own):
+            document = read(own, str(own)).over(document)
+        value = build(self._model, document)
+        faults = tuple(self._check(value, document)) if self._check else ()
+        if faults:
+            raise BrokenConfig(faults)
+        text = json.dumps(document.data, sort_keys=True, default=str)
+        return Loaded(value, document, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    def failures(self) -> tuple[Problem, ...]:
+        """Return what the configuration in force fails of what this file expects."""
+        loaded = self.current()
+        return tuple(self._prove(loaded.value, loaded.document)) if self._prove else ()
+
+
+def _stands(path: Path) -> bool:
+    """Return whether there is anything of that name; whether it can be read is another question."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
+    return True
+
+
+def operator_folder() -> Path | None:
+    """Return the operator's folder: HOPPER_CONFIG_DIR, else `config/` beside manage.py, if any."""
+    if settings.HOPPER_CONFIG_DIR:
+        return Path(settings.HOPPER_CONFIG_DIR)
+    base = Path(settings.BASE_DIR)
+    beside = base / "config"
+    return beside if (base / "manage.py").is_file() and beside.is_dir() else None

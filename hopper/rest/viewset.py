@@ -1,0 +1,73 @@
+"""The base of every view: strict input, problems out, idempotent POST."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.viewsets import GenericViewSet
+
+from hopper.config.files import CONFIGURATION
+from hopper.errors import NotFound
+from hopper.rest.idempotency import HEADER, carry_out_once, unless_deadlocked
+from hopper.rest.input import StrictJSONParser, require_known, text_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rest_framework.request import Request
+
+
+class HopperViewSet(GenericViewSet[Any]):
+    """A viewset that refuses what it does not know.
+
+    `query_parameters` are names by action; `listed` are the actions that answer filtered pages.
+    """
+
+    parser_classes = [StrictJSONParser]
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+    query_parameters: dict[str, tuple[str, ...]] = {}
+    listed: tuple[str, ...] = ("list",)
+    post: Callable[..., Any]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Authenticate, then take path and query at their word.
+
+        Raises BrokenConfig before anything is written where no configuration ever was usable.
+        """
+        super().initial(request, *args, **kwargs)
+        if not self.action:
+            self.http_method_not_allowed(request)
+        for value in kwargs.values():
+            if text_problem(str(value)):
+                raise NotFound
+        require_known(request.query_params, self.known_parameters())
+        if request.method not in SAFE_METHODS:
+            # A row that is committed and then cannot be placed would be answered as a failure.
+            CONFIGURATION.current()
+        # The dispatcher looks the handler up after this.
+        method = str(request.method).lower()
+        if method == "post":
+            self.post = partial(self._carry_out, self.post)
+        elif method in ("put", "patch", "delete"):
+            setattr(self, method, partial(unless_deadlocked, getattr(self, method)))
+
+    def before_key(self, **kwargs: Any) -> None:
+        """Do what a POST may not do inside the transaction of its key (R20)."""
+
+    def _carry_out(
+        self, handler: Callable[..., Any], request: Request, *args: Any, **kwargs: Any
+    ) -> Any:
+        if HEADER in request.headers:
+            self.before_key(**kwargs)
+        return carry_out_once(request, handler, *args, **kwargs)
+
+    def known_parameters(self) -> set[str]:
+        """Return the names that the present action understands in a query string."""
+        known = set(self.query_parameters.get(self.action or "", ()))
+        if self.action in self.listed:
+            known |= set(getattr(self.paginator, "parameters", ()))
+            filterset = getattr(self, "filterset_class", None)
+            known |= set(filterset.base_filters) if filterset else set()
+        return known

@@ -1,0 +1,46 @@
+"""What views share: who calls, a page of rows, an answer that is read again after commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.http import QueryDict
+from rest_framework.response import Response
+
+from hopper.rest.fields import NoFields
+from hopper.rest.viewset import HopperViewSet
+from instances.api.permissions import actor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rest_framework.serializers import BaseSerializer
+
+    from hopper.actors import Actor
+
+
+class Answering(HopperViewSet):
+    """A viewset over services: `body` reads the input, `fresh` and `paged` make the answers."""
+
+    @property
+    def actor(self) -> Actor:
+        """Return the caller."""
+        return actor_of(self.request)
+
+    def body(self, serializer: type[BaseSerializer[Any]] = NoFields, **context: Any) -> Any:
+        """Return the validated body; none at all is an empty one. Raises ValidationError."""
+        given = self.request.data
+        read = serializer(data={} if isinstance(given, QueryDict) else given, context=context)
+        read.is_valid(raise_exception=True)
+        return read.validated_data
+
+    def fresh(self, show: Callable[[], Any], status: int = 200) -> Response:
+        """Return what `show` says, and again after the commit, when the task has been placed."""
+        response = Response(show(), status=status)
+        response.refresh = show  # type: ignore[attr-defined]
+        return response
+
+    def paged(self, rows: Any, show: Callable[[Sequence[Any]], list[Any]]) -> Response:
+        """Return one page of `rows`."""
+        page = self.paginate_queryset(self.filter_queryset(rows))
+        return self.get_paginated_response(show(page or []))

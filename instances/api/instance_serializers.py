@@ -1,0 +1,253 @@
+"""The shapes of instances on the wire, and of the bodies that change them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rest_framework import serializers
+
+from hopper.rest.described import extend_schema_field
+from hopper.rest.fields import Flag, Line, Object, StrictSerializer, Text, Time, Whole, Word, Words
+from instances.choices import HopperScope, InstanceStatus, InstanceType
+from instances.config import config_errors
+from instances.models import HopperInstance
+from instances.tasks.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Slug = {"max_length": 100}
+
+
+class CountsSerializer(serializers.Serializer[Any]):
+    """How many tasks of each status; `open` are those not done, failed or cancelled."""
+
+    pending = serializers.IntegerField()
+    claimed = serializers.IntegerField()
+    in_progress = serializers.IntegerField()
+    blocked = serializers.IntegerField()
+    done = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+    open = serializers.IntegerField()
+    total = serializers.IntegerField()
+
+
+class InstanceSerializer(serializers.ModelSerializer[HopperInstance]):
+    """An instance; what is derived comes from the page's context, read once for all."""
+
+    parent_id = serializers.CharField(allow_null=True)
+    depth = serializers.IntegerField()
+    effective_status = serializers.SerializerMethodField()
+    ancestors = serializers.SerializerMethodField()
+    task_counts = serializers.SerializerMethodField()
+    config = Object()
+    runtime_metadata = Object()
+
+    class Meta:
+        model = HopperInstance
+        fields = (
+            "id",
+            "name",
+            "scope",
+            "instance_type",
+            "status",
+            "effective_status",
+            "parent_id",
+            "ancestors",
+            "depth",
+            "config",
+            "runtime_metadata",
+            "description",
+            "created_by",
+            "created_at",
+            "updated_at",
+            "started_at",
+            "stopped_at",
+            "expires_at",
+            "task_counts",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.ChoiceField(choices=InstanceStatus.choices))
+    def get_effective_status(self, instance: HopperInstance) -> str:
+        """Return the status after inheritance (R4)."""
+        return str(self.context["effective"][instance.pk])
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_ancestors(self, instance: HopperInstance) -> list[str]:
+        """Return the ids of the ancestors, root first."""
+        return list(self.context["ancestors"][instance.pk])
+
+    @extend_schema_field(CountsSerializer)
+    def get_task_counts(self, instance: HopperInstance) -> dict[str, int]:
+        """Return the counts of the tasks that it holds itself."""
+        return dict(self.context["counts"][instance.pk])
+
+
+class TreeSerializer(serializers.Serializer[Any]):
+    """A node of the hierarchy: an instance, both counts, and its children, nested likewise."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    scope = serializers.ChoiceField(choices=HopperScope.choices)
+    instance_type = serializers.ChoiceField(choices=InstanceType.choices)
+    status = serializers.ChoiceField(choices=InstanceStatus.choices)
+    effective_status = serializers.ChoiceField(choices=InstanceStatus.choices)
+    parent_id = serializers.CharField(allow_null=True)
+    depth = serializers.IntegerField()
+    config = Object()
+    runtime_metadata = Object()
+    description = serializers.CharField(allow_blank=True)
+    created_by = serializers.CharField(allow_blank=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    stopped_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    task_counts = CountsSerializer()
+    subtree_task_counts = CountsSerializer()
+    children = serializers.ListField(child=serializers.DictField())
+
+
+class _InstanceBody(StrictSerializer):
+    """What both creating and editing an instance may say."""
+
+    ignored = frozenset(InstanceSerializer.Meta.fields) | {"subtree_task_counts", "children"}
+
+    def validate_fields(self, scope: str, data: Mapping[str, Any]) -> None:
+        """Raise ValidationError for keys of `config` that mean something and are wrong."""
+        wrong = config_errors(scope, data.get("config") or {})
+        if wrong:
+            raise serializers.ValidationError({f"config.{key}": words for key, words in wrong})
+
+
+class NewInstance(_InstanceBody):
+    """The body that creates an instance."""
+
+    name = Line(max_length=200)
+    scope = Word(choices=HopperScope.choices)
+    id = Line(required=False, allow_null=True, **Slug)
+    instance_type = Word(choices=InstanceType.choices, required=False)
+    parent_id = Line(required=False, allow_null=True, **Slug)
+    config = Object(required=False)
+    runtime_metadata = Object(required=False)
+    description = Text(required=False)
+    expires_at = Time(required=False, allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields. Raises ValidationError for a wrong config."""
+        self.validate_fields(attrs["scope"], attrs)
+        return attrs
+
+
+class InstanceChanges(_InstanceBody):
+    """The body that edits an instance: fields left out stay, JSON is replaced whole."""
+
+    name = Line(required=False, max_length=200)
+    id = Line(required=False, **Slug)
+    scope = Word(choices=HopperScope.choices, required=False)
+    parent_id = Line(required=False, allow_null=True, **Slug)
+    status = Word(choices=InstanceStatus.choices, required=False)
+    config = Object(required=False)
+    runtime_metadata = Object(required=False)
+    description = Text(required=False)
+    expires_at = Time(required=False, allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the changes. Raises ValidationError for another id or scope, or a wrong config."""
+        instance: HopperInstance = self.context["instance"]
+        for name in ("id", "scope"):
+            if attrs.pop(name, getattr(instance, name)) != getattr(instance, name):
+                raise serializers.ValidationError({name: "cannot be changed"})
+        self.validate_fields(instance.scope, attrs)
+        return attrs
+
+
+class Stop(StrictSerializer):
+    """How to stop; `preview` only says what that would change."""
+
+    preview = Flag(required=False)
+    force = Flag(required=False)
+    evacuate = Flag(required=False)
+
+
+class Restart(StrictSerializer):
+    """How to restart."""
+
+    force = Flag(required=False)
+
+
+class Close(StrictSerializer):
+    """How to close; `force` cancels what is still open, `preview` only says what it would do."""
+
+    preview = Flag(required=False)
+    force = Flag(required=False)
+
+
+class Trouble(StrictSerializer):
+    """What is wrong."""
+
+    reason = Text(required=False, max_length=10_000)
+
+
+class ClaimNext(StrictSerializer):
+    """What a worker asks for."""
+
+    worker = Line(max_length=200)
+    limit = Whole(required=False, min_value=1, max_value=100)
+    capabilities = Words(required=False, allow_null=True)
+    tags = Words(required=False, allow_null=True)
+    lease_seconds = Whole(
+        required=False, min_value=MIN_LEASE_SECONDS, max_value=MAX_LEASE_SECONDS, allow_null=True
+    )
+
+
+class SummarySerializer(serializers.Serializer[Any]):
+    """What became of a run."""
+
+    instance_id = serializers.CharField()
+    name = serializers.CharField()
+    closed_at = serializers.DateTimeField()
+    closed_by = serializers.CharField()
+    tasks = serializers.DictField(child=serializers.IntegerField())
+    cancelled = serializers.ListField(child=serializers.CharField())
+    duration_seconds = serializers.FloatField()
+
+
+class LastCheckSerializer(serializers.Serializer[Any]):
+    """What the last check of the invariants found."""
+
+    at = serializers.DateTimeField()
+    seconds = serializers.FloatField()
+    sound = serializers.BooleanField()
+    broken = serializers.ListField(child=serializers.CharField())
+
+
+class DashboardSerializer(serializers.Serializer[Any]):
+    """What the dashboard shows."""
+
+    scopes = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))
+    tasks = serializers.DictField()
+    attention = serializers.DictField(child=serializers.IntegerField())
+    waiting = serializers.DictField(child=serializers.IntegerField())
+    tree_sound = serializers.BooleanField(allow_null=True)
+    last_check = LastCheckSerializer(allow_null=True)
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields; one bears a word that Python keeps for itself."""
+        top = serializers.DictField(allow_null=True)
+        return {"global": top, **super().get_fields()}
+
+
+class MetricsSerializer(serializers.Serializer[Any]):
+    """How an instance is doing."""
+
+    instance_id = serializers.CharField()
+    task_counts = CountsSerializer()
+    oldest_waiting_seconds = serializers.FloatField(allow_null=True)
+    done_last_hour = serializers.IntegerField()
+    done_last_day = serializers.IntegerField()
+    in_flight = serializers.IntegerField()
+    max_concurrent_tasks = serializers.IntegerField()
+    rejections = serializers.IntegerField()

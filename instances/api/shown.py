@@ -1,0 +1,103 @@
+"""What a page of instances or tasks needs beside its rows, read once for all of them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count
+
+from instances.allowances import effective_status
+from instances.api.instance_serializers import InstanceSerializer
+from instances.api.task_serializers import EventSerializer, LeaseSerializer, TaskSerializer
+from instances.models import HopperInstance, Task, TaskDependency
+from instances.models.instance import lineages
+from instances.tree.reads import as_counts, task_counts
+from instances.waiting import waiting_on
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from instances.models import Event
+    from instances.tasks.worker import Claim, Lease
+
+
+def shown_instances(rows: Sequence[HopperInstance]) -> list[dict[str, Any]]:
+    """Return instances as JSON; two queries for the whole page."""
+    ids = [row.pk for row in rows]
+    lines = lineages(ids)
+    counts = task_counts(ids)
+    context = {
+        "effective": {
+            pk: effective_status(line[-1].status, [one.status for one in line[:-1]])
+            for pk, line in lines.items()
+        },
+        "ancestors": {pk: [one.id for one in line[:-1]] for pk, line in lines.items()},
+        "counts": {pk: as_counts(counts.get(pk, Counter())) for pk in ids},
+    }
+    return list(InstanceSerializer(rows, many=True, context=context).data)
+
+
+def shown_instance(instance_id: str) -> dict[str, Any]:
+    """Return one instance as JSON, as it is now."""
+    return shown_instances([HopperInstance.objects.get(pk=instance_id)])[0]
+
+
+def task_context(rows: Sequence[Task]) -> dict[str, Any]:
+    """Return what a page of tasks is shown with."""
+    ids = [row.pk for row in rows]
+    depends_on: dict[str, list[str]] = defaultdict(list)
+    for task_id, before in (
+        TaskDependency.objects.filter(task__in=ids)
+        .order_by("id")
+        .values_list("task_id", "depends_on_id")
+    ):
+        depends_on[task_id].append(before)
+    children: dict[str, Counter[str]] = defaultdict(Counter)
+    for parent_id, status, count in (
+        Task.objects.filter(parent__in=ids)
+        .order_by()
+        .values_list("parent_id", "status")
+        .annotate(Count("pk"))
+    ):
+        children[str(parent_id)][status] += count
+    return {
+        "depends_on": depends_on,
+        "children": {pk: as_counts(children[pk]) for pk in ids},
+        "waiting": waiting_on(rows),
+    }
+
+
+def shown_tasks(rows: Sequence[Task]) -> list[dict[str, Any]]:
+    """Return tasks as JSON; a constant number of queries for the whole page."""
+    return list(TaskSerializer(rows, many=True, context=task_context(rows)).data)
+
+
+def shown_task(task_id: str) -> dict[str, Any]:
+    """Return one task as JSON, as it is now."""
+    return shown_now([task_id])[0]
+
+
+def shown_now(task_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return tasks as JSON, as they are now, in the order of these ids."""
+    rows = Task.objects.in_bulk(task_ids)
+    return shown_tasks([rows[pk] for pk in task_ids])
+
+
+def shown_events(rows: Sequence[Event]) -> list[dict[str, Any]]:
+    """Return events as JSON; no query."""
+    shown: Any = EventSerializer(rows, many=True).data
+    return list(shown)
+
+
+def shown_claim(claim: Claim) -> dict[str, Any]:
+    """Return the answer to a claim: each task with its lease, or why there is none."""
+    tasks = shown_tasks([lease.task for lease in claim.leases])
+    for task, lease in zip(tasks, claim.leases, strict=True):
+        task["lease"] = shown_lease(lease)
+    return {"tasks": tasks, "waiting": claim.waiting}
+
+
+def shown_lease(lease: Lease) -> dict[str, Any]:
+    """Return a lease as its claimer, and nobody else, sees it."""
+    return dict(LeaseSerializer(lease).data)

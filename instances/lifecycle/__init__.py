@@ -1,0 +1,1 @@
+"""The lifecycle of instances (R2, R5): actions, the close-out of a run, previews."""

@@ -1,0 +1,231 @@
+"""The life of an instance: one function per change, all through the table of R2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from hopper.database import lock_rows, lock_tree
+from hopper.errors import Conflict, InvalidTransition
+from hopper.protocol import ACTIONS, INSTANCE
+from instances.choices import AttemptOutcome
+from instances.choices import InstanceStatus as I
+from instances.models import HopperInstance, Task
+from instances.tasks.leases import revoke_leases
+from instances.tree.shape import describe_instance, move_instance, rename_instance
+from instances.tree.status import (
+    announce,
+    change_instance,
+    lock_instance,
+    present_instance,
+    write_status,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hopper.actors import Actor
+    from hopper.protocol import Action
+    from instances.models.task import TaskQuerySet
+
+
+def start_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
+    """Bring an instance to running, by way of starting, both recorded (R2). Running: no change."""
+    return _act(instance_id, "start", actor=actor)
+
+
+def pause_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
+    """Pause a running instance: running work goes on, nothing new begins below (R3, R5)."""
+    return _act(instance_id, "pause", actor=actor)
+
+
+def resume_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
+    """Let a paused instance run again. Raises InvalidTransition from any other state."""
+    return _act(instance_id, "resume", actor=actor)
+
+
+def recover_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
+    """Let an instance in error run again (R2)."""
+    return _act(instance_id, "recover", actor=actor)
+
+
+def fail_instance(instance_id: str, *, reason: str = "", actor: Actor) -> HopperInstance:
+    """Declare an instance in error; offers to it are cancelled (R5)."""
+    return _act(instance_id, "fail", actor=actor, reason=reason)
+
+
+def stop_instance(
+    instance_id: str, *, force: bool = False, evacuate: bool = False, actor: Actor
+) -> HopperInstance:
+    """Stop an instance: stopping, and stopped as soon as no live lease remains below (R5).
+
+    `force` revokes the leases below, the attempts recorded as evicted and not counted; `evacuate`
+    sends unstarted tasks back up. An instance that is stopping or stopped is left as it is, but for
+    what `force` and `evacuate` ask.
+    """
+    with transaction.atomic():
+        if evacuate:
+            # Evacuation points tasks at other instances, so it locks several instance rows.
+            lock_tree()
+        instance = lock_instance(instance_id)
+        _quieten(instance, evacuate=evacuate, force=force, actor=actor)
+        if not Task.objects.in_subtree(instance_id).leased().exists():
+            if instance.status == I.STOPPING:
+                # Nobody claims below any more, and nobody is told twice what it means for offers.
+                write_status(instance, I.STOPPED, actor, timezone.now())
+        elif force:
+            # What was claimed while the status changed. After the commit, under a key too: no task
+            # may be asked for after a counter (R6).
+            transaction.on_commit(lambda: _revoke_late(instance_id, actor))
+    return HopperInstance.objects.get(pk=instance_id)
+
+
+def _revoke_late(instance_id: str, actor: Actor) -> None:
+    with transaction.atomic():
+        _revoke(Task.objects.in_subtree(instance_id), actor)
+
+
+def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> HopperInstance:
+    """Stop and start, or just start where that is legal (R2), in one transaction.
+
+    Raises Conflict with the number of live leases below, unless `force` revokes them.
+    """
+    with transaction.atomic():
+        instance = lock_instance(instance_id)
+        if not INSTANCE.permits(instance.status, I.STARTING):
+            _require_source(instance, "stop", ACTIONS["stop"])
+            if not force:
+                _refuse_live_leases(instance_id)
+            _quieten(instance, evacuate=False, force=force, actor=actor)
+            # Nobody is told of a stop that is over before anybody can see it.
+            write_status(instance, I.STOPPED, actor, timezone.now())
+        for status in ACTIONS["start"].steps:
+            change_instance(instance, status, actor, timezone.now(), {})
+    return instance
+
+
+def _quieten(instance: HopperInstance, *, evacuate: bool, force: bool, actor: Actor) -> None:
+    """Bring a locked instance to stopping, with what `evacuate` and `force` ask (R5)."""
+    leased: list[str] = []
+    if force:
+        below = Task.objects.in_subtree(instance.pk).leased()
+        leased = list(below.values_list("pk", flat=True))
+    options = {"evacuate": evacuate, "leased": leased}
+    if instance.status not in ACTIONS["stop"].steps:
+        _require_source(instance, "stop", ACTIONS["stop"])
+        change_instance(instance, I.STOPPING, actor, timezone.now(), options)
+    elif evacuate or leased:
+        announce(instance, instance.status, actor, timezone.now(), options)
+    # Only these: their roots are locked by now, in the order of R6, and no other may be any more.
+    _revoke(Task.objects.filter(pk__in=leased), actor)
+
+
+def _revoke(tasks: TaskQuerySet, actor: Actor) -> None:
+    revoke_leases(tasks, outcome=AttemptOutcome.EVICTED, actor=actor, now=timezone.now())
+
+
+def set_instance_status(instance_id: str, *, status: str, actor: Actor) -> HopperInstance:
+    """Take exactly the one edge to `status`, with all its effects; the present one is no change."""
+    if status == I.TERMINATED:
+        return terminate_instance(instance_id, actor=actor)
+    with transaction.atomic():
+        instance = lock_instance(instance_id)
+        if instance.status != status:
+            if status == I.STOPPED:
+                _refuse_live_leases(instance_id)
+            change_instance(instance, status, actor, timezone.now(), {})
+    return instance
+
+
+def terminate_instance(instance_id: str, *, cascade: bool = False, actor: Actor) -> HopperInstance:
+    """End an instance for good (R5); a terminated one is left as it is.
+
+    Raises Conflict with the counts if live children or unfinished tasks exist and `cascade` is not
+    set. With it everything below ends too, deepest first, and no unfinished task is lost.
+    """
+    with transaction.atomic():
+        lock_tree()
+        now = timezone.now()
+        below = HopperInstance.objects.under(instance_id).live()
+        locked = lock_rows(HopperInstance, list(below.values_list("pk", flat=True)))
+        instance = locked.get(instance_id)
+        if instance is None:
+            return present_instance(instance_id)
+        unfinished = Task.objects.open().filter(instance__in=list(locked)).count()
+        if (len(locked) > 1 or unfinished) and not cascade:
+            raise Conflict(
+                f"{instance_id} has {len(locked) - 1} live child instance(s) below it and "
+                f"{unfinished} unfinished task(s); cascade=true ends them and moves the tasks up.",
+                code="not_empty",
+                live_children=len(locked) - 1,
+                unfinished_tasks=unfinished,
+            )
+        for row in sorted(locked.values(), key=lambda row: -row.depth()):
+            write_status(row, I.TERMINATED, actor, now)
+        announce(instance, I.RUNNING, actor, now, {"subtree": sorted(locked)})
+    return instance
+
+
+def _refuse_live_leases(instance_id: str) -> None:
+    leases = Task.objects.in_subtree(instance_id).leased().count()
+    if leases:
+        raise Conflict(
+            f"{leases} live lease(s) below {instance_id}: wait for them or use force.",
+            code="live_leases",
+            live_leases=leases,
+        )
+
+
+def _act(instance_id: str, name: str, *, actor: Actor, reason: str = "") -> HopperInstance:
+    """Take the steps of an action that are still ahead, if the instance is where it may begin."""
+    action = ACTIONS[name]
+    with transaction.atomic():
+        instance = lock_instance(instance_id)
+        if instance.status == action.steps[-1]:
+            return instance
+        _require_source(instance, name, action)
+        options = {"reason": reason} if reason else {}
+        now = timezone.now()
+        for status in action.ahead(instance.status):
+            change_instance(instance, status, actor, now, options)
+    return instance
+
+
+def _require_source(instance: HopperInstance, name: str, action: Action) -> None:
+    if instance.status in action.sources:
+        return
+    allowed = INSTANCE.allowed(instance.status)
+    raise InvalidTransition(
+        f"instance {instance.pk} is {instance.status}; {name} is for {' or '.join(action.sources)} "
+        f"ones. Allowed from here: {', '.join(allowed) or 'nothing, this is final'}.",
+        state=instance.status,
+        requested=action.steps[-1],
+        allowed=allowed,
+    )
+
+
+_DETAILS = ("description", "config", "runtime_metadata", "expires_at")
+
+
+def update_instance(
+    instance_id: str, *, changes: Mapping[str, Any], actor: Actor
+) -> HopperInstance:
+    """Apply changes of name, parent_id, status, description, config, runtime_metadata, expires_at.
+
+    Raises what the single changes raise; then nothing at all is written.
+    """
+    with transaction.atomic():
+        if {"name", "parent_id", "status"} & set(changes):
+            lock_tree()
+        if "name" in changes:
+            rename_instance(instance_id, name=changes["name"], actor=actor)
+        if "parent_id" in changes:
+            move_instance(instance_id, parent_id=changes["parent_id"], actor=actor)
+        details = {name: value for name, value in changes.items() if name in _DETAILS}
+        if details:
+            describe_instance(instance_id, changes=details, actor=actor)
+        if "status" in changes:
+            set_instance_status(instance_id, status=changes["status"], actor=actor)
+    return HopperInstance.objects.get(pk=instance_id)

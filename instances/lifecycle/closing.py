@@ -1,0 +1,110 @@
+"""Closing a run: its summary goes into the parent's record, then it ends (R5, EPHEMERAL)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from hopper.database import lock_rows, lock_tree
+from hopper.errors import Conflict, RuleBroken
+from instances.choices import InstanceStatus as I
+from instances.choices import InstanceType
+from instances.lifecycle.actions import terminate_instance
+from instances.models import HopperInstance, Task
+from instances.tasks.changes import hold_places, lock_tasks
+from instances.tasks.ending import cancel_task
+from instances.tree.status import change_instance, present_instance
+
+if TYPE_CHECKING:
+    from hopper.actors import Actor
+
+_TO_STOPPED = {
+    I.CREATED: (),
+    I.STARTING: (I.STOPPING, I.STOPPED),
+    I.RUNNING: (I.STOPPING, I.STOPPED),
+    I.PAUSED: (I.STOPPING, I.STOPPED),
+    I.ERROR: (I.STOPPING, I.STOPPED),
+    I.STOPPING: (I.STOPPED,),
+    I.STOPPED: (),
+}
+
+
+def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> dict[str, Any]:
+    """Close an EPHEMERAL instance and return its summary; a closed one returns it again.
+
+    Summary: {instance_id, name, closed_at, closed_by, tasks: {status: count}, cancelled: [task ids
+    that `force` cancelled], duration_seconds}. Raises RuleBroken for an instance of another type,
+    Conflict listing the open tasks unless `force` cancels them.
+    """
+    with transaction.atomic():
+        lock_tree()
+        below = list(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
+        parent_id = present_instance(instance_id).parent_id
+        rows = lock_rows(HopperInstance, [*below, *([parent_id] if parent_id else [])])
+        instance = rows[instance_id]
+        if instance.instance_type != InstanceType.EPHEMERAL:
+            raise RuleBroken(
+                f"{instance_id} is {instance.instance_type}: only an ephemeral run is closed.",
+                code="not_ephemeral",
+            )
+        if not instance.is_live:
+            return dict(instance.runtime_metadata.get("summary") or {})
+        cancelled = _cancel_open(below, force, actor)
+        summary = _summary(instance, below, cancelled, actor)
+        _keep(summary, instance, rows.get(parent_id or ""))
+        for status in _TO_STOPPED[I(instance.status)]:
+            change_instance(instance, status, actor, timezone.now(), {})
+        terminate_instance(instance_id, cascade=True, actor=actor)
+    return summary
+
+
+def _cancel_open(below: list[str], force: bool, actor: Actor) -> list[str]:
+    """Cancel what is open below, by force only; return the ids."""
+    touched = Q(instance__in=below) | Q(offered_to__in=below)
+    # With those whose offer the end withdraws: no task may be asked for after a counter (R6).
+    locked = lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True))
+    tasks = [task for task in locked if task.instance_id in below]
+    ids = [task.pk for task in tasks]
+    if ids and not force:
+        raise Conflict(
+            f"{len(ids)} task(s) are still open: {', '.join(ids[:5])}; force cancels them.",
+            code="open_tasks",
+            open_tasks=ids,
+        )
+    # Of all at once: each cancellation frees the places of a family, the end bars those below (R6).
+    hold_places(Task.objects.filter(root__in={task.root_id for task in tasks}), also=below)
+    for task_id in ids:
+        cancel_task(task_id, reason="the run was closed", actor=actor)
+    return ids
+
+
+def _summary(
+    instance: HopperInstance, below: list[str], cancelled: list[str], actor: Actor
+) -> dict[str, Any]:
+    now = timezone.now()
+    statuses = Task.objects.filter(instance__in=below).values_list("status", flat=True)
+    began = instance.started_at or instance.created_at
+    return {
+        "instance_id": instance.pk,
+        "name": instance.name,
+        "closed_at": now.isoformat(),
+        "closed_by": actor.name,
+        "tasks": dict(Counter(statuses)),
+        "cancelled": cancelled,
+        "duration_seconds": round((now - began).total_seconds(), 3),
+    }
+
+
+def _keep(summary: dict[str, Any], instance: HopperInstance, parent: HopperInstance | None) -> None:
+    """Write the summary into the run's own record and its parent's."""
+    for row, key in ((instance, "summary"), (parent, "runs")):
+        if row is None:
+            continue
+        known = row.runtime_metadata
+        value = summary if key == "summary" else {**known.get("runs", {}), instance.pk: summary}
+        row.runtime_metadata = {**known, key: value}
+        HopperInstance.objects.filter(pk=row.pk).update(runtime_metadata=row.runtime_metadata)

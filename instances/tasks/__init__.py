@@ -1,0 +1,1 @@
+"""Tasks: how each is created, changed, claimed, worked on and ended."""

@@ -1,0 +1,321 @@
+"""Tasks come in, are edited, are cancelled (R6, R16, R19)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from hopper.database import lock_shared, lock_tree
+from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, NotAllowed, RuleBroken
+from hopper.ids import new_id
+from instances.allowances import ALLOWANCES, allowing
+from instances.choices import (
+    AttemptOutcome,
+    ChildFailure,
+    Completion,
+    DependencyRule,
+    FailurePolicy,
+    HopperScope,
+    ParentClose,
+)
+from instances.choices import TaskStatus as T
+from instances.history import record, task_event
+from instances.models import HopperInstance, Task
+from instances.models.instance import lineages
+from instances.tasks.changes import (
+    announce_due,
+    change_task,
+    end_attempt,
+    hold_places,
+    lock_task,
+    lock_tasks,
+    rest_or_route,
+    save_task,
+)
+from instances.tasks.dependencies import reevaluate, require_known, set_dependencies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from hopper.actors import Actor
+
+MAX_TASK_DEPTH = 5
+"""Levels of decomposition (R13), the root being the first."""
+
+
+def adopt_child(parent: Task, *, actor: Actor, now: datetime) -> None:
+    """Make a locked, open task the parent of a child that is being created (R13).
+
+    It becomes in progress without a lease, waiting for its children.
+    """
+    if parent.is_terminal or parent.status == T.BLOCKED or parent.offered_to_id is not None:
+        raise Conflict(
+            f"{parent.pk} is {parent.status}"
+            f"{' and offered to ' + parent.offered_to_id if parent.offered_to_id else ''}: "
+            "it takes no children now.",
+            code="parent_closed",
+            state=parent.status,
+        )
+    if parent.decomposed and parent.status == T.IN_PROGRESS:
+        return
+    parent.decomposed = True
+    if parent.status == T.PENDING:
+        parent.wait("WaitingChildren", now)
+        change_task(parent, T.IN_PROGRESS, actor=actor, now=now, kind="task.decomposed")
+        return
+    end_attempt(parent, AttemptOutcome.RELEASED, now)
+    parent.wait("WaitingChildren", now)
+    if parent.status == T.CLAIMED:
+        change_task(parent, T.IN_PROGRESS, actor=actor, now=now, kind="task.decomposed")
+        return
+    save_task(parent, now)
+    record(task_event(parent, "task.decomposed", actor=actor, now=now, before=parent.status))
+
+
+def lock_parent(parent_id: str, *, actor: Actor, now: datetime) -> Task:
+    """Return the parent task, locked with its tree, ready to have one more child (R13)."""
+    if not Task.objects.filter(pk=parent_id).exists():
+        raise Invalid.field("parent_id", f"there is no task {parent_id}", "unknown")
+    parent = lock_task(parent_id)
+    require_lease_given(parent, actor)
+    require_room_below(parent)
+    adopt_child(parent, actor=actor, now=now)
+    return parent
+
+
+def require_lease_given(parent: Task, actor: Actor) -> None:
+    """Raise NotAllowed where a child would end the lease of somebody else (R13).
+
+    Over its worker's head only an operator of the holder may do that.
+    """
+    holder_id = parent.instance_id
+    if holder_id is None or not parent.has_live_lease or parent.lease_holder == actor.name:
+        return
+    if not actor.holds("operator", [lineal.id for lineal in lineages([holder_id])[holder_id]]):
+        raise NotAllowed(
+            f"{parent.pk} is leased to {parent.worker}: to end that takes the role operator at "
+            f"{holder_id}.",
+            role="operator",
+        )
+
+
+def require_room_below(parent: Task) -> None:
+    """Raise RuleBroken for a task at the lowest level: it can have no children (R13)."""
+    depth, above = 1, parent
+    while above.parent_id is not None and above.parent is not None:
+        depth, above = depth + 1, above.parent
+    if depth >= MAX_TASK_DEPTH:
+        raise RuleBroken(
+            f"parent_id: tasks are decomposed at most {MAX_TASK_DEPTH} levels deep (R13).",
+            code="too_deep",
+            errors=[FieldError("parent_id", "too_deep", f"at most {MAX_TASK_DEPTH} levels")],
+        )
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """What a caller may say of a task to be created; `instance_id` null leaves it unassigned."""
+
+    title: str
+    description: str = ""
+    instance_id: str | None = None
+    project: str = ""
+    tags: Sequence[str] = ()
+    priority: str = "medium"
+    required_capabilities: Sequence[str] = ()
+    depends_on: Sequence[str] = ()
+    parent_id: str | None = None
+    requester: str = ""
+    owner: str = ""
+    source: str = ""
+    external_id: str = ""
+    external_url: str = ""
+    external_platform: str = ""
+    conversation_id: str = ""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    task_type: str = ""
+    complexity: int | None = None
+    executor_preference: str = "any"
+    estimated_effort: str = ""
+    velocity_requirement: str = ""
+    not_before: datetime | None = None
+    unique_key: str | None = None
+    max_attempts: int | None = None
+    completion: str = Completion.AUTO
+    failure_policy: str = FailurePolicy.WAIT_ALL
+    quorum: int = 1
+    failure_means: str = ChildFailure.AS_PARENT
+    on_parent_close: str = ParentClose.CANCEL
+    dependency_rule: str = DependencyRule.DONE
+    key: str | None = None
+    on_conflict: str = "return_existing"
+
+
+@dataclass(frozen=True)
+class Created:
+    """A task, and whether it was there already under its `unique_key` (R20)."""
+
+    task: Task
+    existed: bool = False
+
+
+def create_task(new: NewTask, *, actor: Actor) -> Created:
+    """Create a task and place it as far as it goes; or return the open one of that `unique_key`.
+
+    Raises Invalid for unknown ids, NotAccepting where the instance takes no new tasks (R3),
+    Conflict where the parent cannot have children or, if asked to reject, the key is taken.
+    """
+    for _ in range(3):
+        existing = _open_task_of(new)
+        if existing is not None:
+            if new.on_conflict == "reject":
+                raise Conflict(
+                    f"unique_key: {existing.pk} is still open under this key.",
+                    code="unique_key_taken",
+                    task_id=existing.pk,
+                )
+            return Created(existing, existed=True)
+        try:
+            with transaction.atomic():
+                task = _insert(new, actor, timezone.now())
+            break
+        except IntegrityError:
+            # Somebody took the key meanwhile: look again.
+            if new.unique_key is None:
+                raise
+    else:
+        raise Conflict("unique_key: somebody else keeps taking this key; try again.")
+    return Created(Task.objects.get(pk=task.pk))
+
+
+def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
+    """Create several tasks, all or nothing, in their order; each is placed after the commit."""
+    with transaction.atomic():
+        # All instance rows before any task row, several only under the tree lock (R6).
+        places = {place for new in many if (place := _place_for(new))}
+        if len(places) > 1 or any(map(_joins, many)):
+            lock_tree()
+        for instance_id in sorted(places):
+            lock_shared(HopperInstance, instance_id)
+        parents = lock_tasks(new.parent_id for new in many if new.parent_id)
+        # Each gives its lease back when its first child comes.
+        hold_places(Task.objects.leased().filter(pk__in=[parent.pk for parent in parents]))
+        created = [create_task(new, actor=actor) for new in many]
+    fresh = Task.objects.in_bulk([one.task.pk for one in created])
+    return [Created(fresh[one.task.pk], one.existed) for one in created]
+
+
+def insert_task(
+    new: NewTask,
+    *,
+    holder: HopperInstance | None,
+    parent: Task | None,
+    actor: Actor,
+    now: datetime,
+) -> Task:
+    """Write a new task's row, its predecessors and its event, and mark it due for placing.
+
+    The holder is locked against change, the parent locked and adopted; for services of this room.
+    """
+    depends_on = require_known(new.depends_on)
+    task = _row(new, holder, parent, actor, now)
+    task_id = task.pk
+    task.ready = not depends_on
+    task.save(force_insert=True)
+    if depends_on:
+        set_dependencies(task, depends_on)
+        save_task(task, now)
+    record(task_event(task, "task.created", actor=actor, now=now))
+    announce_due(task, actor)
+    if depends_on:
+        # After it is placed: what still moves is not blocked (R23).
+        transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
+    return task
+
+
+def _row(
+    new: NewTask, holder: HopperInstance | None, parent: Task | None, actor: Actor, now: datetime
+) -> Task:
+    task_id = new_id("task")
+    task = Task(
+        **{name: value for name, value in asdict(new).items() if name not in _NOT_COLUMNS},
+        id=task_id,
+        root_id=parent.root_id if parent else task_id,
+        parent=parent,
+        instance=holder,
+        origin=holder,
+        status=T.PENDING,
+        created_by=actor.name,
+        created_at=now,
+        updated_at=now,
+    )
+    task.tags, task.required_capabilities = list(new.tags), list(new.required_capabilities)
+    task.queue_from(now)
+    rest_or_route(task)
+    return task
+
+
+def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
+    if _joins(new):
+        lock_tree()
+    instance_id = _place_for(new)
+    holder = admitting(instance_id) if instance_id else None
+    parent = lock_parent(new.parent_id, actor=actor, now=now) if new.parent_id else None
+    if parent is not None and not new.instance_id and parent.instance_id != instance_id:
+        raise Conflict(f"{parent.pk} moved meanwhile; try again.", state=parent.status)
+    return insert_task(new, holder=holder, parent=parent, actor=actor, now=now)
+
+
+def _joins(new: NewTask) -> bool:
+    """Return whether a task is waited for and waits: an edit beside it could close a cycle."""
+    return bool(new.parent_id and new.depends_on)
+
+
+_NOT_COLUMNS = frozenset({"instance_id", "parent_id", "depends_on", "on_conflict"})
+
+
+def _place_for(new: NewTask) -> str | None:
+    """Return where a task is to be created: as said, with its parent, or, if on, at the GLOBAL."""
+    if new.instance_id:
+        return new.instance_id
+    if new.parent_id:
+        parents = Task.objects.filter(pk=new.parent_id)
+        return parents.values_list("instance_id", flat=True).first()
+    if not settings.HOPPER_AUTO_ROUTE:
+        return None
+    oldest = HopperInstance.objects.live().filter(scope="GLOBAL").order_by("created_at", "id")
+    found: str | None = oldest.values_list("pk", flat=True).first()
+    return found
+
+
+def admitting(instance_id: str) -> HopperInstance:
+    """Return the instance, locked against change, if tasks may be created there now (R3)."""
+    instance = lock_shared(HopperInstance, instance_id)
+    if instance is None:
+        raise Invalid.field("instance_id", f"there is no instance {instance_id}", "unknown")
+    if instance.scope == HopperScope.FEDERATED:
+        raise NotAccepting(f"{instance_id} has no remote (NoRemote, R1).", code="no_remote")
+    effective = instance.effective_status()
+    if not ALLOWANCES[effective].create:
+        raise NotAccepting(
+            f"{instance_id} is {effective} and takes no new tasks (R3).",
+            state=effective,
+            allowed=allowing("create"),
+        )
+    return instance
+
+
+def _open_task_of(new: NewTask) -> Task | None:
+    if new.unique_key is None:
+        return None
+    found = Task.objects.open().filter(origin_id=_place_for(new), unique_key=new.unique_key)
+    return found.first()
+
+
+def _reevaluate(task_id: str) -> None:
+    reevaluate(task_id)

@@ -1,0 +1,147 @@
+"""One call makes all children of a task, and made again with the same keys none twice (R13)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from hopper.database import lock_tree
+from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
+from instances.choices import TaskStatus as T
+from instances.history import record, task_event
+from instances.models import Task
+from instances.tasks.changes import lock_task, present_task, save_task
+from instances.tasks.creating import (
+    NewTask,
+    admitting,
+    adopt_child,
+    insert_task,
+    require_lease_given,
+    require_room_below,
+)
+from instances.tasks.leases import require_lease
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from hopper.actors import Actor
+
+
+@dataclass(frozen=True)
+class Decomposed:
+    """The children that were asked for, in their order, and the ids of those that are new."""
+
+    children: list[Task]
+    new: frozenset[str] = frozenset()
+
+
+def create_children(
+    task_id: str,
+    children: Sequence[NewTask],
+    *,
+    terms: Mapping[str, Any],
+    token: str | None = None,
+    actor: Actor,
+) -> Decomposed:
+    """Create children of a task at its holder, all or none; those whose key is known are returned.
+
+    `depends_on` of a child names siblings by key and other tasks by id. `terms` may set the
+    parent's `completion`, `failure_policy`, `quorum`. `token` is the lease's, which ends with it.
+    Raises Conflict where the task takes no children now or is not the token's, RuleBroken at the
+    lowest level and for a cycle, Invalid for unknown predecessors and a key said twice.
+    """
+    order = _in_order(children)
+    known = _by_key(task_id)
+    if all(child.key in known for child in children):
+        return Decomposed([known[child.key] for child in children])
+    with transaction.atomic():
+        if _waits_for_others(children):
+            # Their parent waits for them: an edit beside this call could close a cycle.
+            lock_tree()
+        holder_id = present_task(task_id).instance_id
+        holder = admitting(holder_id) if holder_id else None
+        parent = lock_task(task_id)
+        known = _by_key(task_id)
+        missing = [place for place in order if children[place].key not in known]
+        if missing:
+            if parent.instance_id != holder_id:
+                raise Conflict(f"{task_id} moved meanwhile; try again.", state=parent.status)
+            now = timezone.now()
+            _open(parent, terms, token, actor, now)
+        made: dict[int, Task] = {}
+        for place in missing:
+            new = _resolved(children[place], known)
+            made[place] = insert_task(new, holder=holder, parent=parent, actor=actor, now=now)
+            known[new.key] = made[place]
+    found = [made.get(place) or known[child.key] for place, child in enumerate(children)]
+    return Decomposed(found, frozenset(task.pk for task in made.values()))
+
+
+def _open(
+    parent: Task, terms: Mapping[str, Any], token: str | None, actor: Actor, now: datetime
+) -> None:
+    """Make a locked task wait for children, on these terms, giving back the lease of `token`."""
+    waits = parent.decomposed and parent.status == T.IN_PROGRESS
+    if token is not None and not (waits and _was_leased_by(parent, token)):
+        require_lease(parent, token)
+    if token is None:
+        require_lease_given(parent, actor)
+    require_room_below(parent)
+    changed = sorted(name for name, value in terms.items() if getattr(parent, name) != value)
+    for name in changed:
+        setattr(parent, name, terms[name])
+    adopt_child(parent, actor=actor, now=now)
+    if changed:
+        save_task(parent, now)
+        before = parent.status
+        record(
+            task_event(parent, "task.updated", actor=actor, now=now, before=before, fields=changed)
+        )
+
+
+def _was_leased_by(parent: Task, token: str) -> bool:
+    """Whether the lease that the decomposition ended was this one: its worker may add more."""
+    return parent.attempts.filter(number=parent.attempt, lease_token=token).exists()
+
+
+def _resolved(child: NewTask, siblings: Mapping[str | None, Task]) -> NewTask:
+    """Return the child without a place of its own, its siblings' keys replaced by their ids."""
+    before = [siblings[word].pk if word in siblings else word for word in child.depends_on]
+    return replace(child, instance_id=None, parent_id=None, depends_on=before)
+
+
+def _waits_for_others(children: Sequence[NewTask]) -> bool:
+    siblings = {child.key for child in children}
+    return any(not siblings.issuperset(child.depends_on) for child in children)
+
+
+def _by_key(parent_id: str) -> dict[str | None, Task]:
+    return {child.key: child for child in Task.objects.filter(parent=parent_id, key__isnull=False)}
+
+
+def _in_order(children: Sequence[NewTask]) -> list[int]:
+    """Return the places of the children, each after the siblings it depends on by key."""
+    places: dict[str, int] = {}
+    for place, child in enumerate(children):
+        if child.key is not None and places.setdefault(child.key, place) != place:
+            field = f"children.{place}.key"
+            raise Invalid(
+                f"{field}: {child.key} is said twice",
+                errors=[FieldError(field, "repeated", f"{child.key} is said twice")],
+            )
+    order = TopologicalSorter(
+        {
+            place: [places[word] for word in child.depends_on if word in places]
+            for place, child in enumerate(children)
+        }
+    )
+    try:
+        return list(order.static_order())
+    except CycleError as error:
+        names = " > ".join(str(children[place].key) for place in error.args[1])
+        raise RuleBroken(f"depends_on: a cycle (R23): {names}.", code="cycle") from None

@@ -1,0 +1,164 @@
+"""Order between tasks: what is ready, what never will be (R23)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, TextField
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
+from django.utils import timezone
+
+from hopper.actors import SYSTEM
+from hopper.errors import Invalid, RuleBroken
+from instances.choices import TERMINAL, DependencyRule
+from instances.choices import TaskStatus as T
+from instances.history import record, task_event
+from instances.models import Task, TaskDependency
+from instances.tasks.changes import change_task, lock_task, rest_or_route, save_task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+
+def require_known(task_ids: Iterable[str]) -> list[str]:
+    """Return the ids without repeats, in their order. Raises Invalid naming unknown ones."""
+    wanted = list(dict.fromkeys(task_ids))
+    known = set(Task.objects.filter(pk__in=wanted).values_list("pk", flat=True))
+    unknown = [task_id for task_id in wanted if task_id not in known]
+    if unknown:
+        raise Invalid.field("depends_on", f"there is no task {', '.join(unknown)}", "unknown")
+    return wanted
+
+
+def predecessors(task: Task) -> list[str]:
+    """Return the ids of the tasks that a task waits for, in the order in which they were named."""
+    before = TaskDependency.objects.filter(task=task).order_by("id")
+    return list(before.values_list("depends_on_id", flat=True))
+
+
+def set_dependencies(task: Task, depends_on: list[str]) -> None:
+    """Make `depends_on` the predecessors of a task, under the tree lock if somebody waits for it.
+
+    Raises RuleBroken for a cycle.
+    """
+    if waits_for_itself(task.pk, depends_on):
+        raise RuleBroken("depends_on: that would be a cycle (R23).", code="cycle")
+    kept = set(depends_on)
+    TaskDependency.objects.filter(task=task).exclude(depends_on__in=kept).delete()
+    have = set(TaskDependency.objects.filter(task=task).values_list("depends_on_id", flat=True))
+    TaskDependency.objects.bulk_create(
+        TaskDependency(task=task, depends_on_id=before)
+        for before in depends_on
+        if before not in have
+    )
+    met = Task.objects.filter(pk__in=depends_on, status__in=_satisfying(task)).count()
+    task.ready = met == len(depends_on)
+
+
+def reevaluate(task_id: str) -> bool:
+    """Set `ready` from the predecessors as they stand, in a transaction of its own (R23).
+
+    Returns whether something changed. Of a task that is at work or blocked for another reason only
+    the flag follows, so that it is true when the task comes back. One under an offer or due for
+    placing is not blocked until it rests; the sweep comes back to it.
+    """
+    with transaction.atomic():
+        task = lock_task(task_id)
+        if task.is_terminal:
+            return False
+        moving = task.route_due or task.offered_to_id is not None
+        stuck = task.status == T.BLOCKED and task.waiting_code == "DependencyFailed"
+        before = Task.objects.filter(dependants__task=task).order_by("pk")
+        statuses = dict(before.values_list("pk", "status"))
+        now = timezone.now()
+        enough = _satisfying(task)
+        failed = [pk for pk, word in statuses.items() if word in TERMINAL and word not in enough]
+        if failed and (stuck or (task.status == T.PENDING and not moving)):
+            return _block(task, failed, now)
+        ready = all(status in enough for status in statuses.values())
+        if stuck:
+            task.ready = ready
+            task.wait("")
+            change_task(task, T.PENDING, actor=SYSTEM, now=now, kind="task.unblocked")
+            rest_or_route(task)
+            save_task(task, now)
+            return True
+        if ready == task.ready:
+            return False
+        task.ready = ready
+        save_task(task, now)
+        kind = "task.ready" if ready else "task.waiting"
+        record(task_event(task, kind, actor=SYSTEM, now=now, before=task.status))
+    return True
+
+
+def _block(task: Task, failed: list[str], now: datetime) -> bool:
+    """Block a locked task for its failed predecessors; of a blocked one, keep who they are now."""
+    detail = f"{', '.join(failed)} ended without being done"
+    if task.status == T.BLOCKED and task.waiting.get("detail") == detail:
+        return False
+    task.ready = False
+    task.wait("DependencyFailed", now, detail=detail, object=failed[0])
+    if task.status == T.BLOCKED:
+        save_task(task, now)
+    else:
+        change_task(task, T.BLOCKED, actor=SYSTEM, now=now, reason="DependencyFailed")
+    return True
+
+
+def reevaluate_dependants(task_id: str) -> None:
+    """Look again at every task that waits for this one, each under its own root."""
+    dependants = TaskDependency.objects.filter(depends_on_id=task_id).order_by("task_id")
+    for dependant_id in dependants.values_list("task_id", flat=True):
+        reevaluate(dependant_id)
+
+
+def overlooked() -> tuple[QuerySet[Task, Any], ...]:
+    """Return the tasks that were not looked at again when a predecessor ended or was reopened.
+
+    Those that are not ready though all have ended, those that are ready, be it at work, though one
+    does not satisfy them, and those blocked for one that has not failed any more.
+    """
+    open_before = Task.objects.open().filter(dependants__task_id__isnull=False)
+    waiting = Task.objects.filter(status=T.PENDING, ready=False)
+    late = waiting.exclude(dependencies__depends_on__in=open_before)
+    any_end = Q(task__dependency_rule=DependencyRule.ANY_TERMINAL)
+    met = Q(depends_on__status=T.DONE) | (any_end & Q(depends_on__status__in=TERMINAL))
+    unmet = TaskDependency.objects.filter(~met)
+    early = Task.objects.open().filter(ready=True, pk__in=unmet.values("task_id"))
+    failed = TaskDependency.objects.filter(
+        task=OuterRef("pk"),
+        depends_on=OuterRef("named"),
+        depends_on__status__in=(T.FAILED, T.CANCELLED),
+    )
+    blocked = Task.objects.filter(status=T.BLOCKED, waiting__code="DependencyFailed")
+    named = blocked.annotate(named=Cast(KT("waiting__object"), TextField()))
+    return late, early, named.filter(~Exists(failed))
+
+
+def _satisfying(task: Task) -> tuple[T, ...]:
+    """Return the ends of a predecessor that let the task begin (R23)."""
+    return TERMINAL if task.dependency_rule == DependencyRule.ANY_TERMINAL else (T.DONE,)
+
+
+def waits_for_itself(task_id: str, depends_on: Iterable[str]) -> bool:
+    """Return whether a task that waits for these waits for itself: parents wait for children too.
+
+    Under the tree lock, if somebody waits for the task.
+    """
+    frontier, seen = set(depends_on), set(depends_on)
+    while frontier:
+        if task_id in frontier:
+            return True
+        after = TaskDependency.objects.filter(task__in=frontier)
+        children = Task.objects.open().filter(parent__in=frontier)
+        frontier = set(after.values_list("depends_on_id", flat=True))
+        frontier |= set(children.values_list("pk", flat=True))
+        frontier -= seen
+        seen |= frontier
+    return False

@@ -1,0 +1,106 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from hopper.database import lock_tree
+from hopper.errors import Conflict
+from instances.choices import (
+    PLACING_BLOCKS,
+)
+from instances.choices import TaskStatus as T
+from instances.history import record, task_event
+from instances.models import Task
+from instances.signals import offer_overtaken
+from instances.tasks.changes import (
+    announce_due,
+    change_task,
+    lock_task,
+    rest_or_route,
+    save_task,
+)
+from instances.tasks.creating import _reevaluate
+from instances.tasks.dependencies import predecessors, require_known, set_dependencies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from hopper.actors import Actor
+
+_ROUTING_FIELDS = ("project", "tags", "required_capabilities")
+
+
+def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Task:
+    """Edit a task's own fields; an edit of project, tags or capabilities places it anew (R9).
+
+    Raises Conflict for a finished task, Invalid for unknown predecessors.
+    """
+    with transaction.atomic():
+        depends_on = changes.get("depends_on")
+        if depends_on is not None:
+            # Two edits at once could close a cycle that neither sees alone.
+            lock_tree()
+        task = lock_task(task_id)
+        if task.is_terminal:
+            raise Conflict(
+                f"{task_id} is {task.status} and cannot be edited.", state=task.status, allowed=[]
+            )
+        now = timezone.now()
+        changed = _edit(task, changes)
+        if depends_on is None and "dependency_rule" in changed:
+            depends_on = predecessors(task)
+        if depends_on is not None:
+            set_dependencies(task, require_known(depends_on))
+        task.queue_from(task.created_at)
+        if changed or depends_on is not None:
+            save_task(task, now)
+            names = sorted(changed) + (["depends_on"] if "depends_on" in changes else [])
+            record(
+                task_event(
+                    task, "task.updated", actor=actor, now=now, before=task.status, fields=names
+                )
+            )
+        if any(name in changed for name in _ROUTING_FIELDS):
+            begin_placing_anew(task, actor=actor, now=now, reason="edited")
+        if depends_on is not None:
+            # After it is placed: what still moves is not blocked (R23).
+            transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
+    return Task.objects.get(pk=task_id)
+
+
+def _edit(task: Task, changes: Mapping[str, Any]) -> list[str]:
+    """Set the fields that differ on the object, predecessors apart; return their names."""
+    own = {name: value for name, value in changes.items() if name != "depends_on"}
+    changed = [name for name, value in own.items() if getattr(task, name) != value]
+    for name in changed:
+        setattr(task, name, own[name])
+    return changed
+
+
+def begin_placing_anew(task: Task, *, actor: Actor, now: datetime, reason: str) -> bool:
+    """Start a new epoch for a locked task and have it placed from its holder (R9, R10).
+
+    Withdraws a pending offer and lifts a block that placing set. Returns False, with nothing
+    written, for a task that is started, finished, escalating, decomposed or blocked by a person.
+    """
+    by_placing = task.status == T.BLOCKED and task.waiting_code in PLACING_BLOCKS
+    if not (task.status == T.PENDING or by_placing) or task.waiting_code == "AwaitingEscalation":
+        return False
+    if task.offered_to_id is not None:
+        offer_overtaken.send(Task, task=task, reason="rerouted", actor=actor, now=now)
+    task.epoch += 1
+    task.wait("")
+    if by_placing:
+        change_task(task, T.PENDING, actor=actor, now=now, kind="task.unblocked", reason=reason)
+    rest_or_route(task)
+    save_task(task, now)
+    record(
+        task_event(task, "task.rerouted", actor=actor, now=now, before=task.status, reason=reason)
+    )
+    announce_due(task, actor)
+    return True

@@ -1,0 +1,96 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils import timezone
+
+from hopper.errors import Conflict
+from instances.choices import TaskStatus as T
+from instances.history import record, task_event
+from instances.models import Task
+from instances.tasks.changes import (
+    change_task,
+    hold_places,
+    lock_task,
+    lock_tasks,
+    save_task,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hopper.actors import Actor
+
+
+def discard_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
+    """Take a failed task out of the dead letters; it stays failed, and again changes nothing (R15).
+
+    A retry is possible still. Raises Conflict for a task that has not failed.
+    """
+    with transaction.atomic():
+        task = lock_task(task_id)
+        if task.status != T.FAILED:
+            raise Conflict(
+                f"{task_id} is {task.status}: only a failed task is a dead letter.",
+                code="not_failed",
+                state=task.status,
+                allowed=[T.FAILED.value],
+            )
+        if task.discarded_at is None:
+            now = timezone.now()
+            task.discarded_at = now
+            save_task(task, now)
+            before = task.status
+            record(
+                task_event(
+                    task, "task.discarded", actor=actor, now=now, before=before, reason=reason
+                )
+            )
+    return task
+
+
+def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
+    """Cancel a task and its open descendants, in one transaction (R16); again changes nothing.
+
+    Children with `on_parent_close` abandon stay and become roots. Raises Conflict for a task that
+    is done or failed.
+    """
+    with transaction.atomic():
+        task = lock_task(task_id)
+        if task.status == T.CANCELLED:
+            return task
+        now = timezone.now()
+        task.error = reason
+        if task.decomposed:
+            hold_places(Task.objects.filter(root_id=task.root_id))
+        change_task(task, T.CANCELLED, actor=actor, now=now, reason=reason)
+        end_open_children(task, actor=actor, now=now, reason=reason or "its parent was cancelled")
+    return task
+
+
+def end_open_children(task: Task, *, actor: Actor, now: datetime, reason: str) -> None:
+    """Cancel the open descendants of a locked, ended task; release abandoned ones.
+
+    Each before its own children, so that these do not aggregate it while they fall (R14).
+    """
+    for child in lock_tasks(task.children.open().values_list("pk", flat=True)):
+        if child.on_parent_close == "abandon":
+            _make_root(child, actor, now)
+            continue
+        child.error = reason
+        change_task(child, T.CANCELLED, actor=actor, now=now, reason=reason, cascade_from=task.pk)
+        end_open_children(child, actor=actor, now=now, reason=reason)
+
+
+def _make_root(task: Task, actor: Actor, now: datetime) -> None:
+    """Cut a child loose from its parent: it and what is below it become a tree of their own."""
+    was, task.parent = task.parent_id, None
+    save_task(task, now)
+    record(task_event(task, "task.cut_loose", actor=actor, now=now, before=task.status, was=was))
+    frontier = [task.pk]
+    while frontier:
+        Task.objects.filter(pk__in=frontier).update(root_id=task.pk)
+        frontier = list(Task.objects.filter(parent__in=frontier).values_list("pk", flat=True))

@@ -1,0 +1,245 @@
+"""What a lease is, and how it ends without its worker: expiry and revocation (R15, R21)."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from hopper.actors import SYSTEM, Actor
+from hopper.errors import Conflict, Gone, LeaseLost
+from instances.choices import AttemptOutcome
+from instances.choices import TaskStatus as T
+from instances.config import QueueSettings, offer_settings, queue_settings
+from instances.models import Attempt, Task
+from instances.tasks.changes import (
+    announce_due,
+    change_task,
+    end_attempt,
+    hold_places,
+    lock_task,
+    lock_tasks,
+    rest_or_route,
+    save_task,
+)
+
+if TYPE_CHECKING:
+    from hopper.actors import Actor
+    from instances.models.task import TaskQuerySet
+
+MIN_LEASE_SECONDS = 30
+MAX_LEASE_SECONDS = 24 * 3600
+_MAX_BACKOFF_SECONDS = 3600
+_RESCUE_SECONDS = 10
+_rescued: dict[str, float] = {}
+"""When this process last looked for lost leases, by instance."""
+
+
+def new_secret() -> str:
+    """Return the random part of a lease's token; the attempt's number goes in front."""
+    return secrets.token_urlsafe(18)
+
+
+def max_attempts(task: Task) -> int:
+    """Return how often the task may fail before it has failed for good (R15)."""
+    if task.max_attempts is not None:
+        return task.max_attempts
+    return _settings(task).max_attempts
+
+
+def backoff(task: Task) -> timedelta:
+    """Return how long to wait after the task's latest failure: min(cap, base * 2^n) plus jitter."""
+    base = _settings(task).retry_backoff_seconds
+    seconds = min(_MAX_BACKOFF_SECONDS, base * 2 ** min(max(task.failures - 1, 0), 20))
+    return timedelta(seconds=seconds * (1 + secrets.randbelow(100) / 1000))
+
+
+def lose_attempt(
+    task: Task, outcome: str, *, error: str, retryable: bool, actor: Actor, now: datetime
+) -> None:
+    """End a locked task's attempt as a failure: back to its queue, handed up, or failed (R15).
+
+    A lost lease is claimable at once (R21's bound); a failure that was reported backs off first.
+    """
+    task.failures += 1
+    task.error = error
+    if retryable and task.failures < max_attempts(task):
+        if outcome == AttemptOutcome.FAILED:
+            task.retry_at = now + backoff(task)
+            task.wait("RetryBackoff", now, until=task.retry_at.isoformat(), detail=error)
+        kind = "task.lease_lost" if outcome == AttemptOutcome.EXPIRED else "task.retrying"
+        _requeue(task, kind=kind, outcome=outcome, actor=actor, now=now, error=error)
+        return
+    holder = task.instance
+    if holder is not None and offer_settings(holder.scope, holder.config).on_failure == "escalate":
+        _give_up(task, outcome=outcome, actor=actor, now=now)
+        return
+    change_task(task, T.FAILED, actor=actor, now=now, outcome=outcome, error=error)
+
+
+def _give_up(task: Task, *, outcome: str, actor: Actor, now: datetime) -> None:
+    """Put a task back whose holder has failed it: due for being handed up, fresh attempts there.
+
+    Where to is found, and locked, before the task is (R6): so it is placing that hands it up.
+    """
+    task.failures = 0
+    task.route_due = True
+    task.wait("AwaitingEscalation", now, detail=task.error)
+    change_task(
+        task,
+        T.PENDING,
+        actor=actor,
+        now=now,
+        kind="task.given_up",
+        outcome=outcome,
+        error=task.error,
+    )
+    announce_due(task, actor)
+
+
+def expire_leases(
+    *, instance_id: str | None = None, limit: int = 200, actor: Actor = SYSTEM
+) -> int:
+    """Take back leases whose time has run out; return how many (R21).
+
+    Each in a transaction of its own that repeats the condition under the lock, so that a heartbeat
+    that comes first wins and any number of sweepers may run. A root that somebody else holds is
+    left for the next sweep.
+    """
+    overdue = Task.objects.leased().filter(lease_expires_at__lt=timezone.now())
+    if instance_id is not None:
+        overdue = overdue.filter(instance_id=instance_id)
+    found = list(overdue.order_by("lease_expires_at").values_list("pk", "root_id")[:limit])
+    return sum(_expire(task_id, root_id, actor) for task_id, root_id in found)
+
+
+def rescue_leases(instance_id: str, *, in_need: bool = False) -> bool:
+    """Take back leases lost at an instance; return whether there were any (R21).
+
+    For where no sweeper runs: once in 10 s a process, and always for who is `in_need`, having found
+    nothing. Inside somebody's transaction (that of a key) it follows the commit, for it takes the
+    counter of one lease and then the tree of the next, which no transaction may (R6).
+    """
+    now = time.monotonic()
+    if not in_need and now - _rescued.get(instance_id, -_RESCUE_SECONDS) < _RESCUE_SECONDS:
+        return False
+    _rescued[instance_id] = now
+    found: list[int] = []
+
+    def rescue() -> None:
+        found.append(expire_leases(instance_id=instance_id, limit=20))
+
+    transaction.on_commit(rescue, robust=True)
+    return any(found)
+
+
+def expire_lease(task: Task) -> bool:
+    """Take back the lease of a task if its time has run out; return whether it was."""
+    return _expire(task.pk, task.root_id, SYSTEM)
+
+
+def _expire(task_id: str, root_id: str, actor: Actor) -> bool:
+    with transaction.atomic():
+        roots = Task.objects.select_for_update(skip_locked=True, no_key=True)
+        if not roots.filter(pk=root_id).exists():
+            return False
+        task = lock_task(task_id)
+        now = timezone.now()
+        if task.lease_expires_at is None or task.lease_expires_at >= now:
+            return False
+        error = f"the lease of {task.worker} ran out"
+        lose_attempt(
+            task, AttemptOutcome.EXPIRED, error=error, retryable=True, actor=actor, now=now
+        )
+    return True
+
+
+def revoke_leases(tasks: TaskQuerySet, *, outcome: str, actor: Actor, now: datetime) -> list[Task]:
+    """Take leases back by order: the attempts are not counted, the tasks pending where they were.
+
+    Returns the tasks, locked. Hand work without a lease goes on.
+    """
+    revoked = []
+    locked = lock_tasks(tasks.leased().values_list("pk", flat=True))
+    hold_places(Task.objects.filter(pk__in=[task.pk for task in locked]))
+    for task in locked:
+        if task.has_live_lease:
+            put_back(task, outcome=outcome, actor=actor, now=now)
+            revoked.append(task)
+    return revoked
+
+
+def put_back(task: Task, *, outcome: str, actor: Actor, now: datetime) -> None:
+    """Return a locked, started task to its holder's queue, its attempt ended as `outcome`."""
+    _requeue(task, kind=f"task.{outcome}", outcome=outcome, actor=actor, now=now)
+
+
+def _requeue(
+    task: Task, *, kind: str, outcome: str, actor: Actor, now: datetime, **data: Any
+) -> None:
+    by_hand = not task.has_live_lease
+    change_task(task, T.PENDING, actor=actor, now=now, kind=kind, outcome=outcome, **data)
+    if by_hand:
+        # What was taken by hand may not have been placed before (R9); what was leased had been.
+        rest_or_route(task)
+        save_task(task, now)
+        announce_due(task, actor)
+
+
+def drop_lease(task: Task, outcome: str, now: datetime) -> None:
+    """End the lease of a locked task that stays started, as a decomposed parent does (R13)."""
+    end_attempt(task, outcome, now)
+    save_task(task, now)
+
+
+def _settings(task: Task) -> QueueSettings:
+    holder = task.instance
+    return queue_settings(holder.scope, holder.config) if holder else queue_settings("GLOBAL", {})
+
+
+def refuse_open_children(task: Task) -> None:
+    """Raise Conflict naming them where a decomposed task still has open children (R19)."""
+    if not task.decomposed:
+        return
+    open_children = list(task.children.open().values_list("pk", flat=True)[:20])
+    if open_children:
+        raise Conflict(
+            f"{task.pk} has open children: {', '.join(open_children)}.",
+            code="open_children",
+            children=open_children,
+        )
+
+
+def keep_artifact(task_id: str, token: str | None, artifact: Any) -> None:
+    """Keep what came too late with the attempt of its lease: the first that says anything (R21)."""
+    if token is not None and artifact not in (None, ""):
+        of_lease = Attempt.objects.filter(task_id=task_id, lease_token=token)
+        of_lease.filter(artifact__isnull=True).update(artifact=artifact)
+
+
+def require_lease(task: Task, token: str | None) -> None:
+    """Raise unless `token` is the task's live lease, or the task is hand work without one (R21)."""
+    if token is not None and token == task.lease_token:
+        return
+    if token is None and not task.has_live_lease:
+        return
+    if token is None:
+        raise Conflict(
+            f"{task.pk} is leased to {task.worker}: send the lease's token.",
+            code="token_required",
+            worker=task.worker,
+        )
+    attempt = task.attempts.filter(lease_token=token).select_related("instance").first()
+    if attempt and attempt.instance and not attempt.instance.is_live:
+        raise Gone(f"{attempt.instance_id} was terminated.", state="terminated")
+    if task.status == T.CANCELLED:
+        raise Gone(f"{task.pk} was cancelled: {task.error}".rstrip(": "), state=task.status)
+    raise LeaseLost(
+        f"This lease of {task.pk} is over; the task is {task.status} now.",
+        state=task.status,
+        worker=task.worker,
+    )

@@ -1,0 +1,114 @@
+"""A finished task begins again, with the parents that ended because of it (R18)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from hopper.database import lock_row, lock_tree
+from hopper.errors import Conflict
+from instances.choices import TaskStatus as T
+from instances.models import Event, Task
+from instances.signals import task_reopened
+from instances.tasks.changes import announce_due, change_task, lock_task
+from instances.tasks.creating import adopt_child
+from instances.tasks.dependencies import (
+    predecessors,
+    reevaluate,
+    reevaluate_dependants,
+    waits_for_itself,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hopper.actors import Actor
+
+
+def reopen_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
+    """Open a done, failed or cancelled task again, in a new epoch; an open one is left as it is.
+
+    Raises Conflict where its parent was closed by hand, is at work, or is waited for by what the
+    task waits for, naming it, and where another open task bears its `unique_key`.
+    """
+    with transaction.atomic():
+        lock_tree()
+        task = lock_task(task_id)
+        if task.is_terminal:
+            reopen(task, reason=reason, actor=actor, now=timezone.now())
+    return Task.objects.get(pk=task_id)
+
+
+def reopen(task: Task, *, reason: str, actor: Actor, now: datetime) -> None:
+    """Reopen a locked, finished task under the tree lock, its parents first."""
+    if task.parent_id is not None:
+        _wait_again(task.parent_id, task, actor, now)
+    _begin_again(task, reason, actor, now)
+    _require_no_cycle(task)
+    task_id = task.pk
+    announce_due(task, actor)
+    # After it is placed: what still moves is not blocked (R23).
+    transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
+
+
+def _wait_again(parent_id: str, child: Task, actor: Actor, now: datetime) -> None:
+    """Have a parent wait for its children again, or refuse for it (R18)."""
+    parent = lock_row(Task, parent_id)
+    if parent is None or (parent.decomposed and parent.status == T.IN_PROGRESS):
+        return
+    resting = parent.status == T.PENDING and not parent.route_due and not parent.offered_to_id
+    if parent.is_terminal and _ended_with_its_children(parent):
+        reopen(parent, reason=f"its child {child.pk} was reopened", actor=actor, now=now)
+    elif not resting:
+        raise Conflict(
+            f"{child.pk} cannot be reopened: its parent {parent.pk} is {parent.status}.",
+            code="parent_closed",
+            state=parent.status,
+            parent_id=parent.pk,
+        )
+    parent.route_due = False
+    adopt_child(parent, actor=actor, now=now)
+
+
+def _begin_again(task: Task, reason: str, actor: Actor, now: datetime) -> None:
+    ended_at = task.finished_at
+    task.epoch += 1
+    task.failures = 0
+    task.decomposed = False
+    task.result, task.error, task.finished_at, task.retry_at = None, "", None, None
+    task.discarded_at = None
+    try:
+        with transaction.atomic():
+            change_task(task, T.PENDING, actor=actor, now=now, kind="task.reopened", reason=reason)
+    except IntegrityError:
+        raise Conflict(
+            f"{task.pk} cannot be reopened: another open task bears its unique_key.",
+            code="unique_key_taken",
+        ) from None
+    task_reopened.send(Task, task=task, ended_at=ended_at, actor=actor, now=now)
+
+
+def _require_no_cycle(task: Task) -> None:
+    """Raise Conflict where a reopened task waits for its parent, which waits for it again (R23).
+
+    An edit made while it was finished could not see that: a parent waits for open children only.
+    """
+    if waits_for_itself(task.pk, predecessors(task)):
+        raise Conflict(
+            f"{task.pk} cannot be reopened: what it waits for waits for its parent"
+            f" {task.parent_id}.",
+            code="cycle",
+            parent_id=task.parent_id,
+        )
+
+
+def _ended_with_its_children(parent: Task) -> bool:
+    endings = Event.objects.filter(task=parent, epoch=parent.epoch, ending=True)
+    return endings.filter(data__aggregated=True).exists()
+
+
+def _reevaluate(task_id: str) -> None:
+    reevaluate(task_id)
+    reevaluate_dependants(task_id)

@@ -1,0 +1,160 @@
+"""Any status from any state by hand: the legal path is walked, every step recorded (R19)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils import timezone
+
+from hopper.database import lock_tree
+from hopper.errors import Conflict, Invalid
+from instances.choices import PLACING_BLOCKS, AttemptOutcome
+from instances.choices import TaskStatus as T
+from instances.models import Task
+from instances.signals import offer_overtaken
+from instances.tasks.changes import (
+    announce_due,
+    change_task,
+    end_attempt,
+    hold_places,
+    lock_task,
+    rest_or_route,
+    save_task,
+)
+from instances.tasks.editing import begin_placing_anew
+from instances.tasks.ending import cancel_task
+from instances.tasks.leases import refuse_open_children
+from instances.tasks.reopening import reopen
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hopper.actors import Actor
+
+SETTABLE = (T.PENDING, T.CLAIMED, T.IN_PROGRESS, T.BLOCKED, T.DONE, T.CANCELLED)
+
+
+def set_status(
+    task_id: str,
+    *,
+    status: str,
+    owner: str = "",
+    reason: str = "",
+    force: bool = False,
+    actor: Actor,
+) -> Task:
+    """Walk a task to `status`, in one transaction; being there already is no change.
+
+    Work taken this way is lease-less and belongs to `owner` (by default the actor). `force`
+    overrides a foreign lease or a pending offer and is flagged administrative. Raises Invalid for
+    failed, Conflict for open children, a live lease or an offer without `force`, and without it for
+    a finished task, which `force` reopens first (R18).
+    """
+    if status not in SETTABLE:
+        allowed = ", ".join(SETTABLE)
+        raise Invalid.field("status", f"{status!r} cannot be set; allowed: {allowed}")
+    with transaction.atomic():
+        if force:
+            # It may have to be reopened, which points tasks at several instances (R6); whether it
+            # has ended is known only when it is locked.
+            lock_tree()
+        task = lock_task(task_id)
+        if task.status == status:
+            return task
+        now = timezone.now()
+        if task.is_terminal and (force or status != T.CANCELLED):
+            _open_again(task, force, reason, actor, now)
+        if status == T.CANCELLED:
+            return cancel_task(task_id, reason=reason, actor=actor)
+        if task.status != status:
+            refuse_open_children(task)
+            _make_free(task, force, actor, now)
+            _WALKS[T(status)](task, owner or actor.name, reason, actor, now)
+        announce_due(task, actor)
+    return Task.objects.get(pk=task_id)
+
+
+def _open_again(task: Task, force: bool, reason: str, actor: Actor, now: datetime) -> None:
+    if not force:
+        raise Conflict(
+            f"{task.pk} is {task.status}: retry it, or use force, to open it again (R18).",
+            code="task_finished",
+            state=task.status,
+            allowed=[T.PENDING.value],
+        )
+    reopen(task, reason=reason, actor=actor, now=now)
+
+
+def _make_free(task: Task, force: bool, actor: Actor, now: datetime) -> None:
+    """End what binds the task, a live lease or a pending offer; only by force."""
+    if task.has_live_lease:
+        if not force:
+            raise Conflict(
+                f"{task.pk} is leased to {task.worker}; force overrides the lease.",
+                code="leased",
+                state=task.status,
+                worker=task.worker,
+            )
+        # Its end may end its whole family.
+        hold_places(Task.objects.filter(root_id=task.root_id))
+        end_attempt(task, AttemptOutcome.EVICTED, now)
+        save_task(task, now)
+    if task.offered_to_id is not None:
+        if not force:
+            raise Conflict(
+                f"{task.pk} is offered to {task.offered_to_id}; force withdraws the offer.",
+                code="already_delegated",
+                state=task.status,
+                offered_to=task.offered_to_id,
+            )
+        offer_overtaken.send(Task, task=task, reason="withdrawn", actor=actor, now=now)
+
+
+def _to_pending(task: Task, owner: str, reason: str, actor: Actor, now: datetime) -> None:
+    if task.waiting_code in PLACING_BLOCKS and task.status == T.BLOCKED:
+        begin_placing_anew(task, actor=actor, now=now, reason="unblocked")
+        return
+    kind = "task.unblocked" if task.status == T.BLOCKED else "task.released"
+    task.wait("")
+    task.end_lease()
+    change_task(task, T.PENDING, actor=actor, now=now, kind=kind, reason=reason)
+    rest_or_route(task)
+    save_task(task, now)
+
+
+def _to_claimed(task: Task, owner: str, reason: str, actor: Actor, now: datetime) -> None:
+    if task.status in (T.BLOCKED, T.IN_PROGRESS):
+        task.wait("")
+        change_task(task, T.PENDING, actor=actor, now=now, kind="task.unblocked", reason=reason)
+    task.wait("")
+    task.worker = owner
+    change_task(task, T.CLAIMED, actor=actor, now=now, reason=reason, worker=owner)
+
+
+def _to_in_progress(task: Task, owner: str, reason: str, actor: Actor, now: datetime) -> None:
+    if task.status != T.CLAIMED:
+        _to_claimed(task, owner, reason, actor, now)
+    task.worker = owner
+    change_task(task, T.IN_PROGRESS, actor=actor, now=now, kind="task.started", worker=owner)
+
+
+def _to_blocked(task: Task, owner: str, reason: str, actor: Actor, now: datetime) -> None:
+    task.wait("InputRequired", now, detail=reason or "blocked by hand")
+    task.end_lease()
+    change_task(task, T.BLOCKED, actor=actor, now=now, reason=reason)
+
+
+def _to_done(task: Task, owner: str, reason: str, actor: Actor, now: datetime) -> None:
+    if task.status != T.IN_PROGRESS:
+        _to_in_progress(task, owner, "", actor, now)
+    change_task(task, T.DONE, actor=actor, now=now, reason=reason, administrative=True)
+
+
+_WALKS = {
+    T.PENDING: _to_pending,
+    T.CLAIMED: _to_claimed,
+    T.IN_PROGRESS: _to_in_progress,
+    T.BLOCKED: _to_blocked,
+    T.DONE: _to_done,
+}

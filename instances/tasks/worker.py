@@ -1,0 +1,357 @@
+"""The worker's side: claim, start, heartbeat, complete, fail, release (R21, R22)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from hopper.database import lock_row
+from hopper.errors import Conflict, Gone, InvalidTransition, LeaseLost, NotFound
+from instances.allowances import ALLOWANCES, EXECUTING, allowing, effective_status
+from instances.choices import STARTED, AttemptOutcome
+from instances.choices import TaskStatus as T
+from instances.config import QueueSettings, queue_settings
+from instances.models import Attempt, Task
+from instances.models.instance import lineages
+from instances.tasks.changes import change_task, lock_task, present_task
+from instances.tasks.claim_sql import Grant, Wish, free_places, grant, why_nothing
+from instances.tasks.leases import (
+    expire_lease,
+    keep_artifact,
+    lose_attempt,
+    new_secret,
+    put_back,
+    refuse_open_children,
+    require_lease,
+    rescue_leases,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hopper.actors import Actor
+
+_TRIES = 3
+_PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A granted lease. `token` is shown to its claimer only.
+
+    `checkpoint` is where the attempt before got to, any JSON value (R21).
+    """
+
+    task: Task
+    token: str
+    expires_at: datetime
+    attempt: int
+    checkpoint: Any = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The answer to a claim: the leases, and {code, detail} why there are none (R22)."""
+
+    leases: list[Lease]
+    waiting: dict[str, str] | None = None
+
+
+def claim_next(
+    instance_id: str,
+    *,
+    worker: str,
+    limit: int = 1,
+    capabilities: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
+    lease_seconds: int | None = None,
+    actor: Actor,
+) -> Claim:
+    """Lease up to `limit` of the next ready tasks to a worker, in R22's order.
+
+    `capabilities` None takes any work, a list only what it covers; `tags` only tasks with one of
+    them; `lease_seconds` from 30 s to 24 h, by default as the instance says. Raises Conflict where
+    the instance does not execute or may not start work now, Gone where it is terminated.
+    """
+    settings = _require_claiming(instance_id)
+    lease_seconds = lease_seconds or settings.lease_seconds
+    wish = Wish(instance_id, worker, actor.name, limit, lease_seconds, capabilities, tags)
+    rescue_leases(instance_id)
+    claim = _claim(wish, settings.max_concurrent_tasks)
+    if not claim.leases and rescue_leases(instance_id, in_need=True):
+        claim = _claim(wish, settings.max_concurrent_tasks)
+    return claim
+
+
+def claim_task(
+    task_id: str, *, worker: str, lease_seconds: int | None = None, actor: Actor
+) -> Lease:
+    """Lease one given task to a worker; the same worker asking again gets the same lease (R20).
+
+    Raises Conflict where the task cannot be claimed now, saying why.
+    """
+    task = present_task(task_id)
+    holder_id = task.instance_id
+    if holder_id is None:
+        raise Conflict(
+            f"{task_id} is unassigned: take it by hand (status in_progress).",
+            code="unassigned",
+            state=task.status,
+            allowed=[T.IN_PROGRESS.value],
+        )
+    settings = _require_claiming(holder_id)
+    seconds = lease_seconds or settings.lease_seconds
+    wish = Wish(holder_id, worker, actor.name, 1, seconds, task_id=task_id)
+    most = settings.max_concurrent_tasks
+    rescue_leases(holder_id)
+    for _ in range(_TRIES):
+        granted = grant(wish, new_secret(), most, timezone.now())
+        if granted:
+            return _lease(granted[0])
+        task, now = present_task(task_id), timezone.now()
+        if task.lease_expires_at is not None and task.lease_expires_at <= now:
+            expire_lease(task)
+            continue
+        if task.lease_token and (task.worker, task.lease_holder) == (worker, actor.name):
+            return _same_lease(task)
+        _require_claiming(holder_id)
+        _require_claimable(task, holder_id, now)
+        if not free_places(holder_id, most) and not rescue_leases(holder_id, in_need=True):
+            raise Conflict(f"{holder_id} is at capacity ({most}).", code="at_capacity")
+    raise Conflict(f"Others are at {task_id} just now: ask again.", code="not_claimable")
+
+
+def start_task(task_id: str, *, token: str | None = None, actor: Actor) -> Task:
+    """Say that work on a claimed task has begun; saying it again changes nothing."""
+    with transaction.atomic():
+        task = lock_task(task_id)
+        require_lease(task, token)
+        if task.status != T.IN_PROGRESS:
+            if task.status != T.CLAIMED:
+                raise _not_started(task)
+            change_task(task, T.IN_PROGRESS, actor=actor, now=timezone.now(), kind="task.started")
+    return task
+
+
+def heartbeat(
+    task_id: str,
+    *,
+    token: str,
+    checkpoint: Any = None,
+    progress: float | None = None,
+    actor: Actor,
+) -> Task:
+    """Extend a lease by its own length from now; keep a checkpoint and the progress (0 to 1).
+
+    One conditional update: it wins against a sweep that has not yet taken the lease back.
+    """
+    with transaction.atomic():
+        task = lock_row(Task, task_id)
+        if task is None:
+            raise NotFound(f"There is no task {task_id}.")
+        require_lease(task, token)
+        if task.lease_seconds is None:
+            raise _not_started(task)
+        now = timezone.now()
+        task.lease_expires_at = now + timedelta(seconds=task.lease_seconds)
+        # Not updated_at: a heartbeat is no change of the task, and stays a cheap update.
+        Task.objects.filter(pk=task_id).update(lease_expires_at=task.lease_expires_at)
+        news = {"checkpoint": checkpoint, "progress": progress}
+        kept = {name: value for name, value in news.items() if value is not None}
+        if kept:
+            Attempt.objects.filter(task_id=task_id, number=task.attempt).update(**kept)
+    return task
+
+
+def complete_task(
+    task_id: str, *, token: str | None = None, result: Any = None, actor: Actor
+) -> Task:
+    """Finish a task with its result (R17); completing again changes nothing.
+
+    Raises LeaseLost (409) or Gone (410) for a lease that is over; the result is then kept as the
+    attempt's artifact.
+    """
+
+    def finish(task: Task) -> None:
+        if task.status == T.DONE:
+            return
+        if task.status not in STARTED:
+            raise _not_started(task)
+        refuse_open_children(task)
+        task.result, task.error = result, ""
+        change_task(task, T.DONE, actor=actor, now=timezone.now())
+
+    return _report(task_id, token, finish, T.DONE, artifact=result, actor=actor)
+
+
+def fail_task(
+    task_id: str,
+    *,
+    token: str | None = None,
+    error: str = "",
+    retryable: bool = True,
+    actor: Actor,
+) -> Task:
+    """Report that an attempt failed: retried with back-off while it may be, else failed (R15)."""
+
+    def finish(task: Task) -> None:
+        if task.status == T.FAILED:
+            return
+        if task.status not in STARTED:
+            raise _not_started(task)
+        refuse_open_children(task)
+        lose_attempt(
+            task,
+            AttemptOutcome.FAILED,
+            error=error,
+            retryable=retryable,
+            actor=actor,
+            now=timezone.now(),
+        )
+
+    return _report(task_id, token, finish, T.FAILED, artifact=error, actor=actor)
+
+
+def release_task(task_id: str, *, token: str | None = None, reason: str = "", actor: Actor) -> Task:
+    """Give a task back to its queue; the attempt is not counted against it."""
+
+    def finish(task: Task) -> None:
+        if task.status == T.PENDING and token is None:
+            return
+        if task.status not in STARTED:
+            raise _not_started(task)
+        refuse_open_children(task)
+        put_back(task, outcome=AttemptOutcome.RELEASED, actor=actor, now=timezone.now())
+
+    return _report(task_id, token, finish, "", artifact=reason, actor=actor)
+
+
+def _report(
+    task_id: str,
+    token: str | None,
+    finish: Callable[[Task], None],
+    end: str,
+    *,
+    artifact: Any,
+    actor: Actor,
+) -> Task:
+    """Run one of the worker's reports under the task's lock and lease."""
+    try:
+        with transaction.atomic():
+            task = lock_task(task_id)
+            if not _is_repeat(task, token, end):
+                require_lease(task, token)
+                finish(task)
+    except (LeaseLost, Gone):
+        keep_artifact(task_id, token, artifact)
+        raise
+    return task
+
+
+def _is_repeat(task: Task, token: str | None, end: str) -> bool:
+    """Return whether the report was already made, by the same lease or by hand (R20)."""
+    # A failure that is retried leaves the task pending, one that is handed up to a root blocked.
+    ended = (end, T.PENDING, T.BLOCKED) if end == T.FAILED else (end,)
+    if not end or task.status not in ended:
+        return False
+    if token is None:
+        return task.status == end
+    attempt = task.attempts.filter(lease_token=token).first()
+    return (
+        attempt is not None
+        and attempt.number == task.attempt
+        and attempt.outcome
+        == (AttemptOutcome.COMPLETED if end == T.DONE else AttemptOutcome.FAILED)
+    )
+
+
+def _not_started(task: Task) -> InvalidTransition:
+    return InvalidTransition(
+        f"{task.pk} is {task.status}: claim it first (or set its status by hand).",
+        state=task.status,
+        allowed=list(STARTED),
+    )
+
+
+def _require_claiming(instance_id: str) -> QueueSettings:
+    """Return the queue's settings. Raises where R1 or R3 forbid to claim at the instance now."""
+    line = lineages([instance_id]).get(instance_id)
+    if not line:
+        raise NotFound(f"There is no instance {instance_id}.")
+    own = line[-1]
+    if own.status == "terminated":
+        raise Gone(f"{instance_id} is terminated.", state="terminated")
+    if own.scope not in EXECUTING:
+        raise Conflict(
+            f"{instance_id} is a {own.scope}: it routes work and executes none (R1).",
+            code="does_not_execute",
+            scope=own.scope,
+        )
+    effective = effective_status(own.status, [lineal.status for lineal in line[:-1]])
+    if not ALLOWANCES[effective].claim:
+        raise Conflict(
+            f"{instance_id} is {effective}: no new work starts there (R3).",
+            code="not_claiming",
+            state=effective,
+            allowed=allowing("claim"),
+        )
+    return queue_settings(own.scope, own.config)
+
+
+def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
+    claimable = Task.objects.claimable(now).filter(pk=task.pk, instance_id=holder_id)
+    if not claimable.exists():
+        doing = f" by {task.worker}" if task.worker else ""
+        raise Conflict(
+            f"{task.pk} cannot be claimed now: it is {task.status}{doing}"
+            f"{', offered to ' + task.offered_to_id if task.offered_to_id else ''}"
+            f"{', waiting for its dependencies' if not task.ready else ''}.",
+            code="not_claimable",
+            state=task.status,
+            allowed=[T.PENDING.value],
+        )
+
+
+def _claim(wish: Wish, most: int) -> Claim:
+    """Grant what there is room for, looking again where others were faster at this moment."""
+    for left in reversed(range(_TRIES)):
+        now = timezone.now()
+        if not left:
+            # Of many places some may be taken meanwhile; for one there is room, or there is none.
+            wish = replace(wish, limit=1)
+        granted = grant(wish, new_secret(), most, now)
+        if granted:
+            return Claim([_lease(one) for one in granted])
+        # It may have been stopped since.
+        _require_claiming(wish.instance_id)
+        if not free_places(wish.instance_id, most):
+            return Claim([], {"code": "AtCapacity", "detail": f"{most} of {most} places are taken"})
+        reason = why_nothing(wish, now)
+        if reason is not None:
+            return Claim([], reason)
+        if left:
+            time.sleep(_PAUSE_SECONDS)
+    detail = "what fits is being claimed or reported by others just now; ask again"
+    return Claim([], {"code": "NothingReady", "detail": detail})
+
+
+def _same_lease(task: Task) -> Lease:
+    live = task.attempts.get(number=task.attempt)
+    ends = task.lease_expires_at or task.updated_at
+    return Lease(task, str(task.lease_token), ends, task.attempt, live.checkpoint)
+
+
+def _lease(one: Grant) -> Lease:
+    task = one.task
+    return Lease(
+        task,
+        str(task.lease_token),
+        task.lease_expires_at or task.updated_at,
+        task.attempt,
+        one.checkpoint,
+    )

@@ -1,0 +1,221 @@
+"""How busy instances are and what they can do; the number of queries is constant."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count, Min
+from django.utils import timezone
+
+from instances.allowances import effective_status
+from instances.choices import TERMINAL, InstanceStatus, TaskStatus
+from instances.choices import HopperScope as S
+from instances.config import queue_settings
+from instances.models import Event, HopperInstance, InstanceLoad, Task
+from instances.models.instance import lineages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_DISABLED = (InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.ERROR)
+
+
+def waiting_at(instance_ids: Iterable[str]) -> dict[str, int]:
+    """Return, by instance, how many tasks wait there (R22's queue)."""
+    rows = Task.objects.filter(instance__in=list(instance_ids), status=TaskStatus.PENDING)
+    return dict(rows.order_by().values_list("instance_id").annotate(Count("pk")))
+
+
+def running_at(instance_ids: Iterable[str]) -> dict[str, int]:
+    """Return, by instance, how many live leases it has."""
+    return dict(InstanceLoad.objects.filter(pk__in=list(instance_ids)).values_list("pk", "running"))
+
+
+def unfinished_below(instance_ids: Iterable[str]) -> dict[str, int]:
+    """Return, by instance, how many unfinished tasks it and everything below it hold."""
+    wanted = HopperInstance.objects.filter(pk__in=list(instance_ids))
+    bounds = list(wanted.values_list("pk", "tree_id", "lft", "rght"))
+    if not bounds:
+        return {}
+    rows = Task.objects.open().filter(
+        instance__tree_id__in={tree for _, tree, _, _ in bounds},
+        instance__lft__range=(min(one[2] for one in bounds), max(one[3] for one in bounds)),
+    )
+    grouped = rows.order_by().values_list("instance__tree_id", "instance__lft")
+    totals: dict[str, int] = defaultdict(int)
+    for tree_id, place, count in grouped.annotate(Count("pk")):
+        for pk, tree, left, right in bounds:
+            if tree == tree_id and left <= place <= right:
+                totals[pk] += count
+    return dict(totals)
+
+
+def stated_capabilities(config: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the capabilities that an instance states itself, or None where it inherits them."""
+    stated = config.get("capabilities")
+    return frozenset(map(str, stated)) if isinstance(stated, list) else None
+
+
+def capabilities_along(configs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the capabilities in force at the end of a line of configs: the nearest stated ones."""
+    found: frozenset[str] = frozenset()
+    for config in configs:
+        stated = stated_capabilities(config)
+        found = found if stated is None else stated
+    return found
+
+
+def capabilities_below(instance_id: str, own: frozenset[str]) -> dict[str, frozenset[str]]:
+    """Return, for an instance and all below it, what can be done further down where placing leads.
+
+    It leads to neither phases of a run nor remotes (R1), nor to what is stopped or in error. `own`
+    is what the instance itself can do. One query.
+    """
+    rows = HopperInstance.objects.under(instance_id).live().exclude(status__in=_DISABLED)
+    rows = rows.exclude(scope=S.FEDERATED).exclude(parent__scope=S.ORCHESTRATION)
+    can: dict[str, frozenset[str]] = {instance_id: own}
+    parents: dict[str, str] = {}
+    below: dict[str, set[str]] = defaultdict(set)
+    for pk, parent_id, config in rows.order_by("lft").values_list("pk", "parent_id", "config"):
+        if pk == instance_id or parent_id not in can:
+            continue
+        parents[pk] = parent_id
+        stated = stated_capabilities(config)
+        can[pk] = can[parent_id] if stated is None else stated
+        above: str | None = parent_id
+        while above is not None:
+            below[above] |= can[pk]
+            above = parents.get(above)
+    return {pk: frozenset(words) for pk, words in below.items()}
+
+
+TREE_FIELDS = (
+    "id",
+    "name",
+    "scope",
+    "instance_type",
+    "status",
+    "parent_id",
+    "config",
+    "runtime_metadata",
+    "description",
+    "created_by",
+    "created_at",
+    "updated_at",
+    "started_at",
+    "stopped_at",
+    "expires_at",
+)
+
+
+def task_counts(instance_ids: Iterable[str] | None = None) -> dict[str, Counter[str]]:
+    """Return, by instance, how many tasks of each status it holds; one query."""
+    rows = Task.objects.filter(instance__isnull=False).order_by()
+    if instance_ids is not None:
+        rows = rows.filter(instance__in=list(instance_ids))
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for instance_id, status, count in rows.values_list("instance_id", "status").annotate(
+        Count("pk")
+    ):
+        counts[str(instance_id)][status] += count
+    return counts
+
+
+def as_counts(counts: Counter[str]) -> dict[str, int]:
+    """Return every status with its count, and `open` and `total`."""
+    by_status = {status: counts.get(status, 0) for status in TaskStatus.values}
+    total = sum(by_status.values())
+    ended = sum(by_status[status] for status in TERMINAL)
+    return {**by_status, "open": total - ended, "total": total}
+
+
+def effective_statuses(instance_ids: Iterable[str]) -> dict[str, str]:
+    """Return each instance's status after inheritance (R4); one query."""
+    return {
+        pk: effective_status(line[-1].status, [lineal.status for lineal in line[:-1]])
+        for pk, line in lineages(instance_ids).items()
+    }
+
+
+def build_tree(
+    instance_id: str, *, depth: int | None = None, include_terminated: bool = False
+) -> dict[str, Any]:
+    """Return an instance with everything below it, nested under `children`, in three queries.
+
+    Each node has `task_counts` of its own and `subtree_task_counts`, which include what `depth`
+    (levels below, 0 is the instance alone) or a terminated status leaves out of the picture.
+    """
+    line = lineages([instance_id])[instance_id]
+    above = [lineal.status for lineal in line[:-1]]
+    rows = HopperInstance.objects.under(instance_id).order_by("lft")
+    counts = task_counts(None if not line[:-1] else rows.values_list("pk", flat=True))
+    nodes: dict[str, dict[str, Any]] = {}
+    order: list[dict[str, Any]] = []
+    for row in rows.values(*TREE_FIELDS).iterator():
+        parent = nodes.get(row["parent_id"]) if order else None
+        statuses = [*parent["_line"], parent["status"]] if parent else above
+        node = {
+            **row,
+            "depth": len(statuses),
+            "effective_status": effective_status(row["status"], statuses),
+            "_own": counts.get(row["id"], Counter()),
+            "_all": Counter(counts.get(row["id"], Counter())),
+            "_line": statuses,
+            "children": [],
+        }
+        nodes[row["id"]] = node
+        order.append(node)
+    top = order[0]
+    for node in reversed(order):
+        parent = nodes.get(node["parent_id"]) if node is not top else None
+        if parent is not None:
+            parent["_all"].update(node["_all"])
+            shown = include_terminated or node["status"] != InstanceStatus.TERMINATED
+            if shown and (depth is None or node["depth"] - len(above) <= depth):
+                parent["children"].append(node)
+    for node in order:
+        _finish(node)
+    return top
+
+
+def _finish(node: dict[str, Any]) -> None:
+    """Sort the children of a node and turn its notes into counts."""
+    node["children"].sort(key=lambda child: (child["name"], child["id"]))
+    node["task_counts"] = as_counts(node.pop("_own"))
+    node["subtree_task_counts"] = as_counts(node.pop("_all"))
+    del node["_line"]
+
+
+def closing_preview(instance_id: str) -> dict[str, Any]:
+    """Return what lies below an instance that stopping or terminating it would touch."""
+    below = HopperInstance.objects.under(instance_id).live().exclude(pk=instance_id)
+    tasks = Task.objects.in_subtree(instance_id)
+    return {
+        "instance_id": instance_id,
+        "live_children": below.count(),
+        "unfinished_tasks": tasks.open().count(),
+        "live_leases": tasks.leased().count(),
+    }
+
+
+def metrics(instance: HopperInstance) -> dict[str, Any]:
+    """Return counts by status, the oldest wait, throughput, places taken, and refusals."""
+    now = timezone.now()
+    own = Task.objects.filter(instance=instance)
+    oldest = own.filter(status=TaskStatus.PENDING).aggregate(at=Min("created_at"))["at"]
+    feed = Event.objects.of_instance(instance.pk)
+    done = feed.filter(ending=True, status=TaskStatus.DONE)
+    running = InstanceLoad.objects.values_list("running", flat=True).get(pk=instance.pk)
+    limit = queue_settings(instance.scope, instance.config).max_concurrent_tasks
+    return {
+        "instance_id": instance.pk,
+        "task_counts": as_counts(task_counts([instance.pk])[instance.pk]),
+        "oldest_waiting_seconds": (now - oldest).total_seconds() if oldest else None,
+        "done_last_hour": done.filter(at__gte=now - timedelta(hours=1)).count(),
+        "done_last_day": done.filter(at__gte=now - timedelta(days=1)).count(),
+        "in_flight": running,
+        "max_concurrent_tasks": limit,
+        "rejections": feed.filter(kind="delegation.rejected").count(),
+    }

@@ -1,0 +1,273 @@
+"""The shape of the tree: create, move, rename. The only structural writes, under the tree lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from hopper.database import lock_row, lock_shared, lock_tree
+from hopper.errors import Conflict, FieldError, Invalid, NotFound, RuleBroken
+from hopper.ids import is_slug, slug_of
+from hopper.protocol import PARENTS, ROOTS
+from instances.allowances import MAX_DEPTH
+from instances.choices import HopperScope, InstanceStatus, InstanceType
+from instances.history import instance_event, record
+from instances.models import HopperInstance, InstanceLoad
+from instances.signals import instance_changed
+from instances.tree import numbers
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hopper.actors import Actor
+
+_CLOSED = (InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.TERMINATED)
+
+
+def create_instance(
+    name: str,
+    *,
+    scope: str,
+    id: str | None = None,
+    instance_type: str = InstanceType.PERSISTENT,
+    parent_id: str | None = None,
+    config: dict[str, Any] | None = None,
+    runtime_metadata: dict[str, Any] | None = None,
+    description: str = "",
+    expires_at: datetime | None = None,
+    actor: Actor,
+) -> HopperInstance:
+    """Create an instance and return it, in status created (R1).
+
+    Raises Invalid for a bad id, RuleBroken (422) where R1 forbids it, Conflict for a taken name or
+    id and for a parent that is stopping, stopped or terminated.
+    """
+    with transaction.atomic():
+        lock_tree()
+        now = timezone.now()
+        parent = _fitting_parent(scope, parent_id)
+        _require_end(scope, expires_at)
+        _require_free_name(name, parent_id)
+        instance = HopperInstance(
+            id=_free_id(id, name, scope),
+            name=name,
+            scope=scope,
+            instance_type=instance_type,
+            parent=parent,
+            config=config or {},
+            runtime_metadata=runtime_metadata or {},
+            description=description,
+            expires_at=expires_at,
+        )
+        instance.created_by, instance.created_at, instance.updated_at = actor.name, now, now
+        numbers.insert(instance)
+        InstanceLoad.objects.create(instance=instance)
+        record(instance_event(instance, "instance.created", actor=actor, now=now))
+    return instance
+
+
+def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> HopperInstance:
+    """Hang an instance with its subtree under another parent, or make it a root (R1).
+
+    Raises RuleBroken for a cycle, a scope or a depth that R1 forbids, Conflict for a taken name, a
+    closed parent, or a live offer or active path that crosses the moved edge.
+    """
+    with transaction.atomic():
+        lock_tree()
+        now = timezone.now()
+        instance = _present(instance_id)
+        before = instance.parent_id
+        if before == parent_id:
+            return instance
+        if not instance.is_live:
+            raise Conflict(f"{instance_id} is terminated and cannot move.", state=instance.status)
+        _fitting_parent(instance.scope, parent_id, moving=instance)
+        _require_free_name(instance.name, parent_id, but=instance_id)
+        instance_changed.send(
+            HopperInstance,
+            instance=instance,
+            before=instance.status,
+            actor=actor,
+            now=now,
+            options={"moving": True},
+        )
+        numbers.move(instance_id, parent_id)
+        HopperInstance.objects.filter(pk=instance_id).update(updated_at=now)
+        moved = HopperInstance.objects.get(pk=instance_id)
+        record(
+            instance_event(
+                moved, "instance.moved", actor=actor, now=now, was=before, parent_id=parent_id
+            )
+        )
+    return moved
+
+
+def rename_instance(instance_id: str, *, name: str, actor: Actor) -> HopperInstance:
+    """Give an instance another name. Raises Conflict where a live sibling has it."""
+    with transaction.atomic():
+        lock_tree()
+        now = timezone.now()
+        instance = _present(instance_id)
+        if instance.name == name:
+            return instance
+        if instance.is_live:
+            _require_free_name(name, instance.parent_id, but=instance_id)
+        HopperInstance.objects.filter(pk=instance_id).update(name=name, updated_at=now)
+        before, instance.name, instance.updated_at = instance.name, name, now
+        record(instance_event(instance, "instance.renamed", actor=actor, now=now, was=before))
+    return instance
+
+
+def describe_instance(instance_id: str, *, changes: dict[str, Any], actor: Actor) -> HopperInstance:
+    """Set description, config, runtime_metadata or expires_at; JSON is replaced whole.
+
+    A changed config may make room for tasks that wait above (R9), so those above are told.
+    """
+    with transaction.atomic():
+        instance = _present(instance_id)
+        now = timezone.now()
+        changed = {
+            name: value for name, value in changes.items() if getattr(instance, name) != value
+        }
+        if not changed:
+            return instance
+        HopperInstance.objects.filter(pk=instance_id).update(**changed, updated_at=now)
+        instance = HopperInstance.objects.get(pk=instance_id)
+        record(
+            instance_event(
+                instance, "instance.updated", actor=actor, now=now, fields=sorted(changed)
+            )
+        )
+        if "config" in changed and instance.is_live:
+            instance_changed.send(
+                HopperInstance,
+                instance=instance,
+                before=instance.status,
+                actor=actor,
+                now=now,
+                options={"configured": True},
+            )
+    return instance
+
+
+def rebuild_tree() -> None:
+    """Write all tree numbers anew from the parent pointers; the repair of `hopper_check --fix`."""
+    with transaction.atomic():
+        lock_tree()
+        HopperInstance.objects.rebuild()  # type: ignore[attr-defined]
+
+
+def _present(instance_id: str) -> HopperInstance:
+    instance = lock_row(HopperInstance, instance_id)
+    if instance is None:
+        raise NotFound(f"There is no instance {instance_id}.")
+    return instance
+
+
+def _fitting_parent(
+    scope: str, parent_id: str | None, moving: HopperInstance | None = None
+) -> HopperInstance | None:
+    """Return the locked parent after checking R1 against it, the depth and cycles."""
+    allowed = sorted(PARENTS[scope])
+    if parent_id is None:
+        if scope not in ROOTS:
+            raise _illegal_parent(f"{scope} cannot stand without a parent", allowed)
+        return None
+    parent = lock_shared(HopperInstance, parent_id)
+    if parent is None:
+        raise Invalid.field("parent_id", f"there is no instance {parent_id}", "unknown")
+    line = parent.lineage()
+    if moving and moving.pk in {ancestor.id for ancestor in line}:
+        raise RuleBroken(
+            f"{parent_id} lies below {moving.pk}: that would be a cycle.", code="cycle"
+        )
+    if parent.scope not in allowed:
+        raise _illegal_parent(f"{scope} cannot hang under {parent.scope}", allowed)
+    _require_one_phase_level(scope, [ancestor.scope for ancestor in line], moving)
+    height = _height(moving) if moving else 1
+    if len(line) + height > MAX_DEPTH:
+        raise RuleBroken(f"A tree has at most {MAX_DEPTH} levels.", code="too_deep")
+    if parent.status in _CLOSED:
+        raise Conflict(
+            f"{parent_id} is {parent.status} and takes no children.",
+            code="parent_closed",
+            state=parent.status,
+        )
+    return parent
+
+
+def _require_end(scope: str, expires_at: datetime | None) -> None:
+    if scope == HopperScope.EVENT and expires_at is None:
+        raise RuleBroken(
+            "expires_at: an EVENT must have an end (R1).",
+            errors=[FieldError("expires_at", "required", "an EVENT must have an end")],
+        )
+
+
+def _require_one_phase_level(
+    scope: str, scopes_above: list[str], moving: HopperInstance | None
+) -> None:
+    """A run has phases, a phase has none: ORCHESTRATION under ORCHESTRATION once (R1)."""
+    if scope != HopperScope.ORCHESTRATION or scopes_above[-1] != HopperScope.ORCHESTRATION:
+        return
+    has_phases = moving is not None and moving.children.exists()
+    if has_phases or scopes_above[-2:-1] == [HopperScope.ORCHESTRATION]:
+        raise _illegal_parent(
+            "A phase of a run cannot have phases of its own", sorted(PARENTS[scope])
+        )
+
+
+def _height(instance: HopperInstance) -> int:
+    deepest = (
+        HopperInstance.objects.under(instance.pk).order_by("-level").values_list("level", flat=True)
+    )
+    return int(deepest[0]) - instance.depth() + 1
+
+
+def _illegal_parent(problem: str, allowed: list[str]) -> RuleBroken:
+    words = ", ".join(allowed) or "none, it is always a root"
+    return RuleBroken(
+        f"{problem}; allowed parents: {words}.",
+        code="illegal_parent",
+        errors=[FieldError("parent_id", "illegal_parent", f"allowed parents: {words}")],
+        allowed=allowed,
+    )
+
+
+def _require_free_name(name: str, parent_id: str | None, but: str = "") -> None:
+    taken = (
+        HopperInstance.objects.live().filter(parent_id=parent_id, name=name).exclude(pk=but).first()
+    )
+    if taken:
+        raise Conflict(
+            f"name: {taken.pk} already bears the name {name!r} there.",
+            code="name_taken",
+            errors=[FieldError("name", "name_taken", "unique among live siblings")],
+            instance_id=taken.pk,
+        )
+
+
+def _free_id(wanted: str | None, name: str, scope: str) -> str:
+    """Return the id to use: the wanted one, or the name's slug with the first free number."""
+    if wanted is not None:
+        if not is_slug(wanted):
+            raise Invalid.field(
+                "id", "a slug: lower-case letters, digits, '.', '_', '-', at most 100 characters"
+            )
+        if HopperInstance.objects.filter(pk=wanted).exists():
+            raise Conflict(
+                f"id: {wanted} is taken; an id is never used twice.",
+                code="id_taken",
+                errors=[FieldError("id", "id_taken", "an id is never used twice")],
+            )
+        return wanted
+    base = slug_of(name) or scope.lower()
+    taken = set(HopperInstance.objects.filter(pk__startswith=base).values_list("pk", flat=True))
+    if base not in taken:
+        return base
+    number = 2
+    while f"{base}-{number}" in taken:
+        number += 1
+    return f"{base}-{number}"

@@ -1,0 +1,120 @@
+"""The one edge of an instance: ask the table of R2, write row and event, tell those above."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from hopper.actors import SYSTEM, Actor
+from hopper.database import lock_row, lock_rows
+from hopper.errors import NotFound
+from hopper.protocol import INSTANCE
+from instances.choices import InstanceStatus as I
+from instances.history import instance_event, record
+from instances.models import HopperInstance, InstanceLoad, Task
+from instances.models.instance import lineages
+from instances.signals import instance_changed
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hopper.actors import Actor
+
+
+def change_instance(
+    instance: HopperInstance, status: str, actor: Actor, now: datetime, options: dict[str, Any]
+) -> None:
+    """Take one edge of a locked instance. Raises InvalidTransition naming what is allowed."""
+    before = instance.status
+    INSTANCE.require(before, status, instance.pk)
+    write_status(instance, status, actor, now, reason=options.get("reason", ""))
+    announce(instance, before, actor, now, options)
+    if status == I.STOPPING:
+        _bar_claims(instance.pk)
+
+
+def _bar_claims(instance_id: str) -> None:
+    """Turn away every claim below that was judged before this stop; counters come last (R6).
+
+    Who holds one of them has leased already, and is seen by whoever counts after this.
+    """
+    below = list(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
+    loads = lock_rows(InstanceLoad, below)
+    InstanceLoad.objects.filter(pk__in=list(loads)).update(stops=F("stops") + 1)
+
+
+def write_status(
+    instance: HopperInstance, status: str, actor: Actor, now: datetime, reason: str = ""
+) -> None:
+    """Write a status that the table permits, with its times and its event."""
+    before = instance.status
+    instance.status = status
+    instance.updated_at = now
+    if status == I.RUNNING and before != I.PAUSED:
+        instance.started_at = now
+    if status in (I.STOPPED, I.TERMINATED):
+        instance.stopped_at = now
+    HopperInstance.objects.filter(pk=instance.pk).update(
+        status=status,
+        updated_at=now,
+        started_at=instance.started_at,
+        stopped_at=instance.stopped_at,
+    )
+    details = {"reason": reason} if reason else {}
+    record(
+        instance_event(
+            instance, f"instance.{status}", actor=actor, now=now, before=before, **details
+        )
+    )
+
+
+def announce(
+    instance: HopperInstance, before: str, actor: Actor, now: datetime, options: dict[str, Any]
+) -> None:
+    """Tell those above what happened to the instance, inside the transaction."""
+    instance_changed.send(
+        HopperInstance, instance=instance, before=before, actor=actor, now=now, options=options
+    )
+
+
+def lock_instance(instance_id: str) -> HopperInstance:
+    """Return the instance, locked for a change of its status. Raises NotFound."""
+    instance = lock_row(HopperInstance, instance_id)
+    if instance is None:
+        raise NotFound(f"There is no instance {instance_id}.")
+    return instance
+
+
+def present_instance(instance_id: str) -> HopperInstance:
+    """Return the instance, read without a lock. Raises NotFound."""
+    instance = HopperInstance.objects.filter(pk=instance_id).first()
+    if instance is None:
+        raise NotFound(f"There is no instance {instance_id}.")
+    return instance
+
+
+def settle_instance(instance_id: str, *, actor: Actor) -> bool:
+    """Let a stopping instance be stopped if no live lease remains below; return whether it was."""
+    with transaction.atomic():
+        instance = lock_instance(instance_id)
+        if instance.status != I.STOPPING:
+            return False
+        if Task.objects.in_subtree(instance_id).leased().exists():
+            return False
+        change_instance(instance, I.STOPPED, actor, timezone.now(), {})
+    return True
+
+
+def settle_above(instance_id: str, *, actor: Actor) -> None:
+    """Settle every stopping instance on the line from `instance_id` to its root."""
+    for lineal in reversed(lineages([instance_id]).get(instance_id, [])):
+        if lineal.status == I.STOPPING:
+            settle_instance(lineal.id, actor=actor)
+
+
+def settle_after_commit(instance_id: str, *, actor: Actor = SYSTEM) -> None:
+    """Once the lease's end is committed, settle what was only waiting for it (R6)."""
+    transaction.on_commit(lambda: settle_above(instance_id, actor=actor), robust=True)

@@ -1,0 +1,101 @@
+"""Asking a behaviour: whoever wrote it, a usable answer comes back, or word of what went wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from hopper.errors import Conflict
+from instances.choices import PLACING_BLOCKS
+from instances.choices import WaitingCode as W
+from scopes.decisions import Answer, CreateChild, Decision, Refuse, SendTo, Situation, Stay
+from scopes.record import described
+from scopes.settings import scopes_below
+
+if TYPE_CHECKING:
+    from scopes.behaviors.base import ScopeBehavior
+    from scopes.decisions import InstanceFacts, TaskFacts
+
+logger = logging.getLogger(__name__)
+
+_RESTS = frozenset({W.MANUAL_QUEUE, W.AWAITING_TRIAGE, W.READY_FOR_WORKER})
+"""What a task may wait for that stays where it is; the rest of R26 follows from other rows."""
+
+
+class BehaviorFailed(Conflict):
+    """The behaviour that decides here does not work; the task stays due until it does."""
+
+    code = "behavior_failed"
+
+
+def decide(behavior: ScopeBehavior, situation: Situation) -> Decision:
+    """Return what `behavior` decides.
+
+    Raises BehaviorFailed where it fails, or decides what no behaviour may: an offer to whoever is
+    no live child, is barred (R10) or of a scope that policy leaves out, a child of such a scope or
+    without a name, a code that is no reason to rest or to refuse, or what cannot be recorded.
+    """
+    try:
+        decision: Any = behavior.decide(situation)
+        fault = _fault(decision, situation) or _unrecordable(decision)
+    except Exception as error:
+        raise _failed(behavior, f"{type(error).__name__}: {error}") from error
+    if fault:
+        raise _failed(behavior, fault)
+    return decision  # type: ignore[no-any-return]
+
+
+def answer(behavior: ScopeBehavior, task: TaskFacts, instance: InstanceFacts) -> Answer:
+    """Return what `behavior` says to an offer; one that fails leaves the answer to a person."""
+    try:
+        said: Any = behavior.answer(task, instance)
+        if isinstance(said, Answer) and said.verdict in ("accept", "wait", "refuse"):
+            return said
+        words = f"it answered {said!r}"
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}"
+        logger.exception("behaviour failed", extra={"event": "behavior.failed", "task": task.id})
+    return Answer("wait", BehaviorFailed.code, f"{path_of(behavior)} failed: {words}")
+
+
+def path_of(behavior: ScopeBehavior) -> str:
+    """Return the dotted path under which a behaviour is configured."""
+    kind = type(behavior)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _failed(behavior: ScopeBehavior, words: str) -> BehaviorFailed:
+    return BehaviorFailed(f"{path_of(behavior)} failed: {words}", behavior=path_of(behavior))
+
+
+def _fault(decision: Any, situation: Situation) -> str:
+    """Return what is wrong with a decision, in words, or "" where it is sound."""
+    if not isinstance(decision, Stay | SendTo | CreateChild | Refuse):
+        return f"it decided {decision!r}"
+    if isinstance(decision, Stay | Refuse):
+        codes = _RESTS if isinstance(decision, Stay) else PLACING_BLOCKS
+        known = ", ".join(sorted(codes))
+        return "" if decision.code in codes else f"its code is {decision.code!r}; allowed: {known}"
+    own = situation.instance
+    allowed = scopes_below(own.scope, own.settings)
+    if isinstance(decision, CreateChild):
+        if decision.scope not in allowed:
+            return f"it creates a {decision.scope or 'nothing'} below {own.id}"
+        return "" if decision.name.strip() else "it creates an instance without a name"
+    target = next((one for one in situation.candidates if one.id == decision.target_id), None)
+    if target is None:
+        return f"it sends to {decision.target_id}, no live child of {own.id}"
+    if target.barred or target.scope not in allowed:
+        why = target.barred or f"a {target.scope}, which {own.id} may not ask"
+        return f"it sends to {target.id}, which is {why}"
+    return ""
+
+
+def _unrecordable(decision: Decision) -> str:
+    """Return why a decision cannot be kept as JSON, or "" where it can."""
+    words = [type(one).__name__ for one in decision.reasons if not isinstance(one, str)]
+    if words or isinstance(decision.reasons, str):
+        return f"its reasons are no sentences but {', '.join(words) or 'one'}"
+    json.dumps(described(decision), allow_nan=False)
+    return ""

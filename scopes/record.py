@@ -1,0 +1,91 @@
+"""A decision as it is stored: what was decided, and all that it was decided from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from scopes.decisions import (
+    CreateChild,
+    Decision,
+    InstanceFacts,
+    Refuse,
+    SendTo,
+    Situation,
+    Stay,
+    TaskFacts,
+)
+from scopes.settings import effective_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_VERDICTS = {SendTo: "send", Stay: "stay", CreateChild: "create", Refuse: "refuse"}
+_DERIVED = frozenset({"settings"})
+_TIMES = frozenset({"last_assigned_at", "started_at"})
+_SETS = frozenset({"capabilities", "subtree_capabilities"})
+
+
+def described(decision: Decision) -> dict[str, Any]:
+    """Return a decision as JSON: verdict, code, target_id, reasons, candidates, rules, ..."""
+    verdict = next(word for kind, word in _VERDICTS.items() if isinstance(decision, kind))
+    return {
+        "verdict": verdict,
+        "code": getattr(decision, "code", ""),
+        "target_id": getattr(decision, "target_id", "") or getattr(decision, "name", ""),
+        "reasons": list(decision.reasons),
+        "candidates": [asdict(considered) for considered in decision.considered],
+        "rules": list(decision.rules),
+        "rule": decision.rule,
+        "confidence": decision.confidence,
+    }
+
+
+def stored(situation: Situation) -> dict[str, Any]:
+    """Return a situation as JSON, defaults left out, so that it can be decided again.
+
+    Of settings only an instance's own are kept: the files' are what a replay may change.
+    """
+    return {
+        "task": _plain(situation.task),
+        "instance": _plain(situation.instance),
+        "candidates": [_plain(candidate) for candidate in situation.candidates],
+        "terminated_names": sorted(situation.terminated_names),
+        "created_last_hour": situation.created_last_hour,
+    }
+
+
+def restored(data: Mapping[str, Any]) -> Situation:
+    """Return the situation that was stored, its settings as the configuration in force has them."""
+    return Situation(
+        task=TaskFacts(**{key: _tuple(value) for key, value in data["task"].items()}),
+        instance=_facts(data["instance"]),
+        candidates=tuple(_facts(candidate) for candidate in data["candidates"]),
+        terminated_names=frozenset(data["terminated_names"]),
+        created_last_hour=data["created_last_hour"],
+    )
+
+
+def _plain(facts: TaskFacts | InstanceFacts) -> dict[str, Any]:
+    found = {}
+    for field in fields(facts):
+        value = getattr(facts, field.name)
+        if field.name in _DERIVED or value == field.default or value in ((), frozenset(), {}):
+            continue
+        if isinstance(value, datetime):
+            value = value.isoformat()
+        found[field.name] = sorted(value) if isinstance(value, frozenset) else value
+    return found
+
+
+def _facts(data: Mapping[str, Any]) -> InstanceFacts:
+    values = {key: _tuple(value) for key, value in data.items()}
+    values |= {key: frozenset(data[key]) for key in _SETS & data.keys()}
+    values |= {key: datetime.fromisoformat(data[key]) for key in _TIMES & data.keys()}
+    settings = effective_settings(values["scope"], values.get("own", {}))
+    return InstanceFacts(**values, settings=settings)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,1 +1,0 @@
-"""What is done with decisions once they are made: recorded, proven, replayed."""
