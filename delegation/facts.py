@@ -13,6 +13,7 @@ from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType
 from delegation.models import TaskDelegation
 from hopper.actors import ROUTER
+from hopper.config.settings import effective_settings, setting_keys
 from instances.allowances import effective_status
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
@@ -26,7 +27,6 @@ from instances.tree.reads import (
 )
 from scopes.decisions import InstanceFacts, Situation, TaskFacts
 from scopes.rules.matchers import MAX_TEXT
-from scopes.settings import SETTINGS, effective_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,7 +132,7 @@ def _facts(
             subtree_capabilities=can | below.get(row.pk, frozenset()),
             domains=tuple(map(str, row.config.get("domains") or ())),
             settings=effective_settings(row.scope, row.config),
-            own={key: row.config[key] for key in SETTINGS & row.config.keys()},
+            own={key: row.config[key] for key in setting_keys() & row.config.keys()},
             queued=waiting.get(row.pk, 0),
             running=running.get(row.pk, 0),
             open_tasks=unfinished.get(row.pk, 0),

@@ -9,14 +9,14 @@ from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType
 from delegation.facts import barred_for
 from delegation.models import TaskDelegation
+from hopper.config.settings import effective_settings
 from hopper.errors import AlreadyDelegated, Conflict, NotAccepting, RuleBroken
 from instances.allowances import ALLOWANCES, allowing
 from instances.choices import PLACING_BLOCKS
 from instances.choices import TaskStatus as T
-from instances.config import MAX_OFFERS
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
-from scopes.settings import effective_settings, scopes_below
+from scopes.settings import MAX_OFFERS, scopes_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,6 +12,7 @@ from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.facts import facts_of, instance_facts
 from delegation.models import TaskDelegation
+from hopper.config.settings import effective_settings
 from hopper.errors import Conflict
 from hopper.ids import new_id
 from hopper.protocol import DELEGATION
@@ -19,9 +20,7 @@ from instances.choices import STARTED, AttemptOutcome
 from instances.history import record, task_event
 from instances.tasks.changes import announce_due, rest_or_route, save_task
 from instances.tasks.leases import put_back
-from scopes.deciding import answer
-from scopes.registry import get_behavior_for_instance
-from scopes.settings import effective_settings
+from scopes.deciding import answer, get_behavior_for_instance
 
 if TYPE_CHECKING:
     from hopper.actors import Actor

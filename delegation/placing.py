@@ -29,11 +29,10 @@ from instances.models import Event, HopperInstance, Task
 from instances.tasks.changes import change_task, lock_task, present_task, save_task
 from instances.tasks.editing import begin_placing_anew
 from instances.tree.shape import create_instance
-from scopes.deciding import BehaviorFailed, decide, path_of
+from scopes.deciding import BehaviorFailed, decide, get_behavior_for_instance, path_of
 from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Situation
 from scopes.models import RoutingDecision
 from scopes.record import described, stored
-from scopes.registry import get_behavior_for_instance
 from scopes.settings import config_digest
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ from delegation.models import TaskDelegation
 from delegation.offer_rules import over_hop_limit
 from delegation.placing import MAX_HOPS
 from hopper.config.files import CONFIGURATION
+from hopper.config.settings import effective_settings
 from hopper.errors import Conflict
 from instances.allowances import ALLOWANCES, ROUTING, effective_status
 from instances.choices import InstanceStatus
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import present_task
-from scopes.deciding import answer, decide
+from scopes.deciding import answer, decide, get_behavior_for_instance
 from scopes.decisions import Decision, Refuse, SendTo, Stay
 from scopes.record import described
-from scopes.registry import get_behavior_for_instance
-from scopes.settings import effective_settings, scopes_below
+from scopes.settings import scopes_below
 
 if TYPE_CHECKING:
     from scopes.decisions import TaskFacts

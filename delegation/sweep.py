@@ -19,6 +19,7 @@ from delegation.instance_changes import evacuate_instance
 from delegation.models import TaskDelegation
 from delegation.placing import try_to_place
 from hopper.actors import SYSTEM, Actor
+from hopper.config.settings import effective_settings
 from hopper.errors import HopperError
 from instances.allowances import ALLOWANCES, effective_status
 from instances.choices import InstanceStatus as I
@@ -33,7 +34,6 @@ from instances.tasks.editing import begin_placing_anew
 from instances.tasks.leases import expire_leases
 from instances.tree.reads import waiting_at
 from instances.tree.status import settle_instance
-from scopes.settings import effective_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,6 +8,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
 from django.core.management.base import SystemCheckError
 
+from hopper.config.document import BrokenConfig
+from hopper.config.files import CONFIGURATION, operator_folder
+
 LOOPBACK = frozenset({"localhost", ".localhost", "127.0.0.1", "[::1]", "::1", "testserver"})
 
 
@@ -47,6 +50,16 @@ def check_open_access(**kwargs: Any) -> list[CheckMessage]:
             id="hopper.E003",
         )
     ]
+
+
+@register(Tags.files)
+def check_configuration(**kwargs: Any) -> list[CheckMessage]:
+    """Every configuration file is readable, known in all its keys, and meets its expectations."""
+    try:
+        CONFIGURATION.load(operator_folder())
+    except BrokenConfig as error:
+        return [Error(str(one), obj=one.file, id="hopper.E010") for one in error.problems]
+    return []
 
 
 def require_sound_start() -> None:

@@ -11,3 +11,10 @@ class InstancesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
     name = "instances"
     verbose_name = "Hopper"
+
+    def ready(self) -> None:
+        """Register the keys of a queue."""
+        from hopper.config.settings import register
+        from instances.config import FAILURE, QUEUE, Purpose
+
+        register(QUEUE, FAILURE, own_only=(Purpose,))

@@ -1,14 +1,8 @@
-"""The app of decisions; a broken configuration file is an error of its system check."""
+"""The app of decisions."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, Tags, register
-
-from hopper.config.document import BrokenConfig
-from hopper.config.files import CONFIGURATION, operator_folder
 
 
 class ScopesConfig(AppConfig):
@@ -19,16 +13,14 @@ class ScopesConfig(AppConfig):
     verbose_name = "Decisions"
 
     def ready(self) -> None:
-        # Loading these makes every file a part of the configuration.
-        from scopes.rules import engine  # noqa: F401
+        """Register the keys and the file of this room, with their checks and proofs."""
+        from hopper.config.files import CONFIGURATION
+        from hopper.config.settings import BEHAVIORS, register
+        from scopes import deciding, expectations, settings
+        from scopes.rules import engine
 
-        register(check_configuration, Tags.files)
-
-
-def check_configuration(**kwargs: Any) -> list[CheckMessage]:
-    """Every configuration file is readable, known in all its keys, and meets its expectations."""
-    try:
-        CONFIGURATION.load(operator_folder())
-    except BrokenConfig as error:
-        return [Error(str(one), obj=one.file, id="hopper.E010") for one in error.problems]
-    return []
+        register(settings.BEHAVIOR, settings.ROUTING, settings.OFFERS, expectations.EXPECTATIONS)
+        BEHAVIORS.checks += [deciding.check_behaviors]
+        BEHAVIORS.proofs += [deciding.prove_behaviors, expectations.failed_expectations]
+        engine.RULES.checks += [engine.check_rules, engine.failed_expectations]
+        CONFIGURATION.add(engine.RULES)

@@ -1,26 +1,33 @@
-"""Asking a behaviour: whoever wrote it, a usable answer comes back, or word of what went wrong."""
+"""Which behaviour decides for a scope (M24), and calling it: its decisions are validated."""
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from django.utils.module_loading import import_string
 
 from hopper.errors import Conflict
 from instances.choices import PLACING_BLOCKS
 from instances.choices import WaitingCode as W
 from scopes.decisions import Answer, CreateChild, Decision, Refuse, SendTo, Situation, Stay
 from scopes.record import described
-from scopes.settings import scopes_below
+from scopes.settings import BEHAVIOR, scopes_below
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hopper.config.document import Document, Problem
+    from instances.models import HopperInstance
     from scopes.behaviors.base import ScopeBehavior
     from scopes.decisions import InstanceFacts, TaskFacts
 
 logger = logging.getLogger(__name__)
 
 _RESTS = frozenset({W.MANUAL_QUEUE, W.AWAITING_TRIAGE, W.READY_FOR_WORKER})
-"""What a task may wait for that stays where it is; the rest of R26 follows from other rows."""
+"""The waiting codes of a task that stays; the rest of R26 follows from other rows."""
 
 
 class BehaviorFailed(Conflict):
@@ -29,12 +36,58 @@ class BehaviorFailed(Conflict):
     code = "behavior_failed"
 
 
+def get_behavior_for_scope(scope: str) -> ScopeBehavior:
+    """Return the behaviour that scope_behaviors.yaml names for `scope` now."""
+    return _made(BEHAVIOR.of_scope(scope).behavior)
+
+
+def get_behavior_for_instance(instance: HopperInstance) -> ScopeBehavior:
+    """Return the behaviour of an instance, which is its scope's."""
+    return get_behavior_for_scope(instance.scope)
+
+
+@cache
+def _made(path: str) -> ScopeBehavior:
+    return cast("ScopeBehavior", import_string(path)())
+
+
+def check_behaviors(file: Any, document: Document) -> Iterable[Problem]:
+    """Yield a fault for each behaviour of scope_behaviors.yaml that is no class of its kind."""
+    for scope, section in file.root.items():
+        fault = _fault_of_class(section.behavior)
+        if fault:
+            yield document.problem((scope, "behavior"), fault)
+
+
+def _fault_of_class(path: str) -> str:
+    # An operator's code may fail in any way; a script may end the process.
+    try:
+        found = import_string(path)
+    except (Exception, SystemExit) as error:
+        return f"does not import: {type(error).__name__}: {error}"
+    verbs = (getattr(found, verb, None) for verb in ("decide", "answer"))
+    if not isinstance(found, type) or not all(map(callable, verbs)):
+        return "has to be a class with decide and answer"
+    return ""
+
+
+def prove_behaviors(file: Any, document: Document) -> Iterable[Problem]:
+    """Yield a fault for each behaviour that cannot be made; it may read settings meanwhile."""
+    for scope, section in file.root.items():
+        try:
+            _made(section.behavior)
+        except (Exception, SystemExit) as error:
+            words = f"cannot be made: {type(error).__name__}: {error}"
+            yield document.problem((scope, "behavior"), words)
+
+
 def decide(behavior: ScopeBehavior, situation: Situation) -> Decision:
     """Return what `behavior` decides.
 
-    Raises BehaviorFailed where it fails, or decides what no behaviour may: an offer to whoever is
-    no live child, is barred (R10) or of a scope that policy leaves out, a child of such a scope or
-    without a name, a code that is no reason to rest or to refuse, or what cannot be recorded.
+    Raises BehaviorFailed where it fails, or decides what no behaviour may: an offer to an instance
+    that is no live child, is barred (R10) or has a scope that policy leaves out; a child of such a
+    scope or without a name; a code that is no reason to stay or to refuse; or a decision that
+    cannot be recorded.
     """
     try:
         decision: Any = behavior.decide(situation)

@@ -1,11 +1,16 @@
-"""Behaviours prove themselves: the expectations of scope_behaviors.yaml, run like real tasks."""
+"""The expectations of scope_behaviors.yaml: their schema, and running them like real tasks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import AfterValidator, Field
+
+from hopper.config.document import Section, Words
+from hopper.config.settings import BEHAVIORS, Part, config_errors, effective_settings
+from instances.choices import ExecutorPreference, HopperScope, InstanceStatus
 from instances.tree.reads import stated_capabilities
-from scopes.deciding import BehaviorFailed, decide
+from scopes.deciding import BehaviorFailed, decide, get_behavior_for_scope
 from scopes.decisions import (
     CreateChild,
     Decision,
@@ -16,17 +21,72 @@ from scopes.decisions import (
     Stay,
     TaskFacts,
 )
-from scopes.registry import get_behavior_for_scope
-from scopes.settings import effective_settings
+from scopes.rules.schema import RuleTask
+from scopes.settings import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hopper.config.document import Document, Problem
-    from instances.config import BehaviorExpectation, ExampleChild, ScopeBehaviors
 
 
-def failed_expectations(file: ScopeBehaviors, document: Document) -> Iterable[Problem]:
+class ExampleTask(RuleTask):
+    """The fields of a task that behaviours read."""
+
+    required_capabilities: Words = ()
+    task_type: str = ""
+    complexity: Annotated[int, Field(ge=1, le=5)] | None = None
+    executor_preference: Annotated[ExecutorPreference, Field(strict=False)] = ExecutorPreference.ANY
+    owner: str = ""
+    requester: str = ""
+    source: str = ""
+
+
+def _sound(config: dict[str, Any]) -> dict[str, Any]:
+    wrong = [f"{key} {message}" for key, message in config_errors(config)]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return config
+
+
+OwnConfig = Annotated[dict[str, Any], AfterValidator(_sound)]
+
+
+class ExampleChild(Section):
+    """A live child of the deciding instance; `config` is its own, as it would be stored."""
+
+    id: str
+    name: str = ""
+    scope: Scope = HopperScope.PROJECT
+    status: Annotated[InstanceStatus, Field(strict=False)] = InstanceStatus.RUNNING
+    config: OwnConfig = {}
+    waiting: Annotated[int, Field(ge=0)] = 0
+    open_tasks: Annotated[int, Field(ge=0)] = 0
+
+
+class BehaviorExpectation(Section):
+    """A task, the situation in which it is decided, and the decision that has to follow.
+
+    `expect` is `send ID`, `create` (or `create NAME`), `stay CODE` or `refuse CODE`.
+    """
+
+    name: str = ""
+    task: ExampleTask
+    config: OwnConfig = {}
+    children: Annotated[tuple[ExampleChild, ...], Field(strict=False)] = ()
+    expect: Annotated[str, Field(pattern=r"^(send|stay|refuse|create)( \S+)?$")]
+
+
+class ExpectationSettings(Section):
+    """The expectations of a scope."""
+
+    expectations: Annotated[tuple[BehaviorExpectation, ...], Field(strict=False)] = ()
+
+
+EXPECTATIONS = Part(ExpectationSettings, BEHAVIORS, own=False)
+
+
+def failed_expectations(file: Any, document: Document) -> Iterable[Problem]:
     """Yield a fault for each expectation that the configuration in force does not meet."""
     for scope, section in file.root.items():
         for index, expectation in enumerate(section.expectations):

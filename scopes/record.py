@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from hopper.config.settings import effective_settings
 from scopes.decisions import (
     CreateChild,
     Decision,
@@ -16,7 +17,6 @@ from scopes.decisions import (
     Stay,
     TaskFacts,
 )
-from scopes.settings import effective_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

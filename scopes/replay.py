@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hopper.config.files import CONFIGURATION
-from scopes.deciding import BehaviorFailed, decide
+from scopes.deciding import BehaviorFailed, decide, get_behavior_for_scope
 from scopes.models import RoutingDecision
 from scopes.record import described, restored
-from scopes.registry import get_behavior_for_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

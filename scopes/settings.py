@@ -1,90 +1,66 @@
-"""The effective configuration of an instance."""
+"""The settings of decisions and offers: their keys and defaults, and what they allow."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from hopper.config.document import SHIPPED, Place
+from pydantic import Field
+
+from hopper.config.document import Section, Words
 from hopper.config.files import CONFIGURATION
+from hopper.config.settings import BEHAVIORS, POLICIES, Part
 from hopper.protocol import PARENTS
-from instances.config import (
-    BEHAVIORS,
-    POLICIES,
-    OfferSettings,
-    QueueSettings,
-    RoutingSettings,
-    config_errors,
-    own_values,
-)
+from instances.choices import HopperScope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scopes.decisions import Situation
 
-__all__ = [
-    "config_digest",
-    "config_errors",
-    "effective_settings",
-    "scopes_below",
-    "traced_settings",
-]
+MAX_OFFERS = 16
+"""Offers that an epoch may make in all before the task is blocked: HopLimit (R10)."""
 
-SETTINGS = frozenset(
-    {*QueueSettings.model_fields, *RoutingSettings.model_fields, *OfferSettings.model_fields}
-)
-"""The keys of an instance's `config` that are laid over the files' values."""
+Scope = Annotated[HopperScope, Field(strict=False)]
+Scopes = Annotated[tuple[Scope, ...], Field(strict=False)]
 
 
-def effective_settings(scope: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the queue, routing and delegation settings of an instance (M17).
+class BehaviorSettings(Section):
+    """The dotted path of the class that decides for a scope."""
 
-    Shipped defaults, then the operator's files, then the instance's own `config`.
+    behavior: str
+
+
+class RoutingSettings(Section):
+    """How an instance decides (R9, R25): the first two at GLOBAL and its like, then PROJECT."""
+
+    unmatched: Literal["hold", "balance"] = "hold"
+    auto_create_projects: bool = False
+    orchestration_threshold: Annotated[int, Field(ge=1, le=6)] = 3
+    automatable_types: Words = ()
+    create_orchestrations: bool = True
+    max_orchestrations: Annotated[int, Field(ge=0, le=10_000)] = 5
+    manual_fallback: bool = True
+
+
+class OfferSettings(Section):
+    """How an instance answers offers (the first two), and how it makes them (R8 to R10).
+
+    `delegate_to` narrows the scopes it may hand work to, it never widens R1; `max_offers` is how
+    often it asks for one task in an epoch; with `fallback` none it asks nobody after a refusal.
     """
-    section, policy = BEHAVIORS.current().value.root[scope], POLICIES.current().value.root[scope]
-    found: dict[str, Any] = {}
-    for part, base in (
-        (QueueSettings, section.queue),
-        (RoutingSettings, section.routing),
-        (OfferSettings, policy),
-    ):
-        found |= {key: getattr(base, key) for key in part.model_fields}
-        found |= own_values(config, part)
-    return found
+
+    accept: Literal["auto", "manual"] = "auto"
+    offer_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 900
+    delegate_to: Scopes | None = None
+    fallback: Literal["next", "none"] = "next"
+    max_offers: Annotated[int, Field(ge=1, le=MAX_OFFERS)] = MAX_OFFERS
 
 
-@dataclass(frozen=True)
-class Traced:
-    """A setting and where it comes from: "shipped", "instance", or the operator's file and line."""
-
-    value: Any
-    source: str
-    line: int | None = None
-
-
-def traced_settings(scope: str, config: Mapping[str, Any]) -> dict[str, Traced]:
-    """Return every effective setting of an instance, and its scope's behavior, with its source."""
-    behaviors, policies = BEHAVIORS.current(), POLICIES.current()
-    places = {key: behaviors.place(scope, "queue", key) for key in QueueSettings.model_fields}
-    places |= {key: behaviors.place(scope, "routing", key) for key in RoutingSettings.model_fields}
-    places |= {key: policies.place(scope, key) for key in OfferSettings.model_fields}
-    places["behavior"] = behaviors.place(scope, "behavior")
-    values = {
-        **effective_settings(scope, config),
-        "behavior": behaviors.value.root[scope].behavior,
-    }
-    own = {
-        key
-        for part in (QueueSettings, RoutingSettings, OfferSettings)
-        for key in own_values(config, part)
-    }
-    return {
-        key: Traced(values[key], "instance") if key in own else _traced(values[key], places[key])
-        for key in sorted(values)
-    }
+BEHAVIOR = Part(BehaviorSettings, BEHAVIORS, own=False)
+ROUTING = Part(RoutingSettings, BEHAVIORS, "routing")
+OFFERS = Part(OfferSettings, POLICIES)
 
 
 def scopes_below(scope: str, settings: Mapping[str, Any]) -> frozenset[str]:
@@ -92,10 +68,6 @@ def scopes_below(scope: str, settings: Mapping[str, Any]) -> frozenset[str]:
     legal = frozenset(child for child, parents in PARENTS.items() if scope in parents)
     allowed = settings["delegate_to"]
     return legal if allowed is None else legal & frozenset(allowed)
-
-
-def _traced(value: Any, place: Place) -> Traced:
-    return Traced(value, place.source, None if place.source == SHIPPED else place.line)
 
 
 def config_digest(situation: Situation) -> str:

@@ -299,9 +299,9 @@ def five_hundred() -> list[dict[str, Any]]:
 
 def decided(top_id: str, since: datetime) -> dict[str, list[float]]:
     """Return the milliseconds of each decision at the top: with its reading, and without."""
+    from scopes.deciding import get_behavior_for_scope
     from scopes.models import RoutingDecision
     from scopes.record import restored
-    from scopes.registry import get_behavior_for_scope
 
     records = list(RoutingDecision.objects.filter(instance=top_id, created_at__gt=since))
     behavior, pure = get_behavior_for_scope("GLOBAL"), []

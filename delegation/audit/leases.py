@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 
 from instances.allowances import EXECUTING
 from instances.choices import STARTED, TERMINAL, AttemptOutcome
-from instances.config import BEHAVIORS, queue_settings
+from instances.config import QUEUE, queue_settings
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _lowered(instance: HopperInstance) -> bool:
     )
     if any("config" in data.get("fields", ()) for data in edits.values_list("data", flat=True)):
         return True
-    source = BEHAVIORS.current().source(instance.scope, "queue", "max_concurrent_tasks")
+    source = QUEUE.traced(instance.scope, "max_concurrent_tasks").source
     if not os.path.isfile(source):
         return False
     return bool(datetime.fromtimestamp(os.path.getmtime(source), UTC) > newest - _READ_BEFORE)

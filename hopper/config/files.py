@@ -78,9 +78,9 @@ class Configuration:
         self._next_look = 0.0
         self._lock = threading.RLock()
 
-    def add(self, file: ConfigFile[Any]) -> None:
-        """Make a file a part of the configuration."""
-        self._files.append(file)
+    def add(self, *files: ConfigFile[Any]) -> None:
+        """Make files a part of the configuration. Each room calls this in AppConfig.ready()."""
+        self._files.extend(files)
         self._signature, self._next_look = None, 0.0
 
     def current(self) -> Snapshot:
@@ -231,20 +231,16 @@ CONFIGURATION = Configuration()
 class ConfigFile(Generic[Model]):
     """One file by name: shipped defaults with the operator's own laid over them.
 
-    `check` adds faults that the schema cannot know; `prove` those that show only once all files
-    are read, as where a file fails its own expectations.
+    `model` returns the schema. `checks` find faults that the schema cannot know. `proofs` find
+    those that show only once all files are read, as where a file fails its own expectations; the
+    first proof with faults ends them.
     """
 
-    def __init__(
-        self,
-        name: str,
-        model: type[Model],
-        check: Check | None = None,
-        prove: Check | None = None,
-    ) -> None:
+    def __init__(self, name: str, model: Callable[[], type[Model]]) -> None:
         self.name = name
-        self._model, self._check, self._prove = model, check, prove
-        CONFIGURATION.add(self)
+        self._model = model
+        self.checks: list[Check] = []
+        self.proofs: list[Check] = []
 
     def current(self) -> Loaded[Model]:
         """Return the file as it is in force. Raises BrokenConfig if it never was usable."""
@@ -264,17 +260,18 @@ class ConfigFile(Generic[Model]):
         document = read(_FOLDER / self.name, SHIPPED)
         if own is not None and _stands(own):
             document = read(own, str(own)).over(document)
-        value = build(self._model, document)
-        faults = tuple(self._check(value, document)) if self._check else ()
+        value = build(self._model(), document)
+        faults = [fault for check in self.checks for fault in check(value, document)]
         if faults:
             raise BrokenConfig(faults)
         text = json.dumps(document.data, sort_keys=True, default=str)
         return Loaded(value, document, hashlib.sha256(text.encode()).hexdigest()[:16])
 
     def failures(self) -> tuple[Problem, ...]:
-        """Return what the configuration in force fails of what this file expects."""
+        """Return the faults that the first failing proof finds in the configuration in force."""
         loaded = self.current()
-        return tuple(self._prove(loaded.value, loaded.document)) if self._prove else ()
+        found = (tuple(prove(loaded.value, loaded.document)) for prove in self.proofs)
+        return next(filter(None, found), ())
 
 
 def _stands(path: Path) -> bool:

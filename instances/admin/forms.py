@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 
+from hopper.config.settings import config_errors
 from hopper.errors import HopperError
 from instances.admin.base import GuardedAdmin, actor_of
-from instances.config import config_errors
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -98,7 +98,7 @@ class ConfigField(JsonField):
     def clean(self, value: Any) -> Any:
         """Return the configuration."""
         config = super().clean(value)
-        problems = config_errors("", config)
+        problems = config_errors(config)
         if problems:
             raise forms.ValidationError([f"{key}: {problem}" for key, problem in problems])
         return config

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from rest_framework import serializers
 
+from hopper.config.settings import config_errors
 from hopper.rest.described import extend_schema_field
 from hopper.rest.fields import Flag, Line, Object, StrictSerializer, Text, Time, Whole, Word, Words
 from instances.choices import HopperScope, InstanceStatus, InstanceType
-from instances.config import config_errors
 from instances.models import HopperInstance
 from instances.tasks.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
 
@@ -115,9 +115,9 @@ class _InstanceBody(StrictSerializer):
 
     ignored = frozenset(InstanceSerializer.Meta.fields) | {"subtree_task_counts", "children"}
 
-    def validate_fields(self, scope: str, data: Mapping[str, Any]) -> None:
+    def require_sound_config(self, data: Mapping[str, Any]) -> None:
         """Raise ValidationError for keys of `config` that mean something and are wrong."""
-        wrong = config_errors(scope, data.get("config") or {})
+        wrong = config_errors(data.get("config") or {})
         if wrong:
             raise serializers.ValidationError({f"config.{key}": words for key, words in wrong})
 
@@ -137,7 +137,7 @@ class NewInstance(_InstanceBody):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the fields. Raises ValidationError for a wrong config."""
-        self.validate_fields(attrs["scope"], attrs)
+        self.require_sound_config(attrs)
         return attrs
 
 
@@ -160,7 +160,7 @@ class InstanceChanges(_InstanceBody):
         for name in ("id", "scope"):
             if attrs.pop(name, getattr(instance, name)) != getattr(instance, name):
                 raise serializers.ValidationError({name: "cannot be changed"})
-        self.validate_fields(instance.scope, attrs)
+        self.require_sound_config(attrs)
         return attrs
 
 

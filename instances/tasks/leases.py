@@ -14,7 +14,7 @@ from hopper.actors import SYSTEM, Actor
 from hopper.errors import Conflict, Gone, LeaseLost
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
-from instances.config import QueueSettings, offer_settings, queue_settings
+from instances.config import QueueSettings, escalates_failures, queue_settings
 from instances.models import Attempt, Task
 from instances.tasks.changes import (
     announce_due,
@@ -75,7 +75,7 @@ def lose_attempt(
         _requeue(task, kind=kind, outcome=outcome, actor=actor, now=now, error=error)
         return
     holder = task.instance
-    if holder is not None and offer_settings(holder.scope, holder.config).on_failure == "escalate":
+    if holder is not None and escalates_failures(holder.scope, holder.config):
         _give_up(task, outcome=outcome, actor=actor, now=now)
         return
     change_task(task, T.FAILED, actor=actor, now=now, outcome=outcome, error=error)

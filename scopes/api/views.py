@@ -9,6 +9,7 @@ from rest_framework import status
 from rest_framework.response import Response
 
 from hopper.config.files import CONFIGURATION
+from hopper.config.settings import traced_settings
 from hopper.rest.described import extend_schema
 from hopper.rest.pagination import Page
 from instances.api.base import Answering
@@ -23,7 +24,7 @@ from scopes.api.serializers import (
 from scopes.feedback import Judged, give_feedback, judgements
 from scopes.models import Feedback, RoutingDecision
 from scopes.rules.engine import RULES
-from scopes.settings import traced_settings
+from scopes.settings import BEHAVIOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,6 +149,9 @@ class SettingsViewSet(Answering):
     def retrieve(self, request: Request, pk: str) -> Response:
         """Show the effective settings of an instance, each with where it comes from."""
         instance = seen_instance(self.actor, pk)
-        traced = traced_settings(instance.scope, instance.config)
-        found = {name: asdict(one) for name, one in traced.items()}
+        traced = {
+            **traced_settings(instance.scope, instance.config),
+            "behavior": BEHAVIOR.traced(instance.scope, "behavior"),
+        }
+        found = {name: asdict(traced[name]) for name in sorted(traced)}
         return Response({"instance_id": pk, "scope": instance.scope, "settings": found})

@@ -17,8 +17,9 @@ from scopes.behaviors.base import (
 )
 from scopes.behaviors.explicit import decide_explicit
 from scopes.decisions import Considered, Decision, Refuse, SendTo, Situation, Stay
-from scopes.rules.engine import DEFAULT, RULES, Suggestion, suggestions
+from scopes.rules.engine import RULES, Suggestion, suggestions
 from scopes.rules.matchers import Reading
+from scopes.rules.schema import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

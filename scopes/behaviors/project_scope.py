@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from hopper.config.settings import effective_settings
 from instances.allowances import ALLOWANCES, MAX_DEPTH, ROUTING
 from instances.choices import ExecutorPreference, HopperScope, InstanceType
 from scopes.behaviors.base import (
@@ -19,7 +20,7 @@ from scopes.behaviors.base import (
 )
 from scopes.behaviors.explicit import decide_explicit
 from scopes.decisions import Considered, CreateChild, Decision, Refuse, SendTo, Situation, Stay
-from scopes.settings import effective_settings, scopes_below
+from scopes.settings import scopes_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hopper.config.document import Document, Problem
 from hopper.config.files import ConfigFile
 from scopes.decisions import TaskFacts
 from scopes.rules.matchers import Reading, match
@@ -17,7 +16,11 @@ if TYPE_CHECKING:
     from hopper.config.document import Document, Problem
 
 
-def _check_rules(value: RuleFile, document: Document) -> Iterable[Problem]:
+RULES = ConfigFile("routing_rules.yaml", lambda: RuleFile)
+
+
+def check_rules(value: RuleFile, document: Document) -> Iterable[Problem]:
+    """Yield a fault for each rule without a destination or a usable id."""
     seen: set[str] = set()
     for index, rule in enumerate(value.rules):
         if rule.destination is None:
@@ -28,12 +31,6 @@ def _check_rules(value: RuleFile, document: Document) -> Iterable[Problem]:
         if rule.id and rule.id in seen:
             yield document.problem(("rules", index, "id"), f"the id {rule.id} is given twice")
         seen.add(rule.id)
-    yield from failed_expectations(value, document)
-
-
-RULES = ConfigFile("routing_rules.yaml", RuleFile, _check_rules)
-
-__all__ = ["DEFAULT", "Suggestion", "failed_expectations", "suggestions"]
 
 
 @dataclass(frozen=True)

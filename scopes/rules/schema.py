@@ -11,13 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from hopper.config.document import Section, Words, fault_at
 from hopper.ids import slug_of
 from instances.choices import HopperScope, TaskPriority
-from instances.config import (
-    Level,
-    RuleTask,
-    Scope,
-    Scopes,
-)
 from scopes.rules.patterns import MAX_PATTERN, compiled
+from scopes.settings import Scope, Scopes
 
 DEFAULT = "default"
 """The id under which the default destination is recorded; no rule may have it."""
@@ -40,6 +35,12 @@ def _pattern(text: str) -> str:
     return text
 
 
+# Phase 1 said `critical` where the task model says `urgent`.
+Level = Annotated[
+    TaskPriority,
+    Field(strict=False),
+    BeforeValidator(lambda word: "urgent" if word == "critical" else word),
+]
 Levels = Annotated[tuple[Level, ...], Field(strict=False)]
 Destination = Annotated[str, AfterValidator(_destination)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
@@ -144,6 +145,16 @@ def _of_known_type(value: Any) -> Any:
 
 
 Rule = Annotated[AnyRule, Field(discriminator="type"), BeforeValidator(_of_known_type)]
+
+
+class RuleTask(Section):
+    """The fields of a task that rules read."""
+
+    title: str = ""
+    description: str = ""
+    project: str = ""
+    tags: Words = ()
+    priority: Level = TaskPriority.MEDIUM
 
 
 class Expectation(Section):

@@ -15,7 +15,7 @@ CONCEPTS = {
     },
     "scopes": {
         "admin", "api", "behaviors", "deciding", "decisions", "expectations", "feedback", "models",
-        "record", "registry", "replay", "rules", "settings",
+        "record", "replay", "rules", "settings",
     },
     "delegation": {
         "admin", "api", "audit", "choices", "completion", "delegator", "facts", "instance_changes",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hopper.config.settings import effective_settings
+from scopes.deciding import get_behavior_for_scope
 from scopes.decisions import Decision, InstanceFacts, SendTo, Situation, TaskFacts
-from scopes.registry import get_behavior_for_scope
-from scopes.settings import effective_settings
 
 
 def task(title: str = "Something to do", **fields: Any) -> TaskFacts:

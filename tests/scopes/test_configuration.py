@@ -7,13 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from hopper.checks import check_configuration
 from hopper.config.document import BrokenConfig
-from hopper.config.files import CONFIGURATION
-from instances.config import BEHAVIORS, POLICIES, config_errors, queue_settings
-from scopes.apps import check_configuration
-from scopes.registry import get_behavior_for_scope
+from hopper.config.files import CONFIGURATION, ConfigFile
+from hopper.config.settings import (
+    BEHAVIORS,
+    POLICIES,
+    config_errors,
+    effective_settings,
+    traced_settings,
+)
+from instances.config import queue_settings
+from scopes.deciding import get_behavior_for_scope
 from scopes.rules.engine import RULES
-from scopes.settings import effective_settings, scopes_below, traced_settings
+from scopes.settings import scopes_below
 from tests.scopes.facts import decide, instance, outcome, task
 
 FILES = {"behaviors": BEHAVIORS, "policies": POLICIES, "rules": RULES}
@@ -120,7 +127,7 @@ def test_the_instance_wins_and_a_wrong_value_of_its_own_is_ignored() -> None:
     ],
 )
 def test_a_wrong_type_of_a_known_key_is_an_error(config, wrong) -> None:
-    assert [key for key, _ in config_errors("PROJECT", config)] == wrong
+    assert [key for key, _ in config_errors(config)] == wrong
 
 
 @pytest.mark.parametrize(
@@ -171,18 +178,18 @@ def test_a_broken_file_is_refused_with_file_line_and_key(
 
 
 @pytest.mark.parametrize(
-    "check", ["scopes.rules.engine", "scopes.expectations"], ids=["one file", "all files"]
+    ("checked", "faults"), [(RULES, "checks"), (BEHAVIORS, "proofs")], ids=["check", "proof"]
 )
 def test_a_check_that_fails_is_a_fault_of_the_file_and_nothing_changes(
-    folder: Path, monkeypatch, caplog, check: str
+    folder: Path, monkeypatch, caplog, checked: ConfigFile, faults: str
 ) -> None:
     def fail(value, document):
         raise ZeroDivisionError("one over nothing")
 
     in_force = CONFIGURATION.current()
-    file = folder / ("routing_rules.yaml" if "rules" in check else "scope_behaviors.yaml")
+    file = folder / checked.name
     file.write_text("{}\n")
-    monkeypatch.setattr(f"{check}.failed_expectations", fail)
+    monkeypatch.setattr(checked, faults, [fail])
     CONFIGURATION.look_again()
     assert CONFIGURATION.current() is in_force
     words = f"{file}:1: cannot be checked: ZeroDivisionError: one over nothing"

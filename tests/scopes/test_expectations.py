@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hopper.checks import check_configuration
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
-from scopes.apps import check_configuration
 from tests.scopes.test_configuration import folder
 
 __all__ = ["folder"]

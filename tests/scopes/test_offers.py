@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from instances.choices import HopperScope
-from scopes.registry import get_behavior_for_instance, get_behavior_for_scope
+from scopes.deciding import get_behavior_for_instance, get_behavior_for_scope
 from tests.scopes.facts import instance, task
 
 
