@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import secrets
 import sqlite3
+import sys
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +91,44 @@ def find(start: Path | None = None) -> Store:
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / FOLDER).is_dir():
-            return Store(folder / FOLDER / DATABASE)
+            if _is_own(folder / FOLDER):
+                return Store(folder / FOLDER / DATABASE)
+            _say_once(f"{folder / FOLDER} belongs to somebody else and is passed over.")
     home = os.environ.get("HOPPER_HOME")
-    return Store(Path(home).expanduser() / DATABASE if home else Path.home() / FOLDER / DATABASE)
+    return Store((_absolute(home) if home else _home() / FOLDER) / DATABASE)
+
+
+def _is_own(folder: Path) -> bool:
+    return folder.stat().st_uid == os.geteuid()
+
+
+@cache
+def _say_once(words: str) -> None:
+    print(f"hopper: {words}", file=sys.stderr)
+
+
+def _absolute(home: str) -> Path:
+    """Return the folder that HOPPER_HOME names. Raises OSError for a relative one."""
+    folder = Path(home).expanduser()
+    if not folder.is_absolute():
+        raise OSError(f"HOPPER_HOME is {home!r}: it has to be an absolute path")
+    return folder
+
+
+def _home() -> Path:
+    """Return the home folder of the person who runs the command.
+
+    HOME counts where it is absolute, not `/`, and of that person's own or not there yet; else the
+    system's list of users counts. Raises OSError where neither will do: a store in `/` would serve
+    every user in every folder.
+    """
+    try:
+        listed = pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        listed = ""
+    for name in (os.environ.get("HOME", ""), listed):
+        folder = Path(name)
+        fits = folder.is_absolute() and folder != Path("/")
+        if fits and (not folder.exists() or _is_own(folder)):
+            return folder
+    raise OSError("this person has no home folder: set HOPPER_HOME to a folder of your own")

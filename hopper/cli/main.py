@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hopper.cli import target
@@ -38,11 +41,26 @@ class LateTransport:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _open_streams()
     args = build_parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
     return run(args)
+
+
+class _Closed(io.StringIO):
+    """Stands for a standard stream that the caller has closed: nothing can be written."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+def _open_streams() -> None:
+    """Make both output streams usable: any character can be written, none is missing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, _Closed())
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def run(args: Namespace, transport: Transport | None = None, out: TextIO | None = None) -> int:
@@ -51,15 +69,13 @@ def run(args: Namespace, transport: Transport | None = None, out: TextIO | None 
     screen = Screen(out or sys.stdout, json=args.json, quiet=args.quiet, color=args.color)
     try:
         carry_out(args, Client(transport or LateTransport(args)), screen)
-        screen.out.flush()
     except CliError as error:
         complain(error, args)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader has gone: nothing may be written any more, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     return 0
 
@@ -70,25 +86,46 @@ def carry_out(args: Namespace, client: Client, screen: Screen) -> None:
         data = args.handler(args, client)
         if getattr(args, "watch", False) and screen.tty:
             screen.out.write("\x1b[2J\x1b[H")
-        if screen.json and data is not None:
-            screen.data(data)
-        else:
-            args.show(data, args, screen)
+        try:
+            show(data, args, screen)
+            screen.out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _drop_output()
+            # The command is carried out: its outcome must not be lost with the output.
+            with suppress(OSError):
+                show(data, args, Screen(sys.stderr, json=screen.json, quiet=screen.quiet))
+            raise CliError(f"The output cannot be written: {error.strerror}.") from error
         if not getattr(args, "watch", False):
             return
-        screen.out.flush()
         time.sleep(WATCH_SECONDS)
 
 
+def show(data: Any, args: Namespace, screen: Screen) -> None:
+    """Write what a command returned, as JSON or as its own `show` draws it."""
+    if screen.json and data is not None:
+        screen.data(data)
+    else:
+        args.show(data, args, screen)
+
+
+def _drop_output() -> None:
+    """Send what is still buffered for stdout nowhere: Python would fail on it at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def complain(error: CliError, args: Namespace) -> None:
-    """Write on stderr what went wrong, field by field, and what is allowed."""
+    """Write the error on stderr, field by field, with what is allowed."""
     screen = Screen(sys.stderr)
     first, *rest = error.lines()
-    screen.line(f"Error: {first}")
-    for line in rest:
-        screen.line(line)
-    if args.verbose and error.__cause__ is not None:
-        screen.line(f"  cause: {error.__cause__!r}")
+    with suppress(OSError):
+        screen.line(f"Error: {first}")
+        for line in rest:
+            screen.line(line)
+        if args.verbose and error.__cause__ is not None:
+            screen.line(f"  cause: {error.__cause__!r}")
 
 
 if __name__ == "__main__":

@@ -26,10 +26,35 @@ class Target:
 def chosen(args: Namespace) -> Target:
     """Return where to go: an option beats the environment, that beats the file."""
     file = from_file(args.config) if args.config else {}
-    token = args.token or os.environ.get("HOPPER_TOKEN") or file.get("token")
+    token = _one_word(args.token or os.environ.get("HOPPER_TOKEN") or file.get("token"))
     if args.local:
         return Target(None, None)
     return Target(args.server or os.environ.get("HOPPER_URL") or file.get("server"), token)
+
+
+def _one_word(token: str | None) -> str | None:
+    """Return the token without the spaces around it. Raises CliError for one that no server takes.
+
+    The error does not show the token: it is a secret.
+    """
+    token = (token or "").strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise CliError(
+            "The token is not one word of printable characters.",
+            hint="Look for a line end or a space in --token, HOPPER_TOKEN or the file.",
+        )
+    return token or None
+
+
+def require_local(args: Namespace, command: str) -> None:
+    """Raise CliError where a server is chosen for a command that works on the database itself."""
+    server = chosen(args).server
+    if server:
+        raise CliError(
+            f"`{command}` works on the database of this machine, never through {server}.",
+            hint=f"Run it on the server's machine: `manage.py hopper_{command.split()[-1]}`. "
+            f"For the store of this machine: `hopper --local {command}`.",
+        )
 
 
 def from_file(path: str) -> dict[str, str]:

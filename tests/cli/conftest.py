@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from hopper.cli.main import run
 from hopper.cli.parser import build_parser
 from tests.cli.fakes import FakeTransport, Terminal
+from tests.cli.shell import Shell
 
 
 @dataclass
@@ -20,6 +22,13 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """Real `hopper` processes on a new embedded store."""
+    (tmp_path / ".hopper").mkdir()
+    return Shell(tmp_path)
 
 
 @pytest.fixture

@@ -20,12 +20,6 @@ BRIEF = (
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    (tmp_path / ".hopper").mkdir()
-    return Shell(tmp_path)
-
-
 def test_a_brief_goes_in_and_comes_back_line_by_line(shell: Shell) -> None:
     (shell.folder / "brief.md").write_text(BRIEF)
     id = shell.bash(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sqlite3
 import stat
 import subprocess
@@ -88,3 +89,30 @@ def test_parallel_first_callers_wait_and_none_fails(tmp_path: Path) -> None:
     keys = {caller.communicate()[0] for caller in callers}
     assert [caller.returncode for caller in callers] == [0] * 6
     assert len(keys) == 1
+
+
+@pytest.mark.parametrize("home", ["", ".", "relative/folder", "/"])
+def test_a_home_that_is_no_folder_of_ones_own_gives_way_to_the_list_of_users(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOPPER_HOME", raising=False)
+    monkeypatch.setenv("HOME", home)
+    listed = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    assert embedded.find(tmp_path).home == listed / ".hopper"
+
+
+def test_a_relative_hopper_home_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOPPER_HOME", "store")
+    with pytest.raises(OSError, match="HOPPER_HOME is 'store': it has to be an absolute path"):
+        embedded.find(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_store_of_somebody_else_is_passed_over_with_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOPPER_HOME", str(tmp_path / "mine"))
+    (tmp_path / ".hopper").mkdir()
+    os.chown(tmp_path / ".hopper", 65534, 65534)
+    assert embedded.find(tmp_path).home == tmp_path / "mine"
+    assert f"{tmp_path / '.hopper'} belongs to somebody else" in capsys.readouterr().err

@@ -28,6 +28,8 @@ def on_database(parser: HopperParser, name: str) -> None:
 
 def call(args: Namespace, client: Client) -> None:
     """Run a management command on the database; it writes its own output."""
+    name = args.management.removeprefix("hopper_")
+    target.require_local(args, "route replay" if name == "replay" else name)
     rest = [*args.rest, *(["--json"] if args.json else [])]
     importlib.import_module("hopper.cli.local").call(args.management, rest)
 

@@ -44,7 +44,7 @@ def label(instance: dict[str, Any], *, tasks: bool, screen: Screen) -> Text:
     """Return the one line that stands for an instance in the tree."""
     from rich.text import Text
 
-    name, id = screen.safe(instance["name"]), screen.safe(instance["id"])
+    name, id = screen.cell(instance["name"]), screen.cell(instance["id"])
     text = Text(name, style="bold")
     if id != name:
         text.append(f" {id}", style="not bold")
@@ -85,7 +85,7 @@ def show_status(data: dict[str, Any], args: Any, screen: Screen) -> None:
     table = Table(box=box.SQUARE)
     table.add_column("Hopper Instance Status", min_width=BOX, no_wrap=not screen.tty)
     for line in _dashboard(data):
-        table.add_row(Text(screen.safe(line)))
+        table.add_row(Text(screen.cell(line)))
     screen.draw(table)
 
 

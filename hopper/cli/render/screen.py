@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Control characters, and those that turn the direction of writing round.
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_LINE_ENDS = re.compile(r"[\t\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029]")
 _NO_TERMINAL_WIDTH = 100_000
 
 _LEAST_FOLDED = 8  # characters a line of a folded column has at least
@@ -40,6 +41,14 @@ def escaped(text: str) -> str:
     return _UNSAFE.sub(lambda match: ascii(match.group())[1:-1], text)
 
 
+def one_line(text: str) -> str:
+    """Return the text with its tabs and line ends shown as `\\t`, `\\n` and the like.
+
+    A title with a line end cannot look like a second row of a list.
+    """
+    return _LINE_ENDS.sub(lambda match: ascii(match.group())[1:-1], text)
+
+
 class Screen:
     """One stream of output. Text of users is never markup; a pipe gets it as it is."""
 
@@ -55,6 +64,10 @@ class Screen:
     def safe(self, text: object) -> str:
         """Return the text as this stream may show it."""
         return escaped(str(text)) if self.tty else str(text)
+
+    def cell(self, text: object) -> str:
+        """Return the text as one cell or node may show it: safe, and on one line."""
+        return one_line(self.safe(text))
 
     def line(self, text: object = "") -> None:
         """Write one line, or the lines that the text already has."""
@@ -82,7 +95,7 @@ class Screen:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Write rows under their columns: a Rich table on a terminal, plain lines elsewhere."""
-        cells = [[self.safe("" if cell is None else cell) for cell in row] for row in rows]
+        cells = [[self.cell("" if cell is None else cell) for cell in row] for row in rows]
         if self.tty:
             self._rich_table(columns, cells)
             return

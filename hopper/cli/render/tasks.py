@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.render.previews import show_preview
+from hopper.cli.render.screen import one_line
 from hopper.cli.transport import in_words
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def show_list(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
             screen.line(row["id"])
     elif getattr(args, "compact", False):
         for row in data:
-            screen.line(f"{row['id']} {row['status']} {row['title']}")
+            screen.line(f"{row['id']} {row['status']} {one_line(row['title'])}")
     elif not data:
         screen.line("No tasks.")
     else:
@@ -103,7 +104,9 @@ def show_children(data: list[dict[str, Any]], args: Any, screen: Screen) -> None
     """Say the ids of the children, in the order in which they were given."""
     for row in data:
         at = row.get("offered_to") or row.get("instance_id") or "unassigned"
-        screen.done(f"Child task: {row['id']} {row['title']} [{row['status']}] at {at}", row["id"])
+        screen.done(
+            f"Child task: {row['id']} {one_line(row['title'])} [{row['status']}] at {at}", row["id"]
+        )
 
 
 def show_dead_letters(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
