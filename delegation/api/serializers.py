@@ -8,9 +8,9 @@ from rest_framework import serializers
 
 from delegation.models import TaskDelegation
 from hopper.rest.described import extend_schema_field
-from hopper.rest.fields import Anything, Flag, Line, StrictSerializer, Text, Whole, Word
-from instances.api.task_serializers import ReasonSerializer, TaskFields, in_utc
-from instances.choices import Completion, FailurePolicy
+from hopper.rest.fields import Anything, Flag, Line, StrictSerializer, Text, Word
+from hopper.task_fields import CHILD, TERMS
+from instances.api.task_serializers import ReasonSerializer, TaskBody, in_utc
 
 
 class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
@@ -120,13 +120,11 @@ class Escalate(StrictSerializer):
     worker = Text(required=False, max_length=200)
 
 
-class Child(TaskFields):
-    """One child: what a task may say of itself, its name among its siblings, and where it goes."""
+class Child(TaskBody):
+    """A child: the fields of a task, its name among its siblings, and its instance."""
 
+    moment = CHILD
     ignored = frozenset()
-
-    key = Line(required=False, allow_null=True, max_length=200)
-    instance_id = Line(required=False, allow_null=True, max_length=100)
 
 
 class Children(serializers.ListSerializer[Any]):
@@ -135,12 +133,12 @@ class Children(serializers.ListSerializer[Any]):
     child = Child()
 
 
-class Decompose(StrictSerializer):
-    """Into what, and how the parent ends with it."""
+class Decompose(TaskBody):
+    """The children of a task, and how their ends decide the end of their parent."""
+
+    moment = TERMS
+    ignored = frozenset()
 
     children = Children(min_length=1, max_length=1000)
-    completion = Word(choices=Completion.choices, required=False)
-    failure_policy = Word(choices=FailurePolicy.choices, required=False)
-    quorum = Whole(required=False, min_value=1, max_value=1_000_000)
     token = Line(required=False, allow_null=True, max_length=64)
     worker = Text(required=False, max_length=200)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from hopper.cli.render.screen import Screen
     from hopper.cli.transport import Client
+    from hopper.task_fields import TaskField
 
     Handler = Callable[[argparse.Namespace, Client], Any]
     Show = Callable[[Any, argparse.Namespace, Screen], None]
@@ -128,6 +129,19 @@ def bind(parser: HopperParser, handler: Handler, show: Show) -> HopperParser:
     """Let a parser's command be done by `handler` and shown by `show`."""
     parser.set_defaults(handler=handler, show=show)
     return parser
+
+
+def add_field(parser: Any, field: TaskField) -> None:
+    """Add the option of a field of a task to a parser."""
+    help = field.words[0].lower() + field.words[1:].removesuffix(".")
+    options: dict[str, Any] = {"dest": field.name, "help": help, "metavar": field.metavar}
+    if field.choices:
+        options |= {"type": str.lower, "choices": field.choices}
+    elif field.kind == "whole":
+        options["type"] = int
+    elif field.kind == "words":
+        options["action"] = "append"
+    parser.add_argument(*field.option.split(), **options)
 
 
 def confirmed(args: argparse.Namespace, question: str) -> None:

@@ -6,23 +6,23 @@ because the SDK (the extra `mcp`) takes longer to load than all the rest.
 
 from __future__ import annotations
 
+import inspect
+from difflib import get_close_matches
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
+from pydantic import Field, WithJsonSchema
 
 from hopper import __version__
 from hopper.cli.transport import Client, CliError, at, clean
+from hopper.task_fields import BY_NAME, CHILD, CREATE, TERMS, TaskField, set_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-Json = dict[str, Any]
-FailurePolicy = Literal["wait_all", "fail_fast", "best_effort", "resume"]
-Priority = Literal["low", "medium", "high", "urgent"]
-Status = Literal["pending", "claimed", "in_progress", "blocked", "done", "failed", "cancelled"]
 
 INSTRUCTIONS = """Hopper is a tree of queues. To work: `claim_task` at an instance gives a task \
 with a lease; its `lease.token` goes into every later call about it. Send `heartbeat` before \
@@ -33,9 +33,66 @@ what any task waits for and who can move it."""
 
 BRIEF = ("id", "title", "status", "priority", "instance_id", "project", "tags", "waiting_on")
 
+_TYPES: dict[str, Any] = {"words": list[str], "whole": int, "object": dict[str, Any]}
+"""The Python types of the kinds of fields; the other kinds are texts."""
+
+
+def _children_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the children that one call makes."""
+    listed = [field for field in set_at(CHILD) if field.for_agents]
+    child = {
+        "type": "object",
+        "properties": {field.name: field.json_schema() for field in listed},
+        "required": [field.name for field in listed if field.required],
+    }
+    words = "The children; `depends_on` names siblings by their `key` and other tasks by id."
+    return {"type": "array", "items": child, "minItems": 1, "maxItems": 1000, "description": words}
+
+
+def _named(name: str, words: str) -> Any:
+    """Return the description of a parameter that takes the values of a field of a task."""
+    return WithJsonSchema({**BY_NAME[name].json_schema(), "description": words})
+
+
+Json = dict[str, Any]
+_Tool = TypeVar("_Tool", bound="Callable[..., Any]")
+Children = Annotated[list[Json], WithJsonSchema(_children_schema())]
+Status = Literal["pending", "claimed", "in_progress", "blocked", "done", "failed", "cancelled"]
+InstanceId = Annotated[
+    str, Field(description="The id of an instance (queue).", examples=["hopper-global"])
+]
+TaskId = Annotated[str, Field(description="The id of a task.", examples=["task-0199c2b4"])]
+Token = Annotated[str, Field(description="`lease.token` of your claim.", examples=["1.k3Jv0Qa"])]
+MaybeToken = Annotated[
+    str | None, Field(description="`lease.token` of your claim, where a worker holds the task.")
+]
+
+
+def with_fields(moment: str) -> Callable[[_Tool], _Tool]:
+    """Return a decorator: the tool's `**fields` become one parameter per field of the list."""
+
+    def decorated(tool: _Tool) -> _Tool:
+        signature = inspect.signature(tool, eval_str=True)
+        own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        listed = [_parameter(field) for field in set_at(moment) if field.for_agents]
+        tool.__signature__ = signature.replace(parameters=[*own, *listed])  # type: ignore[attr-defined]
+        return tool
+
+    return decorated
+
+
+def _parameter(field: TaskField) -> inspect.Parameter:
+    """Return the parameter of a tool for a field; the server checks the bounds of its values."""
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if field.required else None,
+        annotation=Annotated[_TYPES.get(field.kind, str), WithJsonSchema(field.json_schema())],
+    )
+
 
 class Tools:
-    """The tools; the docstring of each is what an agent reads about it."""
+    """The tools; an agent reads the docstring of each and the descriptions of its parameters."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -50,15 +107,19 @@ class Tools:
 
     def list_tasks(
         self,
-        instance_id: str | None = None,
-        status: Status | None = None,
-        project: str | None = None,
-        tags: list[str] | None = None,
-        search: str | None = None,
-        ready: bool | None = None,
-        limit: int = 20,
+        instance_id: Annotated[str | None, _named("instance_id", "Only what it holds.")] = None,
+        status: Annotated[Status | None, Field(description="Only this status.")] = None,
+        project: Annotated[str | None, _named("project", "Only tasks of this project.")] = None,
+        tags: Annotated[list[str] | None, _named("tags", "Only tasks with all these.")] = None,
+        search: Annotated[
+            str | None, Field(description="Only tasks with this text in title or description.")
+        ] = None,
+        ready: Annotated[
+            bool | None, Field(description="true: only pending tasks that wait for no other task.")
+        ] = None,
+        limit: Annotated[int, Field(description="The most tasks to list.", examples=[20])] = 20,
     ) -> list[Json]:
-        """List tasks in brief; `tags` must all match; `ready` are those a worker could claim."""
+        """List tasks in brief, the newest first."""
         params = {
             "instance_id": instance_id,
             "status": status,
@@ -70,60 +131,40 @@ class Tools:
         rows = self._client.pages(at("tasks"), params, limit=max(1, limit))
         return [{name: row[name] for name in BRIEF} for row in rows]
 
-    def get_task(self, task_id: str) -> Json:
+    def get_task(self, task_id: TaskId) -> Json:
         """Show a task whole, with its description, result and what it waits for."""
         return self._get("tasks", task_id)
 
-    def why_task(self, task_id: str) -> Json:
+    def why_task(self, task_id: TaskId) -> Json:
         """Say the one reason why a task is not done yet, and who can move it."""
         return self._get("tasks", task_id, "why")
 
-    def trace_task(self, task_id: str) -> Json:
+    def trace_task(self, task_id: TaskId) -> Json:
         """Show the way of a task: its hand-overs in order, and why it went there."""
         chain = self._get("tasks", task_id, "delegations")
         return {**chain, "decisions": self._client.pages(at("tasks", task_id, "decisions"))}
 
-    def add_task(
-        self,
-        title: str,
-        description: str | None = None,
-        instance_id: str | None = None,
-        project: str | None = None,
-        tags: list[str] | None = None,
-        priority: Priority | None = None,
-        complexity: int | None = None,
-        required_capabilities: list[str] | None = None,
-        depends_on: list[str] | None = None,
-        parent_id: str | None = None,
-        unique_key: str | None = None,
-    ) -> Json:
+    @with_fields(CREATE)
+    def add_task(self, **fields: Any) -> Json:
         """Create a task; it is routed at once, as far as it goes.
 
-        `instance_id` is where it enters (the GLOBAL instance, to be routed). `complexity` is 1 to
-        5. With a `unique_key` of yours a repeated call returns the task that is still open.
+        With a `unique_key` of yours a repeated call returns the task that is still open.
         """
-        fields = {
-            "title": title,
-            "description": description,
-            "instance_id": instance_id,
-            "project": project,
-            "tags": tags,
-            "priority": priority,
-            "complexity": complexity,
-            "required_capabilities": required_capabilities,
-            "depends_on": depends_on,
-            "parent_id": parent_id,
-            "unique_key": unique_key,
-        }
         return self._post(fields, "tasks")
 
     def claim_task(
         self,
-        instance_id: str,
-        worker: str,
-        capabilities: list[str] | None = None,
-        tags: list[str] | None = None,
-        lease_seconds: int | None = None,
+        instance_id: InstanceId,
+        worker: Annotated[str, Field(description="Your name.", examples=["agent-1"])],
+        capabilities: Annotated[
+            list[str] | None,
+            _named("required_capabilities", "What you can do; only tasks that need no more."),
+        ] = None,
+        tags: Annotated[list[str] | None, _named("tags", "Only tasks with all these.")] = None,
+        lease_seconds: Annotated[
+            int | None,
+            Field(description="How long the lease lasts.", ge=30, le=86_400, examples=[300]),
+        ] = None,
     ) -> Json:
         """Take the next task of an instance under a lease (300 seconds by default).
 
@@ -139,58 +180,76 @@ class Tools:
 
     def heartbeat(
         self,
-        task_id: str,
-        token: str,
-        progress: float | None = None,
-        checkpoint: Json | None = None,
+        task_id: TaskId,
+        token: Token,
+        progress: Annotated[
+            float | None, Field(description="The part that is done.", ge=0, le=1, examples=[0.5])
+        ] = None,
+        checkpoint: Annotated[
+            Json | None,
+            Field(description="From where another could go on.", examples=[{"step": 3}]),
+        ] = None,
     ) -> Json:
-        """Extend your lease; say how far you are (0 to 1) and from where another could go on."""
+        """Extend your lease; say how far you are and from where another could go on."""
         return self._work(task_id, "heartbeat", token, progress=progress, checkpoint=checkpoint)
 
-    def complete_task(self, task_id: str, token: str, result: Any = None) -> Json:
-        """Report a task as done, with its result (any JSON). Repeating is harmless."""
+    def complete_task(
+        self,
+        task_id: TaskId,
+        token: Token,
+        result: Annotated[
+            Any, Field(description="Any JSON value.", examples=[{"pull_request": 7}])
+        ] = None,
+    ) -> Json:
+        """Report a task as done, with its result. Repeating is harmless."""
         return self._work(task_id, "complete", token, result=result)
 
-    def fail_task(self, task_id: str, token: str, error: str, retryable: bool = True) -> Json:
+    def fail_task(
+        self,
+        task_id: TaskId,
+        token: Token,
+        error: Annotated[str, Field(description="What went wrong.", max_length=100_000)],
+        retryable: Annotated[
+            bool, Field(description="Whether another attempt could succeed.")
+        ] = True,
+    ) -> Json:
         """Report that a task failed, and whether another attempt could succeed."""
         return self._work(task_id, "fail", token, error=error, retryable=retryable)
 
-    def release_task(self, task_id: str, token: str) -> Json:
+    def release_task(self, task_id: TaskId, token: Token) -> Json:
         """Give a task back undone, for another worker."""
         return self._work(task_id, "release", token)
 
-    def escalate_task(self, task_id: str, reason: str, token: str | None = None) -> Json:
+    def escalate_task(
+        self,
+        task_id: TaskId,
+        reason: Annotated[str, Field(description="The question to be decided.", max_length=10_000)],
+        token: MaybeToken = None,
+    ) -> Json:
         """Hand a task up to whoever gave it, with the question that must be decided."""
         return self._work(task_id, "escalate", token, reason=reason)
 
-    def delegate_task(self, task_id: str, target_instance_id: str, notes: str = "") -> Json:
+    def delegate_task(
+        self,
+        task_id: TaskId,
+        target_instance_id: InstanceId,
+        notes: Annotated[str, Field(description="A word for the target.", max_length=100_000)] = "",
+    ) -> Json:
         """Hand a task down to a child of the instance that holds it; the target answers at once."""
         body = {"target_instance_id": target_instance_id, "notes": notes, "accept": "auto"}
         return self._post(body, "tasks", task_id, "delegate")
 
+    @with_fields(TERMS)
     def decompose_task(
-        self,
-        task_id: str,
-        children: list[Json],
-        token: str | None = None,
-        completion: Literal["auto", "resume"] | None = None,
-        failure_policy: FailurePolicy | None = None,
-        quorum: int | None = None,
+        self, task_id: TaskId, children: Children, token: MaybeToken = None, **terms: Any
     ) -> list[Json]:
         """Make all children of your task in one call; your lease ends, the task waits for them.
 
-        A child has `title` and what add_task takes; a `key` of yours makes repeating the call
-        harmless and is what its siblings name in `depends_on`; `instance_id` is a child instance
-        to send it to. With completion `resume` the task comes back to be finished by hand.
+        A `key` of yours makes repeating the call harmless; `instance_id` is a child instance to
+        send the child to. With completion `resume` the task comes back to be finished by hand.
         """
-        body = {
-            "children": children,
-            "token": token,
-            "completion": completion,
-            "failure_policy": failure_policy,
-            "quorum": quorum,
-        }
-        made: list[Json] = self._client.post(at("tasks", task_id, "decompose"), clean(body))
+        body = clean({"children": children, "token": token, **terms})
+        made: list[Json] = self._client.post(at("tasks", task_id, "decompose"), body)
         return made
 
     def _work(self, task_id: str, verb: str, token: str | None, **fields: Any) -> Json:
@@ -219,16 +278,43 @@ WRITING = (
 )
 
 
+class StrictTool(Tool):
+    """A tool that refuses an argument which it does not know; null counts as left out."""
+
+    async def run(self, arguments: Json, *args: Any, **options: Any) -> Any:
+        """Return what the tool answers. Raises ToolError, naming the known arguments."""
+        known = self.parameters["properties"]
+        for name in arguments.keys() - known.keys():
+            close = get_close_matches(name, known, 1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise ToolError(
+                f"{self.name} has no argument {name}.{hint} Known: {', '.join(sorted(known))}."
+            )
+        given = clean(arguments)
+        return await super().run(given, *args, **options)
+
+
 def build_server(client: Client) -> MCPServer[Any]:
     """Return the server with its tools on a client of the API."""
-    server: MCPServer[Any] = MCPServer(
-        "hopper", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING"
-    )
     tools = Tools(client)
+    made: list[Tool] = []
     for name in (*READING, *WRITING):
         hints = ToolAnnotations(read_only_hint=name in READING, open_world_hint=False)
-        server.add_tool(_told(getattr(tools, name)), annotations=hints)
-    return server
+        tool = StrictTool.from_function(_told(getattr(tools, name)), annotations=hints)
+        tool.parameters["additionalProperties"] = False
+        for parameter in tool.parameters["properties"].values():
+            # Its name again, and "no value": both say nothing.
+            del parameter["title"]
+            if parameter.get("default", "") is None:
+                del parameter["default"]
+        made.append(tool)
+    return MCPServer(
+        "hopper",
+        instructions=INSTRUCTIONS,
+        version=__version__,
+        log_level="WARNING",
+        tools=made,
+    )
 
 
 def serve(client: Client) -> None:
@@ -246,4 +332,6 @@ def _told(tool: Callable[..., Any]) -> Callable[..., Any]:
         except CliError as error:
             raise ToolError("\n".join(error.lines())) from error
 
+    # `wraps` copies the signature of a method as it is, with its `self`.
+    carry_out.__signature__ = inspect.signature(tool, eval_str=True)  # type: ignore[attr-defined]
     return carry_out

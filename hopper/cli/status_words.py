@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from typing import Any
 
-from hopper.protocol import ASKED_FOR, CLI_WORDS, ENDED, PARENTS, PRIORITIES, TASK
+from hopper.protocol import ASKED_FOR, CLI_WORDS, ENDED, PARENTS, TASK
 
 SCOPES = tuple(PARENTS)
 STATUS_WORDS = tuple(dict.fromkeys(CLI_WORDS.values()))
@@ -48,14 +48,6 @@ def scope_word(text: str) -> str:
     word = text.strip().upper()
     if word not in SCOPES:
         raise ArgumentTypeError(f"'{text}' is no scope; one of {', '.join(SCOPES)}")
-    return word
-
-
-def priority_word(text: str) -> str:
-    """Return a priority in lower case, however it was typed."""
-    word = text.strip().lower()
-    if word not in PRIORITIES:
-        raise ArgumentTypeError(f"'{text}' is no priority; one of {', '.join(PRIORITIES)}")
     return word
 
 

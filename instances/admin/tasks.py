@@ -9,8 +9,8 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import flatten
 from django.contrib.admin.views.main import ChangeList
-from django.core.validators import MaxValueValidator, MinValueValidator
 
+from hopper.task_fields import BY_NAME, EDIT, set_at
 from instances.admin.base import NOTHING, Table, actor_of, column, compact, cut, link, moment, pill
 from instances.admin.forms import JsonField, ServedAdmin, ServiceForm, WordsField
 from instances.models import Task
@@ -34,11 +34,12 @@ DESCRIPTION = (
     "title", "description", ("priority", "project"), "tags", "required_capabilities",
     ("task_type", "complexity", "executor_preference"), ("requester", "owner"),
 )  # fmt: skip
-MORE = (
-    "context", "estimated_effort", "velocity_requirement", "not_before", "max_attempts", "source",
-    ("failure_means", "on_parent_close", "dependency_rule"),
-    "external_id", "external_url", "external_platform", "conversation_id",
-)  # fmt: skip
+MORE = tuple(
+    field.name
+    for field in set_at(EDIT)
+    if field.name not in (*flatten(DESCRIPTION), "depends_on")  # no column
+)
+"""The other fields that an edit may change."""
 STATE = (
     "id", ("state", "waits_for_now"), ("instance", "offered_to", "origin", "parent"),
     ("worker", "lease_expires_at", "attempt", "failures"), ("epoch", "to_be_placed", "retry_at"),
@@ -46,20 +47,16 @@ STATE = (
     "result", "error",
 )  # fmt: skip
 
+_LINE = forms.TextInput(attrs={"class": "vTextField"})
+_FORM_OPTIONS: dict[str, dict[str, Any]] = {
+    "words": {"form_class": WordsField, "widget": _LINE},
+    "object": {"form_class": JsonField, "widget": forms.Textarea(attrs={"rows": 4})},
+}
+"""How a form shows the kinds of fields that Django shows otherwise."""
+
 
 class TaskForm(ServiceForm):
     """Edits what describes a task."""
-
-    tags = WordsField(required=False, widget=forms.TextInput(attrs={"class": "vTextField"}))
-    required_capabilities = WordsField(
-        required=False, widget=forms.TextInput(attrs={"class": "vTextField"})
-    )
-    context = JsonField(required=False, widget=forms.Textarea(attrs={"rows": 4}))
-    complexity = forms.IntegerField(
-        required=False,
-        validators=[MinValueValidator(1), MaxValueValidator(5)],
-        help_text="1 to 5",
-    )
 
     def write(self, values: dict[str, Any]) -> Task:
         """Update the task; project, tags and capabilities place it anew (R9)."""
@@ -153,6 +150,16 @@ class TaskAdmin(ServedAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
         """Whether the caller may edit; a finished task is nobody's to edit."""
         return super().has_change_permission(request) and not (obj and obj.is_terminal)
+
+    def formfield_for_dbfield(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """Return the form field of a column, with the words and the bounds of the field list."""
+        listed = BY_NAME[db_field.name]
+        kwargs |= {"help_text": listed.words, **_FORM_OPTIONS.get(listed.kind, {})}
+        if listed.kind == "whole":
+            kwargs |= {"min_value": listed.least, "max_value": listed.most}
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def tables(self, record: Task) -> list[Table]:
         """Return the task's attempts and events."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import FieldDoesNotExist
 from rest_framework import serializers
 
 from hopper.rest.described import extend_schema_field
@@ -20,23 +21,12 @@ from hopper.rest.fields import (
     Word,
     Words,
 )
+from hopper.task_fields import BY_NAME, CREATE, EDIT, TASK_FIELDS, TaskField, set_at
 from instances.api.instance_serializers import CountsSerializer
-from instances.choices import (
-    ChildFailure,
-    Completion,
-    DependencyRule,
-    ExecutorPreference,
-    FailurePolicy,
-    ParentClose,
-    TaskPriority,
-    TaskStatus,
-    WaitingCode,
-)
+from instances.choices import TaskStatus, WaitingCode
 from instances.models import Attempt, Event, Task
 from instances.tasks.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
 from instances.tasks.status_by_hand import SETTABLE
-
-Slug = {"max_length": 100}
 
 
 class ReasonSerializer(serializers.Serializer[Any]):
@@ -71,61 +61,15 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
 
     class Meta:
         model = Task
-        fields = (
-            "id",
-            "title",
-            "description",
-            "status",
-            "priority",
-            "project",
-            "tags",
-            "instance_id",
-            "origin_instance_id",
-            "offered_to",
-            "parent_id",
-            "root_id",
-            "depends_on",
-            "ready",
-            "required_capabilities",
-            "requester",
-            "owner",
-            "source",
-            "external_id",
-            "external_url",
-            "external_platform",
-            "conversation_id",
-            "context",
-            "task_type",
-            "complexity",
-            "executor_preference",
-            "estimated_effort",
-            "velocity_requirement",
-            "not_before",
-            "unique_key",
-            "max_attempts",
-            "epoch",
-            "attempt",
-            "worker",
-            "lease_expires_at",
-            "completion",
-            "failure_policy",
-            "quorum",
-            "key",
-            "failure_means",
-            "on_parent_close",
-            "dependency_rule",
-            "waiting_on",
-            "result",
-            "error",
-            "children",
-            "created_by",
-            "created_at",
-            "updated_at",
-            "started_at",
-            "finished_at",
-            "discarded_at",
-        )
+        fields = tuple(field.name for field in TASK_FIELDS if field.shown)
         read_only_fields = fields
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields, each described as in the field list."""
+        fields = super().get_fields()
+        for name in fields.keys() & BY_NAME.keys():
+            fields[name].help_text = BY_NAME[name].words
+        return fields
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_depends_on(self, task: Task) -> list[str]:
@@ -168,8 +112,8 @@ class ClaimedTaskSerializer(TaskSerializer):
     lease = LeaseSerializer()
 
     class Meta(TaskSerializer.Meta):
-        fields = (*TaskSerializer.Meta.fields, "lease")  # type: ignore[assignment]
-        read_only_fields = fields  # type: ignore[assignment]
+        fields = (*TaskSerializer.Meta.fields, "lease")
+        read_only_fields = fields
 
 
 class EmptyQueueSerializer(serializers.Serializer[Any]):
@@ -189,48 +133,57 @@ class ClaimSerializer(serializers.Serializer[Any]):
 _READ_ONLY = frozenset(TaskSerializer.Meta.fields) | {"lease"}
 
 
-class TaskFields(StrictSerializer):
-    """What a caller may say of a task, whether new or edited."""
+class TaskBody(StrictSerializer):
+    """A body with the fields of a task that a caller may set at `moment`."""
 
+    moment = EDIT
     ignored = _READ_ONLY
 
-    title = Line(max_length=500)
-    description = Text(required=False, max_length=10_000_000)
-    project = Text(required=False, max_length=200)
-    tags = Words(required=False)
-    priority = Word(choices=TaskPriority.choices, required=False)
-    required_capabilities = Words(required=False, length=100, most=50)
-    depends_on = Words(required=False, length=64, most=1000)
-    requester = Text(required=False, max_length=200)
-    owner = Text(required=False, max_length=200)
-    source = Text(required=False, max_length=200)  # type: ignore[assignment]
-    external_id = Text(required=False, max_length=500)
-    external_url = Text(required=False, max_length=2000)
-    external_platform = Text(required=False, max_length=200)
-    conversation_id = Text(required=False, max_length=500)
-    context = Object(required=False)  # type: ignore[assignment]
-    task_type = Text(required=False, max_length=100)
-    complexity = Whole(required=False, allow_null=True, min_value=1, max_value=5)
-    executor_preference = Word(choices=ExecutorPreference.choices, required=False)
-    estimated_effort = Text(required=False, max_length=100)
-    velocity_requirement = Text(required=False, max_length=100)
-    not_before = Time(required=False, allow_null=True)
-    max_attempts = Whole(required=False, allow_null=True, min_value=1, max_value=1000)
-    failure_means = Word(choices=ChildFailure.choices, required=False)
-    on_parent_close = Word(choices=ParentClose.choices, required=False)
-    dependency_rule = Word(choices=DependencyRule.choices, required=False)
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields of the field list, then those of the class."""
+        listed = {field.name: _input(field, self.moment) for field in set_at(self.moment)}
+        return {**listed, **super().get_fields()}
 
 
-class NewTaskBody(TaskFields):
+_INPUTS: dict[str, type[serializers.Field[Any, Any, Any, Any]]] = {
+    "text": Text,
+    "line": Line,
+    "word": Word,
+    "words": Words,
+    "whole": Whole,
+    "time": Time,
+    "object": Object,
+}
+
+
+def _input(field: TaskField, moment: str) -> serializers.Field[Any, Any, Any, Any]:
+    """Return the serializer field that reads the values of a field of a task."""
+    limits: dict[str, Any] = {"max_length": field.length}
+    if field.kind == "words":
+        limits = {"length": field.length, "most": field.most}
+    elif field.kind == "whole":
+        limits = {"min_value": field.least, "max_value": field.most}
+    elif field.kind == "word":
+        limits = {"choices": _labelled(field)}
+    required = field.required and moment != EDIT
+    if field.nullable:
+        limits["allow_null"] = True
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    return _INPUTS[field.kind](required=required, help_text=field.words, **given)
+
+
+def _labelled(field: TaskField) -> Any:
+    """Return the choices with the labels of the column, where the field is one."""
+    try:
+        return Task._meta.get_field(field.name).choices  # type: ignore[union-attr]
+    except FieldDoesNotExist:
+        return field.choices
+
+
+class NewTaskBody(TaskBody):
     """The body that creates a task."""
 
-    instance_id = Line(required=False, allow_null=True, **Slug)
-    parent_id = Line(required=False, allow_null=True, max_length=64)
-    unique_key = Line(required=False, allow_null=True, max_length=200)
-    on_conflict = Word(choices=["return_existing", "reject"], required=False)
-    completion = Word(choices=Completion.choices, required=False)
-    failure_policy = Word(choices=FailurePolicy.choices, required=False)
-    quorum = Whole(required=False, min_value=1, max_value=1_000_000)
+    moment = CREATE
 
 
 class ManyTasks(serializers.ListSerializer[Any]):
@@ -242,19 +195,22 @@ class ManyTasks(serializers.ListSerializer[Any]):
         super().__init__(**{"min_length": 1, "max_length": 1000, **options})
 
 
-class TaskChanges(TaskFields):
+_FIXED = {"instance_id": "use delegate", "parent_id": "is fixed", "unique_key": "is fixed"}
+"""The fields that an edit does not change, each with a hint."""
+
+
+class TaskChanges(TaskBody):
     """The body that edits a task; another holder, parent or key is refused."""
 
-    title = Line(max_length=500, required=False)
-    instance_id = Line(required=False, allow_null=True, **Slug)
-    parent_id = Line(required=False, allow_null=True, max_length=64)
-    unique_key = Line(required=False, allow_null=True, max_length=200)
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields, and those that may only be repeated as they are."""
+        fixed = {name: _input(BY_NAME[name], EDIT) for name in _FIXED}
+        return {**super().get_fields(), **fixed}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Return the changes. Raises ValidationError for what only other verbs change."""
+        """Return the changes. Raises ValidationError for another value of a fixed field."""
         task: Task = _known(self)["task"]
-        hints = {"instance_id": "use delegate", "parent_id": "is fixed", "unique_key": "is fixed"}
-        for name, hint in hints.items():
+        for name, hint in _FIXED.items():
             if attrs.pop(name, getattr(task, name)) != getattr(task, name):
                 raise serializers.ValidationError({name: f"cannot be changed: {hint}"})
         return attrs

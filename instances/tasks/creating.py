@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -12,16 +12,9 @@ from django.utils import timezone
 from hopper.database import lock_shared, lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, NotAllowed, RuleBroken
 from hopper.ids import new_id
+from hopper.task_fields import CHILD, CREATE, set_at
 from instances.allowances import ALLOWANCES, allowing
-from instances.choices import (
-    AttemptOutcome,
-    ChildFailure,
-    Completion,
-    DependencyRule,
-    FailurePolicy,
-    HopperScope,
-    ParentClose,
-)
+from instances.choices import AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
 from instances.history import record, task_event
 from instances.models import HopperInstance, Task
@@ -39,7 +32,7 @@ from instances.tasks.changes import (
 from instances.tasks.dependencies import reevaluate, require_known, set_dependencies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from hopper.actors import Actor
@@ -117,43 +110,34 @@ def require_room_below(parent: Task) -> None:
         )
 
 
-@dataclass(frozen=True)
 class NewTask:
-    """What a caller may say of a task to be created; `instance_id` null leaves it unassigned."""
+    """The fields of a task to be created; the field list names those that a caller may set.
 
-    title: str
-    description: str = ""
-    instance_id: str | None = None
-    project: str = ""
-    tags: Sequence[str] = ()
-    priority: str = "medium"
-    required_capabilities: Sequence[str] = ()
-    depends_on: Sequence[str] = ()
-    parent_id: str | None = None
-    requester: str = ""
-    owner: str = ""
-    source: str = ""
-    external_id: str = ""
-    external_url: str = ""
-    external_platform: str = ""
-    conversation_id: str = ""
-    context: Mapping[str, Any] = field(default_factory=dict)
-    task_type: str = ""
-    complexity: int | None = None
-    executor_preference: str = "any"
-    estimated_effort: str = ""
-    velocity_requirement: str = ""
-    not_before: datetime | None = None
-    unique_key: str | None = None
-    max_attempts: int | None = None
-    completion: str = Completion.AUTO
-    failure_policy: str = FailurePolicy.WAIT_ALL
-    quorum: int = 1
-    failure_means: str = ChildFailure.AS_PARENT
-    on_parent_close: str = ParentClose.CANCEL
-    dependency_rule: str = DependencyRule.DONE
-    key: str | None = None
-    on_conflict: str = "return_existing"
+    `instance_id` None leaves the task unassigned. `columns` are the fields without an effect on
+    where the task is created. Raises TypeError for a name that a caller may not set.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        instance_id: str | None = None,
+        parent_id: str | None = None,
+        depends_on: Sequence[str] = (),
+        unique_key: str | None = None,
+        key: str | None = None,
+        on_conflict: str = "return_existing",
+        **columns: Any,
+    ) -> None:
+        self.instance_id, self.parent_id = instance_id, parent_id
+        self.depends_on, self.on_conflict = depends_on, on_conflict
+        self.unique_key, self.key = unique_key, key
+        self.columns = {"title": title, "unique_key": unique_key, "key": key, **columns}
+        if unknown := self.columns.keys() - _SETTABLE:
+            raise TypeError(f"NewTask takes no {', '.join(sorted(unknown))}")
+
+
+_SETTABLE = {field.name for field in (*set_at(CREATE), *set_at(CHILD))}
 
 
 @dataclass(frozen=True)
@@ -243,7 +227,7 @@ def _row(
 ) -> Task:
     task_id = new_id("task")
     task = Task(
-        **{name: value for name, value in asdict(new).items() if name not in _NOT_COLUMNS},
+        **new.columns,
         id=task_id,
         root_id=parent.root_id if parent else task_id,
         parent=parent,
@@ -254,7 +238,6 @@ def _row(
         created_at=now,
         updated_at=now,
     )
-    task.tags, task.required_capabilities = list(new.tags), list(new.required_capabilities)
     task.queue_from(now)
     rest_or_route(task)
     return task
@@ -274,9 +257,6 @@ def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
 def _joins(new: NewTask) -> bool:
     """Return whether a task is waited for and waits: an edit beside it could close a cycle."""
     return bool(new.parent_id and new.depends_on)
-
-
-_NOT_COLUMNS = frozenset({"instance_id", "parent_id", "depends_on", "on_conflict"})
 
 
 def _place_for(new: NewTask) -> str | None:

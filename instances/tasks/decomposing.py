@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +112,7 @@ def _was_leased_by(parent: Task, token: str) -> bool:
 def _resolved(child: NewTask, siblings: Mapping[str | None, Task]) -> NewTask:
     """Return the child without a place of its own, its siblings' keys replaced by their ids."""
     before = [siblings[word].pk if word in siblings else word for word in child.depends_on]
-    return replace(child, instance_id=None, parent_id=None, depends_on=before)
+    return NewTask(**child.columns, depends_on=before)
 
 
 def _waits_for_others(children: Sequence[NewTask]) -> bool:

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from hopper.database import lock_tree
 from hopper.errors import Conflict
+from hopper.task_fields import EDIT, set_at
 from instances.choices import (
     PLACING_BLOCKS,
 )
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from hopper.actors import Actor
 
+_EDITABLE = {field.name for field in set_at(EDIT)}
 _ROUTING_FIELDS = ("project", "tags", "required_capabilities")
 
 
@@ -74,7 +76,12 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
 
 
 def _edit(task: Task, changes: Mapping[str, Any]) -> list[str]:
-    """Set the fields that differ on the object, predecessors apart; return their names."""
+    """Set the fields that differ on the object, predecessors apart; return their names.
+
+    Raises TypeError for a name that a caller may not edit.
+    """
+    if unknown := changes.keys() - _EDITABLE:
+        raise TypeError(f"no field to edit: {', '.join(sorted(unknown))}")
     own = {name: value for name, value in changes.items() if name != "depends_on"}
     changed = [name for name, value in own.items() if getattr(task, name) != value]
     for name in changed:

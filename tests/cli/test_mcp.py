@@ -118,6 +118,32 @@ def test_a_refusal_is_told_in_words_and_changes_nothing(talk: Callable[[Story], 
     talk(story)
 
 
+def test_an_unknown_argument_is_refused_and_the_near_one_is_named(
+    talk: Callable[[Story], None],
+) -> None:
+    async def story(client: Client, ask: Ask) -> None:
+        for tool in (await client.list_tools()).tools:
+            answer = await client.call_tool(tool.name, {"instance": "top", "nonsense": 1})
+            assert answer.is_error, tool.name
+            assert "has no argument" in answer.content[0].text, tool.name
+        answer = await client.call_tool("add_task", {"title": "x", "instance": "top"})
+        assert "Did you mean instance_id?" in answer.content[0].text
+        assert "unique_key" in answer.content[0].text
+        assert await ask("list_tasks") == []
+
+    talk(story)
+
+
+def test_a_null_argument_counts_as_left_out_and_a_text_stays_a_text(
+    talk: Callable[[Story], None],
+) -> None:
+    async def story(client: Client, ask: Ask) -> None:
+        task = await ask("add_task", title="[1]", description='{"a": 1}', project=None)
+        assert (task["title"], task["description"]) == ("[1]", '{"a": 1}')
+
+    talk(story)
+
+
 def test_without_the_extra_it_says_what_to_install(
     hopper: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group
 from hopper.cli.handlers import local_commands
-from hopper.cli.handlers.tasks import ADD_FIELDS, add_options, described
+from hopper.cli.handlers.tasks import add_options, given_fields
 from hopper.cli.render import others
-from hopper.cli.transport import Client, CliError, at, clean
+from hopper.cli.transport import Client, CliError, at
+from hopper.task_fields import CREATE, set_at
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -45,8 +46,7 @@ def preview(args: Namespace, client: Client) -> Any:
     """Return the decisions that a task, of an id or of these options, would get; writes nothing."""
     if TASK_ID.fullmatch(args.title):
         return client.post(at("tasks", args.title, "route"), params={"preview": True})
-    fields = {name: getattr(args, name) for name in ADD_FIELDS}
-    return client.post(at("rules", "preview"), clean({**fields, "description": described(args)}))
+    return client.post(at("rules", "preview"), given_fields(args, set_at(CREATE)))
 
 
 def explain(args: Namespace, client: Client) -> list[Any]:

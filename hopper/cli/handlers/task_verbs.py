@@ -5,10 +5,19 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hopper.cli.arguments import Group, json_list, json_object, json_or_text, text_of, user_name
+from hopper.cli.arguments import (
+    Group,
+    add_field,
+    json_list,
+    json_object,
+    json_or_text,
+    text_of,
+    user_name,
+)
 from hopper.cli.render import tasks as render
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, UsageError, at, clean
+from hopper.task_fields import TERMS, set_at
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -44,11 +53,8 @@ def _add_deciding(group: Group) -> None:
     split = group.add("decompose", decompose, render.show_children, "make a task's children (R13)")
     split.add_argument("id")
     split.add_argument("--children", required=True, metavar="FILE", help="JSON list; - = stdin")
-    split.add_argument("--completion", choices=("auto", "resume"))
-    split.add_argument(
-        "--failure-policy", choices=("wait_all", "fail_fast", "best_effort", "resume")
-    )
-    split.add_argument("--quorum", type=int, metavar="N")
+    for field in set_at(TERMS):
+        add_field(split, field)
     _lease(split)
     dead = group.add(
         "dead-letters", dead_letters, render.show_dead_letters, "list what failed for good (R15)"
@@ -134,7 +140,7 @@ def events(args: Namespace, client: Client) -> list[Any]:
 
 def decompose(args: Namespace, client: Client) -> list[Any]:
     """Make children from a JSON list; those whose `key` is known are only returned (R13)."""
-    terms = {name: getattr(args, name) for name in ("completion", "failure_policy", "quorum")}
+    terms = {field.name: getattr(args, field.name) for field in set_at(TERMS)}
     body = _held(args, children=json_list(text_of(args.children)), **terms)
     return [spoken(task) for task in client.post(at("tasks", args.id, "decompose"), body)]
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hopper.cli.arguments import Group, bind, confirmed, text_of, user_name
+from hopper.cli.arguments import Group, add_field, bind, confirmed, text_of, user_name
 from hopper.cli.handlers import task_verbs
 from hopper.cli.render import tasks as render
 from hopper.cli.status_words import (
-    priority_word,
     server_word,
     server_words,
     settable_word,
@@ -16,9 +15,16 @@ from hopper.cli.status_words import (
     status_word,
 )
 from hopper.cli.transport import Client, Refused, UsageError, at, clean
+from hopper.task_fields import BY_NAME, CREATE, EDIT, set_at
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterable
+
+    from hopper.task_fields import TaskField
+
+CHANGEABLE = tuple(field for field in set_at(EDIT) if field.option and field.kind != "words")
+"""The fields that `task update` replaces; it adds and removes tags one by one."""
 
 SORT_FIELDS = {
     "created": "created_at",
@@ -42,12 +48,9 @@ def add_commands(parser: ArgumentParser) -> None:
     change = group.add("update", update, render.show_updated, "change a task")
     change.add_argument("id")
     change.add_argument("--title")
-    _description(change)
-    change.add_argument("-p", "--priority", type=priority_word)
     change.add_argument("--add-tag", action="append", metavar="TAG")
     change.add_argument("--remove-tag", action="append", metavar="TAG")
-    change.add_argument("--project")
-    _on_parent_close(change)
+    _field_options(change, CHANGEABLE)
     change.add_argument("-i", "--ask", action="store_true", help="ask for each field")
 
     set_ = group.add("status", set_status, render.show_status, "change a task's status")
@@ -72,36 +75,14 @@ def add_commands(parser: ArgumentParser) -> None:
 def add_options(parser: ArgumentParser, title: str | None = None) -> None:
     """Add what `task add` (and `hopper add`) takes; `title` says what else the title may be."""
     parser.add_argument("title", help=title)
-    _description(parser)
-    parser.add_argument("-p", "--priority", type=priority_word)
-    parser.add_argument("-t", "--tag", action="append", dest="tags", metavar="TAG")
-    parser.add_argument("--project")
-    parser.add_argument("--instance", dest="instance_id", metavar="ID")
-    parser.add_argument("--parent", dest="parent_id", metavar="ID")
-    parser.add_argument("--depends-on", action="append", metavar="ID")
-    parser.add_argument(
-        "--capability", action="append", dest="required_capabilities", metavar="WORD"
-    )
-    parser.add_argument("--task-type")
-    parser.add_argument("--complexity", type=int, metavar="1..5")
-    parser.add_argument(
-        "--executor", dest="executor_preference", choices=("any", "human", "orchestration")
-    )
-    parser.add_argument("--not-before", metavar="TIME", help="RFC 3339")
-    parser.add_argument(
-        "--dependency-rule",
-        choices=("done", "any_terminal"),
-        help="which ends of what it depends on will do (R23)",
-    )
-    _on_parent_close(parser)
+    _field_options(parser, set_at(CREATE))
     parser.add_argument("--status", type=settable_word, metavar="WORD")
-    parser.add_argument("--source")
 
 
 def list_options(parser: ArgumentParser) -> None:
     """Add what `task list` (and `hopper ls`) takes."""
     parser.add_argument("-s", "--status", type=status_word, action="append", metavar="WORD")
-    parser.add_argument("-p", "--priority", type=priority_word)
+    add_field(parser, BY_NAME["priority"])
     parser.add_argument("--project")
     parser.add_argument("--instance", metavar="ID")
     parser.add_argument("--subtree", action="store_true", help="and everything below --instance")
@@ -132,49 +113,29 @@ def short_list(parser: Any) -> None:
     list_options(bind(parser, list_tasks, render.show_list))
 
 
-def _description(parser: ArgumentParser) -> None:
-    text = parser.add_mutually_exclusive_group()
-    text.add_argument("-d", "--description")
-    text.add_argument("--brief-file", metavar="FILE", help="its text is the description; - = stdin")
+def _field_options(parser: ArgumentParser, fields: Iterable[TaskField]) -> None:
+    """Add the options of fields; the description may also come from a file."""
+    for field in fields:
+        if field.name == "description":
+            text = parser.add_mutually_exclusive_group()
+            add_field(text, field)
+            help = "the description is the text of this file; - = stdin"
+            text.add_argument("--brief-file", metavar="FILE", help=help)
+        elif field.option:
+            add_field(parser, field)
 
 
-def _on_parent_close(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--on-parent-close",
-        choices=("cancel", "abandon"),
-        help="what becomes of it when its parent ends first (R16)",
-    )
-
-
-def described(args: Namespace) -> str | None:
-    """Return the description that was given, in words or as a file."""
-    given: str | None = args.description if args.brief_file is None else text_of(args.brief_file)
-    return given
-
-
-ADD_FIELDS = (
-    "title",
-    "priority",
-    "tags",
-    "project",
-    "instance_id",
-    "parent_id",
-    "depends_on",
-    "required_capabilities",
-    "task_type",
-    "complexity",
-    "executor_preference",
-    "not_before",
-    "dependency_rule",
-    "on_parent_close",
-    "source",
-)
+def given_fields(args: Namespace, fields: Iterable[TaskField]) -> dict[str, Any]:
+    """Return the fields that the options gave, with the text of --brief-file."""
+    given = {field.name: getattr(args, field.name, None) for field in fields}
+    if args.brief_file is not None:
+        given["description"] = text_of(args.brief_file)
+    return clean(given)
 
 
 def add(args: Namespace, client: Client) -> Any:
     """Create a task, and bring it to `--status` where one is given."""
-    fields = {name: getattr(args, name) for name in ADD_FIELDS}
-    task = client.post(at("tasks"), clean({**fields, "description": described(args)}))
+    task = client.post(at("tasks"), given_fields(args, set_at(CREATE)))
     if args.status and server_word(args.status) != task["status"]:
         body = {"status": server_word(args.status), "owner": user_name()}
         task = client.post(at("tasks", task["id"], "status"), body)
@@ -234,15 +195,7 @@ def lessons_for(task: dict[str, Any], client: Client) -> list[Any]:
 
 def update(args: Namespace, client: Client) -> Any:
     """Change the given fields of a task; tags are added to and taken from those it has."""
-    fields = clean(
-        {
-            "title": args.title,
-            "description": described(args),
-            "priority": args.priority,
-            "project": args.project,
-            "on_parent_close": args.on_parent_close,
-        }
-    )
+    fields = given_fields(args, (BY_NAME["title"], *CHANGEABLE))
     if args.add_tag or args.remove_tag or args.ask:
         task = client.get(at("tasks", args.id))
         if args.add_tag or args.remove_tag:

@@ -1,0 +1,243 @@
+"""The fields of a task, listed once for REST, the command line, MCP and the admin.
+
+Free of Django, so that the command line may read the list. A new field is a column in
+`instances/models/task.py` with its migration, and one entry here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hopper.protocol import PRIORITIES
+
+CREATE, EDIT, CHILD, TERMS = "create", "edit", "child", "terms"
+"""When a caller may set a field: in a new task, in an edit, in a child of a decomposition, and in
+the decomposition itself, which sets the terms of the parent."""
+
+_ANY = (CREATE, EDIT, CHILD)
+
+_JSON_TYPES = {"words": "array", "whole": "integer", "object": "object"}
+
+
+@dataclass(frozen=True)
+class TaskField:
+    """A field: what its value means (`words`), which values are valid, and when it may be set.
+
+    `kind` is the kind of its values: `text`, `line` (not blank), `word` (one of `choices`), `words`
+    (a list of texts), `whole` (an integer), `time` (RFC 3339), `object` (JSON), or "" for a field
+    that only Hopper writes. `length` limits the characters of a text, or of each text in a list.
+    `least` and `most` limit an integer, `most` the length of a list.
+    `option` is the spelling at the command line; `metavar` names the value in its help.
+    A field that is not `shown` is no part of an answer. The MCP tools offer the fields that are
+    `for_agents`.
+    """
+
+    name: str
+    words: str
+    kind: str = ""
+    set_at: tuple[str, ...] = ()
+    required: bool = False
+    nullable: bool = False
+    length: int | None = None
+    least: int | None = None
+    most: int | None = None
+    choices: tuple[str, ...] = ()
+    example: Any = None
+    option: str = ""
+    metavar: str | None = None
+    shown: bool = True
+    for_agents: bool = True
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the values that a caller may send."""
+        schema: dict[str, Any]
+        text = {"type": "string", "enum": list(self.choices), "maxLength": self.length}
+        if self.kind not in _JSON_TYPES:
+            schema = {**text, "format": "date-time" if self.kind == "time" else None}
+        elif self.kind == "words":
+            schema = {"type": "array", "items": _filled(text), "maxItems": self.most}
+        else:
+            schema = {"type": _JSON_TYPES[self.kind], "minimum": self.least, "maximum": self.most}
+        examples = [] if self.example is None else [self.example]
+        return _filled({**schema, "description": self.words, "examples": examples})
+
+
+def _filled(schema: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if value not in (None, [])}
+
+
+def _text(name: str, words: str, length: int, **more: Any) -> TaskField:
+    return TaskField(name, words, "text", _ANY, length=length, **more)
+
+
+def _word(name: str, words: str, choices: tuple[str, ...], **more: Any) -> TaskField:
+    return TaskField(name, words, "word", **{"set_at": _ANY, "choices": choices, **more})
+
+
+def _words(name: str, words: str, length: int, most: int, **more: Any) -> TaskField:
+    return TaskField(name, words, "words", _ANY, length=length, most=most, **more)
+
+
+def _whole(name: str, words: str, least: int, most: int, **more: Any) -> TaskField:
+    bounds = {"set_at": _ANY, "nullable": True, "least": least, "most": most}
+    return TaskField(name, words, "whole", **{**bounds, **more})
+
+
+def _id(name: str, words: str, length: int, set_at: tuple[str, ...], **more: Any) -> TaskField:
+    return TaskField(name, words, "line", set_at, nullable=True, length=length, **more)
+
+
+TASK_FIELDS = (
+    TaskField("id", "The task's id: task- and hexadecimal digits."),
+    TaskField(
+        "title", "One line that says what to do.", "line", _ANY, required=True, length=500,
+        example="Build the login page",
+    ),
+    _text(
+        "description", "The whole brief, kept as it is written.", 10_000_000,
+        option="-d --description",
+    ),
+    TaskField("status", "The state of the task (R19)."),
+    _word(
+        "priority", "How urgent the task is; waiting raises low and medium (R22).", PRIORITIES,
+        option="-p --priority",
+    ),
+    _text(
+        "project", "The name or id of the project that shall do the task (R9).", 200,
+        option="--project", example="web",
+    ),
+    _words(
+        "tags", "Words by which the task is routed, filtered and claimed.", 200, 100,
+        option="-t --tag", metavar="TAG", example=["python", "backend"],
+    ),
+    _id(
+        "instance_id", "The instance that holds the task; at creation, where the task enters.", 100,
+        (CREATE, CHILD), option="--instance", metavar="ID", example="hopper-global",
+    ),
+    TaskField("origin_instance_id", "The instance where the task came in."),
+    TaskField("offered_to", "The instance that has not yet answered an offer of the task (R8)."),
+    _id(
+        "parent_id", "The task of which this one is a child (R13).", 64, (CREATE,),
+        option="--parent", metavar="ID",
+    ),
+    TaskField("root_id", "The task at the top of the family; its own id for a task alone."),
+    _words(
+        "depends_on", "The ids of the tasks that must end before this one begins (R23).", 64, 1000,
+        option="--depends-on", metavar="ID",
+    ),
+    TaskField("ready", "Whether the tasks in depends_on have ended as dependency_rule asks."),
+    _words(
+        "required_capabilities", "The capabilities that a worker must have, all of them.", 100, 50,
+        option="--capability", metavar="WORD", example=["python"],
+    ),
+    _text("requester", "The person or system that asked for the task.", 200, for_agents=False),
+    _text("owner", "The person responsible for the task.", 200, for_agents=False),
+    _text(
+        "source", "The system that sent the task; Hopper only keeps it.", 200,
+        option="--source", for_agents=False,
+    ),
+    _text(
+        "external_id", "The task's id elsewhere; Hopper only keeps it.", 500, for_agents=False
+    ),
+    _text(
+        "external_url", "The task's address elsewhere; Hopper only keeps it.", 2000,
+        for_agents=False,
+    ),
+    _text(
+        "external_platform", "The system of external_id; Hopper only keeps it.", 200,
+        for_agents=False,
+    ),
+    _text(
+        "conversation_id", "The conversation the task came from; Hopper only keeps it.", 500,
+        for_agents=False,
+    ),
+    TaskField("context", "Any JSON object for the worker; Hopper only keeps it.", "object", _ANY),
+    _text(
+        "task_type", "The kind of work; some kinds go to an orchestration (R9).", 100,
+        option="--task-type", example="migration",
+    ),
+    _whole(
+        "complexity", "How hard the task is, from 1 to 5 (R9).", 1, 5,
+        option="--complexity", metavar="1..5", example=3,
+    ),
+    _word(
+        "executor_preference", "Who should do the task (R9).", ("any", "human", "orchestration"),
+        option="--executor",
+    ),
+    _text(
+        "estimated_effort", "How much work it will be; Hopper only keeps it.", 100,
+        for_agents=False,
+    ),
+    _text(
+        "velocity_requirement", "How fast the task is needed; Hopper only keeps it.", 100,
+        for_agents=False,
+    ),
+    TaskField(
+        "not_before", "No worker gets the task before this time: RFC 3339.", "time", _ANY,
+        nullable=True, option="--not-before", metavar="TIME", example="2026-12-01T08:00:00Z",
+    ),
+    _id(
+        "unique_key", "A key of yours: while a task with it is open, creating returns that task.",
+        200, (CREATE,), example="nightly-report",
+    ),
+    _whole(
+        "max_attempts", "Failures before the task has failed; null: as its holder says (R15).",
+        1, 1000,
+    ),
+    TaskField("epoch", "How many times the task was opened or routed anew, from 1 (R10, R18)."),
+    TaskField("attempt", "The number of the latest lease, from 1; 0 before the first."),
+    TaskField("worker", "The worker that holds the lease."),
+    TaskField("lease_expires_at", "When the lease ends unless the worker extends it (R21)."),
+    _word(
+        "completion", "Whether a parent closes with its children or returns to its holder (R13).",
+        ("auto", "resume"), set_at=(CREATE, TERMS), option="--completion",
+    ),
+    _word(
+        "failure_policy", "What a failed child means to its parent (R14).",
+        ("wait_all", "fail_fast", "best_effort", "resume"), set_at=(CREATE, TERMS),
+        option="--failure-policy",
+    ),
+    _whole(
+        "quorum", "How many children must be done under the policy best_effort (R14).",
+        1, 1_000_000, set_at=(CREATE, TERMS), nullable=False, option="--quorum", metavar="N",
+    ),
+    _id(
+        "key", "The child's name among its siblings, for depends_on and for repeating the call.",
+        200, (CHILD,), example="api",
+    ),
+    _word(
+        "failure_means", "What the failure of this child means to its parent (R14).",
+        ("as_parent", "wait_all", "fail_fast", "best_effort", "resume"),
+    ),
+    _word(
+        "on_parent_close", "What becomes of the task when its parent ends first (R16).",
+        ("cancel", "abandon"), option="--on-parent-close",
+    ),
+    _word(
+        "dependency_rule", "Which ends of the tasks in depends_on let this one begin (R23).",
+        ("done", "any_terminal"), option="--dependency-rule",
+    ),
+    _word(
+        "on_conflict", "What creating does where unique_key is taken: return that task, or refuse.",
+        ("return_existing", "reject"), set_at=(CREATE,), shown=False, for_agents=False,
+    ),
+    TaskField("waiting_on", "The one reason why the task waits; null once it has ended (R26)."),
+    TaskField("result", "The result that the worker reported: any JSON value."),
+    TaskField("error", "The error of the latest failure."),
+    TaskField("children", "How many children of each status the task has."),
+    TaskField("created_by", "The actor that created the task."),
+    TaskField("created_at", "When the task was created."),
+    TaskField("updated_at", "When the task was last changed."),
+    TaskField("started_at", "When work began."),
+    TaskField("finished_at", "When the task ended."),
+    TaskField("discarded_at", "When the task was taken out of the dead letters (R15)."),
+)  # fmt: skip
+"""All fields of a task, in the order in which answers show them."""
+
+BY_NAME = {field.name: field for field in TASK_FIELDS}
+
+
+def set_at(moment: str) -> tuple[TaskField, ...]:
+    """Return the fields that a caller may set then: `CREATE`, `EDIT`, `CHILD` or `TERMS`."""
+    return tuple(field for field in TASK_FIELDS if moment in field.set_at)
