@@ -12,5 +12,9 @@ class DelegationConfig(AppConfig):
     name = "delegation"
 
     def ready(self) -> None:
-        """Listen to what `instances` says."""
+        """Connect the receivers, and let commands without a server sweep first."""
         from delegation import receivers  # noqa: F401
+        from delegation.sweep import sweep
+        from hopper import embedded
+
+        embedded.duties.append(sweep)

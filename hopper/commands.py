@@ -13,8 +13,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, ProgrammingError
 
 from hopper.cli.arguments import HopperParser
-from hopper.cli.local import open_transport, prepare
+from hopper.cli.local import open_transport
 from hopper.cli.main import run
+from hopper.cli.startup import prepare
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
 

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+duties: list[Callable[..., object]] = []
+"""Called with `limit` before a command without a server; rooms add theirs in AppConfig.ready()."""
+
 FOLDER = ".hopper"
 DATABASE = "hopper.db"
 

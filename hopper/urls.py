@@ -1,4 +1,4 @@
-"""All addresses: the roof over the rooms, named by strings only."""
+"""All addresses: admin, schema, REST interface and health."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    path("api/v1/", include("instances.api.urls")),
-    path("api/v1/", include("scopes.api.urls")),
-    path("api/v1/", include("delegation.api.urls")),
+    path("", include("hopper.rest.urls")),
     path("healthz", health.healthz, name="healthz"),
     path("health", health.healthz, name="health"),
     path("readyz", health.readyz, name="readyz"),

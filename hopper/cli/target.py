@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from hopper.cli.transport import CliError, Transport
 
@@ -93,6 +92,9 @@ def transport(args: Namespace) -> Transport:
     # All that Django makes while it loads stays: looking through it for waste takes a tenth more.
     gc.disable()
     try:
-        return cast("Transport", importlib.import_module("hopper.cli.local").open_transport())
+        # Late, because it loads Django.
+        from hopper.cli.local import open_transport
+
+        return open_transport()
     finally:
         gc.enable()

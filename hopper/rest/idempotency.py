@@ -10,7 +10,6 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.apps import apps
 from django.db import OperationalError, transaction
 from django.http import Http404
 from django.utils import timezone
@@ -24,6 +23,7 @@ from hopper.rest.auth import caller_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django.db.models import Model
     from rest_framework.request import Request
 
 logger = logging.getLogger(__name__)
@@ -39,9 +39,13 @@ _REFUSALS = (HopperError, APIException, Http404)
 
 
 def carry_out_once(
-    request: Request, handler: Callable[..., Response], *args: Any, **kwargs: Any
+    records: type[Model],
+    request: Request,
+    handler: Callable[..., Response],
+    *args: Any,
+    **kwargs: Any,
 ) -> Response:
-    """Carry out a POST, or replay the answer that its key got before.
+    """Carry out a POST, or replay the answer that its key got before; `records` keeps the answers.
 
     Only successes are stored: a refusal changed nothing and is judged anew. Two at once: the
     second waits for the first's commit, then replays. An answer may carry `refresh`, which reads
@@ -56,7 +60,7 @@ def carry_out_once(
         raise Invalid.field(HEADER, "1 to 255 visible ASCII characters")
     if _only_asks(request):
         return unless_deadlocked(handler, request, *args, **kwargs)
-    response, refusal = unless_deadlocked(_once, key, request, handler, *args, **kwargs)
+    response, refusal = unless_deadlocked(_once, records, key, request, handler, *args, **kwargs)
     if refusal is not None:
         raise refusal
     return refreshed(response)
@@ -89,9 +93,14 @@ def refreshed(response: Response) -> Response:
 
 
 def _once(
-    key: str, request: Request, handler: Callable[..., Response], *args: Any, **kwargs: Any
+    model: type[Model],
+    key: str,
+    request: Request,
+    handler: Callable[..., Response],
+    *args: Any,
+    **kwargs: Any,
 ) -> tuple[Response, Exception | None]:
-    records = apps.get_model("instances", "IdempotencyRecord")._default_manager
+    records: Any = model._default_manager
     digest = _digest(request)
     with transaction.atomic():
         now = timezone.now()

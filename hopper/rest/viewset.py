@@ -16,19 +16,22 @@ from hopper.rest.input import StrictJSONParser, require_known, text_problem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django.db.models import Model
     from rest_framework.request import Request
 
 
 class HopperViewSet(GenericViewSet[Any]):
     """A viewset that refuses what it does not know.
 
-    `query_parameters` are names by action; `listed` are the actions that answer filtered pages.
+    `query_parameters` are names by action; `listed` are the actions that answer filtered pages;
+    `answers` is the model that keeps the answers to keyed POSTs (R20).
     """
 
     parser_classes = [StrictJSONParser]
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     query_parameters: dict[str, tuple[str, ...]] = {}
     listed: tuple[str, ...] = ("list",)
+    answers: type[Model]
     post: Callable[..., Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -61,7 +64,7 @@ class HopperViewSet(GenericViewSet[Any]):
     ) -> Any:
         if HEADER in request.headers:
             self.before_key(**kwargs)
-        return carry_out_once(request, handler, *args, **kwargs)
+        return carry_out_once(self.answers, request, handler, *args, **kwargs)
 
     def known_parameters(self) -> set[str]:
         """Return the names that the present action understands in a query string."""

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from hopper.rest.fields import NoFields
 from hopper.rest.viewset import HopperViewSet
 from instances.api.permissions import actor_of
+from instances.models.records import IdempotencyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 class Answering(HopperViewSet):
     """A viewset over services: `body` reads the input, `fresh` and `paged` make the answers."""
+
+    answers = IdempotencyRecord
 
     @property
     def actor(self) -> Actor:

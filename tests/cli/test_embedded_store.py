@@ -13,10 +13,11 @@ import pytest
 from django.core.management import CommandError
 from django.urls import get_resolver
 
-from hopper.cli import local
+from hopper.cli import local, startup
 from hopper.cli.main import main
 from hopper.cli.transport import CliError
 from hopper.embedded import Store
+from hopper.rest import urls
 
 
 @pytest.fixture
@@ -36,23 +37,23 @@ def migrations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_store_is_migrated_once(store: Store, migrations: list[str]) -> None:
     for _ in range(3):
-        local.migrate(store)
+        startup.migrate(store)
     assert migrations == ["migrate"]
-    assert local.version_of(store) == local.fingerprint()
+    assert startup.version_of(store) == startup.fingerprint()
 
 
 def test_a_store_of_an_older_schema_is_migrated(store: Store, migrations: list[str]) -> None:
     with closing(sqlite3.connect(store.database)) as database:
         database.execute("PRAGMA user_version = 7")
-    local.migrate(store)
+    startup.migrate(store)
     assert migrations == ["migrate"]
 
 
 def test_a_store_made_anew_is_seen_as_such(store: Store, migrations: list[str]) -> None:
-    local.migrate(store)
+    startup.migrate(store)
     store.database.unlink()
-    assert local.version_of(store) is None
-    local.migrate(store)
+    assert startup.version_of(store) is None
+    startup.migrate(store)
     assert migrations == ["migrate", "migrate"]
 
 
@@ -60,12 +61,12 @@ def test_it_is_swept_at_most_every_ten_seconds(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweeps: list[int] = []
-    monkeypatch.setattr("delegation.sweep.sweep", lambda limit: sweeps.append(limit))
-    local.sweep(store)
-    local.sweep(store)
+    monkeypatch.setattr("hopper.embedded.duties", [lambda limit: sweeps.append(limit)])
+    startup.sweep(store)
+    startup.sweep(store)
     assert len(sweeps) == 1
     os.utime(store.home / "swept", (0, 0))
-    local.sweep(store)
+    startup.sweep(store)
     assert len(sweeps) == 2
 
 
@@ -75,8 +76,8 @@ def test_a_sweep_that_fails_does_not_fail_the_command(
     def broken(limit: int) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("delegation.sweep.sweep", broken)
-    local.sweep(store)
+    monkeypatch.setattr("hopper.embedded.duties", [broken])
+    startup.sweep(store)
     assert "sweep failed" in caplog.text
 
 
@@ -89,7 +90,7 @@ def test_the_lean_addresses_are_those_of_the_server() -> None:
         return found
 
     served = {path for path in below(get_resolver().url_patterns) if path.startswith("api/v1/")}
-    lean = below(local.Addresses().urlpatterns)
+    lean = below(urls.urlpatterns)
     assert lean
     assert {path.rstrip("/") for path in served - lean} == {"api/v1/schema", "api/v1/docs"}
     assert lean <= served
@@ -118,9 +119,9 @@ def test_a_store_that_cannot_be_used_is_explained(monkeypatch: pytest.MonkeyPatc
     def broken() -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(local, "embedded_store", broken)
+    monkeypatch.setattr(startup, "embedded_store", broken)
     with pytest.raises(CliError, match="cannot be used") as error:
-        local.set_up()
+        startup.set_up()
     assert "HOPPER_HOME" in error.value.hint
 
 

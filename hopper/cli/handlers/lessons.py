@@ -6,11 +6,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group
-from hopper.cli.render import others
+from hopper.cli.render.screen import show_any
 from hopper.cli.transport import Client, at, clean
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from hopper.cli.render.screen import Screen
 
 CONFIDENCE = ("low", "medium", "high")
 
@@ -18,18 +20,18 @@ CONFIDENCE = ("low", "medium", "high")
 def add_commands(parser: ArgumentParser) -> None:
     """Add the group's commands to its parser."""
     group = Group(parser)
-    file = group.add("add", add, others.show_lesson_filed, "file a lesson")
+    file = group.add("add", add, show_lesson_filed, "file a lesson")
     file.add_argument("--task", dest="task_id", metavar="ID")
     file.add_argument("--title", required=True)
     file.add_argument("--domain", required=True)
     file.add_argument("--confidence", type=str.lower, choices=CONFIDENCE, default="medium")
     file.add_argument("--body", help="the lesson itself; asked for on a terminal")
     file.add_argument("--project")
-    rows = group.add("list", list_lessons, others.show_lessons, "list lessons")
+    rows = group.add("list", list_lessons, show_lessons, "list lessons")
     rows.add_argument("--project")
     rows.add_argument("--domain")
     rows.add_argument("--confidence", type=str.lower, choices=CONFIDENCE)
-    group.add("get", get, others.show_lesson, "show a lesson").add_argument("id")
+    group.add("get", get, show_lesson, "show a lesson").add_argument("id")
 
 
 def add(args: Namespace, client: Client) -> Any:
@@ -58,3 +60,31 @@ def list_lessons(args: Namespace, client: Client) -> list[Any]:
 def get(args: Namespace, client: Client) -> Any:
     """Return one lesson."""
     return client.get(at("lessons", args.id))
+
+
+def show_lesson_filed(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say the id of the new lesson."""
+    screen.done(f"Filed lesson: {data['id']}", data["id"])
+
+
+def show_lessons(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """List lessons, one a line."""
+    if not data:
+        screen.line("No lessons.")
+        return
+    screen.table(
+        ("ID", "Domain", "Confidence", "Project", "Title"),
+        [
+            (row["id"], row.get("domain"), row.get("confidence"), row.get("project"), row["title"])
+            for row in data
+        ],
+    )
+
+
+def show_lesson(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Show one lesson; its text comes last and verbatim."""
+    text = data.get("description")
+    show_any({key: data[key] for key in data if key != "description"}, args, screen)
+    if text:
+        screen.line()
+        screen.line(str(text).removesuffix("\n"))

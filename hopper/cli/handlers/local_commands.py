@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli import target
 from hopper.cli.arguments import Group, HopperParser, bind
-from hopper.cli.render import others
-from hopper.cli.transport import Client, CliError, at
+from hopper.cli.render.screen import show_any
+from hopper.cli.transport import Client, CliError, at, in_words
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from hopper.cli.render.screen import Screen
+
 
 def database_command(parser: HopperParser, name: str) -> None:
     """Make a parser hand its arguments to the management command `hopper_<name>`."""
-    on_database(bind(parser, call, others.show_any), name)
+    on_database(bind(parser, call, show_any), name)
 
 
 def on_database(parser: HopperParser, name: str) -> None:
@@ -31,21 +32,22 @@ def call(args: Namespace, client: Client) -> None:
     name = args.management.removeprefix("hopper_")
     target.require_local(args, "route replay" if name == "replay" else name)
     rest = [*args.rest, *(["--json"] if args.json else [])]
-    importlib.import_module("hopper.cli.local").call(args.management, rest)
+    # Late, because it loads Django.
+    from hopper.cli import local
+
+    local.call(args.management, rest)
 
 
 def add_config_commands(parser: ArgumentParser) -> None:
     """Add the commands of `config`."""
     group = Group(parser)
-    show = group.add(
-        "show", show_config, others.show_config, "where commands go to, or an instance's settings"
-    )
+    show = group.add("show", config, show_config, "where commands go to, or an instance's settings")
     show.add_argument(
         "--instance", metavar="ID", help="its settings, each with where it comes from"
     )
 
 
-def show_config(args: Namespace, client: Client) -> dict[str, Any]:
+def config(args: Namespace, client: Client) -> dict[str, Any]:
     """Return where commands go to and what decides it, no secrets; or an instance's settings."""
     if args.instance:
         found: dict[str, Any] = client.get(at("instances", args.instance, "settings"))
@@ -62,16 +64,34 @@ def show_config(args: Namespace, client: Client) -> dict[str, Any]:
 
 def mcp_options(parser: HopperParser) -> None:
     """Make a parser the command `hopper mcp`."""
-    bind(parser, mcp, others.show_any)
+    bind(parser, mcp, show_any)
 
 
 def mcp(args: Namespace, client: Client) -> None:
     """Speak MCP on stdin and stdout until stdin ends."""
     try:
-        # By name and late: the SDK is an extra, and slow to load.
-        module = importlib.import_module("hopper.cli.mcp")
+        # Late, because the SDK is an extra and slow to load.
+        from hopper.cli.mcp import serve
     except ModuleNotFoundError as error:
         raise CliError(
             "The MCP server needs the extra `mcp`.", hint="pip install 'hopper-queue[mcp]'"
         ) from error
-    module.serve(client)
+    serve(client)
+
+
+def show_config(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Show where commands go to; or an instance's settings, one a line, with their sources."""
+    if "settings" not in data:
+        show_any(data, args, screen)
+        return
+    screen.table(
+        ("Setting", "Value", "From"),
+        [
+            (key, _value(one["value"]), one["source"] + (f":{one['line']}" if one["line"] else ""))
+            for key, one in data["settings"].items()
+        ],
+    )
+
+
+def _value(value: Any) -> str:
+    return "none" if value == [] else in_words(value)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group
 from hopper.cli.handlers import local_commands
 from hopper.cli.handlers.tasks import add_options, given_fields
-from hopper.cli.render import others
-from hopper.cli.transport import Client, CliError, at
+from hopper.cli.render.screen import show_any
+from hopper.cli.transport import Client, CliError, at, in_words
 from hopper.task_fields import CREATE, set_at
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from hopper.cli.render.screen import Screen
 
 TASK_ID = re.compile(r"task-[0-9a-f]+")
 
@@ -22,22 +23,20 @@ TASK_ID = re.compile(r"task-[0-9a-f]+")
 def add_route_commands(parser: ArgumentParser) -> None:
     """Add the commands of `route`."""
     group = Group(parser)
-    told = group.add("preview", preview, others.show_decisions, "where a task would go")
+    told = group.add("preview", preview, show_decisions, "where a task would go")
     add_options(told, "a task's id, or the title of one that does not exist yet")
-    told = group.add("explain", explain, others.show_decisions, "why a task went where it is")
+    told = group.add("explain", explain, show_decisions, "why a task went where it is")
     told.add_argument("id")
 
-    again = group.add(
-        "replay", local_commands.call, others.show_any, "past decisions, were they made now"
-    )
+    again = group.add("replay", local_commands.call, show_any, "past decisions, were they made now")
     local_commands.on_database(again, "replay")
 
 
 def add_rules_commands(parser: ArgumentParser) -> None:
     """Add the commands of `rules`."""
     group = Group(parser)
-    group.add("list", rules, others.show_rules, "list the routing rules in force")
-    sound = group.add("check", check, others.show_any, "fail when a rule or a file is unsound")
+    group.add("list", rules, show_rules, "list the routing rules in force")
+    sound = group.add("check", check, show_any, "fail when a rule or a file is unsound")
     words = "check these files or folders, not what is in force"
     sound.add_argument("files", nargs="*", metavar="FILE", help=words)
 
@@ -65,8 +64,10 @@ def check(args: Namespace, client: Client) -> Any:
     Files are read on this machine and run against their own expectations; nothing comes into force.
     """
     if args.files:
-        local = importlib.import_module("hopper.cli.local")
-        faults = [fault for file in args.files for fault in local.faults_of(file)]
+        # Late, because it loads Django.
+        from hopper.cli.startup import faults_of
+
+        faults = [fault for file in args.files for fault in faults_of(file)]
         if faults:
             raise CliError("\n".join(faults))
         return {"files": len(args.files), "sound": True}
@@ -83,3 +84,42 @@ def check(args: Namespace, client: Client) -> Any:
         )
         raise CliError(f"{len(broken)} of {len(found)} rules are unsound: {named}")
     return {"rules": len(found), "sound": True}
+
+
+def show_rules(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """List routing rules, one a line."""
+    if not data:
+        screen.line("No rules.")
+        return
+    columns = ("id", "type", "destination", "weight", "priority", "enabled", "name")
+    rows = [[*(in_words(row.get(name)) for name in columns), _matches(row)] for row in data]
+    screen.table([*(name.capitalize() for name in columns), "Good matches"], rows)
+
+
+def _matches(row: dict[str, Any]) -> str:
+    """Return how many of those who judged a rule's choices found them good."""
+    good, judged = row.get("good_matches", 0), row.get("judged", 0)
+    return f"{good} of {judged} ({row['accuracy']:.0%})" if judged else "-"
+
+
+def show_decisions(data: Any, args: Any, screen: Screen) -> None:
+    """Say hop by hop where a task goes and why, candidate by candidate."""
+    rows = data if isinstance(data, list) else data.get("decisions") or [data]
+    if not rows:
+        screen.line("Nothing was decided yet.")
+    for row in rows:
+        target = f" to {row['target_id']}" if row.get("target_id") else ""
+        screen.line(f"{row.get('instance_id') or '-'}: {row.get('verdict')}{target}")
+        if row.get("answer") in ("wait", "refuse"):
+            screen.line(f"  which would {row['answer']}: {row['answer_reason']}")
+        for reason in row.get("reasons") or ():
+            screen.line(f"  because {in_words(reason)}")
+        for candidate in row.get("candidates") or ():
+            screen.line(f"  - {_candidate(candidate)}")
+
+
+def _candidate(candidate: dict[str, Any]) -> str:
+    refused = [f"{name} {why}" for name, why in candidate["filters"].items() if why != "ok"]
+    figures = f"score {candidate['score']}, load {candidate['load']}"
+    fits = "fits" if candidate["fits"] else f"does not fit ({', '.join(refused)})"
+    return f"{candidate['instance_id']} {fits}, {figures}"

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group, confirmed, text_of
 from hopper.cli.handlers.instances import the_global
-from hopper.cli.render import others
+from hopper.cli.render.previews import show_preview
+from hopper.cli.render.screen import show_any
+from hopper.cli.render.tasks import show_list as show_tasks
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, CliError, Refused, UsageError, at, clean
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from hopper.cli.render.screen import Screen
 
 ROLE_PRIORITY = {"architect": "high", "qa": "high", "documentation": "low", "docs": "low"}
 SOURCE = "czarina"
@@ -38,16 +42,16 @@ class Run:
 def add_commands(parser: ArgumentParser) -> None:
     """Add the group's commands to its parser."""
     group = Group(parser)
-    begin = group.add("start", start, others.show_run_started, "create and start a run")
+    begin = group.add("start", start, show_run_started, "create and start a run")
     begin.add_argument("config_json", nargs="?", metavar="CONFIG", help="a Czarina config.json")
     begin.add_argument("--project", help="id or name; created when missing")
     begin.add_argument("--name", help="the run's id (default: made of project, version, phase)")
     begin.add_argument("--description")
     begin.add_argument("--workers-dir", metavar="DIR", help="the briefs (default: beside CONFIG)")
     begin.add_argument("--max-concurrent", type=int, metavar="N", help="tasks at a time")
-    look = group.add("status", status, others.show_run_status, "how far a run is")
+    look = group.add("status", status, show_run_status, "how far a run is")
     look.add_argument("id")
-    end = group.add("close", close, others.show_run_closed, "close a run and keep its summary")
+    end = group.add("close", close, show_run_closed, "close a run and keep its summary")
     end.add_argument("id")
     end.add_argument("-f", "--force", action="store_true", help="cancel what is still open")
     end.add_argument("--preview", action="store_true", help="only say what would be")
@@ -221,3 +225,34 @@ def close(args: Namespace, client: Client) -> Any:
         confirmed(args, f"Close {args.id} and cancel what is still open?")
     flags = {name: True for name in ("force", "preview") if getattr(args, name)}
     return client.post(at("instances", args.id, "close"), flags)
+
+
+def show_run_started(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say what the run consists of."""
+    run = data["instance"]
+    screen.done(f"Started run: {run['id']}", run["id"])
+    screen.remark(f"  {run['scope']} under {data['project']['id']} [{run['status']}]")
+    for worker, task in data["tasks"].items():
+        known = " (was there)" if task["id"] in data["known"] else ""
+        screen.remark(f"  {task['id']}  {worker}{known}")
+    if not screen.quiet:
+        screen.line(f"  Next: hopper worker NAME --instance {run['id']} -- COMMAND")
+
+
+def show_run_status(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say how far the run is, task by task."""
+    run = data["instance"]
+    counts = ", ".join(f"{number} {word}" for word, number in data["by_status"].items())
+    screen.line(f"{run['id']} ({run['scope']}) [{run['status']}]: {counts or 'no tasks'}")
+    if data["tasks"]:
+        show_tasks(data["tasks"], args, screen)
+
+
+def show_run_closed(data: Any, args: Any, screen: Screen) -> None:
+    """Say that the run is closed, and its summary (R5), or what closing it would do."""
+    if args.preview:
+        show_preview(data, args, screen)
+        return
+    screen.done(f"Closed run: {args.id}", args.id)
+    if not screen.quiet:
+        show_any(data, args, screen)

@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import HopperParser, bind
-from hopper.cli.render import others
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, CliError, Refused, Unreachable, UsageError, at, clean
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from hopper.cli.render.screen import Screen
 
 TICK = 0.2  # seconds between looks at the stop signal
 GRACE = 10  # seconds between asking a command to end and killing it
@@ -167,7 +168,7 @@ class Worker:
 
 def add_options(parser: HopperParser) -> None:
     """Make a parser the command `hopper worker`."""
-    bind(parser, run, others.show_worked)
+    bind(parser, run, show_worked)
     parser.takes_command = True
     parser.usage = "hopper worker NAME --instance ID [options] -- COMMAND [ARG ...]"
     parser.add_argument("name")
@@ -292,3 +293,8 @@ def say(text: str) -> None:
     """Write a line of progress: stderr, because stdout is for the sum at the end."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def show_worked(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Sum up what a worker did."""
+    screen.line(", ".join(f"{number} {word}" for word, number in data.items()))

@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, TextIO
 
+from hopper.cli.transport import in_words
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -141,3 +143,14 @@ def _least_width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
         for name, *column in zip(columns, columns, *cells, strict=True)
     )
     return sum(width + 2 for width in widths)
+
+
+def show_any(data: Any, args: Any, screen: Screen) -> None:
+    """Show an object as lines of `name: value`, a list as one line an entry."""
+    if isinstance(data, dict):
+        screen.fields((key.replace("_", " ").capitalize(), in_words(data[key])) for key in data)
+    elif isinstance(data, list):
+        for row in data:
+            screen.line(in_words(row))
+    elif data is not None:
+        screen.line(data)

@@ -1,0 +1,180 @@
+"""Set-up of a command without a server: Django, the embedded store, its schema, a first sweep."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import sys
+import time
+import zlib
+from contextlib import closing
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+import django
+from django.apps import apps
+from django.conf import settings
+from django.db import OperationalError, connection
+
+from hopper import embedded
+from hopper.cli.transport import CliError
+from hopper.config.document import BrokenConfig
+from hopper.config.files import CONFIGURATION
+from hopper.embedded import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 10
+SWEEP_LIMIT = 100
+SQLITE = "django.db.backends.sqlite3"
+ROOMS = ("instances", "scopes", "delegation")
+FOR_BROWSERS = frozenset(
+    {
+        "django.contrib.admin",
+        "django.contrib.messages",
+        "django.contrib.sessions",
+        "django.contrib.staticfiles",
+        "drf_spectacular",
+        "drf_spectacular_sidecar",
+    }
+)
+
+OPTIONAL_TO_DRF = ("django.contrib.postgres.fields", "requests", "pygments", "yaml")
+NO_SCHEMA = "rest_framework.schemas.inspectors.ViewInspector"
+
+
+def set_up(*, whole: bool = False) -> Store | None:
+    """Load Django, unless it is loaded: the `whole`, or the part that the REST interface needs.
+
+    Brings an embedded store to the newest schema and returns it. Raises CliError where the store
+    cannot be used.
+    """
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
+    try:
+        store = embedded_store()
+        if not apps.ready:
+            if not whole and store is not None and version_of(store) == fingerprint():
+                leave_out_what_browsers_need()
+            django.setup()
+        return prepare()
+    except (OSError, sqlite3.Error, OperationalError) as error:
+        raise CliError(
+            f"The store of this machine cannot be used: {error}.",
+            hint="See `hopper config show` for where it is; HOPPER_HOME moves it.",
+        ) from error
+
+
+def prepare() -> Store | None:
+    """Bring an embedded store to the newest schema and return it; None for any other database."""
+    store = embedded_store()
+    if store is not None:
+        migrate(store)
+    return store
+
+
+def embedded_store() -> Store | None:
+    """Return the store that the settings name; None for a server's database."""
+    database = settings.DATABASES["default"]
+    # A caller inside a transaction (a test) has a schema, and holds the lock that migrating needs.
+    if database["ENGINE"] != SQLITE or (apps.ready and connection.in_atomic_block):
+        return None
+    return Store(Path(database["NAME"]))
+
+
+def leave_out_what_browsers_need() -> None:
+    """Make this process load the REST interface alone: a third of the time of all there is."""
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name not in FOR_BROWSERS]
+    settings.ROOT_URLCONF = "hopper.rest.urls"
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_SCHEMA_CLASS": NO_SCHEMA}
+    # DRF loads whatever it could make use of, the PostgreSQL driver first of all.
+    unneeded = [name for name in OPTIONAL_TO_DRF if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(unneeded, cast("Any", None)))
+    import rest_framework.compat  # noqa: F401
+
+    for name in unneeded:
+        del sys.modules[name]
+    # Of all the admin it wants one function, for a schema that is never drawn here.
+    pages = ModuleType("django.contrib.admindocs.views")
+    pages.__dict__["simplify_regex"] = None
+    sys.modules.setdefault(pages.__name__, pages)
+
+
+def migrate(store: Store) -> None:
+    """Migrate an embedded store that is not of this schema; other processes wait meanwhile.
+
+    The schema's fingerprint stands in the database file itself (`user_version`), so that a
+    current store costs one look and a store that was removed and made anew is seen as such.
+    """
+    wanted = fingerprint()
+    if version_of(store) == wanted:
+        return
+    store.prepare()
+    with store.lock():
+        if version_of(store) == wanted:
+            return
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0, interactive=False)
+        with closing(sqlite3.connect(store.database, timeout=30)) as database_file:
+            database_file.execute(f"PRAGMA user_version = {wanted}")
+
+
+def version_of(store: Store) -> int | None:
+    """Return the fingerprint of the schema that a store has; None where there is no database."""
+    if not store.database.exists():
+        return None
+    with closing(sqlite3.connect(store.database, timeout=30)) as database_file:
+        return int(database_file.execute("PRAGMA user_version").fetchone()[0])
+
+
+def sweep(store: Store) -> None:
+    """Do up to 100 due things, at most once in 10 s: on a laptop no sweeper runs (R21)."""
+    mark = store.home / "swept"
+    if mark.exists() and abs(time.time() - mark.stat().st_mtime) < SWEEP_SECONDS:
+        return
+    mark.touch()
+    if _faults(CONFIGURATION.current):
+        # A command that needs the configuration reports its faults itself.
+        return
+    try:
+        for duty in embedded.duties:
+            duty(limit=SWEEP_LIMIT)
+    except Exception:
+        # The command itself must not fail because something else is due.
+        logger.exception("sweep failed", extra={"event": "sweep_failed"})
+
+
+def faults_of(path: str) -> list[str]:
+    """Return what is wrong with a configuration file or folder: `file:line: key: words`.
+
+    It is read with the other files of this machine's configuration, and needs no store.
+    """
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
+    if not apps.ready:
+        django.setup()
+    return _faults(lambda: CONFIGURATION.candidate(Path(path)))
+
+
+def _faults(read: Callable[[], object]) -> list[str]:
+    """Return the faults for which `read` cannot read the configuration."""
+    try:
+        read()
+    except BrokenConfig as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+def fingerprint() -> int:
+    """Return a number that changes with the migrations there are (ours, and the libraries')."""
+    top = Path(__file__).resolve().parents[2]
+    names = sorted(
+        f"{room}/{file.name}"
+        for room in ROOMS
+        for file in (top / room / "migrations").glob("[0-9]*.py")
+    )
+    return zlib.crc32("\n".join([django.__version__, *names]).encode()) & 0x7FFFFFFF or 1

@@ -1,0 +1,11 @@
+"""The addresses of the REST interface: each room includes its own."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("api/v1/", include("instances.api.urls")),
+    path("api/v1/", include("scopes.api.urls")),
+    path("api/v1/", include("delegation.api.urls")),
+]
