@@ -13,16 +13,16 @@ from delegation.choices import DelegationStatus as D
 from delegation.models import TaskDelegation
 from delegation.offer_rules import require_acceptance, require_delegable, require_fitting_target
 from delegation.offers import Terms, accept_offer, close_offer, make_offer, take_back, target_answer
-from hopper.database import lock_shared, lock_tree
-from hopper.errors import AlreadyDelegated, Conflict, Gone, Invalid, LeaseLost, NotFound
+from hopper.database import lock_tree
+from hopper.errors import AlreadyDelegated, Conflict, Gone, LeaseLost, NotFound
 from hopper.protocol import DELEGATION
-from instances.allowances import ALLOWANCES
 from instances.choices import STARTED, AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Task
 from instances.tasks.changes import change_task, lock_task, present_task
 from instances.tasks.decomposing import Decomposed, create_children
 from instances.tasks.leases import keep_artifact, put_back, refuse_open_children, require_lease
+from instances.tree.status import share_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +68,7 @@ class Delegator:
         with transaction.atomic():
             if delegation_type == DelegationType.REASSIGN:
                 lock_tree()  # It points the task at two instances (R6).
-            target = self._shared(target_id)
+            target = share_instance(target_id)
             task = lock_task(task_id)
             there = _already_there(task, target_id)
             if there is not None:
@@ -200,7 +200,7 @@ class Delegator:
         """
         parent_id = escalation_target(present_task(task_id))
         with transaction.atomic():
-            parent = self._shared(parent_id) if parent_id else None
+            parent = share_instance(parent_id) if parent_id else None
             task = lock_task(task_id)
             if token is not None:
                 require_lease(task, token)
@@ -216,7 +216,7 @@ class Delegator:
             words = f"[{severity}] {reason}" if severity else reason
             terms = Terms(DelegationType.ESCALATE, words, reason=code)
             delegation = make_offer(task, parent, terms, actor=self.actor, now=now)
-            if ALLOWANCES[parent.effective_status()].accept == "yes":
+            if parent.standing().may("accept"):
                 accept_offer(delegation, task, parent, actor=self.actor, now=now)
         return TaskDelegation.objects.get(pk=delegation.pk)
 
@@ -224,8 +224,7 @@ class Delegator:
         """Let the target of a waiting offer answer, if it runs now (R8)."""
 
         def answer(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
-            runs = ALLOWANCES[target.effective_status()].accept == "yes"
-            if delegation.status == D.PENDING and runs:
+            if delegation.status == D.PENDING and target.standing().may("accept"):
                 self._answer(delegation, task, target, timezone.now())
 
         return self._change(delegation_id, answer)
@@ -258,7 +257,7 @@ class Delegator:
         self, delegation: TaskDelegation, task: Task, target: HopperInstance, now: datetime
     ) -> None:
         if delegation.goes_up:
-            if ALLOWANCES[target.effective_status()].accept == "yes":
+            if target.standing().may("accept"):
                 accept_offer(delegation, task, target, actor=self.actor, now=now)
             return
         answer = target_answer(task, target)
@@ -290,17 +289,11 @@ class Delegator:
         if known is None:
             raise NotFound(f"There is no delegation {delegation_id}.")
         with transaction.atomic():
-            target = self._shared(known.target_instance_id)
+            target = share_instance(known.target_instance_id)
             task = lock_task(known.task_id)
             delegation = TaskDelegation.objects.get(pk=delegation_id)
             change(delegation, task, target)
         return TaskDelegation.objects.get(pk=delegation_id)
-
-    def _shared(self, instance_id: str) -> HopperInstance:
-        instance = lock_shared(HopperInstance, instance_id)
-        if instance is None:
-            raise NotFound(f"There is no instance {instance_id}.")
-        return instance
 
 
 def _already_there(task: Task, target_id: str) -> TaskDelegation | None:
@@ -370,7 +363,9 @@ def decompose_task(
         if targets:
             # They point at several instances, whose rows are locked before any task (R6).
             lock_tree()
-            _lock_all({*targets, present_task(task_id).instance_id} - {None})
+            targets |= set(filter(None, [present_task(task_id).instance_id]))
+            for target_id in sorted(targets):
+                share_instance(target_id, field="instance_id")
         found = create_children(task_id, children, terms=terms or {}, token=token, actor=actor)
         for child, made in zip(children, found.children, strict=True):
             if made.pk in found.new and child.instance_id not in (None, made.instance_id):
@@ -382,9 +377,3 @@ def decompose_task(
                 )
     fresh = Task.objects.in_bulk([child.pk for child in found.children])
     return replace(found, children=[fresh[child.pk] for child in found.children])
-
-
-def _lock_all(instance_ids: set[Any]) -> None:
-    for instance_id in sorted(instance_ids):
-        if lock_shared(HopperInstance, instance_id) is None:
-            raise Invalid.field("instance_id", f"there is no instance {instance_id}", "unknown")

@@ -14,7 +14,7 @@ from delegation.choices import DelegationType
 from delegation.models import TaskDelegation
 from hopper.actors import ROUTER
 from hopper.config.settings import effective_settings, setting_keys
-from instances.allowances import effective_status
+from instances.allowances import Standing
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.tree.reads import (
@@ -112,7 +112,6 @@ def _facts(
     holder: HopperInstance, children: list[HopperInstance], *, with_subtrees: bool
 ) -> dict[str, InstanceFacts]:
     line = lineages([holder.pk])[holder.pk]
-    above = [lineal.status for lineal in line]
     own = capabilities_along(lineal.config for lineal in line)
     rows = [holder, *children]
     ids = [row.pk for row in rows]
@@ -127,7 +126,7 @@ def _facts(
             id=row.pk,
             name=row.name,
             scope=row.scope,
-            effective_status=effective_status(row.status, above[:-1] if row is holder else above),
+            effective_status=Standing.along(line if row is holder else [*line, row]).effective,
             capabilities=can,
             subtree_capabilities=can | below.get(row.pk, frozenset()),
             domains=tuple(map(str, row.config.get("domains") or ())),

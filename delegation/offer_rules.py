@@ -10,16 +10,20 @@ from delegation.choices import DelegationType
 from delegation.facts import barred_for
 from delegation.models import TaskDelegation
 from hopper.config.settings import effective_settings
-from hopper.errors import AlreadyDelegated, Conflict, NotAccepting, RuleBroken
-from instances.allowances import ALLOWANCES, allowing
+from hopper.errors import AlreadyDelegated, Conflict, RuleBroken
+from instances.allowances import queue_full
 from instances.choices import PLACING_BLOCKS
 from instances.choices import TaskStatus as T
+from instances.config import queue_settings
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
+from instances.tree.reads import waiting_at
 from scopes.settings import MAX_OFFERS, scopes_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from instances.models import HopperInstance, Task
 
 
 def require_delegable(task: Task) -> None:
@@ -46,15 +50,8 @@ def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, r
         if target.parent_id != task.instance_id:
             raise _not_a_child(task, target)
         _require_allowed_scope(task.instance, target)
-        effective = task.instance.effective_status()
-        if not ALLOWANCES[effective].route:
-            raise Conflict(
-                f"{task.instance_id} is {effective} and passes nothing on (R3).",
-                code="not_routing",
-                state=effective,
-                allowed=allowing("route"),
-            )
-    refuse_closed_target(target)
+        task.instance.standing().require("route")
+    target.standing().require("offer")
     barred = barred_for(task).get(target.pk)
     if barred == "on_path":
         raise RuleBroken(f"{target.pk} is on the path of {task.pk} already (R10).", code="loop")
@@ -96,34 +93,14 @@ def _require_allowed_scope(holder: HopperInstance, target: HopperInstance) -> No
         )
 
 
-def refuse_closed_target(target: HopperInstance) -> None:
-    """Raise NotAccepting where the target takes no offers in its present state (R3)."""
-    effective = target.effective_status()
-    if ALLOWANCES[effective].offer == "no":
-        raise NotAccepting(
-            f"{target.pk} is {effective} and takes no offers (R3).",
-            state=effective,
-            allowed=allowing("offer"),
-        )
-
-
 def require_acceptance(target: HopperInstance) -> None:
-    """Raise unless the target may accept when somebody asks it by name (R3) and has room (R22)."""
-    effective = target.effective_status()
-    if ALLOWANCES[effective].accept == "no":
-        raise NotAccepting(
-            f"{target.pk} is {effective} and cannot accept now (R3).",
-            state=effective,
-            allowed=allowing("accept"),
-        )
-    room = int(effective_settings(target.scope, target.config)["max_queued_tasks"])
-    waiting = Task.objects.filter(instance=target, status=T.PENDING).count()
-    if waiting >= room:
-        raise Conflict(
-            f"{target.pk} has {waiting} of {room} tasks waiting (QueueFull).",
-            code="queue_full",
-            state=effective,
-        )
+    """Raise Conflict unless the target may accept when it is named (R3) and has room (R22)."""
+    standing = target.standing()
+    standing.require("accept")
+    waiting = waiting_at([target.pk]).get(target.pk, 0)
+    most = queue_settings(target.scope, target.config).max_queued_tasks
+    if full := queue_full(target.pk, waiting, most):
+        raise Conflict(f"{full}.", code="queue_full", state=standing.effective)
 
 
 def _not_a_child(task: Task, target: HopperInstance) -> RuleBroken:

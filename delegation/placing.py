@@ -21,7 +21,6 @@ from hopper.config.files import CONFIGURATION
 from hopper.database import lock_shared, lock_tree
 from hopper.errors import Conflict, HopperError
 from hopper.ids import new_id
-from instances.allowances import ALLOWANCES
 from instances.choices import TaskStatus as T
 from instances.history import record, task_event
 from instances.lifecycle.actions import start_instance
@@ -187,7 +186,7 @@ def _look(task: Task, actor: Actor) -> _Note | None:
     holder = task.instance
     if not task.route_due or holder is None:
         return None
-    if not ALLOWANCES[holder.effective_status()].route:
+    if not holder.standing().may("route"):
         return None
     began = time.perf_counter()
     situation = situation_of(task, holder)
@@ -295,7 +294,7 @@ def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
         if target is None or not fits or target.updated_at > read_at:
             raise _Stale
         now = timezone.now()
-        if ALLOWANCES[target.effective_status()].offer != "yes":
+        if not target.standing().may("offer"):
             raise _Stale
         over = over_hop_limit(note.holder, offers_made(task))
         if over:

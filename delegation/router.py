@@ -12,7 +12,7 @@ from delegation.placing import MAX_HOPS
 from hopper.config.files import CONFIGURATION
 from hopper.config.settings import effective_settings
 from hopper.errors import Conflict
-from instances.allowances import ALLOWANCES, ROUTING, effective_status
+from instances.allowances import ROUTING, Standing
 from instances.choices import InstanceStatus
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
@@ -47,7 +47,7 @@ class InstanceRouter:
             source.scope, settings
         ):
             return False
-        return ALLOWANCES[target.effective_status()].offer != "no"
+        return target.standing().may("offer", by_name=True)
 
     def get_available_instances(self, scope: str) -> list[HopperInstance]:
         """Return the instances of a scope that are effectively running, oldest first (R4)."""
@@ -58,10 +58,7 @@ class InstanceRouter:
         )
         lines = lineages(row.pk for row in rows)
         return [
-            row
-            for row in rows
-            if effective_status(row.status, [one.status for one in lines[row.pk][:-1]])
-            == InstanceStatus.RUNNING
+            row for row in rows if Standing.along(lines[row.pk]).effective == InstanceStatus.RUNNING
         ]
 
 
@@ -115,9 +112,9 @@ class _Walk:
         return False
 
     def _decide(self) -> Decision:
-        effective = self.at.effective_status()
-        if self.at.scope in ROUTING and not ALLOWANCES[effective].route:
-            words = f"{self.at.pk} is {effective} and routes nothing now"
+        standing = self.at.standing()
+        if self.at.scope in ROUTING and not standing.may("route"):
+            words = f"{self.at.pk} is {standing.effective} and routes nothing now"
             return Stay((words,), code="Routing")
         barred = dict.fromkeys(self.excluded, "excluded") | dict.fromkeys(self.path, "on_path")
         situation = situation_for(self.task, self.at, barred)
@@ -148,4 +145,4 @@ class _Walk:
             return False
         self.excluded.add(self.at.pk)
         self.at = HopperInstance.objects.get(pk=self.path.pop())
-        return ALLOWANCES[self.at.effective_status()].accept == "yes"
+        return self.at.standing().may("accept")

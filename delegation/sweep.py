@@ -21,10 +21,11 @@ from delegation.placing import try_to_place
 from hopper.actors import SYSTEM, Actor
 from hopper.config.settings import effective_settings
 from hopper.errors import HopperError
-from instances.allowances import ALLOWANCES, effective_status
+from instances.allowances import Standing, queue_full
 from instances.choices import InstanceStatus as I
 from instances.choices import InstanceType
 from instances.choices import TaskStatus as T
+from instances.config import queue_settings
 from instances.lifecycle.actions import stop_instance, terminate_instance
 from instances.models import Event, HopperInstance, IdempotencyRecord, Task
 from instances.models.instance import lineages
@@ -75,7 +76,7 @@ def answer_waiting_offers(
     waiting = offers.filter(status=D.PENDING, explicit=False)
     running, manual = [], []
     for pk, line in _lines(waiting.values_list("target_instance_id", flat=True)):
-        if ALLOWANCES[_effective(line)].accept == "yes":
+        if Standing.along(line).may("accept"):
             running.append(pk)
             if effective_settings(line[-1].scope, line[-1].config)["accept"] == "manual":
                 manual.append(pk)
@@ -98,7 +99,7 @@ def hopeless_offers(offers: QuerySet[TaskDelegation]) -> QuerySet[TaskDelegation
     closed = [
         pk
         for pk, line in _lines(pending.values_list("target_instance_id", flat=True))
-        if ALLOWANCES[_effective(line)].offer == "no"
+        if not Standing.along(line).may("offer", by_name=True)
     ]
     return pending.filter(target_instance__in=closed)
 
@@ -112,7 +113,7 @@ def place_due(tasks: TaskQuerySet, *, limit: int = AT_ONCE, actor: Actor) -> int
     routing = [
         pk
         for pk, line in _lines(due.values_list("instance_id", flat=True))
-        if ALLOWANCES[_effective(line)].route
+        if Standing.along(line).may("route")
     ]
     ready = due.filter(instance__in=routing) | due.given_up()
     ids = fair_pick(ready.order_by("id"), limit)
@@ -123,16 +124,24 @@ def replace_unplaced(*, limit: int = AT_ONCE, actor: Actor) -> int:
     """Place unroutable tasks again where something below changed since they got stuck (R9)."""
     stuck = Task.objects.in_bulk(fair_pick(_stuck(Task.objects.all()), limit))
     changed = _last_changes({str(task.instance_id) for task in stuck.values()})
-    room = _room(pk for task in stuck.values() for pk in task.waiting.get("full", ()))
+    targets = HopperInstance.objects.in_bulk(
+        [pk for task in stuck.values() for pk in task.waiting.get("full", ())]
+    )
+    queued = Counter(waiting_at(targets))
+
+    def has_room(pk: str) -> bool:
+        most = queue_settings(targets[pk].scope, targets[pk].config).max_queued_tasks
+        return not queue_full(pk, queued[pk], most)
+
     wanted = []
     for task in stuck.values():
         since = datetime.fromisoformat(task.waiting["since"])
         moved = changed.get(str(task.instance_id))
-        free = next((pk for pk in task.waiting.get("full", ()) if room[pk] > 0), None)
+        free = next(filter(has_room, task.waiting.get("full", ())), None)
         if moved is not None and moved > since:
             wanted.append(task.pk)
         elif free is not None:
-            room[free] -= 1
+            queued[free] += 1
             wanted.append(task.pk)
     return _place_again(wanted, actor)
 
@@ -185,19 +194,6 @@ def _last_changes(holder_ids: Iterable[str]) -> dict[str, datetime | None]:
     }
 
 
-def _room(instance_ids: Iterable[str]) -> Counter[str]:
-    """Return how many more tasks may wait at each instance (R22)."""
-    rows = HopperInstance.objects.in_bulk(list(instance_ids))
-    waiting = waiting_at(rows)
-    return Counter(
-        {
-            pk: int(effective_settings(row.scope, row.config)["max_queued_tasks"])
-            - waiting.get(pk, 0)
-            for pk, row in rows.items()
-        }
-    )
-
-
 def _lines(instance_ids: QuerySet[Any]) -> Iterator[tuple[str, list[Lineal]]]:
     """Yield each distinct instance with its line from the root, two queries for all."""
     yield from lineages(instance_ids.order_by().distinct()).items()
@@ -205,11 +201,6 @@ def _lines(instance_ids: QuerySet[Any]) -> Iterator[tuple[str, list[Lineal]]]:
 
 def _line(instance_id: str) -> list[Lineal]:
     return lineages([instance_id]).get(instance_id, [])
-
-
-def _effective(line: list[Lineal]) -> str:
-    *above, own = [lineal.status for lineal in line]
-    return effective_status(own, above)
 
 
 INTERVAL_SECONDS = 10

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
+from hopper.errors import Conflict, NotAccepting
 from hopper.protocol import ACTIONS, INSTANCE, PARENTS, ROOTS, TASK
 from instances.choices import HopperScope as S
 from instances.choices import InstanceStatus as I
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ACTIONS",
@@ -24,8 +25,11 @@ __all__ = [
     "ROUTING",
     "TASK",
     "Allowance",
+    "Right",
+    "Standing",
     "allowing",
     "effective_status",
+    "queue_full",
 ]
 
 MAX_DEPTH = 8
@@ -49,13 +53,16 @@ RESTRICTION = (
 )
 """Statuses from the least to the most restrictive (R4)."""
 
+UNSTARTED = (I.CREATED, I.STARTING)
+"""Statuses that restrict the instance itself and nothing below it (R4)."""
+
 
 def effective_status(own: str, ancestors: Iterable[str]) -> str:
-    """Return the most restrictive of an instance's status and its ancestors' (R4).
+    """Return the most restrictive of an instance's own status and its ancestors' statuses (R4).
 
-    An ancestor that was merely never started restricts nobody but itself.
+    An unstarted ancestor does not count.
     """
-    inherited = (status for status in ancestors if status not in (I.CREATED, I.STARTING))
+    inherited = (status for status in ancestors if status not in UNSTARTED)
     return max((own, *inherited), key=lambda status: RESTRICTION.index(I(status)))
 
 
@@ -84,8 +91,67 @@ ALLOWANCES: dict[str, Allowance] = {
 """Effective status to what it allows (R3)."""
 
 
-def allowing(right: str) -> list[str]:
-    """Return the effective statuses whose row of R3 grants `right`, a name of Allowance, sorted."""
-    return sorted(
-        status for status, row in ALLOWANCES.items() if getattr(row, right) not in (False, "no")
-    )
+Right = Literal["create", "offer", "accept", "route", "claim"]
+"""A column of R3 that the code asks."""
+
+_REFUSALS: dict[Right, tuple[type[Conflict], str, str]] = {
+    "create": (NotAccepting, "", "takes no new tasks"),
+    "offer": (NotAccepting, "", "takes no offers"),
+    "accept": (NotAccepting, "", "cannot accept now"),
+    "route": (Conflict, "not_routing", "passes nothing on"),
+    "claim": (Conflict, "not_claiming", "starts no new work"),
+}
+"""Right to the error that refuses it: the class, its code ("" is the class's own), the words."""
+
+
+class _Status(Protocol):
+    """An instance, or its entry in a lineage."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The effective status of an instance (R4) and its rights (R3); a value, read once."""
+
+    instance_id: str
+    effective: str
+
+    @classmethod
+    def along(cls, line: Sequence[_Status]) -> Self:
+        """Return the standing of the last instance of a line; the line begins at the root."""
+        *above, own = line
+        return cls(own.id, effective_status(own.status, [one.status for one in above]))
+
+    def may(self, right: Right, *, by_name: bool = False) -> bool:
+        """Return whether R3 grants the right; `explicit` in the table counts only `by_name`."""
+        granted = getattr(ALLOWANCES[self.effective], right)
+        return granted in (True, "yes") or (by_name and granted == "explicit")
+
+    def require(self, right: Right) -> None:
+        """Return if R3 grants the right to a caller who names the instance.
+
+        Raises Conflict with `state`, and `allowed`: the effective statuses that grant the right.
+        """
+        if self.may(right, by_name=True):
+            return
+        error, code, words = _REFUSALS[right]
+        raise error(
+            f"{self.instance_id} is {self.effective} and {words} (R3).",
+            code=code,
+            state=self.effective,
+            allowed=allowing(right),
+        )
+
+
+def allowing(right: Right) -> list[str]:
+    """Return the effective statuses that grant a right, `explicit` included, sorted (R3)."""
+    return sorted(status for status in ALLOWANCES if Standing("", status).may(right, by_name=True))
+
+
+def queue_full(instance_id: str, waiting: int, most: int) -> str:
+    """Return the sentence that a queue is full, or "" if one more task may wait there (R22)."""
+    return f"{instance_id} has {waiting} of {most} tasks waiting" if waiting >= most else ""

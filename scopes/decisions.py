@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from instances.allowances import Standing, queue_full
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -58,6 +60,16 @@ class InstanceFacts:
     barred: str = ""
     started_at: datetime | None = None
     level: int = 1
+
+    @property
+    def standing(self) -> Standing:
+        """The effective status with its rights (R3)."""
+        return Standing(self.id, self.effective_status)
+
+    @property
+    def queue_full(self) -> str:
+        """The sentence that no more tasks may wait there (R22), or ""."""
+        return queue_full(self.id, self.queued, int(self.settings["max_queued_tasks"]))
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from instances.api.task_serializers import NewTaskBody, TaskSerializer
 from instances.choices import HopperScope
 from instances.models import HopperInstance, Task
 from instances.tasks.creating import NewTask
+from instances.tree.status import no_instance
 from instances.waiting import Reason, waiting_on
 from scopes.api.serializers import DecisionSerializer
 from scopes.decisions import TaskFacts
@@ -167,9 +168,7 @@ class TaskDelegationViewSet(Answering):
         data = self.body(shapes.Delegate)
         target_id = data.pop("target_instance_id")
         if not visible_instances(self.actor).filter(pk=target_id).exists():
-            raise Invalid.field(
-                "target_instance_id", f"there is no instance {target_id}", "unknown"
-            )
+            raise no_instance(target_id, field="target_instance_id")
         require_role(self.actor, "operator", [task.instance_id or target_id])
         handed = Delegator(self.actor).delegate_task(pk, target_id, **data)
         code = status.HTTP_201_CREATED if handed.created else status.HTTP_200_OK

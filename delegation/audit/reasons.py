@@ -9,7 +9,7 @@ from django.db.models.functions import Cast
 from delegation.audit.extent import TWO_SWEEPS, Breaches, Extent
 from delegation.choices import DelegationStatus as D
 from delegation.models import TaskDelegation
-from instances.allowances import ALLOWANCES, ROUTING, effective_status
+from instances.allowances import ROUTING, Standing
 from instances.choices import (
     ATTENTION,
     PLACING_BLOCKS,
@@ -144,8 +144,7 @@ def nothing_left_due(asked: Extent) -> Breaches:
         line = lines.get(str(holder), [])
         if not line or fresh & {lineal.id for lineal in line}:
             continue
-        *above, own = [lineal.status for lineal in line]
-        if ALLOWANCES[effective_status(own, above)].route:
+        if Standing.along(line).may("route"):
             yield task_id, f"has been due for placing at {holder} since {since:%Y-%m-%d %H:%M:%S}"
 
 

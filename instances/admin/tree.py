@@ -21,7 +21,7 @@ from hopper.ids import is_slug
 from hopper.protocol import ACTIONS
 from instances.admin.base import Table, actor_of, compact, cut, link, moment, pill
 from instances.admin.forms import ConfigField, ServedAdmin, ServiceForm
-from instances.allowances import effective_status
+from instances.allowances import Standing
 from instances.choices import InstanceStatus
 from instances.lifecycle import actions as lifecycle
 from instances.lifecycle.actions import update_instance
@@ -29,6 +29,7 @@ from instances.models import Event, HopperInstance
 from instances.models.instance import lineages
 from instances.tree.reads import as_counts, task_counts
 from instances.tree.shape import create_instance, move_instance
+from instances.tree.status import present_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,10 +64,7 @@ def tallies_of(instances: Iterable[HopperInstance]) -> dict[str, Tally]:
     """Return the effective status and the task counts of each instance; two queries for all."""
     counts = {pk: as_counts(by_status) for pk, by_status in task_counts().items()}
     lines = lineages({one.pk for one in instances} | set(counts))
-    tallies = {
-        pk: Tally(effective_status(line[-1].status, [above.status for above in line[:-1]]))
-        for pk, line in lines.items()
-    }
+    tallies = {pk: Tally(Standing.along(line).effective) for pk, line in lines.items()}
     for pk, count in counts.items():
         tallies[pk].total, tallies[pk].open = count["total"], count["open"]
         for member in lines[pk]:
@@ -235,7 +233,7 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
     @admin.display(description="status in effect")
     def in_effect_now(self, instance: HopperInstance) -> SafeString | str:
         """The status after inheritance (R4), read for one instance."""
-        return pill(instance.effective_status())
+        return pill(instance.standing().effective)
 
     @admin.display(description="open / all tasks")
     def tasks_here(self, instance: Any) -> SafeString:
@@ -264,11 +262,9 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         moved_id, beside_id = (str(request.POST.get(key)) for key in ("cut_item", "pasted_on"))
         if position not in _POSITIONS or not is_slug(moved_id) or not is_slug(beside_id):
             return self._not_moved(request, "This is no instruction to move an instance.")
-        beside = HopperInstance.objects.filter(pk=beside_id).first()
-        if beside is None:
-            return self._not_moved(request, f"There is no instance {beside_id}.")
-        parent_id = beside.pk if position == "last-child" else beside.parent_id
         try:
+            beside = present_instance(beside_id)
+            parent_id = beside.pk if position == "last-child" else beside.parent_id
             moved = move_instance(moved_id, parent_id=parent_id, actor=actor_of(request))
         except HopperError as refusal:
             return self._not_moved(request, f"Not moved: {refusal.detail}")

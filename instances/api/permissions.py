@@ -13,6 +13,7 @@ from hopper.rest.auth import Operator
 from instances.choices import HopperScope, InstanceStatus
 from instances.models import AgentToken, Attempt, Event, Grant, HopperInstance, Lesson, Task
 from instances.models.instance import lineages
+from instances.tree.status import no_instance
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -110,7 +111,7 @@ def seen_instance(actor: Actor, instance_id: str, role: str = "viewer") -> Hoppe
     """
     instance = visible_instances(actor).filter(pk=instance_id).first()
     if instance is None:
-        raise NotFound(f"There is no instance {instance_id}.")
+        raise no_instance(instance_id)
     require_role(actor, role, [instance_id])
     return instance
 
@@ -159,7 +160,7 @@ def require_creation(actor: Actor, scope: str, parent_id: str | None) -> None:
     An unknown parent is Invalid on its field.
     """
     if parent_id is not None and not visible_instances(actor).filter(pk=parent_id).exists():
-        raise Invalid.field("parent_id", f"there is no instance {parent_id}", "unknown")
+        raise no_instance(parent_id, field="parent_id")
     is_run = scope == HopperScope.ORCHESTRATION and parent_id is not None
     require_role(actor, "operator" if is_run else "admin", [parent_id])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count
 
-from instances.allowances import effective_status
+from instances.allowances import Standing
 from instances.api.instance_serializers import InstanceSerializer
 from instances.api.task_serializers import EventSerializer, LeaseSerializer, TaskSerializer
 from instances.models import HopperInstance, Task, TaskDependency
@@ -28,10 +28,7 @@ def shown_instances(rows: Sequence[HopperInstance]) -> list[dict[str, Any]]:
     lines = lineages(ids)
     counts = task_counts(ids)
     context = {
-        "effective": {
-            pk: effective_status(line[-1].status, [one.status for one in line[:-1]])
-            for pk, line in lines.items()
-        },
+        "effective": {pk: Standing.along(line).effective for pk, line in lines.items()},
         "ancestors": {pk: [one.id for one in line[:-1]] for pk, line in lines.items()},
         "counts": {pk: as_counts(counts.get(pk, Counter())) for pk in ids},
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, models
 from mptt.models import TreeForeignKey
 
-from instances.allowances import effective_status
+from instances.allowances import Standing
 from instances.choices import HopperScope, InstanceStatus, InstanceType
 
 if TYPE_CHECKING:
@@ -132,10 +132,9 @@ class HopperInstance(MPTTModel):
         """Return the instance's ancestors and itself, root first, in one query (M6)."""
         return lineages([self.pk])[self.pk]
 
-    def effective_status(self) -> str:
-        """Return the status after inheritance (R4), read now, in one query."""
-        *above, own = self.lineage()
-        return effective_status(own.status, [ancestor.status for ancestor in above])
+    def standing(self) -> Standing:
+        """Return the effective status (R4) and the rights (R3), read now, in one query."""
+        return Standing.along(self.lineage())
 
     def depth(self) -> int:
         """Return the number of ancestors; no query."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from django.db import models
+from django.db import connection, models
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from instances.choices import (
@@ -34,11 +36,6 @@ _STEPS_TO_HIGH = {
     TaskPriority.LOW: 2,
 }
 
-CLAIMABLE_SQL = """status = 'pending' AND ready AND NOT route_due AND offered_to_id IS NULL
-    AND (not_before IS NULL OR not_before <= %(now)s)
-    AND (retry_at IS NULL OR retry_at <= %(now)s)"""
-"""`TaskQuerySet.claimable` for the claim's own statement; a test holds them together."""
-
 CLAIM_ORDER_SQL = "queue_urgent DESC, queue_at, id"
 """The order of claims (R22)."""
 
@@ -65,7 +62,10 @@ def word_key(words: Sequence[str]) -> str:
 _IN_QUEUE = models.Q(
     status=TaskStatus.PENDING, ready=True, route_due=False, offered_to__isnull=True
 )
-"""What may be claimed, but for what only time decides."""
+"""A task that a worker may claim, as soon as its times have come."""
+
+_TIMES = ("not_before", "retry_at")
+"""The columns that hold a claim back until their time."""
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -91,17 +91,33 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Those that their holder has failed and that are about to be handed up (R15)."""
         return self.filter(route_due=True, waiting__code="AwaitingEscalation")
 
-    def claimable(self, now: datetime) -> TaskQuerySet:
+    def in_queue(self) -> TaskQuerySet:
+        """Those that a worker may claim, now or as soon as their times have come."""
+        return self.filter(_IN_QUEUE)
+
+    def claimable(self, now: datetime | RawSQL) -> TaskQuerySet:
         """Those that a worker may claim at their holder now (R21, R23)."""
-        return self.filter(
-            _IN_QUEUE,
-            models.Q(not_before__isnull=True) | models.Q(not_before__lte=now),
-            models.Q(retry_at__isnull=True) | models.Q(retry_at__lte=now),
+        come = (
+            models.Q((f"{time}__isnull", True)) | models.Q((f"{time}__lte", now)) for time in _TIMES
         )
+        return self.in_queue().filter(*come)
 
     def in_subtree(self, instance_id: str) -> TaskQuerySet:
         """Those held by the instance or anything below it."""
         return self.filter(instance__in=HopperInstance.objects.under(instance_id).values("pk"))
+
+
+def condition_sql(tasks: TaskQuerySet) -> str:
+    """Return the condition of a queryset, whose values are words, as SQL for a statement."""
+    compiler = tasks.query.get_compiler(connection=connection)
+    sql, words = tasks.query.where.as_sql(compiler, connection)
+    return str(sql % tuple(f"'{word}'" for word in words))
+
+
+@cache
+def claimable_sql() -> str:
+    """Return the condition of `claimable` as SQL; the moment is the parameter `now`."""
+    return condition_sql(Task.objects.claimable(RawSQL("%%(now)s", ())))
 
 
 class Task(models.Model):

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 
+from instances.allowances import UNSTARTED, allowing
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
-from instances.models.task import AGEING, CLAIM_ORDER_SQL, CLAIMABLE_SQL, UNREAD
+from instances.models.task import AGEING, CLAIM_ORDER_SQL, UNREAD, claimable_sql, condition_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,14 +55,21 @@ _EVENTS = f"""INSERT INTO {Event._meta.db_table}
 _COUNT = f"""UPDATE {InstanceLoad._meta.db_table} SET running = running + {{count}}
     WHERE instance_id = %(instance)s AND running + {{count}} <= %(most)s AND stops =
     (SELECT stops FROM {InstanceLoad._meta.db_table} WHERE instance_id = %(instance)s)"""
-# The table of R3 with R4: an ancestor that was merely never started restricts nobody.
+
+
+def _words(values: Iterable[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+# R3 and R4 in SQL: every status on the line grants claims, unstarted ancestors left out.
 _CLAIMING = f"""NOT EXISTS (
     WITH RECURSIVE line (parent_id, status, own) AS (
         SELECT parent_id, status, TRUE FROM {_INSTANCE} WHERE id = %(instance)s
         UNION SELECT above.parent_id, above.status, FALSE
         FROM line JOIN {_INSTANCE} AS above ON above.id = line.parent_id)
     SELECT 1 FROM line
-    WHERE status <> 'running' AND (own OR status NOT IN ('created', 'starting')))"""
+    WHERE status NOT IN ({_words(allowing("claim"))})
+        AND (own OR status NOT IN ({_words(UNSTARTED)})))"""
 _ROOM = f"""(SELECT running FROM {InstanceLoad._meta.db_table}
     WHERE instance_id = %(instance)s)"""
 
@@ -170,7 +178,7 @@ def _pick(wish: Wish, params: dict[str, Any], *, lock: bool = True) -> str:
     """Return the common table expressions that end in `pick (picked)`; adds to `params`."""
     cut = partial(_cut, locking=lock)
     # What begins late is told by the index alone: only such stand further back than this.
-    fits = f"instance_id = %(instance)s AND queue_at <= %(soon)s AND {CLAIMABLE_SQL}"
+    fits = f"instance_id = %(instance)s AND queue_at <= %(soon)s AND {claimable_sql()}"
     if wish.task_id is not None:
         return cut(f"{fits} AND id = %(task)s", skip=False)
     if wish.capabilities is not None:
@@ -235,7 +243,7 @@ def _keys(wish: Wish, column: str) -> list[str] | None:
     Steps from key to key through the index: what it costs is the number of kinds, not of tasks.
     """
     next_key = f"""SELECT min({column}) FROM {_TASK} WHERE instance_id = %(instance)s
-        AND status = 'pending' AND ready AND NOT route_due AND offered_to_id IS NULL"""
+        AND {condition_sql(Task.objects.in_queue())}"""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""

@@ -13,7 +13,6 @@ from hopper.database import lock_shared, lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, NotAllowed, RuleBroken
 from hopper.ids import new_id
 from hopper.task_fields import CHILD, CREATE, set_at
-from instances.allowances import ALLOWANCES, allowing
 from instances.choices import AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
 from instances.history import record, task_event
@@ -30,6 +29,7 @@ from instances.tasks.changes import (
     save_task,
 )
 from instances.tasks.dependencies import reevaluate, require_known, set_dependencies
+from instances.tree.status import share_instance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -275,18 +275,10 @@ def _place_for(new: NewTask) -> str | None:
 
 def admitting(instance_id: str) -> HopperInstance:
     """Return the instance, locked against change, if tasks may be created there now (R3)."""
-    instance = lock_shared(HopperInstance, instance_id)
-    if instance is None:
-        raise Invalid.field("instance_id", f"there is no instance {instance_id}", "unknown")
+    instance = share_instance(instance_id, field="instance_id")
     if instance.scope == HopperScope.FEDERATED:
         raise NotAccepting(f"{instance_id} has no remote (NoRemote, R1).", code="no_remote")
-    effective = instance.effective_status()
-    if not ALLOWANCES[effective].create:
-        raise NotAccepting(
-            f"{instance_id} is {effective} and takes no new tasks (R3).",
-            state=effective,
-            allowed=allowing("create"),
-        )
+    instance.standing().require("create")
     return instance
 
 

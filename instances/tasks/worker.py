@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from hopper.database import lock_row
 from hopper.errors import Conflict, Gone, InvalidTransition, LeaseLost, NotFound
-from instances.allowances import ALLOWANCES, EXECUTING, allowing, effective_status
+from instances.allowances import EXECUTING, Standing
 from instances.choices import STARTED, AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.config import QueueSettings, queue_settings
@@ -30,6 +30,7 @@ from instances.tasks.leases import (
     require_lease,
     rescue_leases,
 )
+from instances.tree.status import no_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -282,7 +283,7 @@ def _require_claiming(instance_id: str) -> QueueSettings:
     """Return the queue's settings. Raises where R1 or R3 forbid to claim at the instance now."""
     line = lineages([instance_id]).get(instance_id)
     if not line:
-        raise NotFound(f"There is no instance {instance_id}.")
+        raise no_instance(instance_id)
     own = line[-1]
     if own.status == "terminated":
         raise Gone(f"{instance_id} is terminated.", state="terminated")
@@ -292,14 +293,7 @@ def _require_claiming(instance_id: str) -> QueueSettings:
             code="does_not_execute",
             scope=own.scope,
         )
-    effective = effective_status(own.status, [lineal.status for lineal in line[:-1]])
-    if not ALLOWANCES[effective].claim:
-        raise Conflict(
-            f"{instance_id} is {effective}: no new work starts there (R3).",
-            code="not_claiming",
-            state=effective,
-            allowed=allowing("claim"),
-        )
+    Standing.along(line).require("claim")
     return queue_settings(own.scope, own.config)
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, Min
 from django.utils import timezone
 
-from instances.allowances import effective_status
+from instances.allowances import Standing
 from instances.choices import TERMINAL, InstanceStatus, TaskStatus
 from instances.choices import HopperScope as S
 from instances.config import queue_settings
 from instances.models import Event, HopperInstance, InstanceLoad, Task
-from instances.models.instance import lineages
+from instances.models.instance import Lineal, lineages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -132,11 +132,9 @@ def as_counts(counts: Counter[str]) -> dict[str, int]:
 
 
 def effective_statuses(instance_ids: Iterable[str]) -> dict[str, str]:
-    """Return each instance's status after inheritance (R4); one query."""
-    return {
-        pk: effective_status(line[-1].status, [lineal.status for lineal in line[:-1]])
-        for pk, line in lineages(instance_ids).items()
-    }
+    """Return, by instance, its effective status (R4); one query."""
+    lines = lineages(instance_ids)
+    return {pk: Standing.along(line).effective for pk, line in lines.items()}
 
 
 def build_tree(
@@ -147,22 +145,22 @@ def build_tree(
     Each node has `task_counts` of its own and `subtree_task_counts`, which include what `depth`
     (levels below, 0 is the instance alone) or a terminated status leaves out of the picture.
     """
-    line = lineages([instance_id])[instance_id]
-    above = [lineal.status for lineal in line[:-1]]
+    above = lineages([instance_id])[instance_id][:-1]
     rows = HopperInstance.objects.under(instance_id).order_by("lft")
-    counts = task_counts(None if not line[:-1] else rows.values_list("pk", flat=True))
+    counts = task_counts(None if not above else rows.values_list("pk", flat=True))
     nodes: dict[str, dict[str, Any]] = {}
     order: list[dict[str, Any]] = []
     for row in rows.values(*TREE_FIELDS).iterator():
         parent = nodes.get(row["parent_id"]) if order else None
-        statuses = [*parent["_line"], parent["status"]] if parent else above
+        own = Lineal((row["id"], row["parent_id"], row["scope"], row["status"]), row["config"])
+        line = [*(parent["_line"] if parent else above), own]
         node = {
             **row,
-            "depth": len(statuses),
-            "effective_status": effective_status(row["status"], statuses),
+            "depth": len(line) - 1,
+            "effective_status": Standing.along(line).effective,
             "_own": counts.get(row["id"], Counter()),
             "_all": Counter(counts.get(row["id"], Counter())),
-            "_line": statuses,
+            "_line": line,
             "children": [],
         }
         nodes[row["id"]] = node

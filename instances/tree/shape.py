@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils import timezone
 
-from hopper.database import lock_row, lock_shared, lock_tree
-from hopper.errors import Conflict, FieldError, Invalid, NotFound, RuleBroken
+from hopper.database import lock_tree
+from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from hopper.ids import is_slug, slug_of
 from hopper.protocol import PARENTS, ROOTS
 from instances.allowances import MAX_DEPTH
@@ -17,6 +17,7 @@ from instances.history import instance_event, record
 from instances.models import HopperInstance, InstanceLoad
 from instances.signals import instance_changed
 from instances.tree import numbers
+from instances.tree.status import lock_instance, share_instance
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,7 +78,7 @@ def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> H
     with transaction.atomic():
         lock_tree()
         now = timezone.now()
-        instance = _present(instance_id)
+        instance = lock_instance(instance_id)
         before = instance.parent_id
         if before == parent_id:
             return instance
@@ -109,7 +110,7 @@ def rename_instance(instance_id: str, *, name: str, actor: Actor) -> HopperInsta
     with transaction.atomic():
         lock_tree()
         now = timezone.now()
-        instance = _present(instance_id)
+        instance = lock_instance(instance_id)
         if instance.name == name:
             return instance
         if instance.is_live:
@@ -126,7 +127,7 @@ def describe_instance(instance_id: str, *, changes: dict[str, Any], actor: Actor
     A changed config may make room for tasks that wait above (R9), so those above are told.
     """
     with transaction.atomic():
-        instance = _present(instance_id)
+        instance = lock_instance(instance_id)
         now = timezone.now()
         changed = {
             name: value for name, value in changes.items() if getattr(instance, name) != value
@@ -159,13 +160,6 @@ def rebuild_tree() -> None:
         HopperInstance.objects.rebuild()  # type: ignore[attr-defined]
 
 
-def _present(instance_id: str) -> HopperInstance:
-    instance = lock_row(HopperInstance, instance_id)
-    if instance is None:
-        raise NotFound(f"There is no instance {instance_id}.")
-    return instance
-
-
 def _fitting_parent(
     scope: str, parent_id: str | None, moving: HopperInstance | None = None
 ) -> HopperInstance | None:
@@ -175,9 +169,7 @@ def _fitting_parent(
         if scope not in ROOTS:
             raise _illegal_parent(f"{scope} cannot stand without a parent", allowed)
         return None
-    parent = lock_shared(HopperInstance, parent_id)
-    if parent is None:
-        raise Invalid.field("parent_id", f"there is no instance {parent_id}", "unknown")
+    parent = share_instance(parent_id, field="parent_id")
     line = parent.lineage()
     if moving and moving.pk in {ancestor.id for ancestor in line}:
         raise RuleBroken(

@@ -9,8 +9,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from hopper.actors import SYSTEM, Actor
-from hopper.database import lock_row, lock_rows
-from hopper.errors import NotFound
+from hopper.database import lock_row, lock_rows, lock_shared
+from hopper.errors import HopperError, Invalid, NotFound
 from hopper.protocol import INSTANCE
 from instances.choices import InstanceStatus as I
 from instances.history import instance_event, record
@@ -80,19 +80,34 @@ def announce(
     )
 
 
+def no_instance(instance_id: str, field: str = "") -> HopperError:
+    """Return the error that an instance does not exist: NotFound, or Invalid for a `field`.
+
+    `field` names the input that points at the instance.
+    """
+    if field:
+        return Invalid.field(field, f"there is no instance {instance_id}", "unknown")
+    return NotFound(f"There is no instance {instance_id}.")
+
+
 def lock_instance(instance_id: str) -> HopperInstance:
-    """Return the instance, locked for a change of its status. Raises NotFound."""
-    instance = lock_row(HopperInstance, instance_id)
-    if instance is None:
-        raise NotFound(f"There is no instance {instance_id}.")
-    return instance
+    """Return the instance, locked for a change of its row. Raises NotFound."""
+    return _existing(lock_row(HopperInstance, instance_id), instance_id)
+
+
+def share_instance(instance_id: str, *, field: str = "") -> HopperInstance:
+    """Return the instance, locked against change. Raises NotFound, or Invalid for a `field`."""
+    return _existing(lock_shared(HopperInstance, instance_id), instance_id, field)
 
 
 def present_instance(instance_id: str) -> HopperInstance:
     """Return the instance, read without a lock. Raises NotFound."""
-    instance = HopperInstance.objects.filter(pk=instance_id).first()
+    return _existing(HopperInstance.objects.filter(pk=instance_id).first(), instance_id)
+
+
+def _existing(instance: HopperInstance | None, instance_id: str, field: str = "") -> HopperInstance:
     if instance is None:
-        raise NotFound(f"There is no instance {instance_id}.")
+        raise no_instance(instance_id, field)
     return instance
 
 

@@ -10,7 +10,7 @@ from django.db.models import BooleanField, Case, OuterRef, Q, Subquery, Value, W
 from django.db.models.lookups import Exact
 
 from instances.models import HopperInstance, Task
-from instances.models.task import CLAIM_ORDER_SQL, CLAIMABLE_SQL
+from instances.models.task import CLAIM_ORDER_SQL, claimable_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +48,7 @@ def positions(queues: Iterable[Place], now: datetime) -> dict[str, Position]:
     heads = " UNION ALL ".join(
         f"""SELECT id, {one.free}, row_number() OVER (ORDER BY {CLAIM_ORDER_SQL})
         FROM (SELECT id, queue_urgent, queue_at FROM {Task._meta.db_table}
-            WHERE instance_id = %(id{n})s AND {CLAIMABLE_SQL}
+            WHERE instance_id = %(id{n})s AND {claimable_sql()}
             ORDER BY {CLAIM_ORDER_SQL} LIMIT {one.free + LOOKED_AT}) AS head{n}"""  # noqa: S608
         for n, one in enumerate(wanted)
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from instances.allowances import ALLOWANCES, ROUTING
+from instances.allowances import ROUTING
 from scopes.decisions import Answer, Considered, Decision, Situation
 from scopes.settings import scopes_below
 
@@ -35,13 +35,11 @@ class ScopeBehavior:
     def answer(self, task: TaskFacts, instance: InstanceFacts) -> Answer:
         """Return what `instance` says to an offer: accept, wait for a person, or refuse (R8)."""
         status = instance.effective_status
-        if ALLOWANCES[status].offer == "no":
+        if not instance.standing.may("offer", by_name=True):
             return Answer("refuse", f"target_{status}", f"{instance.id} is {status}")
-        room = int(instance.settings["max_queued_tasks"])
-        if instance.queued >= room:
-            words = f"{instance.id} has {instance.queued} of {room} tasks waiting"
-            return Answer("refuse", "queue_full", words)
-        if ALLOWANCES[status].accept != "yes":
+        if instance.queue_full:
+            return Answer("refuse", "queue_full", instance.queue_full)
+        if not instance.standing.may("accept"):
             return Answer("wait", "", f"{instance.id} is {status} and does not answer by itself")
         if instance.settings["accept"] == "manual":
             return Answer("wait", "", f"{instance.id} wants a person to accept")
@@ -56,15 +54,14 @@ def hard_filters(
     scope = OK if legal else "ScopeNotAllowed"
     if scope == OK and candidate.scope == "FEDERATED":
         scope = "NoRemote"
-    receives = ALLOWANCES[candidate.effective_status].offer == "yes"
+    receives = candidate.standing.may("offer")
     lacking = lacks(task, candidate)
-    room = int(candidate.settings["max_queued_tasks"])
     return {
         "scope": scope,
         "status": OK if receives else candidate.effective_status,
         "loops": candidate.barred or OK,
         "capabilities": f"lacks {', '.join(lacking)}" if lacking else OK,
-        "capacity": OK if candidate.queued < room else "QueueFull",
+        "capacity": "QueueFull" if candidate.queue_full else OK,
     }
 
 
@@ -99,7 +96,7 @@ def weigh(
         parts=dict(parts),
         load=round(candidate.open_tasks / max(1, candidate.settings["max_concurrent_tasks"]), 6),
         speaks=speaks,
-        answers=candidate.effective_status == "running",
+        answers=candidate.standing.may("accept"),
         last_assigned=last.astimezone(UTC).isoformat(timespec="microseconds") if last else "",
     )
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hopper.config.settings import effective_settings
-from instances.allowances import ALLOWANCES, MAX_DEPTH, ROUTING
+from instances.allowances import MAX_DEPTH, ROUTING
 from instances.choices import ExecutorPreference, HopperScope, InstanceType
 from scopes.behaviors.base import (
     ScopeBehavior,
@@ -132,7 +132,7 @@ class ProjectScopeBehavior(ScopeBehavior):
 
 
 def _may_be_asked(run: InstanceFacts) -> bool:
-    return not run.barred and ALLOWANCES[run.effective_status].offer == "yes"
+    return not run.barred and run.standing.may("offer")
 
 
 def reasons_for_execution(

@@ -37,7 +37,7 @@ def test_a_run_is_worked_off_in_dependency_order_and_bubbles_to_the_top(
     top = InstanceFactory(name="hopper-global")
     _hopper(child_environ, "--local", "run", "start", str(RUN / "config.json"))
     run = HopperInstance.objects.get(scope="ORCHESTRATION")
-    assert run.effective_status() == "running"
+    assert run.standing().effective == "running"
     assert [line.scope for line in run.lineage()] == ["GLOBAL", "PROJECT", "ORCHESTRATION"]
     config = json.loads((RUN / "config.json").read_text())
     tasks = {task.title: task for task in Task.objects.all()}

@@ -112,9 +112,9 @@ def test_a_pause_is_not_written_downward_and_resume_restores() -> None:
     project = InstanceFactory(scope="PROJECT", parent=top)
     lifecycle.pause_instance(top.pk, actor=ALICE)
     project.refresh_from_db()
-    assert (project.status, project.effective_status()) == ("running", "paused")
+    assert (project.status, project.standing().effective) == ("running", "paused")
     lifecycle.resume_instance(top.pk, actor=ALICE)
-    assert project.effective_status() == "running"
+    assert project.standing().effective == "running"
 
 
 def test_a_stop_waits_for_the_last_lease_below() -> None:

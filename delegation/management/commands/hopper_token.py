@@ -16,6 +16,7 @@ from django.utils import timezone
 from hopper.actors import ROLES
 from hopper.commands import OperatorCommand
 from instances.models import AgentToken, HopperInstance
+from instances.tree.status import no_instance
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -61,7 +62,7 @@ class Command(OperatorCommand):
         if AgentToken.objects.filter(name=name).exists():
             raise CommandError(f"There is a token of the name {name}: revoke it first.")
         if instance_id and not HopperInstance.objects.filter(pk=instance_id).exists():
-            raise CommandError(f"There is no instance {instance_id}.")
+            raise CommandError(str(no_instance(instance_id)))
         role = options["role"] or ("worker" if instance_id else "admin")
         with transaction.atomic():
             user, is_new = get_user_model().objects.get_or_create(username=name)
