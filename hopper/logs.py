@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from datetime import UTC, datetime
+from typing import Any
+
+from pythonjsonlogger import json
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as one line; what one of our own was given by `extra` follows in brackets.
-
-    A fault that is logged has to be told without the JSON form as well.
-    """
+    """Formats a record as one line; the fields of our own events follow in brackets."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
@@ -24,17 +22,16 @@ class TextFormatter(logging.Formatter):
         return f"{line} [{words}]" if words else line
 
 
-class JsonFormatter(logging.Formatter):
-    """Formats a record with all it was given by `extra` as one JSON object."""
+class JsonFormatter(json.JsonFormatter):
+    """Formats a record as one JSON object, with the fields that `extra` gave it."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line.update((key, value) for key, value in vars(record).items() if key not in _OWN)
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+    def __init__(self) -> None:
+        super().__init__(
+            ["levelname", "name", "message"],
+            rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
+            timestamp="at",
+        )
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields with the level in lower case."""
+        return {**log_data, "level": log_data["level"].lower()}

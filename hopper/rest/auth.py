@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
-from knox.crypto import hash_token
+from knox.auth import TokenAuthentication
 from knox.models import get_token_model
-from knox.settings import CONSTANTS
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 
@@ -52,8 +51,8 @@ class LocalOperatorAuthentication(BaseAuthentication):
         return CHALLENGE
 
 
-class BearerAuthentication(BaseAuthentication):
-    """`Authorization: Bearer hop_…`, or the word Token; only a digest of it is stored."""
+class BearerAuthentication(TokenAuthentication):
+    """`Authorization: Bearer hop_…`, or the word Token; the store has only a digest of it."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         parts = get_authorization_header(request).split()
@@ -62,23 +61,24 @@ class BearerAuthentication(BaseAuthentication):
         if len(parts) != 2:
             raise AuthenticationFailed("The credentials are not one token.")
         try:
-            token = parts[1].decode("ascii")
+            found: tuple[Any, Any] = self.authenticate_credentials(parts[1])
         except UnicodeDecodeError:
-            raise AuthenticationFailed("There is no such token.") from None
-        found = (
-            get_token_model()
-            .objects.select_related("user")
-            .filter(token_key=token[: CONSTANTS.TOKEN_KEY_LENGTH], digest=hash_token(token))
-            .first()
-        )
-        if found is None or not found.user.is_active:
-            raise AuthenticationFailed("There is no such token.")
-        if found.expiry is not None and found.expiry < timezone.now():
+            raise AuthenticationFailed("The token is no text.") from None
+        return found
+
+    def validate_user(self, auth_token: Any) -> tuple[Any, Any]:
+        """Return the account of a token. Raises AuthenticationFailed where it has run out."""
+        if auth_token.expiry is not None and auth_token.expiry < timezone.now():
             raise AuthenticationFailed("This token has expired.")
-        return found.user, found
+        found: tuple[Any, Any] = super().validate_user(auth_token)
+        return found
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE
+
+    def _cleanup_token(self, auth_token: Any) -> bool:
+        # An expired token stays listed until somebody revokes it.
+        return False
 
 
 class OpenAuthentication(BaseAuthentication):
