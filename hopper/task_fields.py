@@ -185,6 +185,10 @@ TASK_FIELDS = (
         "max_attempts", "Failures before the task has failed; null: as its holder says (R15).",
         1, 1000,
     ),
+    _whole(
+        "max_runtime_seconds", "Seconds that one attempt may run; null: as its holder says.",
+        1, 604_800, option="--max-runtime", metavar="SECONDS", example=3600,
+    ),
     TaskField("epoch", "How many times the task was opened or routed anew, from 1 (R10, R18)."),
     TaskField("attempt", "The number of the latest lease, from 1; 0 before the first."),
     TaskField("worker", "The worker that holds the lease."),

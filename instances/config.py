@@ -28,6 +28,7 @@ class QueueSettings(Section):
     lease_seconds: Annotated[int, Field(ge=30, le=86_400)] = 300
     max_attempts: Annotated[int, Field(ge=1, le=1000)] = 3
     retry_backoff_seconds: Annotated[float, Field(ge=0, le=86_400)] = 5
+    max_runtime_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = None
 
 
 class FailureSettings(Section):

@@ -155,6 +155,7 @@ class Task(models.Model):
     not_before = models.DateTimeField(null=True, blank=True)
     unique_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
     max_attempts = models.PositiveSmallIntegerField(null=True, blank=True)
+    max_runtime_seconds = models.PositiveIntegerField(null=True, blank=True)
     dependency_rule = models.CharField(
         max_length=12, choices=DependencyRule.choices, default=DependencyRule.DONE
     )

@@ -33,12 +33,14 @@ def test_quiet_prints_the_id_alone(hopper: Callable) -> None:
 
 
 def test_what_was_not_given_is_not_sent(hopper: Callable, server: FakeTransport) -> None:
-    hopper("add", "Fix it", "-t", "a", "-t", "b", "-p", "HIGH", "--depends-on", "task-1")
+    line = "-t a -t b -p HIGH --depends-on task-1 --max-runtime 600"
+    hopper("add", "Fix it", *line.split())
     assert server.calls[-1].body == {
         "title": "Fix it",
         "priority": "high",
         "tags": ["a", "b"],
         "depends_on": ["task-1"],
+        "max_runtime_seconds": 600,
     }
 
 
