@@ -6,6 +6,7 @@ import argparse
 import getpass
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -139,6 +140,8 @@ def add_field(parser: Any, field: TaskField) -> None:
         options |= {"type": str.lower, "choices": field.choices}
     elif field.kind == "whole":
         options["type"] = int
+    elif field.kind == "time":
+        options["type"] = moment
     elif field.kind == "words":
         options["action"] = "append"
     parser.add_argument(*field.option.split(), **options)
@@ -163,6 +166,24 @@ def text_of(path: str) -> str:
         raise CliError(f"Cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise CliError(f"{path} is not UTF-8 text (byte {error.start}).") from error
+
+
+TIME_HELP = "such as 2026-12-01, 2026-12-01T08:00 (local time) or 2026-12-01T08:00:00Z"
+
+
+def moment(text: str) -> str:
+    """Return a time as RFC 3339 in UTC; a time without an offset is this machine's local time.
+
+    A local time is told on stderr with the UTC that was made of it.
+    """
+    try:
+        given = datetime.fromisoformat(text.strip().upper())
+        found = given.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write it {TIME_HELP}") from None
+    if given.tzinfo is None:
+        print(f"{text} is taken as local time: {found}", file=sys.stderr)
+    return found
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 from knox.auth import TokenAuthentication
 from knox.models import get_token_model
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import (
+    AuthenticationFailed,
+    PermissionDenied,
+    UnsupportedMediaType,
+)
+from rest_framework.permissions import SAFE_METHODS
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -82,10 +88,29 @@ class BearerAuthentication(TokenAuthentication):
 
 
 class OpenAuthentication(BaseAuthentication):
-    """Anybody, as admin: only under HOPPER_AUTH=off, for a laptop."""
+    """Anybody, as admin: only under HOPPER_AUTH=off, for a laptop.
+
+    A page of another site in the user's browser is not anybody: such a page cannot send the JSON
+    type, and the browser names its origin.
+    """
 
     def authenticate(self, request: Request) -> tuple[Operator, None]:
+        """Return the operator. Raises PermissionDenied for a page of another site."""
+        if request.method not in SAFE_METHODS:
+            _refuse_other_sites(request)
         return Operator("anybody"), None
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """Raise PermissionDenied, or UnsupportedMediaType for a POST that does not say it is JSON."""
+    headers = request.headers
+    origin = headers.get("Origin")
+    foreign = headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
+    if foreign or (origin is not None and urlsplit(origin).netloc != request.get_host()):
+        raise PermissionDenied("Another site may not change anything here (HOPPER_AUTH=off).")
+    media_type = (request.content_type or "").partition(";")[0].strip().lower()
+    if request.method != "DELETE" and media_type != "application/json":
+        raise UnsupportedMediaType(media_type or "none given")
 
 
 def caller_of(request: Request) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import Any
 
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from hopper.rest.described import extend_schema_field
-from hopper.rest.input import shown
+from hopper.rest.input import RFC_3339, rfc3339, shown
+
+MAX_UNKNOWN = 20
+"""How many unknown fields a refusal names."""
 
 
 class Text(serializers.CharField):
@@ -78,16 +82,15 @@ class Word(serializers.ChoiceField):
 
 
 class Time(serializers.DateTimeField):
-    """An RFC 3339 time; without an offset it is UTC."""
+    """An RFC 3339 time with its offset, of the years 1970 to 2999."""
+
+    default_error_messages = {"invalid": RFC_3339}
 
     def to_internal_value(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            self.fail("invalid", format="RFC 3339")
-        try:
-            # RFC 3339 allows small letters.
-            return super().to_internal_value(value.upper())
-        except (OverflowError, ValueError):
-            self.fail("invalid", format="RFC 3339")
+        found = rfc3339(value) if isinstance(value, str) else None
+        if found is None:
+            self.fail("invalid")
+        return super().to_internal_value(found)
 
 
 class Words(serializers.ListField):
@@ -133,7 +136,8 @@ class StrictSerializer(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         """Return the known fields. Raises ValidationError for any other."""
         if isinstance(data, dict):
-            unknown = sorted(set(data) - set(self.fields) - self.ignored)
+            known = self.fields.keys() | self.ignored
+            unknown = heapq.nsmallest(MAX_UNKNOWN, (name for name in data if name not in known))
             if unknown:
                 writable = sorted(
                     name for name, field in self.fields.items() if not field.read_only

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Any
 
 from django import forms
@@ -10,6 +9,7 @@ from django_filters import rest_framework as filters
 from django_filters.fields import IsoDateTimeField
 
 from hopper.rest.described import extend_schema_field
+from hopper.rest.input import RFC_3339, rfc3339
 
 
 class _TrueOrFalse(forms.Field):
@@ -35,13 +35,10 @@ class BooleanParameter(filters.BooleanFilter):
 
 class _Time(IsoDateTimeField):
     def clean(self, value: Any) -> Any:
-        # RFC 3339 allows small letters.
-        time = super().clean(value.upper() if isinstance(value, str) else value)
-        try:
-            # PostgreSQL knows no offsets beyond 16 hours.
-            return time and time.astimezone(UTC)
-        except OverflowError:
-            raise forms.ValidationError("there is no such time", code="invalid") from None
+        found = rfc3339(value) if value else None
+        if value and found is None:
+            raise forms.ValidationError(RFC_3339, code="invalid")
+        return found
 
 
 class TimeParameter(filters.IsoDateTimeFilter):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -13,14 +15,20 @@ from rest_framework.parsers import JSONParser
 from hopper.errors import FieldError, Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from django.http import QueryDict
 
 MAX_DEPTH = 100
 """Levels of nesting in a body; the engines' own limits lie higher."""
 
+MAX_ELEMENTS = 200_000
+"""Values and keys in a body, all levels together."""
+
 MAX_INTEGER = 2**63 - 1
+
+# Possessive, so that a long text takes no memory for ways back.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
 
 
 class TooLarge(APIException):
@@ -48,7 +56,9 @@ class StrictJSONParser(JSONParser):
             _drain(stream, limit)
             raise TooLarge(f"A body may have at most {limit} bytes.")
         try:
-            data = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+            text = raw.decode("utf-8")
+            _require_few_elements(raw)
+            data = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
             raise ParseError(f"The body is not JSON: {_words(error)}.") from None
         _require_storable(data)
@@ -73,25 +83,64 @@ def _no_constant(word: str) -> None:
     raise ValueError(f"{word} is no JSON number")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Raises ValueError for a key that stands there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {shown(twice)!r} stands twice in one object")
+    return found
+
+
+def _require_few_elements(raw: bytes) -> None:
+    """Raise Invalid for more than MAX_ELEMENTS values and keys, before any of them is made.
+
+    A parsed value takes many times the memory of its text.
+    """
+    if _elements(raw) > MAX_ELEMENTS and _elements(_STRING.sub(b"", raw)) > MAX_ELEMENTS:
+        words = f"JSON may have at most {MAX_ELEMENTS} values and keys"
+        raise Invalid(f"body: {words}", errors=[FieldError("body", "too_many", words)])
+
+
+def _elements(raw: bytes) -> int:
+    return sum(raw.count(mark) for mark in (b",", b":", b"[", b"{"))
+
+
 def _require_storable(data: Any) -> None:
-    """Walk the value without recursion; raise Invalid naming a place that cannot be kept."""
-    stack: list[tuple[str, Any, int]] = [("", data, 1)]
-    while stack:
-        place, value, depth = stack.pop()
-        if wrong := _problem_of(value, depth):
-            code, words = wrong
-            raise Invalid(
-                f"{place or 'body'}: {words}", errors=[FieldError(place or "body", code, words)]
-            )
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                stack.append((f"{place}.<key>".lstrip("."), key, depth))
-                stack.append((f"{place}.{shown(key)}".lstrip("."), inner, depth + 1))
-        elif isinstance(value, list):
-            stack += [
-                (f"{place}.{index}".lstrip("."), inner, depth + 1)
-                for index, inner in enumerate(value)
-            ]
+    """Walk the value in its order, without recursion; raise Invalid naming a wrong place.
+
+    The memory that this takes grows with the depth alone: names are made only for the refusal.
+    """
+    path: list[str | int] = []
+    _require_sound(data, path)
+    levels = [_inner(data)]
+    while levels:
+        found = next(levels[-1], None)
+        if found is None:
+            levels.pop()
+            if path:
+                path.pop()
+            continue
+        key, value = found
+        if isinstance(key, str):
+            _require_sound(key, [*path, "<key>"])
+        path.append(key)
+        _require_sound(value, path)
+        levels.append(_inner(value))
+
+
+def _inner(value: Any) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(value, dict):
+        return iter(value.items())
+    return iter(enumerate(value)) if isinstance(value, list) else iter(())
+
+
+def _require_sound(value: Any, path: Sequence[str | int]) -> None:
+    if wrong := _problem_of(value, len(path) + 1):
+        code, words = wrong
+        place = ".".join(shown(str(part)) for part in path) or "body"
+        raise Invalid(f"{place}: {words}", errors=[FieldError(place, code, words)])
 
 
 def _problem_of(value: Any, depth: int) -> tuple[str, str] | None:
@@ -121,14 +170,34 @@ def shown(text: str) -> str:
     return safe if len(safe) <= 80 else safe[:80] + "…"
 
 
+RFC_3339 = "must be a time with its offset, such as 2026-12-01T08:00:00Z, from 1970 to 2999"
+_RFC_3339 = re.compile(
+    r"(19[7-9]\d|2\d{3})-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def rfc3339(text: str) -> datetime | None:
+    """Return the time in UTC, or None for a text that is no RFC 3339 time with an offset."""
+    if not _RFC_3339.fullmatch(text):
+        return None
+    try:
+        # `fromisoformat` takes at most six digits of a fraction; the database keeps no more.
+        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.upper())).astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
+
+
 MAX_PARAMETER = 2**31 - 1
 
 MAY_BE_EMPTY = frozenset({"search", "q"})
 """What a form sends though nothing was typed; anything else that is empty is a mistake."""
 
 
-def require_known(query: QueryDict, known: Iterable[str]) -> None:
-    """Raise Invalid for parameters that are not `known`, and for text that nobody can store."""
+def require_known(query: QueryDict, known: Iterable[str], repeatable: Container[str] = ()) -> None:
+    """Raise Invalid for unknown and repeated parameters, and for text that cannot be stored.
+
+    A parameter in `repeatable` may be given several times and means the set of its values.
+    """
     names = sorted(set(known))
     allowed = ", ".join(names) or "none"
     errors = [
@@ -138,13 +207,19 @@ def require_known(query: QueryDict, known: Iterable[str]) -> None:
     ]
     for name, values in query.lists():
         wrong = next(filter(None, map(text_problem, values)), None)
+        if len(values) > 1 and name not in repeatable:
+            wrong = ("repeated", "must be given once")
         if "" in values and name not in MAY_BE_EMPTY:
             wrong = ("blank", "must not be empty: leave the parameter out")
         if wrong and name in names:
             errors.append(FieldError(name, *wrong))
     if errors:
-        words = "; ".join(f"{error.field}: {error.detail}" for error in errors)
-        raise Invalid(words, code="invalid", errors=errors)
+        raise Invalid(summary(errors), code="invalid", errors=errors)
+
+
+def summary(errors: Sequence[FieldError]) -> str:
+    """Return the first five errors as one sentence each."""
+    return "; ".join(f"{error.field}: {error.detail}" for error in errors[:5])
 
 
 def integer(query: QueryDict, name: str, *, least: int, most: int, default: int) -> int:

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.utils.encoding import escape_uri_path
 
 from hopper.rest.problem import respond
 
@@ -33,7 +34,7 @@ class RequestMiddleware:
         request_id = given if _ACCEPTED.fullmatch(given) else secrets.token_hex(8)
         if request.path_info.startswith("/api/") and request.path_info.endswith("/"):
             request.path_info = request.path_info[:-1]
-        response = _measured(request) or self._get_response(request)
+        response = _with_nul(request) or _measured(request) or self._get_response(request)
         response["X-Request-ID"] = request_id
         logger.info(
             "request",
@@ -41,11 +42,24 @@ class RequestMiddleware:
                 "event": "request",
                 "request_id": request_id,
                 "method": request.method,
-                "path": request.path,
+                # Encoded again, so that no address forges a second line.
+                "path": escape_uri_path(request.path),
                 "status": response.status_code,
             },
         )
         return response
+
+
+def _with_nul(request: HttpRequest) -> HttpResponse | None:
+    """Return 400 for an address with a NUL character, which PostgreSQL cannot even look for.
+
+    The REST interface names the parameter itself.
+    """
+    if request.path_info.startswith("/api/"):
+        return None
+    if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+        return respond(400, "null_character", "The address cannot contain the NUL character.")
+    return None
 
 
 def _measured(request: HttpRequest) -> HttpResponse | None:

@@ -19,12 +19,14 @@ from rest_framework.response import Response
 
 from hopper.config.document import BrokenConfig
 from hopper.errors import FieldError, HopperError
-from hopper.rest.input import TooLarge
+from hopper.rest.input import TooLarge, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 RETRY_SECONDS = 1
+MAX_ERRORS = 20
+MAX_DETAIL = 4000
 
 # PostgreSQL's classes and codes: connection lost, out of resources, server going down or coming up,
 # idle in a transaction for too long, victim of a deadlock, lock or statement timed out, read-only.
@@ -60,7 +62,7 @@ HOW_TO_GET_IN = (
     "`manage.py hopper_token create NAME`."
 )
 UNAVAILABLE = "The database cannot be reached now, or is busy; try again."
-_RESERVED = frozenset({"type", "title", "status", "detail", "code", "errors"})
+_RESERVED = frozenset({"type", "title", "status", "detail", "code", "errors", "more_errors"})
 
 
 def problem(
@@ -70,18 +72,26 @@ def problem(
     errors: Iterable[FieldError] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the members of one problem; `extra` are its extension members."""
+    """Return the members of one problem; `extra` are its extension members.
+
+    The first 20 errors are named; `more_errors` counts the others. The answer stays small, however
+    much is wrong.
+    """
+    found = list(errors)
     listed = [
-        {"field": error.field, "code": error.code, "detail": error.detail} for error in errors
+        {"field": error.field, "code": error.code, "detail": error.detail}
+        for error in found[:MAX_ERRORS]
     ]
+    left_out = len(found) - len(listed)
     more = {name: value for name, value in (extra or {}).items() if name not in _RESERVED}
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": code,
-        "detail": detail,
+        "detail": detail if len(detail) <= MAX_DETAIL else detail[:MAX_DETAIL] + "…",
         **({"errors": listed} if listed else {}),
+        **({"more_errors": left_out} if left_out else {}),
         **more,
     }
 
@@ -139,8 +149,7 @@ def _of_api_exception(exc: exceptions.APIException) -> dict[str, Any]:
     found = flatten_errors(exc.detail)
     if isinstance(exc, exceptions.ValidationError):
         errors = [_field_error(error.attr, error.code, error.detail) for error in found]
-        words = "; ".join(f"{error.field}: {error.detail}" for error in errors[:5])
-        return problem(400, "invalid", words or "The input is not valid.", errors)
+        return problem(400, "invalid", summary(errors) or "The input is not valid.", errors)
     code, detail = (found[0].code, found[0].detail) if found else ("error", str(exc))
     if isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
         detail = f"{detail} {HOW_TO_GET_IN}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from django_filters import MultipleChoiceFilter
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.viewsets import GenericViewSet
 
 from hopper.config.files import CONFIGURATION
-from hopper.errors import NotFound
+from hopper.errors import Invalid, NotFound
+from hopper.rest.filters import WordsParameter
 from hopper.rest.idempotency import HEADER, carry_out_once, unless_deadlocked
 from hopper.rest.input import StrictJSONParser, require_known, text_problem
 
@@ -45,7 +47,9 @@ class HopperViewSet(GenericViewSet[Any]):
         for value in kwargs.values():
             if text_problem(str(value)):
                 raise NotFound
-        require_known(request.query_params, self.known_parameters())
+        require_known(request.query_params, self.known_parameters(), self.repeatable_parameters())
+        if request.method == "DELETE" and request.data:
+            raise Invalid.field("body", "a DELETE takes no body: give the options in the query")
         if request.method not in SAFE_METHODS:
             # A row that is committed and then cannot be placed would be answered as a failure.
             CONFIGURATION.current()
@@ -65,6 +69,13 @@ class HopperViewSet(GenericViewSet[Any]):
         if HEADER in request.headers:
             self.before_key(**kwargs)
         return carry_out_once(self.answers, request, handler, *args, **kwargs)
+
+    def repeatable_parameters(self) -> set[str]:
+        """Return the filters that may be given several times and mean the set of their values."""
+        filterset = getattr(self, "filterset_class", None) if self.action in self.listed else None
+        many = (MultipleChoiceFilter, WordsParameter)
+        known = filterset.base_filters.items() if filterset else ()
+        return {name for name, found in known if isinstance(found, many)}
 
     def known_parameters(self) -> set[str]:
         """Return the names that the present action understands in a query string."""

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hopper.cli.arguments import Group, HopperParser, bind, confirmed, json_object
+from hopper.cli.arguments import (
+    TIME_HELP,
+    Group,
+    HopperParser,
+    bind,
+    confirmed,
+    json_object,
+    moment,
+)
 from hopper.cli.render import instances as render
 from hopper.cli.status_words import scope_word
 from hopper.cli.transport import Client, at, clean
@@ -49,7 +57,7 @@ def _create_options(parser: ArgumentParser) -> None:
     parser.add_argument("--id")
     _config(parser)
     parser.add_argument("--description")
-    parser.add_argument("--expires-at", metavar="TIME", help="RFC 3339")
+    parser.add_argument("--expires-at", type=moment, metavar="TIME", help=TIME_HELP)
     parser.add_argument("--start", action="store_true", help="and start it")
 
 
