@@ -59,7 +59,10 @@ class ProblemSerializer(serializers.Serializer[Any]):
     code = serializers.CharField()
     detail = serializers.CharField()
     errors = ProblemErrorSerializer(  # type: ignore[assignment]
-        many=True, required=False
+        many=True, required=False, max_length=20
+    )
+    more_errors = serializers.IntegerField(
+        required=False, min_value=1, help_text="How many errors are not named."
     )
 
 
