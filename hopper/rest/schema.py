@@ -58,7 +58,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     code = serializers.CharField()
     detail = serializers.CharField()
-    errors = ProblemErrorSerializer(  # type: ignore[assignment]
+    errors = ProblemErrorSerializer(  # type: ignore[assignment,call-arg]
         many=True, required=False, max_length=20
     )
     more_errors = serializers.IntegerField(

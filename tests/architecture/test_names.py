@@ -55,7 +55,6 @@ SINGLE_IMPORTER = {
     "hopper.cli.mcp": LATE,
     "hopper.cli.render.instances": "the drawing of a tree, apart from the commands",
     "hopper.config.yaml_lines": LATE,
-    "hopper.rest.filters": FLOOR,
     "hopper.rest.health": DOOR,
     "hopper.rest.viewset": FLOOR,
     "instances.admin.records": DOOR,
