@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
 from django.core.management.base import SystemCheckError
 
+from hopper import embedded
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION, operator_folder
 
@@ -75,7 +76,7 @@ def require_sound_start() -> None:
 @register(Tags.security, deploy=True)
 def check_engine(**kwargs: Any) -> list[CheckMessage]:
     """Many machines need PostgreSQL; SQLite has one writer at a time."""
-    if settings.DATABASES["default"]["ENGINE"] != "django.db.backends.sqlite3":
+    if settings.DATABASES["default"]["ENGINE"] != embedded.ENGINE:
         return []
     return [
         Warning(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 duties: list[Callable[..., object]] = []
 """Called with `limit` before a command without a server; rooms add theirs in AppConfig.ready()."""
 
+ENGINE = "django.db.backends.sqlite3"
 FOLDER = ".hopper"
 DATABASE = "hopper.db"
 

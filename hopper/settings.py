@@ -18,13 +18,13 @@ DATABASE_URL = env.str("HOPPER_DATABASE_URL", default="")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": env.db_url_config(DATABASE_URL)
     if DATABASE_URL
-    else {"ENGINE": "django.db.backends.sqlite3", "NAME": str(embedded.find().database)}
+    else {"ENGINE": embedded.ENGINE, "NAME": str(embedded.find().database)}
 }
 _database = DATABASES["default"]
 _options = _database.setdefault("OPTIONS", {})
 _store: embedded.Store | None = None
 
-if _database["ENGINE"] == "django.db.backends.sqlite3":
+if _database["ENGINE"] == embedded.ENGINE:
     _options.setdefault("transaction_mode", "IMMEDIATE")
     _options.setdefault("timeout", 30)
     _options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL")

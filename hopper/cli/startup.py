@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 10
 SWEEP_LIMIT = 100
-SQLITE = "django.db.backends.sqlite3"
 ROOMS = ("instances", "scopes", "delegation")
 FOR_BROWSERS = frozenset(
     {
@@ -81,7 +80,7 @@ def embedded_store() -> Store | None:
     """Return the store that the settings name; None for a server's database."""
     database = settings.DATABASES["default"]
     # A caller inside a transaction (a test) has a schema, and holds the lock that migrating needs.
-    if database["ENGINE"] != SQLITE or (apps.ready and connection.in_atomic_block):
+    if database["ENGINE"] != embedded.ENGINE or (apps.ready and connection.in_atomic_block):
         return None
     return Store(Path(database["NAME"]))
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.core import signals
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import Error, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from drf_standardized_errors.formatter import flatten_errors
 from rest_framework import exceptions
@@ -18,44 +17,18 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from hopper.config.document import BrokenConfig
+from hopper.database import is_outage
 from hopper.errors import FieldError, HopperError
 from hopper.rest.input import TooLarge, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+logger = logging.getLogger(__name__)
+
 RETRY_SECONDS = 1
 MAX_ERRORS = 20
 MAX_DETAIL = 4000
-
-# PostgreSQL's classes and codes: connection lost, out of resources, server going down or coming up,
-# idle in a transaction for too long, victim of a deadlock, lock or statement timed out, read-only.
-_STATES = ("08", "53", "57P", "25P03", "40001", "40P01", "55P03", "57014", "25006")
-# SQLite: busy, locked, read-only, input or output failed, full, cannot be opened.
-_CODES = frozenset({5, 6, 8, 10, 13, 14})
-
-
-def is_outage(error: BaseException | None) -> bool:
-    """Return whether the database was out of reach or busy, rather than asked something wrong."""
-    if not isinstance(error, Error):
-        return False
-    cause = error.__cause__
-    code = getattr(cause, "sqlite_errorcode", None)
-    if code is not None:
-        return code & 0xFF in _CODES
-    state = getattr(cause, "sqlstate", None)
-    if state is not None:
-        return str(state).startswith(_STATES)
-    # A connection that failed or is gone has no code; SQLite's errors always have one.
-    return isinstance(error, OperationalError | InterfaceError) and _of_postgres(cause)
-
-
-def _of_postgres(cause: BaseException | None) -> bool:
-    return type(cause).__module__.split(".")[0] == "psycopg"
-
-
-logger = logging.getLogger(__name__)
-
 MEDIA_TYPE = "application/problem+json"
 HOW_TO_GET_IN = (
     "Send `Authorization: Bearer hop_…`. Whoever can run the server's commands gets a token by "

@@ -1,4 +1,4 @@
-"""Lookups on JSON lists of words that both engines answer: `has_any_word`, `has_all_words`."""
+"""Lookups on JSON lists of words: `has_any_word`, `has_all_words`."""
 
 from __future__ import annotations
 
@@ -6,47 +6,38 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
+from hopper.database import engine
+
 if TYPE_CHECKING:
     _Lookup = models.Lookup[Any]
 else:  # not subscriptable at run time
     _Lookup = models.Lookup
 
 
-class _Words(_Lookup):
-    """Compare a JSON list with given words by membership."""
-
-    prepare_rhs = False
-    operator = ""
-    joint = ""
-
-    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
-        """Return the jsonb form, which a GIN index can serve."""
-        lhs, params = self.process_lhs(compiler, connection)
-        return f"{lhs} {self.operator} %s", [*params, list(self.rhs)]
-
-    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
-        """Return one membership test a word."""
-        lhs, params = self.process_lhs(compiler, connection)
-        test = f"EXISTS (SELECT 1 FROM json_each({lhs}) WHERE value = %s)"  # noqa: S608
-        words = list(self.rhs)
-        sql = f" {self.joint} ".join([test] * len(words)) or "1"
-        return f"({sql})", [value for word in words for value in (*params, word)]
-
-
-class HasAnyWord(_Words):
+class HasAnyWord(_Lookup):
     """True where the list holds at least one of the words."""
 
     lookup_name = "has_any_word"
-    operator = "?|"
-    joint = "OR"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        """Return the engine's condition."""
+        column, params = self.process_lhs(compiler, connection)
+        sql, words = engine().any_word(column, "%s", self.rhs)
+        return sql, (*params, words)
 
 
-class HasAllWords(_Words):
+class HasAllWords(_Lookup):
     """True where the list holds every one of the words."""
 
     lookup_name = "has_all_words"
-    operator = "?&"
-    joint = "AND"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        """Return the engine's condition."""
+        column, params = self.process_lhs(compiler, connection)
+        sql, words = engine().all_words(column, "%s", self.rhs)
+        return sql, (*params, words)
 
 
 def register_tag_lookups() -> None:

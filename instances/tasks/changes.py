@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 from django.db.models import F, Q
 
-from hopper.database import inserting, lock_rows, updating, write_together
+from hopper.database import engine, inserting, lock_rows, updating, write_together
 from hopper.errors import NotFound
 from hopper.protocol import TASK
 from instances.allowances import ROUTING
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from hopper.actors import Actor
-    from hopper.database import Write
+    from hopper.database.engine import Write
 
 _OUTCOMES = {
     T.DONE: AttemptOutcome.COMPLETED,
@@ -162,7 +162,7 @@ def _closing(task: Task, outcome: str, now: datetime) -> Write:
     # The error of a task may still be that of an attempt before; these set their own.
     error = task.error if outcome in _WITH_ERROR else ""
     values = [outcome, connection.ops.adapt_datetimefield_value(now), error]
-    later = "greatest" if connection.vendor == "postgresql" else "max"
+    later = engine().greatest
     return (
         # A change that waited for its locks may have begun before the attempt did (I14).
         f"UPDATE {table} SET outcome = %s, ended_at = {later}(started_at, %s), error = %s"  # noqa: S608

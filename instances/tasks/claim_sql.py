@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 
+from hopper.database import engine
 from instances.allowances import UNSTARTED, allowing
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
@@ -115,10 +116,8 @@ def grant(wish: Wish, secret: str, most: int, now: datetime) -> list[Grant]:
         "data": json.dumps({"worker": wish.worker}),
     }
     with_clause = _pick(wish, params)
-    if connection.vendor == "postgresql":
-        found = _in_one_statement(with_clause, params)
-    else:
-        found = _in_one_transaction(with_clause, params)
+    write = _in_one_statement if engine().writes_in_with else _in_one_transaction
+    found = write(with_clause, params)
     return sorted(
         found, key=lambda one: (not one.task.queue_urgent, one.task.queue_at, one.task.pk)
     )
@@ -182,9 +181,13 @@ def _pick(wish: Wish, params: dict[str, Any], *, lock: bool = True) -> str:
     if wish.task_id is not None:
         return cut(f"{fits} AND id = %(task)s", skip=False)
     if wish.capabilities is not None:
-        fits += f" AND {_all_within(wish.capabilities, params)}"
+        able, params["able"] = engine().only_words(
+            "required_capabilities", "%(able)s", wish.capabilities
+        )
+        fits += f" AND {able}"
     if wish.tags:
-        fits += f" AND {_any_tag(wish.tags, params)}"
+        tagged, params["tags"] = engine().any_word("tags", "%(tags)s", wish.tags)
+        fits += f" AND {tagged}"
     column = "kind_key" if wish.tags else "cap_key"
     keys = None if wish.capabilities is None and not wish.tags else _keys(wish, column)
     if keys is None or len(keys) > _MAX_PROBES:
@@ -199,42 +202,17 @@ def _pick(wish: Wish, params: dict[str, Any], *, lock: bool = True) -> str:
         for n in range(len(keys))
     )
     # From the few that were found to their rows, and not through the queue: the join is CROSS.
-    near = f"near (found) AS {_once()} ({probes}), "
+    near = f"near (found) AS {engine().once} ({probes}), "
     return near + cut(f"{fits} AND id = found", source=f"near CROSS JOIN {_TASK}")
 
 
 def _cut(fits: str, *, source: str = _TASK, skip: bool = True, locking: bool = True) -> str:
     """Return `pick`: the first of those that fit, locked, as far as there is room."""
-    lock, least = "", "min"
-    if connection.vendor == "postgresql":
-        lock = f"FOR NO KEY UPDATE OF {_TASK}" + (" SKIP LOCKED" if skip else "")
-        least = "least"
-    lock = lock if locking else ""
-    room = f"{least}(%(limit)s, abs(%(most)s - {_ROOM}))"
-    return f"""pick (picked) AS {_once()} (SELECT id FROM {source}
+    lock = engine().locking(_TASK, skip=skip) if locking else ""
+    room = f"{engine().least}(%(limit)s, abs(%(most)s - {_ROOM}))"
+    return f"""pick (picked) AS {engine().once} (SELECT id FROM {source}
         WHERE {fits} AND {_CLAIMING} AND {_ROOM} < %(most)s
         ORDER BY {CLAIM_ORDER_SQL} LIMIT {room} {lock})"""
-
-
-def _once() -> str:
-    return "MATERIALIZED" if connection.vendor == "postgresql" else ""
-
-
-def _all_within(capabilities: Sequence[str], params: dict[str, Any]) -> str:
-    params["able"] = json.dumps(list(capabilities))
-    if connection.vendor == "postgresql":
-        return "required_capabilities <@ %(able)s::jsonb"
-    return """NOT EXISTS (SELECT 1 FROM json_each(required_capabilities) AS needed
-        WHERE needed.value NOT IN (SELECT value FROM json_each(%(able)s)))"""
-
-
-def _any_tag(tags: Sequence[str], params: dict[str, Any]) -> str:
-    if connection.vendor == "postgresql":
-        params["tags"] = list(tags)
-        return "tags ?| %(tags)s"
-    params["tags"] = json.dumps(list(tags))
-    return """EXISTS (SELECT 1 FROM json_each(tags) AS tag
-        WHERE tag.value IN (SELECT value FROM json_each(%(tags)s)))"""
 
 
 def _keys(wish: Wish, column: str) -> list[str] | None:

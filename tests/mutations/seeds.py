@@ -117,9 +117,9 @@ MUTATIONS = (
     ),
     _one(
         "two claims lock nothing",
-        _CLAIM_SQL,
-        'lock = f"FOR NO KEY UPDATE OF {_TASK}" + (" SKIP LOCKED" if skip else "")',
-        'lock = ""',
+        "hopper/database/postgresql.py",
+        'return f"FOR NO KEY UPDATE OF {table}" + (" SKIP LOCKED" if skip else "")',
+        'return ""',
         _AT_ONCE,
         database="postgres",
     ),

@@ -14,7 +14,6 @@ import yaml
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection
 
 from delegation.audit import INVARIANTS, audit
 from hopper.actors import Actor
@@ -22,6 +21,7 @@ from hopper.cli.arguments import user_name
 from hopper.cli.local import LocalTransport
 from hopper.cli.main import run
 from hopper.cli.parser import build_parser
+from hopper.cli.startup import embedded_store
 from hopper.cli.transport import Client, at
 from hopper.commands import OperatorCommand
 from hopper.errors import Conflict, HopperError
@@ -128,7 +128,7 @@ class Command(OperatorCommand):
         if not STORY.is_file():
             raise CommandError(f"The demo's story is not here: {STORY} comes with the sources.")
         began = time.monotonic()
-        if connection.vendor != "sqlite":  # an embedded store is migrated already
+        if embedded_store() is None:  # an embedded store is migrated already
             call_command("migrate", verbosity=0, interactive=False)
         self.client = Client(LocalTransport())
         story = read_story(STORY)

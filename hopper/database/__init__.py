@@ -1,46 +1,43 @@
-"""The lock primitives of R6; on SQLite an immediate transaction stands for all of them."""
+"""The database: locks (R6), one-moment reads, writes together, and what differs by engine."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import connection, models, transaction
+from django.db import Error, connection, models
+
+from hopper.database.postgresql import PostgreSQL
+from hopper.database.sqlite import SQLite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from django.db.models import Model
 
-    Write = tuple[str, list[Any]]
-
-# One fixed key a database; any constant will do as long as nobody else takes it.
-TREE_KEY = 0x486F70706572
+    from hopper.database.engine import Engine, Write
 
 Row = TypeVar("Row", bound=models.Model)
+_ENGINES: dict[str, Engine] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}
+
+
+def engine() -> Engine:
+    """Return the engine of this process's database: the only place that asks for the vendor."""
+    return _ENGINES[connection.vendor]
 
 
 def lock_tree() -> None:
     """Take the instance-tree lock until the transaction ends (R6, kind 1); read only afterwards."""
     _require_transaction()
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [TREE_KEY])
+    with connection.cursor() as cursor:
+        engine().lock_tree(cursor)
 
 
 def lock_shared(model: type[Row], pk: str) -> Row | None:
     """Lock a row against change, not against other sharers, and return it fresh (R6, kind 2)."""
     _require_transaction()
-    if connection.vendor == "postgresql":
-        table, key = model._meta.db_table, str(model._meta.pk.column)
-        quote = connection.ops.quote_name
-        with connection.cursor() as cursor:
-            # Django has no word for FOR SHARE, and the FOR KEY SHARE of a foreign key check
-            # does not wait for a terminate.
-            cursor.execute(
-                f"SELECT 1 FROM {quote(table)} WHERE {quote(key)} = %s FOR SHARE",  # noqa: S608
-                [pk],
-            )
+    with connection.cursor() as cursor:
+        engine().lock_shared(cursor, model, pk)
     return model._default_manager.filter(pk=pk).first()
 
 
@@ -57,15 +54,13 @@ def lock_row(model: type[Row], pk: str) -> Row | None:
 
 
 def limit_waiting(seconds: int) -> None:
-    """Until the transaction ends, wait no longer than that for a lock that somebody else holds.
+    """Let no statement wait longer for a lock until the transaction ends; then it is an outage.
 
-    Whoever would have to is refused by the database (503). On SQLite the transaction has waited
-    already, as long as any other.
+    On SQLite the transaction has waited already, as long as any other.
     """
     _require_transaction()
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds}s"])
+    with connection.cursor() as cursor:
+        engine().limit_waiting(cursor, seconds)
 
 
 def _require_transaction() -> None:
@@ -75,39 +70,27 @@ def _require_transaction() -> None:
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """See one moment of the database for as long as it lasts; nothing waits, nothing is written.
+    """Read one moment of the database; nothing waits, nothing is written.
 
-    Inside somebody's transaction the moments are that transaction's.
+    Inside a transaction the moments are that transaction's.
     """
     if connection.in_atomic_block:
         yield
-    elif connection.vendor == "postgresql":
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            yield
     else:
-        with connection.cursor() as cursor:
-            # Django's own transactions are immediate here: they would keep every writer out.
-            cursor.execute("BEGIN DEFERRED")
-            try:
-                yield
-            finally:
-                cursor.execute("ROLLBACK")
+        with engine().snapshot():
+            yield
 
 
 def write_together(*writes: Write) -> None:
-    """Carry out writes that do not read one another: in one statement where the database can."""
-    if not writes:
-        return
-    with connection.cursor() as cursor:
-        if connection.vendor != "postgresql":
-            for statement, params in writes:
-                cursor.execute(statement, params)
-            return
-        *first, (last, _) = writes
-        named = ", ".join(f"w{n} AS ({statement})" for n, (statement, _) in enumerate(first))
-        params = [param for _, one in writes for param in one]
-        cursor.execute(f"WITH {named} {last}" if first else last, params)
+    """Execute writes that do not read one another: in one statement where the database can."""
+    if writes:
+        with connection.cursor() as cursor:
+            engine().write_together(cursor, writes)
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Return whether the database was out of reach or busy, rather than asked something wrong."""
+    return isinstance(error, Error) and engine().is_outage(error)
 
 
 def inserting(rows: Sequence[Model]) -> Write:

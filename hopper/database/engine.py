@@ -1,0 +1,78 @@
+"""The promises that each database engine keeps in its own way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from django.db import Error
+    from django.db.backends.utils import CursorWrapper
+    from django.db.models import Model
+
+    Write = tuple[str, list[Any]]
+
+
+class Engine(ABC):
+    """What differs between the databases. Rooms call these methods and never ask the vendor.
+
+    tests/house/test_engines.py holds each method to its promise on both databases.
+    """
+
+    greatest: str
+    """The function that returns the greatest of its arguments, none of which is NULL."""
+    least: str
+    """The function that returns the least of its arguments, none of which is NULL."""
+    once: str
+    """The word after AS that makes the database evaluate a common table expression once."""
+    writes_in_with: bool
+    """Whether one statement may read what the INSERTs and UPDATEs in its WITH return."""
+
+    @abstractmethod
+    def lock_tree(self, cursor: CursorWrapper) -> None:
+        """Take the instance-tree lock until the transaction ends (R6, kind 1)."""
+
+    @abstractmethod
+    def lock_shared(self, cursor: CursorWrapper, model: type[Model], pk: str) -> None:
+        """Lock a row against change until the transaction ends, not against other sharers."""
+
+    @abstractmethod
+    def limit_waiting(self, cursor: CursorWrapper, seconds: int) -> None:
+        """Let no statement of the transaction wait longer for a lock."""
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read one moment of the database until the end; outside any transaction."""
+
+    @abstractmethod
+    def write_together(self, cursor: CursorWrapper, writes: Sequence[Write]) -> None:
+        """Execute writes that do not read one another, in as few statements as possible."""
+
+    @abstractmethod
+    def locking(self, table: str, *, skip: bool) -> str:
+        """Return the end of a SELECT that locks its rows of the table for change.
+
+        With `skip` it leaves out the rows that others hold, else it waits for them.
+        """
+
+    @abstractmethod
+    def any_word(self, column: str, mark: str, words: Sequence[str]) -> tuple[str, Any]:
+        """Return the condition that a JSON list holds at least one of the words.
+
+        `mark` is the placeholder; the second value is its parameter.
+        """
+
+    @abstractmethod
+    def all_words(self, column: str, mark: str, words: Sequence[str]) -> tuple[str, Any]:
+        """Return the condition that a JSON list holds every one of the words."""
+
+    @abstractmethod
+    def only_words(self, column: str, mark: str, words: Sequence[str]) -> tuple[str, Any]:
+        """Return the condition that a JSON list holds none but the words."""
+
+    @abstractmethod
+    def is_outage(self, error: Error) -> bool:
+        """Return whether the error says that the database is out of reach or busy."""

@@ -1,0 +1,93 @@
+"""PostgreSQL: row locks, advisory locks, and statements that write in their WITH."""
+
+# ruff: noqa: S608 - the statements are made of names from this code; values are parameters
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from hopper.database.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from django.db import Error
+    from django.db.backends.utils import CursorWrapper
+    from django.db.models import Model
+
+    from hopper.database.engine import Write
+
+# One fixed key a database; any constant will do as long as nobody else takes it.
+_TREE_KEY = 0x486F70706572
+# Connection lost, out of resources, server going down or coming up, idle in a transaction for too
+# long, victim of a deadlock, lock or statement timed out, read-only.
+_OUTAGES = ("08", "53", "57P", "25P03", "40001", "40P01", "55P03", "57014", "25006")
+
+
+class PostgreSQL(Engine):
+    """Many writers at a time: what must not change is locked."""
+
+    greatest = "greatest"
+    least = "least"
+    once = "MATERIALIZED"
+    writes_in_with = True
+
+    def lock_tree(self, cursor: CursorWrapper) -> None:
+        """Take an advisory lock."""
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_TREE_KEY])
+
+    def lock_shared(self, cursor: CursorWrapper, model: type[Model], pk: str) -> None:
+        """Lock FOR SHARE: Django has no word for it, and a terminate does not wait for the
+        FOR KEY SHARE of a foreign key check.
+        """
+        table, key = map(
+            connection.ops.quote_name, (model._meta.db_table, model._meta.pk.column or "")
+        )
+        cursor.execute(f"SELECT 1 FROM {table} WHERE {key} = %s FOR SHARE", [pk])
+
+    def limit_waiting(self, cursor: CursorWrapper, seconds: int) -> None:
+        """Set the lock timeout of the transaction."""
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds}s"])
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read in a repeatable-read transaction."""
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield
+
+    def write_together(self, cursor: CursorWrapper, writes: Sequence[Write]) -> None:
+        """Execute one statement: the first writes stand in the WITH of the last."""
+        *first, (last, _) = writes
+        named = ", ".join(f"w{n} AS ({statement})" for n, (statement, _) in enumerate(first))
+        params = [param for _, one in writes for param in one]
+        cursor.execute(f"WITH {named} {last}" if first else last, params)
+
+    def locking(self, table: str, *, skip: bool) -> str:
+        """Lock without blocking foreign key checks."""
+        return f"FOR NO KEY UPDATE OF {table}" + (" SKIP LOCKED" if skip else "")
+
+    def any_word(self, column: str, mark: str, words: Sequence[str]) -> tuple[str, Any]:
+        """Return the jsonb operator, which a GIN index can serve."""
+        return f"{column} ?| {mark}", list(words)
+
+    def all_words(self, column: str, mark: str, words: Sequence[str]) -> tuple[str, Any]:
+        """Return the jsonb operator, which a GIN index can serve."""
+        return f"{column} ?& {mark}", list(words)
+
+    def only_words(self, column: str, mark: str, words: Sequence[str]) -> tuple[str, Any]:
+        """Return the jsonb operator."""
+        return f"{column} <@ {mark}::jsonb", json.dumps(list(words))
+
+    def is_outage(self, error: Error) -> bool:
+        """Tell by the error's code; a connection that failed or is gone has none."""
+        cause = error.__cause__
+        state = getattr(cause, "sqlstate", None)
+        if state is not None:
+            return str(state).startswith(_OUTAGES)
+        driver = type(cause).__module__.split(".")[0]
+        return isinstance(error, OperationalError | InterfaceError) and driver == "psycopg"

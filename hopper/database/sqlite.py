@@ -1,0 +1,83 @@
+"""SQLite: one writer at a time, so an immediate transaction stands for every lock."""
+
+# ruff: noqa: S608 - the statements are made of names from this code; values are parameters
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+
+from hopper.database.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from django.db import Error
+    from django.db.backends.utils import CursorWrapper
+    from django.db.models import Model
+
+    from hopper.database.engine import Write
+
+# Busy, locked, read-only, input or output failed, full, cannot be opened.
+_OUTAGES = frozenset({5, 6, 8, 10, 13, 14})
+
+
+class SQLite(Engine):
+    """One writer at a time: the immediate transaction has waited for all others already."""
+
+    greatest = "max"
+    least = "min"
+    once = ""
+    writes_in_with = False
+
+    def lock_tree(self, cursor: CursorWrapper) -> None:
+        """Do nothing: the transaction is the lock."""
+
+    def lock_shared(self, cursor: CursorWrapper, model: type[Model], pk: str) -> None:
+        """Do nothing: the transaction is the lock."""
+
+    def limit_waiting(self, cursor: CursorWrapper, seconds: int) -> None:
+        """Do nothing: the transaction waited when it began, as long as any other."""
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read in a deferred transaction; Django's own would keep every writer out."""
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN DEFERRED")
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
+
+    def write_together(self, cursor: CursorWrapper, writes: Sequence[Write]) -> None:
+        """Execute one statement a write."""
+        for statement, params in writes:
+            cursor.execute(statement, params)
+
+    def locking(self, table: str, *, skip: bool) -> str:
+        """Return nothing: the transaction is the lock."""
+        return ""
+
+    def any_word(self, column: str, mark: str, words: Sequence[str]) -> tuple[str, Any]:
+        """Return a test of the list's words against the given ones."""
+        sql = f"""EXISTS (SELECT 1 FROM json_each({column}) AS had
+            WHERE had.value IN (SELECT value FROM json_each({mark})))"""
+        return sql, json.dumps(list(words))
+
+    def all_words(self, column: str, mark: str, words: Sequence[str]) -> tuple[str, Any]:
+        """Return a test of the given words against the list's."""
+        return self.only_words(mark, column, words)
+
+    def only_words(self, column: str, mark: str, words: Sequence[str]) -> tuple[str, Any]:
+        """Return a test of the list's words against the given ones."""
+        sql = f"""NOT EXISTS (SELECT 1 FROM json_each({column}) AS had
+            WHERE had.value NOT IN (SELECT value FROM json_each({mark})))"""
+        return sql, json.dumps(list(words))
+
+    def is_outage(self, error: Error) -> bool:
+        """Tell by the primary result code."""
+        code = getattr(error.__cause__, "sqlite_errorcode", None)
+        return code is not None and code & 0xFF in _OUTAGES

@@ -1,0 +1,282 @@
+"""Each engine keeps the promises of `hopper.database`: both test runs come through here."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import Error, connection, transaction
+from django.utils import timezone
+
+from hopper.actors import SYSTEM
+from hopper.database import (
+    engine,
+    inserting,
+    is_outage,
+    limit_waiting,
+    lock_row,
+    lock_rows,
+    lock_shared,
+    lock_tree,
+    snapshot,
+    updating,
+    write_together,
+)
+from instances.models import CheckRecord, HopperInstance
+from instances.tree.shape import create_instance
+
+pytestmark = pytest.mark.django_db(transaction=True)
+HELD = [[], ["a"], ["b", "a"], ["b", "c", "a"], ["c", "a"], ["c"], ["%", "'", '"', "ä"]]
+SHORT, LONG = 0.2, 20  # seconds in which a free hand would be done; in which a freed one has to be
+
+
+def rows(sql: str, *params: Any) -> list[tuple[Any, ...]]:
+    """Return the rows that a statement answers."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())
+
+
+class Elsewhere(threading.Thread):
+    """Does some work in a transaction of another connection, beside the test."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__()
+        self.work, self.done = work, threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        with transaction.atomic():
+            self.work()
+        self.done.set()
+        connection.close()
+
+    def waits(self) -> bool:
+        """Return whether the work is held up."""
+        return not self.done.wait(SHORT)
+
+    def ends(self) -> bool:
+        """Return whether the work is committed in time."""
+        return self.done.wait(LONG)
+
+
+@pytest.fixture
+def root() -> HopperInstance:
+    return create_instance("root", scope="GLOBAL", actor=SYSTEM)
+
+
+def record(broken: list[str]) -> CheckRecord:
+    return CheckRecord(broken=broken, began_at=timezone.now(), seconds=1.0)
+
+
+def check(broken: list[str]) -> None:
+    record(broken).save()
+
+
+def rename(name: str) -> None:
+    HopperInstance.objects.update(name=name)
+
+
+def test_greatest_and_least_choose_among_their_arguments() -> None:
+    chosen = rows(f"SELECT {engine().greatest}(2, 3, 1), {engine().least}(2, 3, 1)")
+    assert chosen == [(3, 1)]
+
+
+def test_a_table_expression_may_be_evaluated_once() -> None:
+    assert rows(f"WITH one (n) AS {engine().once} (SELECT 1) SELECT n FROM one") == [(1,)]
+
+
+@pytest.mark.parametrize("words", [["a", "b"], ["'", "%", "ä"], []], ids=["words", "signs", "none"])
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("any_word", lambda held, words: bool(held & words)),
+        ("all_words", lambda held, words: words <= held),
+        ("only_words", lambda held, words: held <= words),
+    ],
+)
+def test_a_list_is_chosen_by_its_words(
+    condition: str, holds: Callable[[set[str], set[str]], bool], words: list[str]
+) -> None:
+    sql, value = getattr(engine(), condition)("broken", "%s", words)
+    for held in HELD:
+        check(held)
+    table = CheckRecord._meta.db_table
+    found = rows(f"SELECT broken FROM {table} WHERE {sql} ORDER BY id", value)
+    chosen = [json.loads(one) if isinstance(one, str) else one for (one,) in found]
+    assert chosen == [held for held in HELD if holds(set(held), set(words))]
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        lock_tree,
+        lambda: lock_shared(HopperInstance, "x"),
+        lambda: lock_row(HopperInstance, "x"),
+        lambda: limit_waiting(1),
+    ],
+    ids=["tree", "shared", "row", "waiting"],
+)
+def test_a_lock_needs_a_transaction_to_hold_it(lock: Callable[[], object]) -> None:
+    with pytest.raises(RuntimeError):
+        lock()
+
+
+@pytest.mark.parametrize(
+    ("lock", "change"),
+    [
+        (lock_tree, lock_tree),
+        (lambda: lock_shared(HopperInstance, "root"), lambda: rename("other")),
+        (lambda: lock_row(HopperInstance, "root"), lambda: rename("other")),
+        (
+            lambda: lock_row(HopperInstance, "root"),
+            lambda: lock_shared(HopperInstance, "root"),
+        ),
+    ],
+    ids=["tree and tree", "shared and change", "row and change", "row and shared"],
+)
+def test_a_lock_holds_others_up_until_its_transaction_ends(
+    lock: Callable[[], object], change: Callable[[], object], root: HopperInstance
+) -> None:
+    with transaction.atomic():
+        lock()
+        other = Elsewhere(change)
+        assert other.waits()
+    assert other.ends()
+
+
+@pytest.mark.postgres
+def test_sharers_of_a_row_do_not_hold_one_another_up(root: HopperInstance) -> None:
+    with transaction.atomic():
+        lock_shared(HopperInstance, root.pk)
+        assert Elsewhere(lambda: lock_shared(HopperInstance, root.pk)).ends()
+
+
+def test_a_locked_row_is_as_fresh_as_its_lock(root: HopperInstance) -> None:
+    assert Elsewhere(lambda: rename("other")).ends()
+    with transaction.atomic():
+        assert lock_rows(HopperInstance, [root.pk, "nobody"]).keys() == {root.pk}
+        for found in (lock_row(HopperInstance, root.pk), lock_shared(HopperInstance, root.pk)):
+            assert found is not None
+            assert found.name == "other"
+        assert lock_row(HopperInstance, "nobody") is None
+        assert lock_shared(HopperInstance, "nobody") is None
+
+
+def test_two_that_lock_what_they_pick_never_pick_the_same() -> None:
+    for _ in range(2):
+        check(["free"])
+    table, picked = CheckRecord._meta.db_table, []
+
+    def pick() -> None:
+        locking = engine().locking(table, skip=True)
+        first = "WHERE broken = %s ORDER BY id LIMIT 1"
+        ((pk,),) = rows(f"SELECT id FROM {table} {first} {locking}", '["free"]')
+        CheckRecord.objects.filter(pk=pk).update(broken=[])
+        picked.append(pk)
+
+    with transaction.atomic():
+        pick()
+        other = Elsewhere(pick)
+        # Where one may write at a time the other waits, else it skips what is held.
+        other.waits()
+    assert other.ends()
+    assert len(set(picked)) == 2
+
+
+def test_a_snapshot_sees_one_moment_and_holds_nobody_up(root: HopperInstance) -> None:
+    with snapshot():
+        before = HopperInstance.objects.get().name
+        assert Elsewhere(lambda: rename("other")).ends()
+        assert HopperInstance.objects.get().name == before != "other"
+    assert HopperInstance.objects.get().name == "other"
+
+
+def test_a_snapshot_inside_a_transaction_sees_what_that_wrote(root: HopperInstance) -> None:
+    with transaction.atomic():
+        rename("other")
+        with snapshot():
+            assert HopperInstance.objects.get().name == "other"
+    assert HopperInstance.objects.get().name == "other"
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_writes_together_are_all_carried_out(count: int) -> None:
+    write_together(*(inserting([record([str(n)])]) for n in range(count)))
+    assert CheckRecord.objects.count() == count
+
+
+def test_writes_together_leave_nothing_when_one_fails() -> None:
+    wrong = inserting([record(["wrong"])])[0], []
+    with pytest.raises(Exception), transaction.atomic():  # noqa: B017, PT011
+        write_together(inserting([record(["right"])]), wrong)
+    assert not CheckRecord.objects.exists()
+
+
+def test_a_row_is_inserted_and_updated_whole() -> None:
+    write_together(inserting([record(["a"]), record(["b"])]))
+    first = CheckRecord.objects.order_by("id")[0]
+    first.broken, first.seconds = ["ä'%"], 2.5
+    write_together(updating(first))
+    stored = CheckRecord.objects.order_by("id").values_list("broken", "seconds", "since")
+    assert list(stored) == [(["ä'%"], 2.5, None), (["b"], 1.0, None)]
+
+
+def test_the_engine_knows_whether_it_writes_within_a_read() -> None:
+    insert, params = inserting([record([])])
+    statement = f"WITH made AS ({insert} RETURNING id) SELECT count(*) FROM made"
+    if engine().writes_in_with:
+        assert rows(statement, *params) == [(1,)]
+    else:
+        with pytest.raises(Error):
+            rows(statement, *params)
+
+
+def test_a_lock_that_others_hold_too_long_is_an_outage(root: HopperInstance) -> None:
+    held, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        lock_row(HopperInstance, root.pk)
+        held.set()
+        free.wait(LONG)
+
+    @transaction.atomic
+    def lock() -> None:
+        limit_waiting(1)
+        lock_row(HopperInstance, root.pk)
+
+    with impatient():
+        other = Elsewhere(hold)
+        assert held.wait(LONG)
+        with pytest.raises(Error) as raised:
+            lock()
+        free.set()
+    assert other.ends()
+    assert is_outage(raised.value)
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Let this connection give up soon on SQLite, which waits where a transaction begins."""
+    if engine().locking("", skip=False):
+        yield
+        return
+    rows("PRAGMA busy_timeout = 100")
+    yield
+    rows("PRAGMA busy_timeout = 30000")
+
+
+@pytest.mark.parametrize("statement", ["SELECT * FROM nowhere", "SELECTED"])
+def test_a_mistake_of_ours_is_no_outage(statement: str) -> None:
+    with pytest.raises(Error) as raised:
+        rows(statement)
+    assert not is_outage(raised.value)
+
+
+@pytest.mark.parametrize("error", [None, ValueError("no"), Error("no driver's error")])
+def test_what_is_no_error_of_the_driver_is_no_outage(error: BaseException | None) -> None:
+    assert not is_outage(error)
