@@ -46,7 +46,7 @@ class InstanceSerializer(serializers.ModelSerializer[HopperInstance]):
 
     class Meta:
         model = HopperInstance
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "name",
             "scope",
@@ -85,35 +85,31 @@ class InstanceSerializer(serializers.ModelSerializer[HopperInstance]):
         return dict(self.context["counts"][instance.pk])
 
 
-class TreeSerializer(serializers.Serializer[Any]):
+class TreeSerializer(InstanceSerializer):
     """A node of the hierarchy: an instance, both counts, and its children, nested likewise."""
 
-    id = serializers.CharField()
-    name = serializers.CharField()
-    scope = serializers.ChoiceField(choices=HopperScope.choices)
-    instance_type = serializers.ChoiceField(choices=InstanceType.choices)
-    status = serializers.ChoiceField(choices=InstanceStatus.choices)
-    effective_status = serializers.ChoiceField(choices=InstanceStatus.choices)
-    parent_id = serializers.CharField(allow_null=True)
-    depth = serializers.IntegerField()
-    config = Object()
-    runtime_metadata = Object()
-    description = serializers.CharField(allow_blank=True)
-    created_by = serializers.CharField(allow_blank=True)
-    created_at = serializers.DateTimeField()
-    updated_at = serializers.DateTimeField()
-    started_at = serializers.DateTimeField(allow_null=True)
-    stopped_at = serializers.DateTimeField(allow_null=True)
-    expires_at = serializers.DateTimeField(allow_null=True)
-    task_counts = CountsSerializer()
     subtree_task_counts = CountsSerializer()
     children = serializers.ListField(child=serializers.DictField())
+
+    class Meta(InstanceSerializer.Meta):
+        fields = (
+            *(name for name in InstanceSerializer.Meta.fields if name != "ancestors"),
+            "subtree_task_counts",
+            "children",
+        )
+        read_only_fields = fields
 
 
 class _InstanceBody(StrictSerializer):
     """What both creating and editing an instance may say."""
 
     ignored = frozenset(InstanceSerializer.Meta.fields) | {"subtree_task_counts", "children"}
+
+    parent_id = Line(required=False, allow_null=True, **Slug)
+    config = Object(required=False)
+    runtime_metadata = Object(required=False)
+    description = Text(required=False)
+    expires_at = Time(required=False, allow_null=True)
 
     def require_sound_config(self, data: Mapping[str, Any]) -> None:
         """Raise ValidationError for keys of `config` that mean something and are wrong."""
@@ -129,11 +125,6 @@ class NewInstance(_InstanceBody):
     scope = Word(choices=HopperScope.choices)
     id = Line(required=False, allow_null=True, **Slug)
     instance_type = Word(choices=InstanceType.choices, required=False)
-    parent_id = Line(required=False, allow_null=True, **Slug)
-    config = Object(required=False)
-    runtime_metadata = Object(required=False)
-    description = Text(required=False)
-    expires_at = Time(required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the fields. Raises ValidationError for a wrong config."""
@@ -147,12 +138,7 @@ class InstanceChanges(_InstanceBody):
     name = Line(required=False, max_length=200)
     id = Line(required=False, **Slug)
     scope = Word(choices=HopperScope.choices, required=False)
-    parent_id = Line(required=False, allow_null=True, **Slug)
     status = Word(choices=InstanceStatus.choices, required=False)
-    config = Object(required=False)
-    runtime_metadata = Object(required=False)
-    description = Text(required=False)
-    expires_at = Time(required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the changes. Raises ValidationError for another id or scope, or a wrong config."""

@@ -69,16 +69,9 @@ def show_lesson_filed(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 def show_lessons(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
     """List lessons, one a line."""
-    if not data:
-        screen.line("No lessons.")
-        return
-    screen.table(
-        ("ID", "Domain", "Confidence", "Project", "Title"),
-        [
-            (row["id"], row.get("domain"), row.get("confidence"), row.get("project"), row["title"])
-            for row in data
-        ],
-    )
+    names = ("domain", "confidence", "project", "title")
+    columns = {"ID": "id", **{name.capitalize(): name for name in names}}
+    screen.rows(data, columns, none="No lessons.")
 
 
 def show_lesson(data: dict[str, Any], args: Any, screen: Screen) -> None:

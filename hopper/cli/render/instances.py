@@ -152,28 +152,16 @@ def _last_check(data: dict[str, Any]) -> list[str]:
 
 def show_list(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
     """List instances, one a line."""
-    if screen.quiet:
-        for row in data:
-            screen.line(row["id"])
-        return
-    if not data:
-        screen.line("No instances.")
-        return
-    screen.table(
-        ("ID", "Name", "Scope", "Type", "Status", "Parent", "Tasks"),
-        [
-            (
-                row["id"],
-                row["name"],
-                row["scope"],
-                row.get("instance_type"),
-                state(row),
-                row.get("parent_id") or "-",
-                open_tasks(row),
-            )
-            for row in data
-        ],
-    )
+    columns: dict[str, Any] = {
+        "ID": "id",
+        "Name": "name",
+        "Scope": "scope",
+        "Type": "instance_type",
+        "Status": state,
+        "Parent": lambda row: row.get("parent_id") or "-",
+        "Tasks": open_tasks,
+    }
+    screen.rows(data, columns, none="No instances.")
 
 
 def show_instance(data: dict[str, Any], args: Any, screen: Screen) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from hopper.cli.transport import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rich.console import RenderableType
+
+    Column = str | Callable[[dict[str, Any]], object]
 
 # Control characters, and those that turn the direction of writing round.
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -105,6 +107,22 @@ class Screen:
         for row in [list(columns), *cells]:
             padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             self.out.write("  ".join(padded).rstrip() + "\n")
+
+    def rows(
+        self, rows: Sequence[dict[str, Any]], columns: Mapping[str, Column], *, none: str
+    ) -> None:
+        """Write records as a table, a column for each key or function; with --quiet ids alone."""
+        if self.quiet:
+            for row in rows:
+                self.line(row["id"])
+        elif not rows:
+            self.line(none)
+        else:
+            cells = [
+                [row.get(cell) if isinstance(cell, str) else cell(row) for cell in columns.values()]
+                for row in rows
+            ]
+            self.table(list(columns), cells)
 
     def _rich_table(self, columns: Sequence[str], cells: list[list[str]]) -> None:
         from rich.table import Table

@@ -14,29 +14,23 @@ if TYPE_CHECKING:
 
 def show_list(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
     """List tasks, one a line."""
-    if screen.quiet:
-        for row in data:
-            screen.line(row["id"])
-    elif getattr(args, "compact", False):
+    if getattr(args, "compact", False) and not screen.quiet:
         for row in data:
             screen.line(f"{row['id']} {row['status']} {one_line(row['title'])}")
-    elif not data:
-        screen.line("No tasks.")
-    else:
-        screen.table(
-            ("ID", "Status", "Priority", "Instance", "Title", "Tags"),
-            [
-                (
-                    row["id"],
-                    row["status"],
-                    row.get("priority"),
-                    row.get("instance_id") or "-",
-                    row["title"],
-                    ", ".join(row.get("tags") or ()),
-                )
-                for row in data
-            ],
-        )
+        return
+    columns: dict[str, Any] = {
+        "ID": "id",
+        "Status": "status",
+        "Priority": "priority",
+        "Instance": _held_by,
+        "Title": "title",
+        "Tags": lambda row: ", ".join(row.get("tags") or ()),
+    }
+    screen.rows(data, columns, none="No tasks.")
+
+
+def _held_by(task: dict[str, Any]) -> str:
+    return task.get("instance_id") or "-"
 
 
 def show_task(data: dict[str, Any], args: Any, screen: Screen) -> None:
@@ -111,26 +105,15 @@ def show_children(data: list[dict[str, Any]], args: Any, screen: Screen) -> None
 
 def show_dead_letters(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
     """List what failed for good, with the attempts it took and the last error."""
-    if screen.quiet or not data:
-        for row in data:
-            screen.line(row["id"])
-        if not screen.quiet:
-            screen.line("No dead letters.")
-        return
-    screen.table(
-        ("ID", "Failed", "Instance", "Attempts", "Title", "Error"),
-        [
-            (
-                row["id"],
-                row.get("finished_at"),
-                row.get("instance_id") or "-",
-                row.get("attempt"),
-                row["title"],
-                row.get("error"),
-            )
-            for row in data
-        ],
-    )
+    columns: dict[str, Any] = {
+        "ID": "id",
+        "Failed": "finished_at",
+        "Instance": _held_by,
+        "Attempts": "attempt",
+        "Title": "title",
+        "Error": "error",
+    }
+    screen.rows(data, columns, none="No dead letters.")
 
 
 def show_discarded(data: dict[str, Any], args: Any, screen: Screen) -> None:
@@ -219,28 +202,16 @@ def show_chain(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 def show_delegations(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
     """List delegations, one a line."""
-    if screen.quiet:
-        for row in data:
-            screen.line(row["id"])
-        return
-    if not data:
-        screen.line("No delegations.")
-        return
-    screen.table(
-        ("ID", "Task", "Type", "From", "To", "Status", "Reason"),
-        [
-            (
-                row["id"],
-                row["task_id"],
-                row["delegation_type"],
-                row.get("source_instance_id") or "-",
-                row["target_instance_id"],
-                row["status"],
-                row.get("rejection_reason") or row.get("reason"),
-            )
-            for row in data
-        ],
-    )
+    columns: dict[str, Any] = {
+        "ID": "id",
+        "Task": "task_id",
+        "Type": "delegation_type",
+        "From": lambda row: row.get("source_instance_id") or "-",
+        "To": "target_instance_id",
+        "Status": "status",
+        "Reason": lambda row: row.get("rejection_reason") or row.get("reason"),
+    }
+    screen.rows(data, columns, none="No delegations.")
 
 
 def show_delegation(data: dict[str, Any], args: Any, screen: Screen) -> None:
