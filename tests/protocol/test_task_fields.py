@@ -82,7 +82,7 @@ def test_the_command_line_takes_a_field_that_has_an_option(field: TaskField) -> 
         return
     parser = HopperParser()
     add_options(parser)
-    text = field.choices[0] if field.choices else str(field.least or "x")
+    text = field.choices[0] if field.choices else str(field.least or "2030-01-01T00:00:00Z")
     args = parser.parse_args(["A title", field.option.split()[-1], text])
     value: Any = int(text) if field.kind == "whole" else text
     assert getattr(args, field.name) == ([text] if field.kind == "words" else value)
