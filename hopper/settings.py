@@ -155,12 +155,13 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "hopper.rest.pagination.Page",
     "DEFAULT_SCHEMA_CLASS": "hopper.rest.schema.HopperSchema",
-    "EXCEPTION_HANDLER": "hopper.rest.problem.exception_handler",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "DEFAULT_VERSIONING_CLASS": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "COERCE_DECIMAL_TO_STRING": False,
     "URL_FORMAT_OVERRIDE": None,
 }
+DRF_STANDARDIZED_ERRORS = {"EXCEPTION_HANDLER_CLASS": "hopper.rest.problem.ProblemHandler"}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Hopper",
     "DESCRIPTION": "A hierarchical task queue for people and AI agents.",

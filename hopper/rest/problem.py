@@ -6,12 +6,13 @@ import json
 import logging
 import sys
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core import signals
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from drf_standardized_errors.formatter import flatten_errors
+from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
@@ -69,53 +70,65 @@ def problem(
     }
 
 
-def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
-    """Return the answer to an exception that a view raised; a stranger's is a bare 500."""
-    request = context.get("request")
-    if request is not None:
-        # Whatever the view renders: the schema's is YAML, the page's HTML.
-        request.accepted_renderer = JSONRenderer()
-        request.accepted_media_type = MEDIA_TYPE
-    if isinstance(exc, HopperError):
-        body = problem(exc.status, exc.code, exc.detail, exc.errors, exc.extra)
-        return _answer(body)
-    if isinstance(exc, BrokenConfig):
-        # A server does not start with it; a command of this machine has to say what is wrong.
-        return _answer(problem(503, "broken_configuration", str(exc)))
-    plain = getattr(request, "_request", request)
-    if is_outage(exc):
-        _log_outage(plain, exc)
-        body = problem(503, "database_unavailable", UNAVAILABLE)
-        return _answer(body, {"Retry-After": str(RETRY_SECONDS)})
-    known = _as_api_exception(exc)
-    if known is None:
-        signals.got_request_exception.send(sender=None, request=plain)
-        logger.error(
-            "request failed",
-            exc_info=exc,
-            extra={"event": "request_failed", "path": getattr(plain, "path", "")},
-        )
-        return _answer(problem(500, "server_error", "The server failed; its log says why."))
-    headers = {}
-    if getattr(known, "auth_header", None):
-        headers["WWW-Authenticate"] = known.auth_header
-    if getattr(known, "wait", None):
-        headers["Retry-After"] = str(int(known.wait))
-    return _answer(_of_api_exception(known), headers)
+class ProblemHandler(ExceptionHandler):
+    """Turns every exception of a view into a problem."""
 
+    def convert_known_exceptions(self, exc: Exception) -> Exception:
+        """Return DRF's exception for one of Django's."""
+        if isinstance(exc, Http404):
+            return exceptions.NotFound("There is nothing here that you may see.")
+        if isinstance(exc, RequestDataTooBig):
+            return TooLarge()
+        if isinstance(exc, SuspiciousOperation):
+            return exceptions.ParseError("The request is malformed.")
+        return super().convert_known_exceptions(exc)
 
-def _as_api_exception(exc: Exception) -> Any:
-    if isinstance(exc, exceptions.APIException):
+    def should_not_handle(self, exc: Exception) -> bool:
+        """Answer every exception, under HOPPER_DEBUG as well."""
+        return False
+
+    def convert_unhandled_exceptions(  # type: ignore[override]
+        self, exc: Exception
+    ) -> Exception:
+        """Keep the exception: `format_exception` knows the errors of the services."""
         return exc
-    if isinstance(exc, Http404):
-        return exceptions.NotFound("There is nothing here that you may see.")
-    if isinstance(exc, PermissionDenied):
-        return exceptions.PermissionDenied()
-    if isinstance(exc, RequestDataTooBig):
-        return TooLarge()
-    if isinstance(exc, SuspiciousOperation):
-        return exceptions.ParseError("The request is malformed.")
-    return None
+
+    def format_exception(self, exc: Exception) -> dict[str, Any]:
+        """Return the members of the problem; an unknown exception tells nothing of itself."""
+        if isinstance(exc, HopperError):
+            return problem(exc.status, exc.code, exc.detail, exc.errors, exc.extra)
+        if isinstance(exc, BrokenConfig):
+            # A server does not start with it; a command of this machine shows its faults.
+            return problem(503, "broken_configuration", str(exc))
+        if is_outage(exc):
+            return problem(503, "database_unavailable", UNAVAILABLE)
+        if isinstance(exc, exceptions.APIException):
+            return _of_api_exception(exc)
+        return problem(500, "server_error", "The server failed; its log says why.")
+
+    def get_response(self, exc: Exception, data: dict[str, Any]) -> Response:
+        """Return the answer, as JSON whatever the view renders otherwise."""
+        request = self.context.get("request")
+        if request is not None:
+            request.accepted_renderer = JSONRenderer()
+            request.accepted_media_type = MEDIA_TYPE
+        headers = self.get_headers(cast("exceptions.APIException", exc))
+        if is_outage(exc):
+            headers["Retry-After"] = str(RETRY_SECONDS)
+        return Response(data, data["status"], headers=headers, content_type=MEDIA_TYPE)
+
+    def report_exception(self, exc: Exception, response: Response) -> None:
+        """Log a failure of the server or of its database."""
+        request = getattr(self.context.get("request"), "_request", None)
+        if is_outage(exc):
+            _log_outage(request, exc)
+        elif response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+            signals.got_request_exception.send(sender=None, request=request)
+            logger.error(
+                "request failed",
+                exc_info=exc,
+                extra={"event": "request_failed", "path": getattr(request, "path", "")},
+            )
 
 
 def _of_api_exception(exc: exceptions.APIException) -> dict[str, Any]:
@@ -132,10 +145,6 @@ def _of_api_exception(exc: exceptions.APIException) -> dict[str, Any]:
 def _field_error(attr: str | None, code: str, detail: str) -> FieldError:
     field = (attr or "").removesuffix("non_field_errors").removesuffix(".")
     return FieldError(field or "body", code, detail)
-
-
-def _answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    return Response(body, status=body["status"], headers=headers, content_type=MEDIA_TYPE)
 
 
 def _log_outage(request: Any, exc: BaseException | None) -> None:
