@@ -29,6 +29,7 @@ UP_BY_STRING = {
 DOOR = "urls.py or the admin site lists each door once"
 BEHIND = "the service or query behind one door, which only translates"
 TABLE = "one table a file; the package gathers them"
+ENGINE = "what one database engine does its own way; the package chooses"
 INVARIANTS = "one group of invariants a file; the package gathers them"
 NAMED = "loaded by name as well: by the parser or by scope_behaviors.yaml"
 LATE = "loaded late, because its library is slow to load or optional"
@@ -55,6 +56,8 @@ SINGLE_IMPORTER = {
     "hopper.cli.mcp": LATE,
     "hopper.cli.render.instances": "the drawing of a tree, apart from the commands",
     "hopper.config.yaml_lines": LATE,
+    "hopper.database.postgresql": ENGINE,
+    "hopper.database.sqlite": ENGINE,
     "hopper.rest.health": DOOR,
     "hopper.rest.viewset": FLOOR,
     "instances.admin.records": DOOR,
