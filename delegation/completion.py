@@ -15,16 +15,15 @@ from delegation.offers import close_offer, end_accepted
 from hopper.ids import new_id
 from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
-from instances.history import record, record_above, task_event
+from instances.history import record_above, task_event
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import (
-    announce_due,
     change_task,
     hold_places,
     lock_task,
-    rest_or_route,
-    save_task,
+    move_task,
+    rest_task,
 )
 from instances.tasks.dependencies import reevaluate_dependants
 from instances.tasks.ending import end_open_children
@@ -131,11 +130,7 @@ class CompletionBubbler:
         if decomposed:
             parent.result = _summary(parent, _tally(parent))
         parent.decomposed = False
-        parent.wait("")
-        change_task(parent, T.PENDING, actor=self.actor, now=now, kind=kind)
-        rest_or_route(parent)
-        save_task(parent, now)
-        announce_due(parent, self.actor)
+        rest_task(parent, kind=kind, actor=self.actor, now=now)
 
     def _close_delegations(self, task: Task, now: datetime) -> list[str]:
         """End the task's open delegations, the last hop first; return the path's instances."""
@@ -217,16 +212,13 @@ def remake_path(task: Task, ended_at: datetime | None, actor: Actor, now: dateti
         .order_by("hop", "id")
     )
     kept = _living(rows)
-    _lay(kept, task, actor, now)
-    was, task.instance = task.instance_id, _holder(task, rows, kept)
-    rest_or_route(task)
-    save_task(task, now)
-    if was != task.instance_id:
-        kind, before, why = "task.moved", task.status, Reason.REOPENED
-        record(task_event(task, kind, actor=actor, now=now, before=before, was=was, reason=why))
+    _repeat_hops(kept, task, actor, now)
+    was, holder = task.instance_id, _holder(task, rows, kept)
+    if was != (holder.pk if holder else None):
+        move_task(task, holder, actor=actor, now=now, was=was, reason=Reason.REOPENED)
 
 
-def _lay(hops: list[TaskDelegation], task: Task, actor: Actor, now: datetime) -> None:
+def _repeat_hops(hops: list[TaskDelegation], task: Task, actor: Actor, now: datetime) -> None:
     """Write the hops again, accepted, in the task's new epoch."""
     TaskDelegation.objects.bulk_create(
         TaskDelegation(

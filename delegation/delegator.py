@@ -12,7 +12,15 @@ from delegation.choices import OPEN, DelegationType, Reason
 from delegation.choices import DelegationStatus as D
 from delegation.models import TaskDelegation
 from delegation.offer_rules import require_acceptance, require_delegable, require_fitting_target
-from delegation.offers import Terms, accept_offer, close_offer, make_offer, take_back, target_answer
+from delegation.offers import (
+    Terms,
+    accept_offer,
+    answer_offer,
+    close_offer,
+    make_offer,
+    take_back,
+    target_answer,
+)
 from hopper.database import lock_tree
 from hopper.errors import AlreadyDelegated, Conflict, Gone, LeaseLost, NotFound
 from hopper.protocol import DELEGATION
@@ -240,18 +248,14 @@ class Delegator:
         return self._change(delegation_id, expire)
 
     def _make_pending(self, task: Task, now: datetime) -> None:
-        """Take a started or blocked task back from whoever has it, so that it can be offered."""
+        """Return a started or blocked task to pending, so that it can be offered."""
         if task.status == T.PENDING:
             return
         task.wait("")
         if task.status in STARTED:
             put_back(task, outcome=AttemptOutcome.RELEASED, actor=self.actor, now=now)
         else:
-            self._unblock(task, now)
-
-    def _unblock(self, task: Task, now: datetime) -> None:
-        task.wait("")
-        change_task(task, T.PENDING, actor=self.actor, now=now, kind="task.unblocked")
+            change_task(task, T.PENDING, actor=self.actor, now=now, kind="task.unblocked")
 
     def _answer(
         self, delegation: TaskDelegation, task: Task, target: HopperInstance, now: datetime
@@ -261,10 +265,7 @@ class Delegator:
                 accept_offer(delegation, task, target, actor=self.actor, now=now)
             return
         answer = target_answer(task, target)
-        if answer.verdict == "accept":
-            accept_offer(delegation, task, target, actor=self.actor, now=now)
-        elif answer.verdict == "refuse":
-            self._close(delegation, task, D.REJECTED, answer.code, answer.reason)
+        answer_offer(delegation, task, target, answer, actor=self.actor, now=now)
 
     def _close(
         self, delegation: TaskDelegation, task: Task, status: str, reason: str, words: str

@@ -17,16 +17,13 @@ from hopper.errors import Conflict
 from instances.choices import PLACING_BLOCKS, STARTED, AttemptOutcome
 from instances.choices import InstanceStatus as I
 from instances.choices import TaskStatus as T
-from instances.history import record, task_event
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import (
-    announce_due,
     change_task,
     hold_places,
     lock_tasks,
-    rest_or_route,
-    save_task,
+    move_task,
 )
 
 if TYPE_CHECKING:
@@ -100,8 +97,8 @@ def _quieten(
 
 def _evacuate(tasks: list[Task], gone: Set[str], actor: Actor, now: datetime) -> int:
     moved = 0
-    for task in tasks:
-        task.refresh_from_db()
+    # Cancelled offers have changed some of them since they were locked.
+    for task in Task.objects.filter(pk__in=[task.pk for task in tasks]).order_by("pk"):
         stays = task.status != T.PENDING or task.waiting_code == "AwaitingEscalation"
         if stays or task.instance_id not in gone or _way_out(task, gone) is None:
             continue
@@ -142,9 +139,6 @@ def _move_out(task: Task, gone: Set[str], reason: str, actor: Actor, now: dateti
     The tree lock is held: nobody terminates or moves the new holder meanwhile.
     """
     was, holder_id = task.instance_id, _way_out(task, gone)
-    if task.is_given_up:
-        # It is up already.
-        task.wait("")
     for row in TaskDelegation.objects.chain(task.pk).order_by("-hop", "-id"):
         if row.target_instance_id == holder_id:
             break
@@ -157,15 +151,8 @@ def _move_out(task: Task, gone: Set[str], reason: str, actor: Actor, now: dateti
             end_accepted(row, D.FAILED, reason=reason, actor=actor, now=now)
         above = [lineal for lineal in lineages([str(was)])[str(was)] if lineal.id not in gone]
         holder_id = above[-1].id if above else None
-    task.instance = HopperInstance.objects.get(pk=holder_id) if holder_id else None
-    rest_or_route(task)
-    save_task(task, now)
-    record(
-        task_event(
-            task, "task.moved", actor=actor, now=now, before=task.status, was=was, reason=reason
-        )
-    )
-    announce_due(task, actor)
+    holder = HopperInstance.objects.get(pk=holder_id) if holder_id else None
+    move_task(task, holder, actor=actor, now=now, was=was, reason=reason)
 
 
 def _way_out(task: Task, gone: Set[str]) -> str | None:

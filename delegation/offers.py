@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,13 @@ from hopper.errors import Conflict
 from hopper.ids import new_id
 from hopper.protocol import DELEGATION
 from instances.choices import STARTED, AttemptOutcome
-from instances.history import record, task_event
-from instances.tasks.changes import announce_due, rest_or_route, save_task
+from instances.tasks.changes import amend_task, move_task, rest_task
 from instances.tasks.leases import put_back
 from scopes.deciding import answer, get_behavior_for_instance
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hopper.actors import Actor
     from instances.models import HopperInstance, Task
     from scopes.decisions import Answer
@@ -54,7 +56,7 @@ def make_offer(
     `why` says what the answer waits for, where that is known.
     """
     up = terms.delegation_type == DelegationType.ESCALATE
-    expires = None if up else now + _patience(target)
+    expires = None if up else now + _time_to_answer(target)
     delegation = TaskDelegation.objects.create(
         id=new_id("del"),
         task=task,
@@ -70,13 +72,13 @@ def make_offer(
     task.offered_to = target
     task.route_due = False
     _await_answer(task, delegation, why, now)
-    save_task(task, now)
-    words = {"words": terms.notes} if terms.notes else {}
-    _record(task, delegation, "delegation.offered", actor, now, to=target.pk, **words)
+    feed = delegation.source_instance_id or target.pk
+    told = {"instance_id": feed, "delegation_id": delegation.pk, "words": terms.notes}
+    amend_task(task, "delegation.offered", actor=actor, now=now, to=target.pk, **told)
     return delegation
 
 
-def _patience(target: HopperInstance) -> timedelta:
+def _time_to_answer(target: HopperInstance) -> timedelta:
     settings = effective_settings(target.scope, target.config)
     return timedelta(seconds=int(settings["offer_seconds"]))
 
@@ -112,18 +114,30 @@ def take_back(task: Task, *, force: bool, actor: Actor, now: datetime) -> None:
             )
         put_back(task, outcome=AttemptOutcome.EVICTED, actor=actor, now=now)
     end_accepted(last, D.CANCELLED, reason=Reason.REASSIGNED, actor=actor, now=now)
-    was, task.instance = task.instance_id, last.source_instance
-    save_task(task, now)
-    record(
-        task_event(
-            task, "task.moved", actor=actor, now=now, before=task.status, was=was, reason="reassign"
-        )
-    )
+    was = task.instance_id
+    move_task(task, last.source_instance, actor=actor, now=now, was=was, reason="reassign")
 
 
 def target_answer(task: Task, target: HopperInstance) -> Answer:
     """Return what the target's behaviour says to this task (R8, R22)."""
     return answer(get_behavior_for_instance(target), facts_of(task), instance_facts(target))
+
+
+def answer_offer(
+    delegation: TaskDelegation,
+    task: Task,
+    target: HopperInstance,
+    answer: Answer,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Accept or reject a pending offer as its target answers; on "wait" leave it open (R8)."""
+    if answer.verdict == "accept":
+        accept_offer(delegation, task, target, actor=actor, now=now)
+    elif answer.verdict == "refuse":
+        reason, words = answer.code, answer.reason
+        close_offer(delegation, task, D.REJECTED, reason=reason, words=words, actor=actor, now=now)
 
 
 def accept_offer(
@@ -133,16 +147,11 @@ def accept_offer(
     _move(delegation, D.ACCEPTED, actor, now)
     if delegation.goes_up:
         _leave_child(delegation, task, actor, now)
-    task.instance = target
     task.offered_to = None
-    task.wait("")
-    rest_or_route(task)
-    if delegation.source_instance_id is None:
-        _begin_at(target, task, now)
-    else:
-        save_task(task, now)
-    _record(task, delegation, "delegation.accepted", actor, now)
-    announce_due(task, actor)
+    first = delegation.source_instance_id is None
+    with _as_origin(target, task) if first else nullcontext():
+        kind, told = "delegation.accepted", _named(delegation)
+        move_task(task, target, kind=kind, actor=actor, now=now, **told)
 
 
 def close_offer(
@@ -162,12 +171,9 @@ def close_offer(
     delegation.rejection_reason = words
     _move(delegation, status, actor, now, reason=reason)
     task.offered_to = None
-    if not task.is_terminal:
-        task.wait("")
-        rest_or_route(task)
-    save_task(task, now)
-    _record(task, delegation, f"delegation.{status}", actor, now, reason=reason, words=words)
-    announce_due(task, actor)
+    write = amend_task if task.is_terminal else rest_task
+    told = {**_named(delegation), "reason": reason, "words": words}
+    write(task, kind=f"delegation.{status}", actor=actor, now=now, **told)
 
 
 def end_accepted(
@@ -184,12 +190,16 @@ def end_accepted(
     _move(delegation, status, actor, now, reason=reason)
 
 
-def _begin_at(target: HopperInstance, task: Task, now: datetime) -> None:
-    """Save an unassigned task with its holder as its origin (R25), if its key is free there."""
+@contextmanager
+def _as_origin(target: HopperInstance, task: Task) -> Iterator[None]:
+    """Make the target the origin of an unassigned task, which is written inside (R25).
+
+    Raises Conflict where another open task there bears its unique_key.
+    """
     task.origin = target
     try:
         with transaction.atomic():
-            save_task(task, now)
+            yield
     except IntegrityError:
         raise Conflict(
             f"{target.pk} cannot take {task.pk}: another open task there bears its unique_key.",
@@ -224,26 +234,6 @@ def _move(
     delegation.save(force_update=True)
 
 
-def _record(
-    task: Task,
-    delegation: TaskDelegation,
-    kind: str,
-    actor: Actor,
-    now: datetime,
-    **data: Any,
-) -> None:
-    feed = delegation.target_instance_id
-    if kind == "delegation.offered" and delegation.source_instance_id:
-        feed = delegation.source_instance_id
-    record(
-        task_event(
-            task,
-            kind,
-            actor=actor,
-            now=now,
-            before=task.status,
-            instance_id=feed,
-            delegation_id=delegation.pk,
-            **data,
-        )
-    )
+def _named(delegation: TaskDelegation) -> dict[str, str]:
+    """Return where the event of a delegation is told, and of which delegation."""
+    return {"instance_id": delegation.target_instance_id, "delegation_id": delegation.pk}

@@ -9,23 +9,21 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils import timezone
 
-from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.delegator import Delegator, escalation_target
 from delegation.facts import barred_for, situation_of
 from delegation.models import TaskDelegation
 from delegation.offer_rules import offers_made, over_hop_limit
-from delegation.offers import Terms, accept_offer, close_offer, make_offer, target_answer
+from delegation.offers import Terms, answer_offer, make_offer, target_answer
 from hopper.actors import ROUTER, Actor
 from hopper.config.files import CONFIGURATION
 from hopper.database import lock_shared, lock_tree
 from hopper.errors import Conflict, HopperError
 from hopper.ids import new_id
 from instances.choices import TaskStatus as T
-from instances.history import record, task_event
 from instances.lifecycle.actions import start_instance
 from instances.models import Event, HopperInstance, Task
-from instances.tasks.changes import change_task, lock_task, present_task, save_task
+from instances.tasks.changes import amend_task, change_task, lock_task, present_task
 from instances.tasks.editing import begin_placing_anew
 from instances.tree.shape import create_instance
 from scopes.deciding import BehaviorFailed, decide, get_behavior_for_instance, path_of
@@ -63,7 +61,7 @@ def block_unplaced(
     # Capabilities are compared whatever the case, and so are gaps.
     words = sorted({word.casefold() for word in task.required_capabilities})
     required = {"required": ", ".join(words)} if code == GAP else {}
-    said = code == GAP and _said(task, required["required"])
+    told_before = code == GAP and _gap_alert_sent(task, required["required"])
     found: dict[str, Any] = {
         "object": task.instance_id,
         "refusals": refusals,
@@ -71,7 +69,12 @@ def block_unplaced(
         **required,
     }
     task.wait(code, now, detail=detail, **found)
-    told: dict[str, Any] = {"reason": code, "detail": detail, "attention": not said, **required}
+    told: dict[str, Any] = {
+        "reason": code,
+        "detail": detail,
+        "attention": not told_before,
+        **required,
+    }
     change_task(task, T.BLOCKED, actor=actor, now=now, **told)
 
 
@@ -82,8 +85,8 @@ def _refusals(task: Task) -> list[dict[str, Any]]:
     return [dict(row) for row in said.values(*names)]
 
 
-def _said(task: Task, required: str) -> bool:
-    """Return whether this gap was said for this task before, or for another that waits here."""
+def _gap_alert_sent(task: Task, required: str) -> bool:
+    """Return whether an alert about this missing capability was already sent."""
     events = Event.objects.filter(task=task, kind="task.blocked", data__attention=True)
     others = Task.objects.filter(instance=task.instance_id, status=T.BLOCKED, waiting__code=GAP)
     return (
@@ -97,7 +100,7 @@ logger = logging.getLogger(__name__)
 MAX_HOPS = 40
 """Steps one request takes before it leaves the rest to the sweep."""
 
-_UNREAD = 3
+_DECIDED_AGAIN = 3
 """How often a decision is made again because the tree changed under it (R9)."""
 
 
@@ -121,7 +124,7 @@ def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
             stale = 0
         except _Stale:
             stale += 1
-            if stale > _UNREAD:
+            if stale > _DECIDED_AGAIN:
                 break
         except BehaviorFailed as failure:
             _explain(task_id, failure, actor)
@@ -204,18 +207,8 @@ def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
             return
         now = timezone.now()
         task.waiting = {"detail": failure.detail}
-        save_task(task, now)
-        record(
-            task_event(
-                task,
-                "task.undecided",
-                actor=actor,
-                now=now,
-                before=task.status,
-                detail=failure.detail,
-                attention=True,
-            )
-        )
+        told = {"detail": failure.detail, "attention": True}
+        amend_task(task, "task.undecided", actor=actor, now=now, **told)
     logger.error(
         "behaviour failed", extra={"event": "behavior.failed", "task": task_id}, exc_info=failure
     )
@@ -305,18 +298,7 @@ def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
         terms = Terms(_first_hop_type(task))
         delegation = make_offer(task, target, terms, why=why, actor=note.actor, now=now)
         note.write(now)
-        if answer.verdict == "accept":
-            accept_offer(delegation, task, target, actor=note.actor, now=now)
-        elif answer.verdict == "refuse":
-            close_offer(
-                delegation,
-                task,
-                D.REJECTED,
-                reason=answer.code,
-                words=answer.reason,
-                actor=note.actor,
-                now=now,
-            )
+        answer_offer(delegation, task, target, answer, actor=note.actor, now=now)
     return True
 
 
@@ -329,20 +311,12 @@ def _rest(note: _Note, read_at: datetime) -> bool:
         if not task.waiting_code:
             # What a failing behaviour left there holds no longer.
             task.wait("")
-        save_task(task, now)
         note.write(now)
-        code = getattr(note.decision, "code", "")
-        record(
-            task_event(
-                task,
-                "task.resting",
-                actor=note.actor,
-                now=now,
-                before=task.status,
-                code=code,
-                reasons=list(note.decision.reasons),
-            )
-        )
+        told = {
+            "code": getattr(note.decision, "code", ""),
+            "reasons": list(note.decision.reasons),
+        }
+        amend_task(task, "task.resting", actor=note.actor, now=now, **told)
     return False
 
 

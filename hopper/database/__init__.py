@@ -13,7 +13,7 @@ from hopper.database.sqlite import SQLite
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from django.db.models import Model
+    from django.db.models import Field, Model
 
     from hopper.database.engine import Engine, Write
 
@@ -105,11 +105,12 @@ def inserting(rows: Sequence[Model]) -> Write:
     )
 
 
-def updating(row: Model) -> Write:
-    """Return the statement that writes a row whole."""
-    assignments = ", ".join(f"{name} = %s" for name in columns(row))
+def updating(row: Model, fields: Sequence[Field[Any, Any]]) -> Write:
+    """Return the statement that writes these fields of a row."""
+    assignments = ", ".join(f"{field.column} = %s" for field in fields)
+    values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
     table, key = row._meta.db_table, row._meta.pk.column
-    return f"UPDATE {table} SET {assignments} WHERE {key} = %s", [*stored(row), row.pk]  # noqa: S608
+    return f"UPDATE {table} SET {assignments} WHERE {key} = %s", [*values, row.pk]  # noqa: S608
 
 
 def columns(row: Model) -> list[str]:

@@ -26,7 +26,8 @@ from instances.models.instance import HopperInstance
 from instances.models.tags import register_tag_lookups
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from typing import Self
 
 AGEING = timedelta(minutes=30)
 _STEPS_TO_HIGH = {
@@ -226,6 +227,8 @@ class Task(models.Model):
 
     objects = TaskQuerySet.as_manager()
 
+    _row: Mapping[str, Any] = {}
+
     class Meta:
         indexes = (
             # The claim, in R22's order, over nothing but what may be claimed.
@@ -303,6 +306,36 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} {self.title}"
+
+    @classmethod
+    def from_db(
+        cls, db: str | None, field_names: Collection[str], values: Collection[Any], **more: Any
+    ) -> Self:
+        """Read a task and remember its row, so that a change writes only what differs."""
+        task = super().from_db(db, field_names, values, **more)
+        task._row = dict(zip(field_names, values, strict=False))
+        return task
+
+    def changed_fields(self) -> list[models.Field[Any, Any]]:
+        """Return the fields that differ from the row as read or last written.
+
+        JSON values are compared, so they are replaced and never changed in place.
+        """
+        return [
+            field
+            for field in self._meta.concrete_fields
+            if not field.primary_key and self._differs(field.attname)
+        ]
+
+    def remember(self, written: Iterable[models.Field[Any, Any]]) -> None:
+        """Remember the values of fields that were just written."""
+        values = {field.attname: getattr(self, field.attname) for field in written}
+        self._row = {**self._row, **values}
+
+    def _differs(self, attname: str) -> bool:
+        if attname not in self.__dict__:
+            return False
+        return attname not in self._row or self._row[attname] != self.__dict__[attname]
 
     @property
     def is_terminal(self) -> bool:

@@ -1,4 +1,7 @@
-"""The change of a task: the table is asked, the row written, the event recorded, once, here."""
+"""The verbs that change a task's row: `change_task`, `rest_task`, `move_task`, and `amend_task`.
+
+Only this module, `creating` and `claim_sql` write rows of tasks.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,11 @@ from instances.choices import (
     TERMINAL,
     AttemptOutcome,
     InstanceStatus,
+    WaitingCode,
 )
 from instances.choices import TaskStatus as T
 from instances.history import task_event
-from instances.models import Attempt, HopperInstance, InstanceLoad, Task
+from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
 from instances.signals import routing_due, task_finished
 from instances.tree.status import settle_after_commit
 
@@ -95,34 +99,99 @@ def change_task(
     outcome: str = "",
     **data: Any,
 ) -> None:
-    """Take one edge of the task's table on a locked row, write it and its event.
+    """Take one edge of the status table on a locked task: write the task and one event.
 
-    A live lease ends unless the task stays started; `outcome` says how (by default as the status
-    says). A terminal status tells those above (R17), inside the transaction.
+    A live lease ends unless the task stays started; its attempt ends with `outcome` (by default
+    the one of the status). A terminal status is announced inside the transaction (R17). Raises
+    InvalidTransition.
     """
     before = task.status
     TASK.require(before, status, task.pk)
-    writes, place = [], None
+    writes, slot = [], None
     if before in STARTED and status not in STARTED and task.has_live_lease:
-        place = task.instance_id
+        slot = task.instance_id
         outcome = outcome or _OUTCOMES.get(T(status), AttemptOutcome.RELEASED)
         writes.append(_closing(task, outcome, now))
         task.end_lease()
-    _enter(task, status, now)
-    task.updated_at = max(now, task.updated_at)
-    kind = kind or f"task.{status}"
+    _set_status(task, status, now)
     ending = status in TERMINAL
+    kind = kind or f"task.{status}"
     event = task_event(task, kind, actor=actor, now=now, before=before, ending=ending, **data)
-    write_together(*writes, updating(task), inserting([event]))
+    _write(task, now, *writes, event=event)
+    announce_due(task, actor)
     if ending:
         task_finished.send(Task, task=task, actor=actor, now=now)
-    if place is not None:
+    if slot is not None:
         # Last, so that the counter of a busy instance is held for the commit alone (R6).
-        _free_place(place)
+        release_slot(slot)
 
 
-def _enter(task: Task, status: str, now: datetime) -> None:
-    """Set what belongs to a status."""
+def rest_task(
+    task: Task, *, kind: str, actor: Actor, now: datetime, outcome: str = "", **data: Any
+) -> None:
+    """Let a locked task be pending at its holder: write the task and one event, of `kind`.
+
+    The stored reason is cleared, but for the pause before a retry. Where the holder routes work
+    on, the task is due and is placed after the commit (R9).
+    """
+    if task.waiting_code != WaitingCode.RETRY_BACKOFF:
+        task.wait("")
+    task.route_due = routes_on(task)
+    if task.status != T.PENDING:
+        change_task(task, T.PENDING, actor=actor, now=now, kind=kind, outcome=outcome, **data)
+        return
+    amend_task(task, kind, actor=actor, now=now, **data)
+    announce_due(task, actor)
+
+
+def move_task(
+    task: Task,
+    holder: HopperInstance | None,
+    *,
+    actor: Actor,
+    now: datetime,
+    kind: str = "task.moved",
+    **data: Any,
+) -> None:
+    """Give a locked task another holder: write the task and one event.
+
+    A pending task rests there; a blocked task and one that waits for its children keep their
+    status.
+    """
+    task.instance = holder
+    if task.status == T.PENDING:
+        rest_task(task, kind=kind, actor=actor, now=now, **data)
+    else:
+        amend_task(task, kind, actor=actor, now=now, **data)
+
+
+def amend_task(task: Task, kind: str, *, actor: Actor, now: datetime, **data: Any) -> None:
+    """Write the changed fields of a locked task, whose status stays, and one event of `kind`.
+
+    An empty `kind` writes no event.
+    """
+    told = {"actor": actor, "now": now, "before": task.status, **data}
+    _write(task, now, event=task_event(task, kind, **told) if kind else None)
+
+
+def extend_lease(task: Task, expires_at: datetime) -> None:
+    """Write the end of a lease. `updated_at` stays: a heartbeat is no change of the task."""
+    task.lease_expires_at = expires_at
+    Task.objects.filter(pk=task.pk).update(lease_expires_at=expires_at)
+
+
+def make_root(task: Task, *, actor: Actor, now: datetime) -> None:
+    """Separate a locked task from its parent: it becomes the root of its own tree (R16)."""
+    was, task.parent, task.root_id = task.parent_id, None, task.pk
+    amend_task(task, "task.cut_loose", actor=actor, now=now, was=was)
+    frontier = [task.pk]
+    while frontier:
+        frontier = list(Task.objects.filter(parent__in=frontier).values_list("pk", flat=True))
+        Task.objects.filter(pk__in=frontier).update(root_id=task.pk)
+
+
+def _set_status(task: Task, status: str, now: datetime) -> None:
+    """Set the status and the fields that follow from it."""
     task.status = status
     if status != T.PENDING:
         task.route_due = False
@@ -135,25 +204,34 @@ def _enter(task: Task, status: str, now: datetime) -> None:
         task.started_at = now
 
 
-def hold_places(tasks: QuerySet[Task], also: Iterable[str] = ()) -> None:
-    """Lock the counters of where locked tasks are or were leased, before several are freed (R6).
+def _write(task: Task, now: datetime, *writes: Write, event: Event | None = None) -> None:
+    """Write what changed of a locked task, together with other rows."""
+    task.updated_at = max(now, task.updated_at)
+    changed = task.changed_fields()
+    mine = [updating(task, changed)] if changed else []
+    write_together(*writes, *mine, *([inserting([event])] if event else []))
+    task.remember(changed)
 
-    Were: the lease of a task that is just ending is written off already, its place freed last.
-    `also` names instances whose counters are written later in the same transaction.
+
+def hold_places(tasks: QuerySet[Task], also: Iterable[str] = ()) -> None:
+    """Lock the counters of the instances that hold leases of locked tasks (R6).
+
+    Call it before several leases end. Instances whose lease has just ended are included: their
+    slot is released last. `also` names further instances whose counters are written later.
     """
-    places = tasks.filter(attempt__gt=0, instance__isnull=False).order_by()
-    leased = places.values_list("instance_id", flat=True).distinct()
+    holders = tasks.filter(attempt__gt=0, instance__isnull=False).order_by()
+    leased = holders.values_list("instance_id", flat=True).distinct()
     lock_rows(InstanceLoad, [*leased, *also])
 
 
 def end_attempt(task: Task, outcome: str, now: datetime) -> None:
-    """End the live lease, if any, of a task that stays started: close the attempt, free its place.
+    """End the live lease, if any, of a task that stays started: close its attempt (R13).
 
-    The caller saves the task.
+    The caller takes the task's next edge, or amends the task, which writes its row.
     """
     if task.has_live_lease:
         write_together(_closing(task, outcome, now))
-        _free_place(str(task.instance_id))
+        release_slot(str(task.instance_id))
     task.end_lease()
 
 
@@ -171,39 +249,28 @@ def _closing(task: Task, outcome: str, now: datetime) -> Write:
     )
 
 
-def _free_place(instance_id: str) -> None:
-    """Give a place back to the instance's counter (R6, kind 5; R22), and settle who waited for it.
+def release_slot(instance_id: str) -> None:
+    """Release one slot of the instance's counter (R6, kind 5; R22); settle a stopping instance.
 
-    Whether anything is stopping is asked afterwards: a stop that held the counter has committed.
+    Stopping instances are read afterwards: a stop that held the counter has committed by then.
     """
     InstanceLoad.objects.filter(pk=instance_id).update(running=F("running") - 1)
     if HopperInstance.objects.filter(status=InstanceStatus.STOPPING).exists():
         settle_after_commit(instance_id)
 
 
-def rest_or_route(task: Task) -> None:
-    """Mark a pending task due for placing where its holder routes work on (R9)."""
+def routes_on(task: Task) -> bool:
+    """Return whether the holder of a pending task is to place it (R9)."""
     holder = task.instance
-    task.route_due = bool(
-        holder is not None
-        and holder.scope in ROUTING
-        and task.status == T.PENDING
-        and task.offered_to_id is None
-    )
-
-
-def save_task(task: Task, now: datetime) -> None:
-    """Write a locked task whole: nobody else can have changed it meanwhile."""
-    task.updated_at = max(now, task.updated_at)
-    write_together(updating(task))
+    return holder is not None and holder.scope in ROUTING and task.offered_to_id is None
 
 
 def announce_due(task: Task, actor: Actor) -> None:
-    """After the commit, have a due task placed; the sweep does it should this be lost."""
+    """Place a due task after the commit, if it is still due; the sweep places what is left."""
     if task.route_due:
-        task_id = task.pk
-        transaction.on_commit(lambda: _send_due(task_id, actor))
+        transaction.on_commit(lambda: _send_due(task, actor))
 
 
-def _send_due(task_id: str, actor: Actor) -> None:
-    routing_due.send(Task, task_id=task_id, actor=actor)
+def _send_due(task: Task, actor: Actor) -> None:
+    if task.route_due:
+        routing_due.send(Task, task_id=task.pk, actor=actor)

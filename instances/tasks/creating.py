@@ -19,14 +19,14 @@ from instances.history import record, task_event
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import (
+    amend_task,
     announce_due,
     change_task,
     end_attempt,
     hold_places,
     lock_task,
     lock_tasks,
-    rest_or_route,
-    save_task,
+    routes_on,
 )
 from instances.tasks.dependencies import reevaluate, require_known, set_dependencies
 from instances.tree.status import share_instance
@@ -57,17 +57,12 @@ def adopt_child(parent: Task, *, actor: Actor, now: datetime) -> None:
     if parent.decomposed and parent.status == T.IN_PROGRESS:
         return
     parent.decomposed = True
-    if parent.status == T.PENDING:
-        parent.wait("WaitingChildren", now)
-        change_task(parent, T.IN_PROGRESS, actor=actor, now=now, kind="task.decomposed")
-        return
-    end_attempt(parent, AttemptOutcome.RELEASED, now)
     parent.wait("WaitingChildren", now)
-    if parent.status == T.CLAIMED:
+    end_attempt(parent, AttemptOutcome.RELEASED, now)
+    if parent.status == T.IN_PROGRESS:
+        amend_task(parent, "task.decomposed", actor=actor, now=now)
+    else:
         change_task(parent, T.IN_PROGRESS, actor=actor, now=now, kind="task.decomposed")
-        return
-    save_task(parent, now)
-    record(task_event(parent, "task.decomposed", actor=actor, now=now, before=parent.status))
 
 
 def lock_parent(parent_id: str, *, actor: Actor, now: datetime) -> Task:
@@ -211,9 +206,10 @@ def insert_task(
     task_id = task.pk
     task.ready = not depends_on
     task.save(force_insert=True)
+    task.remember(task.changed_fields())
     if depends_on:
         set_dependencies(task, depends_on)
-        save_task(task, now)
+        amend_task(task, "", actor=actor, now=now)
     record(task_event(task, "task.created", actor=actor, now=now))
     announce_due(task, actor)
     if depends_on:
@@ -239,7 +235,7 @@ def _row(
         updated_at=now,
     )
     task.queue_from(now)
-    rest_or_route(task)
+    task.route_due = routes_on(task)
     return task
 
 

@@ -12,9 +12,8 @@ from django.utils import timezone
 from hopper.database import lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from instances.choices import TaskStatus as T
-from instances.history import record, task_event
 from instances.models import Task
-from instances.tasks.changes import lock_task, present_task, save_task
+from instances.tasks.changes import amend_task, lock_task, present_task
 from instances.tasks.creating import (
     NewTask,
     admitting,
@@ -97,11 +96,7 @@ def _open(
         setattr(parent, name, terms[name])
     adopt_child(parent, actor=actor, now=now)
     if changed:
-        save_task(parent, now)
-        before = parent.status
-        record(
-            task_event(parent, "task.updated", actor=actor, now=now, before=before, fields=changed)
-        )
+        amend_task(parent, "task.updated", actor=actor, now=now, fields=changed)
 
 
 def _was_leased_by(parent: Task, token: str) -> bool:

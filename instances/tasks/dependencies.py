@@ -14,9 +14,8 @@ from hopper.actors import SYSTEM
 from hopper.errors import Invalid, RuleBroken
 from instances.choices import TERMINAL, DependencyRule
 from instances.choices import TaskStatus as T
-from instances.history import record, task_event
 from instances.models import Task, TaskDependency
-from instances.tasks.changes import change_task, lock_task, rest_or_route, save_task
+from instances.tasks.changes import amend_task, change_task, lock_task, rest_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,17 +82,12 @@ def reevaluate(task_id: str) -> bool:
         ready = all(status in enough for status in statuses.values())
         if stuck:
             task.ready = ready
-            task.wait("")
-            change_task(task, T.PENDING, actor=SYSTEM, now=now, kind="task.unblocked")
-            rest_or_route(task)
-            save_task(task, now)
+            rest_task(task, kind="task.unblocked", actor=SYSTEM, now=now)
             return True
         if ready == task.ready:
             return False
         task.ready = ready
-        save_task(task, now)
-        kind = "task.ready" if ready else "task.waiting"
-        record(task_event(task, kind, actor=SYSTEM, now=now, before=task.status))
+        amend_task(task, "task.ready" if ready else "task.waiting", actor=SYSTEM, now=now)
     return True
 
 
@@ -105,7 +99,7 @@ def _block(task: Task, failed: list[str], now: datetime) -> bool:
     task.ready = False
     task.wait("DependencyFailed", now, detail=detail, object=failed[0])
     if task.status == T.BLOCKED:
-        save_task(task, now)
+        amend_task(task, "", actor=SYSTEM, now=now)
     else:
         change_task(task, T.BLOCKED, actor=SYSTEM, now=now, reason="DependencyFailed")
     return True

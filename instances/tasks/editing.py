@@ -1,4 +1,4 @@
-"""TODO."""
+"""A person edits a task; an edit of what routing reads places it anew (R9, R10)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from instances.choices import (
     PLACING_BLOCKS,
 )
 from instances.choices import TaskStatus as T
-from instances.history import record, task_event
 from instances.models import Task
 from instances.signals import offer_overtaken
 from instances.tasks.changes import (
-    announce_due,
+    amend_task,
     change_task,
     lock_task,
-    rest_or_route,
-    save_task,
+    rest_task,
 )
 from instances.tasks.creating import _reevaluate
 from instances.tasks.dependencies import predecessors, require_known, set_dependencies
@@ -60,13 +58,8 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
             set_dependencies(task, require_known(depends_on))
         task.queue_from(task.created_at)
         if changed or depends_on is not None:
-            save_task(task, now)
             names = sorted(changed) + (["depends_on"] if "depends_on" in changes else [])
-            record(
-                task_event(
-                    task, "task.updated", actor=actor, now=now, before=task.status, fields=names
-                )
-            )
+            amend_task(task, "task.updated", actor=actor, now=now, fields=names)
         if any(name in changed for name in _ROUTING_FIELDS):
             begin_placing_anew(task, actor=actor, now=now, reason="edited")
         if depends_on is not None:
@@ -104,10 +97,5 @@ def begin_placing_anew(task: Task, *, actor: Actor, now: datetime, reason: str) 
     task.wait("")
     if by_placing:
         change_task(task, T.PENDING, actor=actor, now=now, kind="task.unblocked", reason=reason)
-    rest_or_route(task)
-    save_task(task, now)
-    record(
-        task_event(task, "task.rerouted", actor=actor, now=now, before=task.status, reason=reason)
-    )
-    announce_due(task, actor)
+    rest_task(task, kind="task.rerouted", actor=actor, now=now, reason=reason)
     return True

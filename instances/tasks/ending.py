@@ -1,4 +1,4 @@
-"""TODO."""
+"""A task is cancelled, or a failed one discarded (R15, R16)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from django.utils import timezone
 
 from hopper.errors import Conflict
 from instances.choices import TaskStatus as T
-from instances.history import record, task_event
 from instances.models import Task
 from instances.tasks.changes import (
+    amend_task,
     change_task,
     hold_places,
     lock_task,
     lock_tasks,
-    save_task,
+    make_root,
 )
 
 if TYPE_CHECKING:
@@ -40,15 +40,8 @@ def discard_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
                 allowed=[T.FAILED.value],
             )
         if task.discarded_at is None:
-            now = timezone.now()
-            task.discarded_at = now
-            save_task(task, now)
-            before = task.status
-            record(
-                task_event(
-                    task, "task.discarded", actor=actor, now=now, before=before, reason=reason
-                )
-            )
+            task.discarded_at = now = timezone.now()
+            amend_task(task, "task.discarded", actor=actor, now=now, reason=reason)
     return task
 
 
@@ -78,19 +71,8 @@ def end_open_children(task: Task, *, actor: Actor, now: datetime, reason: str) -
     """
     for child in lock_tasks(task.children.open().values_list("pk", flat=True)):
         if child.on_parent_close == "abandon":
-            _make_root(child, actor, now)
+            make_root(child, actor=actor, now=now)
             continue
         child.error = reason
         change_task(child, T.CANCELLED, actor=actor, now=now, reason=reason, cascade_from=task.pk)
         end_open_children(child, actor=actor, now=now, reason=reason)
-
-
-def _make_root(task: Task, actor: Actor, now: datetime) -> None:
-    """Cut a child loose from its parent: it and what is below it become a tree of their own."""
-    was, task.parent = task.parent_id, None
-    save_task(task, now)
-    record(task_event(task, "task.cut_loose", actor=actor, now=now, before=task.status, was=was))
-    frontier = [task.pk]
-    while frontier:
-        Task.objects.filter(pk__in=frontier).update(root_id=task.pk)
-        frontier = list(Task.objects.filter(parent__in=frontier).values_list("pk", flat=True))

@@ -17,14 +17,11 @@ from instances.choices import TaskStatus as T
 from instances.config import QueueSettings, escalates_failures, queue_settings
 from instances.models import Attempt, Task
 from instances.tasks.changes import (
-    announce_due,
     change_task,
-    end_attempt,
     hold_places,
     lock_task,
     lock_tasks,
-    rest_or_route,
-    save_task,
+    rest_task,
 )
 
 if TYPE_CHECKING:
@@ -76,15 +73,15 @@ def lose_attempt(
         return
     holder = task.instance
     if holder is not None and escalates_failures(holder.scope, holder.config):
-        _give_up(task, outcome=outcome, actor=actor, now=now)
+        _mark_for_escalation(task, outcome=outcome, actor=actor, now=now)
         return
     change_task(task, T.FAILED, actor=actor, now=now, outcome=outcome, error=error)
 
 
-def _give_up(task: Task, *, outcome: str, actor: Actor, now: datetime) -> None:
-    """Put a task back whose holder has failed it: due for being handed up, fresh attempts there.
+def _mark_for_escalation(task: Task, *, outcome: str, actor: Actor, now: datetime) -> None:
+    """Return the task to pending and mark it for escalation. Attempts restart at the parent.
 
-    Where to is found, and locked, before the task is (R6): so it is placing that hands it up.
+    Placing escalates it: the parent must be found and locked before the task is (R6).
     """
     task.failures = 0
     task.route_due = True
@@ -98,7 +95,6 @@ def _give_up(task: Task, *, outcome: str, actor: Actor, now: datetime) -> None:
         outcome=outcome,
         error=task.error,
     )
-    announce_due(task, actor)
 
 
 def expire_leases(
@@ -181,19 +177,11 @@ def put_back(task: Task, *, outcome: str, actor: Actor, now: datetime) -> None:
 def _requeue(
     task: Task, *, kind: str, outcome: str, actor: Actor, now: datetime, **data: Any
 ) -> None:
-    by_hand = not task.has_live_lease
-    change_task(task, T.PENDING, actor=actor, now=now, kind=kind, outcome=outcome, **data)
-    if by_hand:
-        # What was taken by hand may not have been placed before (R9); what was leased had been.
-        rest_or_route(task)
-        save_task(task, now)
-        announce_due(task, actor)
-
-
-def drop_lease(task: Task, outcome: str, now: datetime) -> None:
-    """End the lease of a locked task that stays started, as a decomposed parent does (R13)."""
-    end_attempt(task, outcome, now)
-    save_task(task, now)
+    if task.has_live_lease:
+        # A leased task was placed before; a task taken by hand perhaps was not (R9).
+        change_task(task, T.PENDING, actor=actor, now=now, kind=kind, outcome=outcome, **data)
+    else:
+        rest_task(task, kind=kind, actor=actor, now=now, outcome=outcome, **data)
 
 
 def _settings(task: Task) -> QueueSettings:

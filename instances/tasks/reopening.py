@@ -12,7 +12,7 @@ from hopper.errors import Conflict
 from instances.choices import TaskStatus as T
 from instances.models import Event, Task
 from instances.signals import task_reopened
-from instances.tasks.changes import announce_due, change_task, lock_task
+from instances.tasks.changes import lock_task, rest_task
 from instances.tasks.creating import adopt_child
 from instances.tasks.dependencies import (
     predecessors,
@@ -48,7 +48,6 @@ def reopen(task: Task, *, reason: str, actor: Actor, now: datetime) -> None:
     _begin_again(task, reason, actor, now)
     _require_no_cycle(task)
     task_id = task.pk
-    announce_due(task, actor)
     # After it is placed: what still moves is not blocked (R23).
     transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
 
@@ -68,7 +67,6 @@ def _wait_again(parent_id: str, child: Task, actor: Actor, now: datetime) -> Non
             state=parent.status,
             parent_id=parent.pk,
         )
-    parent.route_due = False
     adopt_child(parent, actor=actor, now=now)
 
 
@@ -81,7 +79,7 @@ def _begin_again(task: Task, reason: str, actor: Actor, now: datetime) -> None:
     task.discarded_at = None
     try:
         with transaction.atomic():
-            change_task(task, T.PENDING, actor=actor, now=now, kind="task.reopened", reason=reason)
+            rest_task(task, kind="task.reopened", actor=actor, now=now, reason=reason)
     except IntegrityError:
         raise Conflict(
             f"{task.pk} cannot be reopened: another open task bears its unique_key.",

@@ -14,13 +14,11 @@ from instances.choices import TaskStatus as T
 from instances.models import Task
 from instances.signals import offer_overtaken
 from instances.tasks.changes import (
-    announce_due,
     change_task,
     end_attempt,
     hold_places,
     lock_task,
-    rest_or_route,
-    save_task,
+    rest_task,
 )
 from instances.tasks.editing import begin_placing_anew
 from instances.tasks.ending import cancel_task
@@ -71,7 +69,6 @@ def set_status(
             refuse_open_children(task)
             _make_free(task, force, actor, now)
             _WALKS[T(status)](task, owner or actor.name, reason, actor, now)
-        announce_due(task, actor)
     return Task.objects.get(pk=task_id)
 
 
@@ -99,7 +96,6 @@ def _make_free(task: Task, force: bool, actor: Actor, now: datetime) -> None:
         # Its end may end its whole family.
         hold_places(Task.objects.filter(root_id=task.root_id))
         end_attempt(task, AttemptOutcome.EVICTED, now)
-        save_task(task, now)
     if task.offered_to_id is not None:
         if not force:
             raise Conflict(
@@ -116,11 +112,7 @@ def _to_pending(task: Task, owner: str, reason: str, actor: Actor, now: datetime
         begin_placing_anew(task, actor=actor, now=now, reason="unblocked")
         return
     kind = "task.unblocked" if task.status == T.BLOCKED else "task.released"
-    task.wait("")
-    task.end_lease()
-    change_task(task, T.PENDING, actor=actor, now=now, kind=kind, reason=reason)
-    rest_or_route(task)
-    save_task(task, now)
+    rest_task(task, kind=kind, actor=actor, now=now, reason=reason)
 
 
 def _to_claimed(task: Task, owner: str, reason: str, actor: Actor, now: datetime) -> None:
@@ -141,7 +133,6 @@ def _to_in_progress(task: Task, owner: str, reason: str, actor: Actor, now: date
 
 def _to_blocked(task: Task, owner: str, reason: str, actor: Actor, now: datetime) -> None:
     task.wait("InputRequired", now, detail=reason or "blocked by hand")
-    task.end_lease()
     change_task(task, T.BLOCKED, actor=actor, now=now, reason=reason)
 
 

@@ -18,7 +18,7 @@ from instances.choices import TaskStatus as T
 from instances.config import QueueSettings, queue_settings
 from instances.models import Attempt, Task
 from instances.models.instance import lineages
-from instances.tasks.changes import change_task, lock_task, present_task
+from instances.tasks.changes import change_task, extend_lease, lock_task, present_task
 from instances.tasks.claim_sql import Grant, Wish, free_places, grant, why_nothing
 from instances.tasks.leases import (
     expire_lease,
@@ -158,10 +158,7 @@ def heartbeat(
         require_lease(task, token)
         if task.lease_seconds is None:
             raise _not_started(task)
-        now = timezone.now()
-        task.lease_expires_at = now + timedelta(seconds=task.lease_seconds)
-        # Not updated_at: a heartbeat is no change of the task, and stays a cheap update.
-        Task.objects.filter(pk=task_id).update(lease_expires_at=task.lease_expires_at)
+        extend_lease(task, timezone.now() + timedelta(seconds=task.lease_seconds))
         news = {"checkpoint": checkpoint, "progress": progress}
         kept = {name: value for name, value in news.items() if value is not None}
         if kept:

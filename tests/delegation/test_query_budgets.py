@@ -26,11 +26,11 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 # Transactions and savepoints are counted too; a hop writes offer, acceptance, decision and events.
 BUDGETS = {
-    "matched": 71,
-    "matched, and down to a run": 88,
-    "by what it requires": 73,
-    "named": 71,
-    "nothing speaks": 32,
+    "matched": 69,
+    "matched, and down to a run": 84,
+    "by what it requires": 71,
+    "named": 69,
+    "nothing speaks": 31,
     "nobody can": 36,
 }
 
