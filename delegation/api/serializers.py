@@ -14,7 +14,7 @@ from instances.api.task_serializers import ReasonSerializer, TaskBody, in_utc
 
 
 class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
-    """One hand-over."""
+    """One delegation of a task."""
 
     task_id = serializers.CharField()
     source_instance_id = serializers.CharField(allow_null=True)
@@ -48,13 +48,13 @@ class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
 
     @extend_schema_field(ReasonSerializer(allow_null=True))
     def get_waiting_on(self, row: TaskDelegation) -> dict[str, Any] | None:
-        """Return why nobody has answered yet (R26); null once somebody has."""
+        """Return why the offer waits for an answer (R26); None once it is answered."""
         reason: dict[str, Any] | None = self.context["waiting"].get(row.pk)
         return reason and in_utc(reason)
 
 
 class ChainSerializer(serializers.Serializer[Any]):
-    """The whole way of a task, in order."""
+    """All delegations of a task, in order."""
 
     task_id = serializers.CharField()
     origin_instance_id = serializers.CharField(allow_null=True)
@@ -64,7 +64,7 @@ class ChainSerializer(serializers.Serializer[Any]):
 
 
 class RouteSerializer(serializers.Serializer[Any]):
-    """What was, or would be, decided for a task, hop by hop; a task of no id does not exist yet."""
+    """The decisions for a task, hop by hop; `task_id` is null where the task does not exist yet."""
 
     task_id = serializers.CharField(allow_null=True)
     preview = serializers.BooleanField()
@@ -73,7 +73,7 @@ class RouteSerializer(serializers.Serializer[Any]):
 
 
 class Delegate(StrictSerializer):
-    """To whom, and how."""
+    """The target of a delegation, and how it answers."""
 
     ignored = frozenset({"task_id"})
 
@@ -86,19 +86,19 @@ class Delegate(StrictSerializer):
 
 
 class Accept(StrictSerializer):
-    """A word on accepting."""
+    """The notes of the instance that accepts."""
 
     notes = Text(required=False, max_length=100_000)
 
 
 class Reject(StrictSerializer):
-    """Why it is refused."""
+    """Why the instance rejects the task."""
 
     reason = Line(max_length=10_000)
 
 
 class CompleteDelegation(StrictSerializer):
-    """What came of it."""
+    """The result of the delegated task."""
 
     result = Anything(required=False)
     notes = Text(required=False, max_length=100_000)
@@ -106,13 +106,13 @@ class CompleteDelegation(StrictSerializer):
 
 
 class Withdraw(StrictSerializer):
-    """Why it is taken back."""
+    """Why the delegation is cancelled."""
 
     reason = Text(required=False, max_length=10_000)
 
 
 class Escalate(StrictSerializer):
-    """The question that goes up with it."""
+    """The question that goes to the parent with the task."""
 
     reason = Text(required=False, max_length=10_000)
     severity = Text(required=False, max_length=40)

@@ -34,7 +34,7 @@ class CountsSerializer(serializers.Serializer[Any]):
 
 
 class InstanceSerializer(serializers.ModelSerializer[HopperInstance]):
-    """An instance; what is derived comes from the page's context, read once for all."""
+    """An instance; the page's context holds its derived values, read once for the page."""
 
     parent_id = serializers.CharField(allow_null=True)
     depth = serializers.IntegerField()
@@ -81,7 +81,7 @@ class InstanceSerializer(serializers.ModelSerializer[HopperInstance]):
 
     @extend_schema_field(CountsSerializer)
     def get_task_counts(self, instance: HopperInstance) -> dict[str, int]:
-        """Return the counts of the tasks that it holds itself."""
+        """Return the counts of the tasks that the instance itself holds."""
         return dict(self.context["counts"][instance.pk])
 
 
@@ -101,7 +101,7 @@ class TreeSerializer(InstanceSerializer):
 
 
 class _InstanceBody(StrictSerializer):
-    """What both creating and editing an instance may say."""
+    """The fields that both the creation and an edit of an instance take."""
 
     ignored = frozenset(InstanceSerializer.Meta.fields) | {"subtree_task_counts", "children"}
 
@@ -151,7 +151,7 @@ class InstanceChanges(_InstanceBody):
 
 
 class Stop(StrictSerializer):
-    """How to stop; `preview` only says what that would change."""
+    """How an instance stops; `preview` only says what would change."""
 
     preview = Flag(required=False)
     force = Flag(required=False)
@@ -159,26 +159,26 @@ class Stop(StrictSerializer):
 
 
 class Restart(StrictSerializer):
-    """How to restart."""
+    """How an instance restarts; `force` revokes live leases."""
 
     force = Flag(required=False)
 
 
 class Close(StrictSerializer):
-    """How to close; `force` cancels what is still open, `preview` only says what it would do."""
+    """How a run closes: `force` cancels open tasks, `preview` only says what would change."""
 
     preview = Flag(required=False)
     force = Flag(required=False)
 
 
 class Trouble(StrictSerializer):
-    """What is wrong."""
+    """Why the instance is in error."""
 
     reason = Text(required=False, max_length=10_000)
 
 
 class ClaimNext(StrictSerializer):
-    """What a worker asks for."""
+    """The tasks that a worker asks for."""
 
     worker = Line(max_length=200)
     limit = Whole(required=False, min_value=1, max_value=100)
@@ -190,7 +190,7 @@ class ClaimNext(StrictSerializer):
 
 
 class SummarySerializer(serializers.Serializer[Any]):
-    """What became of a run."""
+    """The outcome of a run."""
 
     instance_id = serializers.CharField()
     name = serializers.CharField()
@@ -202,7 +202,7 @@ class SummarySerializer(serializers.Serializer[Any]):
 
 
 class LastCheckSerializer(serializers.Serializer[Any]):
-    """What the last check of the invariants found."""
+    """The findings of the last check of the invariants."""
 
     at = serializers.DateTimeField()
     seconds = serializers.FloatField()
@@ -211,7 +211,7 @@ class LastCheckSerializer(serializers.Serializer[Any]):
 
 
 class DashboardSerializer(serializers.Serializer[Any]):
-    """What the dashboard shows."""
+    """The figures of the dashboard."""
 
     scopes = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))
     tasks = serializers.DictField()
@@ -227,7 +227,7 @@ class DashboardSerializer(serializers.Serializer[Any]):
 
 
 class MetricsSerializer(serializers.Serializer[Any]):
-    """How an instance is doing."""
+    """The load and the speed of an instance."""
 
     instance_id = serializers.CharField()
     task_counts = CountsSerializer()

@@ -41,12 +41,12 @@ class ReasonSerializer(serializers.Serializer[Any]):
 
 
 def _known(serializer: serializers.BaseSerializer[Any]) -> dict[str, Any]:
-    """Return what the page's context holds; a field of ours hides the name on the serializer."""
+    """Return the page's context; the task field `context` hides that name on the serializer."""
     return dict(serializer.context)
 
 
 class TaskSerializer(serializers.ModelSerializer[Task]):
-    """A task; its reason, its predecessors and its children come from the page's context."""
+    """A task; the page's context holds its reason, its predecessors and its children."""
 
     instance_id = serializers.CharField(allow_null=True)
     origin_instance_id = serializers.CharField(source="origin_id", allow_null=True)
@@ -78,18 +78,18 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
 
     @extend_schema_field(ReasonSerializer(allow_null=True))
     def get_waiting_on(self, task: Task) -> dict[str, Any] | None:
-        """Return the one reason why it waits, null for a finished task."""
+        """Return the one reason why the task waits; None for a finished task."""
         reason: dict[str, Any] | None = _known(self)["waiting"].get(task.pk)
         return reason and in_utc(reason)
 
     @extend_schema_field(CountsSerializer)
     def get_children(self, task: Task) -> dict[str, int]:
-        """Return how many children of each status it has."""
+        """Return how many children of each status the task has."""
         return dict(_known(self)["children"][task.pk])
 
 
 def in_utc(reason: dict[str, Any]) -> dict[str, Any]:
-    """Return a reason with its times as all others are written: ending in Z."""
+    """Return a reason whose times end in Z, as all other times do."""
     times = {name: reason[name] for name in ("since", "until") if reason.get(name)}
     return {**reason, **{name: str(time).replace("+00:00", "Z") for name, time in times.items()}}
 
@@ -117,7 +117,7 @@ class ClaimedTaskSerializer(TaskSerializer):
 
 
 class EmptyQueueSerializer(serializers.Serializer[Any]):
-    """Why a claim came back empty (R22)."""
+    """Why a claim returned no task (R22)."""
 
     code = serializers.CharField()
     detail = serializers.CharField()
@@ -217,7 +217,7 @@ class TaskChanges(TaskBody):
 
 
 class StatusBody(StrictSerializer):
-    """Which status by hand (R19)."""
+    """The status that a person sets by hand (R19)."""
 
     status = Word(choices=[(word.value, word.label) for word in SETTABLE])
     owner = Text(required=False, max_length=200)
@@ -226,7 +226,7 @@ class StatusBody(StrictSerializer):
 
 
 class ClaimOne(StrictSerializer):
-    """Who claims."""
+    """The worker that claims, and the length of its lease."""
 
     worker = Line(max_length=200)
     lease_seconds = Whole(
@@ -240,11 +240,11 @@ class _Report(StrictSerializer):
 
 
 class Start(_Report):
-    """Work begins."""
+    """The worker has begun."""
 
 
 class Heartbeat(_Report):
-    """Work goes on."""
+    """The worker goes on: its progress, and a checkpoint to go on from."""
 
     token = Line(max_length=64)
     checkpoint = Anything(required=False)
@@ -252,39 +252,39 @@ class Heartbeat(_Report):
 
 
 class Complete(_Report):
-    """Work is done."""
+    """The worker has done the task."""
 
     result = Anything(required=False)
 
 
 class Fail(_Report):
-    """Work failed."""
+    """The worker has failed the task."""
 
     error = Text(required=False, max_length=100_000)
     retryable = Flag(required=False)
 
 
 class Release(_Report):
-    """Work is given back."""
+    """The worker gives the task back."""
 
     reason = Text(required=False, max_length=10_000)
 
 
 class Cancel(StrictSerializer):
-    """Why it is not needed any more; `preview` only says what cancelling it would do."""
+    """Why the task is cancelled; `preview` only says what cancelling would do."""
 
     preview = Flag(required=False)
     reason = Text(required=False, max_length=10_000)
 
 
 class Retry(StrictSerializer):
-    """Why it is worth another try."""
+    """Why the task is opened again."""
 
     reason = Text(required=False, max_length=10_000)
 
 
 class Discard(Retry):
-    """Why it needs no retry."""
+    """Why the failed task needs no retry."""
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):
@@ -340,14 +340,14 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
 
 
 class NextStepSerializer(serializers.Serializer[Any]):
-    """What moves the task on: at the command line, and over HTTP below /api/v1."""
+    """The next step for the task: a command, and a request below /api/v1."""
 
     command = serializers.CharField()
     request = serializers.CharField()
 
 
 class WhySerializer(serializers.Serializer[Any]):
-    """The one reason, in words and as data."""
+    """The one reason why the task waits, in words and as data."""
 
     task_id = serializers.CharField()
     status = serializers.ChoiceField(choices=TaskStatus.choices)
