@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hopper.actors import Actor
 
 
-def refuse_crossing_move(instance: HopperInstance) -> None:
+def refuse_crossing_move(*, instance: HopperInstance) -> None:
     """Raise Conflict while an offer or an active path crosses the edge above an instance (R1)."""
     edge = Q(source_instance=instance.parent_id, target_instance=instance) | Q(
         source_instance=instance, target_instance=instance.parent_id
@@ -76,23 +76,27 @@ def _below(instance_id: str) -> frozenset[str]:
     return frozenset(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
 
 
-def _quieten(
-    instance: HopperInstance, actor: Actor, now: datetime, options: dict[str, Any]
+def empty_stopping(
+    *, instance_id: str, evacuate: bool, leased: Collection[str], actor: Actor, now: datetime
 ) -> None:
-    """Cancel offers to and from a stopping subtree; evacuate where asked."""
-    below = _below(instance.pk)
+    """Cancel the offers to and from a stopping instance and all below it; evacuate if asked."""
+    below = _below(instance_id)
     inward = _downward_offers().filter(target_instance__in=below)
     outward = _downward_offers().filter(source_instance__in=below)
-    wanted = set((inward | outward).values_list("task_id", flat=True))
-    wanted |= set(options.get("leased", ()))
-    if options.get("evacuate"):
+    wanted = {*leased, *(inward | outward).values_list("task_id", flat=True)}
+    if evacuate:
         wanted |= set(_unstarted(below).values_list("pk", flat=True))
-    # All roots at once: whoever asks for them later has them already (R6).
+    # All roots at once: a later lock on one of them is held already (R6).
     tasks = lock_tasks(wanted)
     _cancel(inward.filter(task__in=wanted), Reason.TARGET_STOPPED, actor, now)
     _cancel(outward.filter(task__in=wanted), Reason.SOURCE_STOPPED, actor, now)
-    if options.get("evacuate"):
+    if evacuate:
         _evacuate(tasks, below, actor, now)
+
+
+def cancel_offers_to(*, instance_id: str, actor: Actor, now: datetime) -> None:
+    """Cancel the offers to an instance in error."""
+    _cancel(_downward_offers().filter(target_instance=instance_id), Reason.TARGET_ERROR, actor, now)
 
 
 def _evacuate(tasks: list[Task], gone: Set[str], actor: Actor, now: datetime) -> int:
@@ -108,8 +112,9 @@ def _evacuate(tasks: list[Task], gone: Set[str], actor: Actor, now: datetime) ->
     return moved
 
 
-def _empty_terminated(gone: frozenset[str], actor: Actor, now: datetime) -> None:
+def empty_terminated(*, instance_ids: Collection[str], actor: Actor, now: datetime) -> None:
     """Take every unfinished task out of instances that have just been terminated (R5)."""
+    gone = frozenset(instance_ids)
     touched = Q(instance__in=gone) | Q(offered_to__in=gone)
     tasks = lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True))
     hold_places(Task.objects.filter(pk__in=[task.pk for task in tasks]))

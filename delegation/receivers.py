@@ -8,23 +8,23 @@ from django.db import transaction
 from django.dispatch import receiver
 
 from delegation.choices import DelegationStatus as D
-from delegation.choices import Reason
 from delegation.completion import CompletionBubbler, remake_path
 from delegation.instance_changes import (
-    _cancel,
-    _downward_offers,
-    _empty_terminated,
-    _quieten,
+    cancel_offers_to,
+    empty_stopping,
+    empty_terminated,
     refuse_crossing_move,
 )
 from delegation.models import TaskDelegation
 from delegation.offers import close_offer
 from delegation.placing import try_to_place
 from delegation.sweep import wake
-from instances.choices import InstanceStatus as I
-from instances.models import HopperInstance, Task
 from instances.signals import (
-    instance_changed,
+    instance_fails,
+    instance_moves,
+    instance_runs,
+    instance_stops,
+    instances_end,
     offer_overtaken,
     routing_due,
     rows_compared,
@@ -36,28 +36,19 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hopper.actors import Actor
-    from instances.models import HopperInstance, Task
+    from instances.models import Task
 
 
-def react_to_instance(
-    instance: HopperInstance,
-    before: str,
-    *,
-    actor: Actor,
-    now: datetime,
-    options: dict[str, Any],
-) -> None:
-    """Do what R5 says a change of status means; called inside the transaction that made it."""
-    if "subtree" in options:
-        _empty_terminated(frozenset(options["subtree"]), actor, now)
-    elif options.get("configured") or instance.status == I.RUNNING:
-        instance_id = instance.pk
-        transaction.on_commit(lambda: wake(instance_id, actor=actor), robust=True)
-    elif instance.status in (I.STOPPING, I.STOPPED):
-        _quieten(instance, actor, now, options)
-    elif instance.status == I.ERROR:
-        offers = _downward_offers().filter(target_instance=instance)
-        _cancel(offers, Reason.TARGET_ERROR, actor, now)
+instance_stops.receiver(empty_stopping)
+instance_fails.receiver(cancel_offers_to)
+instances_end.receiver(empty_terminated)
+instance_moves.receiver(refuse_crossing_move)
+
+
+@instance_runs.receiver
+def wake_after_commit(*, instance_id: str, actor: Actor) -> None:
+    """Do what waited for an instance, after the commit; the sweep does it if this is lost."""
+    transaction.on_commit(lambda: wake(instance_id, actor=actor), robust=True)
 
 
 @receiver(routing_due)
@@ -87,22 +78,6 @@ def return_reopened_task(
 ) -> None:
     """Put a task that begins again back to where it was held."""
     remake_path(task, ended_at, actor, now)
-
-
-@receiver(instance_changed)
-def follow_instance(
-    instance: HopperInstance,
-    before: str,
-    actor: Actor,
-    now: datetime,
-    options: dict[str, Any],
-    **_: Any,
-) -> None:
-    """Do to tasks and delegations what a change of their instance means (R5)."""
-    if options.get("moving"):
-        refuse_crossing_move(instance)
-    else:
-        react_to_instance(instance, before, actor=actor, now=now, options=options)
 
 
 @receiver(rows_compared)

@@ -6,7 +6,40 @@ are sent inside the transaction: a failing receiver rolls it back.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Generic, ParamSpec
+
 from django.dispatch import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import datetime
+
+    from hopper.actors import Actor
+    from instances.models import HopperInstance
+
+P = ParamSpec("P")
+
+
+class TypedSignal(Signal, Generic[P]):
+    """A signal that takes the arguments of the function it is made from, by name.
+
+    The type checker compares senders (`announce`) and receivers (`receiver`) with that function.
+    """
+
+    def __init__(self, arguments: Callable[P, None]) -> None:
+        super().__init__()
+        self.__doc__ = arguments.__doc__
+
+    def announce(self, *args: P.args, **named: P.kwargs) -> None:
+        """Call every receiver. What a receiver raises, the sender gets."""
+        self.send(None, **named)
+
+    def receiver(self, function: Callable[P, None]) -> Callable[P, None]:
+        """Connect a function that takes the same arguments, and return it."""
+        call: Callable[..., None] = function
+        self.connect(lambda signal, sender, **named: call(**named), weak=False)
+        return function
+
 
 routing_due = Signal()
 """A task is due for placing. Sent with `task_id`, `actor`; after commit."""
@@ -22,11 +55,36 @@ task_reopened = Signal()
 """A finished task is pending again. Sent with `task` (locked, the tree too), `ended_at`, `actor`,
 `now`; inside."""
 
-instance_changed = Signal()
-"""An instance changed its status or config, or is about to move. Sent with `instance`, `before`,
-`actor`, `now`, `options` ({"evacuate", "moving", "configured": bool, "subtree": [ids], "leased":
-[ids of tasks whose leases will be revoked]}); inside, under the lock of the instance row, and of
-the tree where several rows change."""
+
+@TypedSignal
+def instance_runs(*, instance_id: str, actor: Actor) -> None:
+    """An instance runs now, or its config changed: work that waited for it may go on."""
+
+
+@TypedSignal
+def instance_stops(
+    *, instance_id: str, evacuate: bool, leased: Collection[str], actor: Actor, now: datetime
+) -> None:
+    """An instance is stopping or stopped, its row locked.
+
+    `evacuate` sends its unstarted tasks up. `leased` are the tasks whose leases will be revoked.
+    """
+
+
+@TypedSignal
+def instance_fails(*, instance_id: str, actor: Actor, now: datetime) -> None:
+    """An instance is in error, its row locked."""
+
+
+@TypedSignal
+def instances_end(*, instance_ids: Collection[str], actor: Actor, now: datetime) -> None:
+    """Instances are terminated, an instance with all below it; the tree and the rows are locked."""
+
+
+@TypedSignal
+def instance_moves(*, instance: HopperInstance) -> None:
+    """An instance is about to get another parent; the tree is locked. A receiver may refuse."""
+
 
 rows_compared = Signal()
 """A preview notes how rows stand, before and after what it tries. Sent with `task_ids`; a receiver

@@ -13,10 +13,10 @@ from hopper.protocol import ACTIONS, INSTANCE
 from instances.choices import AttemptOutcome
 from instances.choices import InstanceStatus as I
 from instances.models import HopperInstance, Task
+from instances.signals import instance_stops, instances_end
 from instances.tasks.leases import revoke_leases
 from instances.tree.shape import describe_instance, move_instance, rename_instance
 from instances.tree.status import (
-    announce,
     change_instance,
     lock_instance,
     present_instance,
@@ -70,7 +70,7 @@ def stop_instance(
             # Evacuation points tasks at other instances, so it locks several instance rows.
             lock_tree()
         instance = lock_instance(instance_id)
-        _quieten(instance, evacuate=evacuate, force=force, actor=actor)
+        _begin_stop(instance, evacuate=evacuate, force=force, actor=actor)
         if not Task.objects.in_subtree(instance_id).leased().exists():
             if instance.status == I.STOPPING:
                 # Nobody claims below any more, and nobody is told twice what it means for offers.
@@ -98,26 +98,28 @@ def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> 
             _require_source(instance, "stop", ACTIONS["stop"])
             if not force:
                 _refuse_live_leases(instance_id)
-            _quieten(instance, evacuate=False, force=force, actor=actor)
+            _begin_stop(instance, evacuate=False, force=force, actor=actor)
             # Nobody is told of a stop that is over before anybody can see it.
             write_status(instance, I.STOPPED, actor, timezone.now())
         for status in ACTIONS["start"].steps:
-            change_instance(instance, status, actor, timezone.now(), {})
+            change_instance(instance, status, actor, timezone.now())
     return instance
 
 
-def _quieten(instance: HopperInstance, *, evacuate: bool, force: bool, actor: Actor) -> None:
+def _begin_stop(instance: HopperInstance, *, evacuate: bool, force: bool, actor: Actor) -> None:
     """Bring a locked instance to stopping, with what `evacuate` and `force` ask (R5)."""
     leased: list[str] = []
     if force:
         below = Task.objects.in_subtree(instance.pk).leased()
         leased = list(below.values_list("pk", flat=True))
-    options = {"evacuate": evacuate, "leased": leased}
+    now = timezone.now()
     if instance.status not in ACTIONS["stop"].steps:
         _require_source(instance, "stop", ACTIONS["stop"])
-        change_instance(instance, I.STOPPING, actor, timezone.now(), options)
+        change_instance(instance, I.STOPPING, actor, now, evacuate=evacuate, leased=leased)
     elif evacuate or leased:
-        announce(instance, instance.status, actor, timezone.now(), options)
+        instance_stops.announce(
+            instance_id=instance.pk, evacuate=evacuate, leased=leased, actor=actor, now=now
+        )
     # Only these: their roots are locked by now, in the order of R6, and no other may be any more.
     _revoke(Task.objects.filter(pk__in=leased), actor)
 
@@ -135,7 +137,7 @@ def set_instance_status(instance_id: str, *, status: str, actor: Actor) -> Hoppe
         if instance.status != status:
             if status == I.STOPPED:
                 _refuse_live_leases(instance_id)
-            change_instance(instance, status, actor, timezone.now(), {})
+            change_instance(instance, status, actor, timezone.now())
     return instance
 
 
@@ -164,7 +166,7 @@ def terminate_instance(instance_id: str, *, cascade: bool = False, actor: Actor)
             )
         for row in sorted(locked.values(), key=lambda row: -row.depth()):
             write_status(row, I.TERMINATED, actor, now)
-        announce(instance, I.RUNNING, actor, now, {"subtree": sorted(locked)})
+        instances_end.announce(instance_ids=frozenset(locked), actor=actor, now=now)
     return instance
 
 
@@ -186,10 +188,9 @@ def _act(instance_id: str, name: str, *, actor: Actor, reason: str = "") -> Hopp
         if instance.status == action.steps[-1]:
             return instance
         _require_source(instance, name, action)
-        options = {"reason": reason} if reason else {}
         now = timezone.now()
         for status in action.ahead(instance.status):
-            change_instance(instance, status, actor, now, options)
+            change_instance(instance, status, actor, now, reason=reason)
     return instance
 
 

@@ -57,7 +57,7 @@ def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> di
         summary = _summary(instance, below, cancelled, actor)
         _keep(summary, instance, rows.get(parent_id or ""))
         for status in _TO_STOPPED[I(instance.status)]:
-            change_instance(instance, status, actor, timezone.now(), {})
+            change_instance(instance, status, actor, timezone.now())
         terminate_instance(instance_id, cascade=True, actor=actor)
     return summary
 

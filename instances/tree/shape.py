@@ -15,7 +15,7 @@ from instances.allowances import MAX_DEPTH
 from instances.choices import HopperScope, InstanceStatus, InstanceType
 from instances.history import instance_event, record
 from instances.models import HopperInstance, InstanceLoad
-from instances.signals import instance_changed
+from instances.signals import instance_moves, instance_runs
 from instances.tree import numbers
 from instances.tree.status import lock_instance, share_instance
 
@@ -86,14 +86,7 @@ def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> H
             raise Conflict(f"{instance_id} is terminated and cannot move.", state=instance.status)
         _fitting_parent(instance.scope, parent_id, moving=instance)
         _require_free_name(instance.name, parent_id, but=instance_id)
-        instance_changed.send(
-            HopperInstance,
-            instance=instance,
-            before=instance.status,
-            actor=actor,
-            now=now,
-            options={"moving": True},
-        )
+        instance_moves.announce(instance=instance)
         numbers.move(instance_id, parent_id)
         HopperInstance.objects.filter(pk=instance_id).update(updated_at=now)
         moved = HopperInstance.objects.get(pk=instance_id)
@@ -124,7 +117,7 @@ def rename_instance(instance_id: str, *, name: str, actor: Actor) -> HopperInsta
 def describe_instance(instance_id: str, *, changes: dict[str, Any], actor: Actor) -> HopperInstance:
     """Set description, config, runtime_metadata or expires_at; JSON is replaced whole.
 
-    A changed config may make room for tasks that wait above (R9), so those above are told.
+    A changed config may make room for tasks that wait above (R9); so it is announced.
     """
     with transaction.atomic():
         instance = lock_instance(instance_id)
@@ -142,14 +135,7 @@ def describe_instance(instance_id: str, *, changes: dict[str, Any], actor: Actor
             )
         )
         if "config" in changed and instance.is_live:
-            instance_changed.send(
-                HopperInstance,
-                instance=instance,
-                before=instance.status,
-                actor=actor,
-                now=now,
-                options={"configured": True},
-            )
+            instance_runs.announce(instance_id=instance_id, actor=actor)
     return instance
 
 

@@ -1,8 +1,8 @@
-"""The one edge of an instance: ask the table of R2, write row and event, tell those above."""
+"""The status of an instance: ask the table of R2, write the row and the event, announce it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import F
@@ -16,30 +16,48 @@ from instances.choices import InstanceStatus as I
 from instances.history import instance_event, record
 from instances.models import HopperInstance, InstanceLoad, Task
 from instances.models.instance import lineages
-from instances.signals import instance_changed
+from instances.signals import instance_fails, instance_runs, instance_stops
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from hopper.actors import Actor
 
 
 def change_instance(
-    instance: HopperInstance, status: str, actor: Actor, now: datetime, options: dict[str, Any]
+    instance: HopperInstance,
+    status: str,
+    actor: Actor,
+    now: datetime,
+    *,
+    reason: str = "",
+    evacuate: bool = False,
+    leased: Collection[str] = (),
 ) -> None:
-    """Take one edge of a locked instance. Raises InvalidTransition naming what is allowed."""
-    before = instance.status
-    INSTANCE.require(before, status, instance.pk)
-    write_status(instance, status, actor, now, reason=options.get("reason", ""))
-    announce(instance, before, actor, now, options)
+    """Take one edge of a locked instance and announce it. Raises InvalidTransition (R2).
+
+    `evacuate` and `leased` go with a stop, as `instance_stops` says.
+    """
+    INSTANCE.require(instance.status, status, instance.pk)
+    write_status(instance, status, actor, now, reason=reason)
+    pk = instance.pk
+    if status == I.RUNNING:
+        instance_runs.announce(instance_id=pk, actor=actor)
+    elif status == I.ERROR:
+        instance_fails.announce(instance_id=pk, actor=actor, now=now)
+    elif status in (I.STOPPING, I.STOPPED):
+        instance_stops.announce(
+            instance_id=pk, evacuate=evacuate, leased=leased, actor=actor, now=now
+        )
     if status == I.STOPPING:
-        _bar_claims(instance.pk)
+        _bar_claims(pk)
 
 
 def _bar_claims(instance_id: str) -> None:
     """Turn away every claim below that was judged before this stop; counters come last (R6).
 
-    Who holds one of them has leased already, and is seen by whoever counts after this.
+    A claim that holds a counter has granted its lease; a count of leases after this sees it.
     """
     below = list(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
     loads = lock_rows(InstanceLoad, below)
@@ -68,15 +86,6 @@ def write_status(
         instance_event(
             instance, f"instance.{status}", actor=actor, now=now, before=before, **details
         )
-    )
-
-
-def announce(
-    instance: HopperInstance, before: str, actor: Actor, now: datetime, options: dict[str, Any]
-) -> None:
-    """Tell those above what happened to the instance, inside the transaction."""
-    instance_changed.send(
-        HopperInstance, instance=instance, before=before, actor=actor, now=now, options=options
     )
 
 
@@ -119,7 +128,7 @@ def settle_instance(instance_id: str, *, actor: Actor) -> bool:
             return False
         if Task.objects.in_subtree(instance_id).leased().exists():
             return False
-        change_instance(instance, I.STOPPED, actor, timezone.now(), {})
+        change_instance(instance, I.STOPPED, actor, timezone.now())
     return True
 
 
@@ -131,5 +140,5 @@ def settle_above(instance_id: str, *, actor: Actor) -> None:
 
 
 def settle_after_commit(instance_id: str, *, actor: Actor = SYSTEM) -> None:
-    """Once the lease's end is committed, settle what was only waiting for it (R6)."""
+    """Settle the stopping instances above, once the end of the lease is committed (R6)."""
     transaction.on_commit(lambda: settle_above(instance_id, actor=actor), robust=True)

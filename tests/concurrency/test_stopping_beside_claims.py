@@ -107,10 +107,10 @@ def test_what_is_leased_while_a_stop_is_made_is_taken_back_after_its_commit(
     claim_task(early.pk, worker="bob", actor=ALICE)
     barred = lifecycle.change_instance
 
-    def after_a_claim(*args: Any) -> None:
+    def after_a_claim(*args: Any, **stop: Any) -> None:
         # The leased ones have been read, the counter is not held yet.
         _beside(lambda: claim_task(late.pk, worker="eve", actor=ALICE)).join(timeout=20)
-        barred(*args)
+        barred(*args, **stop)
 
     monkeypatch.setattr(lifecycle, "change_instance", after_a_claim)
     with transaction.atomic():

@@ -137,10 +137,10 @@ def test_a_restart_that_fails_halfway_has_not_begun(monkeypatch: pytest.MonkeyPa
     run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
     known = lifecycle.change_instance
 
-    def failing(instance, status, *args):
+    def failing(instance, status, *args, **stop):
         if status == "starting":
             raise Conflict("no")
-        known(instance, status, *args)
+        known(instance, status, *args, **stop)
 
     monkeypatch.setattr(lifecycle, "change_instance", failing)
     with pytest.raises(Conflict):
@@ -156,10 +156,10 @@ def test_a_claim_that_was_under_way_is_revoked_by_a_forced_stop(
     task = TaskFactory(instance=run)
     known = lifecycle.change_instance
 
-    def slipping(*args):
+    def slipping(*args, **stop):
         # What was leased before is read, and the status not yet changed.
         assert claim_next(run.pk, worker="bob", actor=ALICE).leases
-        known(*args)
+        known(*args, **stop)
 
     monkeypatch.setattr(lifecycle, "change_instance", slipping)
     assert lifecycle.stop_instance(run.pk, force=True, actor=ALICE).status == "stopped"

@@ -42,7 +42,6 @@ _OFFERS = "delegation/offers.py"
 _DELEGATOR = "delegation/delegator.py"
 _COMPLETION = "delegation/completion.py"
 _INSTANCE_CHANGES = "delegation/instance_changes.py"
-_RECEIVERS = "delegation/receivers.py"
 _FACTS = "delegation/facts.py"
 _ONCE = "hopper/rest/idempotency.py"
 
@@ -332,9 +331,9 @@ MUTATIONS = (
     ),
     _one(
         "a terminated instance keeps its tasks",
-        _RECEIVERS,
-        '_empty_terminated(frozenset(options["subtree"]), actor, now)',
-        "_empty_terminated(frozenset(), actor, now)",
+        _INSTANCE_CHANGES,
+        "gone = frozenset(instance_ids)",
+        "gone: frozenset[str] = frozenset()",
         _LIFECYCLE,
     ),
     Mutation(
