@@ -37,7 +37,7 @@ from instances.tree.reads import waiting_at
 from instances.tree.status import settle_instance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from django.db.models import QuerySet
 
@@ -46,27 +46,97 @@ if TYPE_CHECKING:
     from instances.models.task import TaskQuerySet
 
 AT_ONCE = 500
-"""How many of a kind one call deals with; the sweep comes back for the rest."""
+"""How many of a kind one round deals with; the next round takes the rest."""
+
+INTERVAL_SECONDS = 10
+"""How often a looping sweeper comes round."""
 
 REPLACE_PAUSE = timedelta(minutes=1)
 """How often an unroutable task is placed again because the tree changed, at most (R9)."""
 
+ERROR_GRACE = timedelta(minutes=15)
+_KEPT_ANSWERS = timedelta(hours=24)
 _UNPLACED = ("Unroutable", "CapabilityGap")
 
 
-def wake(instance_id: str, *, actor: Actor) -> None:
-    """Answer and place what waited for an instance to run: itself, below it, and above (R8, R9).
+@dataclass(frozen=True)
+class Round:
+    """One round of duties: for all instances, or along the line of the tree through `started`."""
 
-    What a crash leaves out here, the sweep does.
+    actor: Actor
+    limit: int = AT_ONCE
+    started: str | None = None
+
+    def offers(self) -> QuerySet[TaskDelegation]:
+        """Return the offers to `started` and below it, or all."""
+        offers = TaskDelegation.objects.all()
+        return offers.filter(target_instance__in=self._below()) if self.started else offers
+
+    def tasks(self) -> TaskQuerySet:
+        """Return the tasks above, at and below `started`, or all."""
+        tasks = Task.objects.all()
+        if not self.started:
+            return tasks
+        return tasks.filter(Q(instance__in=self._below()) | Q(instance__in=self.line()))
+
+    def line(self) -> list[str]:
+        """Return the instances from the root down to `started`."""
+        (line,) = lineages([str(self.started)]).values()
+        return [one.id for one in line]
+
+    def _below(self) -> QuerySet[Any]:
+        return HopperInstance.objects.under(str(self.started)).values("pk")
+
+
+@dataclass(frozen=True)
+class Duty:
+    """One kind of work that falls due: what it counts as, and what does it and counts.
+
+    `at_start`: the start of an instance makes it due too.
     """
-    below = HopperInstance.objects.under(instance_id).values("pk")
-    answer_waiting_offers(TaskDelegation.objects.filter(target_instance__in=below), actor=actor)
-    place_due(Task.objects.filter(instance__in=below), actor=actor)
-    above = Task.objects.filter(instance__in=[one.id for one in _line(instance_id)])
-    # Whoever is deciding about a task above may have read the tree as it was before: a task that
-    # is due is placed first, under its lock, so that it is either placed now or found stuck below.
-    place_due(above, actor=actor)
-    _place_again(fair_pick(_stuck(above), AT_ONCE), actor)
+
+    counts_as: str
+    do: Callable[[Round], int]
+    at_start: bool = False
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How many of each the sweep dealt with."""
+
+    leases_expired: int
+    offers_expired: int
+    offers_withdrawn: int
+    offers_answered: int
+    instances_settled: int
+    instances_drained: int
+    tasks_placed: int
+    tasks_reevaluated: int
+    answers_forgotten: int
+
+    def total(self) -> int:
+        """Return how much there was to do in all."""
+        return sum(asdict(self).values())
+
+
+def sweep(*, limit: int = AT_ONCE, actor: Actor = SYSTEM) -> Swept:
+    """Do all that is due now, at most `limit` of each kind; every write repeats its condition."""
+    everything = Round(actor, limit)
+    done: Counter[str] = Counter()
+    for duty in DUTIES:
+        done[duty.counts_as] += duty.do(everything)
+    return Swept(**done)
+
+
+def wake(instance_id: str, *, actor: Actor) -> None:
+    """Do what the start of an instance makes due: at it, below it and above it (R8, R9).
+
+    If a crash prevents this, the sweep does it.
+    """
+    start = Round(actor, started=instance_id)
+    for duty in DUTIES:
+        if duty.at_start:
+            duty.do(start)
 
 
 def answer_waiting_offers(
@@ -93,36 +163,39 @@ def answer_waiting_offers(
     return changed
 
 
-def hopeless_offers(offers: QuerySet[TaskDelegation]) -> QuerySet[TaskDelegation]:
-    """Return those of `offers` that pend at a target which takes none in its present state."""
-    pending = offers.filter(status=D.PENDING).exclude(delegation_type=DelegationType.ESCALATE)
-    closed = [
-        pk
-        for pk, line in _lines(pending.values_list("target_instance_id", flat=True))
-        if not Standing.along(line).may("offer", by_name=True)
-    ]
-    return pending.filter(target_instance__in=closed)
-
-
-def place_due(tasks: TaskQuerySet, *, limit: int = AT_ONCE, actor: Actor) -> int:
-    """Place what is due at holders that may route (R9), hand up what any has failed (R15).
+def _place_due(this: Round) -> int:
+    """Place due tasks at holders that may route (R9), hand up what any holder has failed (R15).
 
     Returns how many came to rest.
     """
-    due = tasks.filter(route_due=True)
-    routing = [
-        pk
-        for pk, line in _lines(due.values_list("instance_id", flat=True))
-        if Standing.along(line).may("route")
-    ]
+    due = this.tasks().filter(route_due=True)
+    lines = _lines(due.values_list("instance_id", flat=True))
+    routing = [pk for pk, line in lines if Standing.along(line).may("route")]
     ready = due.filter(instance__in=routing) | due.given_up()
-    ids = fair_pick(ready.order_by("id"), limit)
-    return sum(try_to_place(task_id, actor=actor) for task_id in ids)
+    ids = fair_pick(ready.order_by("id"), this.limit)
+    return sum(try_to_place(task_id, actor=this.actor) for task_id in ids)
 
 
-def replace_unplaced(*, limit: int = AT_ONCE, actor: Actor) -> int:
-    """Place unroutable tasks again where something below changed since they got stuck (R9)."""
-    stuck = Task.objects.in_bulk(fair_pick(_stuck(Task.objects.all()), limit))
+def _place_stuck(this: Round) -> int:
+    """Place unroutable tasks again after a change below their holder (R9).
+
+    A start is such a change for every stuck task above it. A decision that read the tree before the
+    start may block its task after it, so no times are compared then.
+    """
+    if this.started:
+        above = Task.objects.filter(instance__in=this.line())
+        return _place_again(fair_pick(_stuck(above), this.limit), this.actor)
+    return _place_again(
+        _changed_since(fair_pick(_stuck(Task.objects.all()), this.limit)), this.actor
+    )
+
+
+def _changed_since(task_ids: Iterable[str]) -> list[str]:
+    """Return the stuck tasks below whose holder something changed since they got stuck.
+
+    A full queue that has room again counts for as many tasks as it has room for.
+    """
+    stuck = Task.objects.in_bulk(list(task_ids))
     changed = _last_changes({str(task.instance_id) for task in stuck.values()})
     targets = HopperInstance.objects.in_bulk(
         [pk for task in stuck.values() for pk in task.waiting.get("full", ())]
@@ -143,7 +216,7 @@ def replace_unplaced(*, limit: int = AT_ONCE, actor: Actor) -> int:
         elif free is not None:
             queued[free] += 1
             wanted.append(task.pk)
-    return _place_again(wanted, actor)
+    return wanted
 
 
 def fair_pick(rows: QuerySet[Any], limit: int) -> list[str]:
@@ -199,66 +272,27 @@ def _lines(instance_ids: QuerySet[Any]) -> Iterator[tuple[str, list[Lineal]]]:
     yield from lineages(instance_ids.order_by().distinct()).items()
 
 
-def _line(instance_id: str) -> list[Lineal]:
-    return lineages([instance_id]).get(instance_id, [])
+def _expire_leases(this: Round) -> int:
+    return expire_leases(limit=this.limit, actor=this.actor)
 
 
-INTERVAL_SECONDS = 10
-"""How often a looping sweeper comes round."""
-
-ERROR_GRACE = timedelta(minutes=15)
-_KEPT_ANSWERS = timedelta(hours=24)
-
-
-@dataclass(frozen=True)
-class Swept:
-    """How many of each the sweep dealt with."""
-
-    leases_expired: int
-    offers_expired: int
-    offers_withdrawn: int
-    offers_answered: int
-    instances_settled: int
-    instances_drained: int
-    tasks_placed: int
-    tasks_reevaluated: int
-    answers_forgotten: int
-
-    def total(self) -> int:
-        """Return how much there was to do in all."""
-        return sum(asdict(self).values())
-
-
-def sweep(*, limit: int = 500, actor: Actor = SYSTEM) -> Swept:
-    """Do all that is due now, at most `limit` of each kind; every write repeats its condition."""
-    return Swept(
-        leases_expired=expire_leases(limit=limit, actor=actor),
-        offers_expired=_expire_offers(limit, actor),
-        offers_withdrawn=_withdraw_hopeless_offers(limit, actor),
-        offers_answered=answer_waiting_offers(
-            TaskDelegation.objects.all(), limit=limit, actor=actor
-        ),
-        instances_settled=_settle(actor),
-        instances_drained=_drain(actor),
-        tasks_placed=place_due(Task.objects.all(), limit=limit, actor=actor)
-        + replace_unplaced(limit=limit, actor=actor),
-        tasks_reevaluated=_reevaluate(limit),
-        answers_forgotten=_forget_answers(),
-    )
-
-
-def _expire_offers(limit: int, actor: Actor) -> int:
+def _expire_offers(this: Round) -> int:
     overdue = TaskDelegation.objects.filter(status=D.PENDING, expires_at__lte=timezone.now())
-    ids = list(overdue.order_by("expires_at").values_list("pk", flat=True)[:limit])
-    return sum(Delegator(actor).expire_delegation(pk).status == D.EXPIRED for pk in ids)
+    ids = list(overdue.order_by("expires_at").values_list("pk", flat=True)[: this.limit])
+    return sum(Delegator(this.actor).expire_delegation(pk).status == D.EXPIRED for pk in ids)
 
 
-def _withdraw_hopeless_offers(limit: int, actor: Actor) -> int:
-    """Take back offers that slipped in below an instance while it stopped (R5)."""
+def _withdraw_closed_offers(this: Round) -> int:
+    """Cancel the offers to instances that take none, made while the instance stopped (R5)."""
+    pending = TaskDelegation.objects.filter(status=D.PENDING).exclude(
+        delegation_type=DelegationType.ESCALATE
+    )
+    lines = _lines(pending.values_list("target_instance_id", flat=True))
+    closed = [pk for pk, line in lines if not Standing.along(line).may("offer", by_name=True)]
     withdrawn = 0
-    for pk in fair_pick(hopeless_offers(TaskDelegation.objects.order_by("pk")), limit):
+    for pk in fair_pick(pending.filter(target_instance__in=closed).order_by("pk"), this.limit):
         try:
-            Delegator(actor).cancel_delegation(pk, code=Reason.TARGET_STOPPED)
+            Delegator(this.actor).cancel_delegation(pk, code=Reason.TARGET_STOPPED)
             withdrawn += 1
         except HopperError:
             # Answered since it was read.
@@ -266,16 +300,22 @@ def _withdraw_hopeless_offers(limit: int, actor: Actor) -> int:
     return withdrawn
 
 
-def _settle(actor: Actor) -> int:
+def _answer_offers(this: Round) -> int:
+    return answer_waiting_offers(this.offers(), limit=this.limit, actor=this.actor)
+
+
+def _settle(this: Round) -> int:
     stopping = HopperInstance.objects.filter(status=I.STOPPING).order_by("pk")
-    return sum(settle_instance(pk, actor=actor) for pk in stopping.values_list("pk", flat=True))
+    return sum(
+        settle_instance(pk, actor=this.actor) for pk in stopping.values_list("pk", flat=True)
+    )
 
 
-def _drain(actor: Actor) -> int:
+def _drain(this: Round) -> int:
     """Stop and empty what has reached its end, terminate an empty EVENT, evacuate long errors."""
-    now = timezone.now()
+    moment, actor = timezone.now(), this.actor
     over = HopperInstance.objects.filter(
-        Q(instance_type=InstanceType.TEMPORARY) | Q(scope="EVENT"), expires_at__lte=now
+        Q(instance_type=InstanceType.TEMPORARY) | Q(scope="EVENT"), expires_at__lte=moment
     )
     drained = 0
     for pk in over.filter(status__in=(I.STARTING, I.RUNNING, I.PAUSED)).values_list(
@@ -300,7 +340,7 @@ def _drain(actor: Actor) -> int:
             continue
     # Since it failed, not since it was last edited.
     fresh = Event.objects.filter(
-        instance=OuterRef("pk"), kind="instance.error", at__gte=now - ERROR_GRACE
+        instance=OuterRef("pk"), kind="instance.error", at__gte=moment - ERROR_GRACE
     )
     failed = HopperInstance.objects.filter(~Exists(fresh), status=I.ERROR)
     for pk in failed.order_by("pk").values_list("pk", flat=True):
@@ -308,13 +348,29 @@ def _drain(actor: Actor) -> int:
     return drained
 
 
-def _reevaluate(limit: int) -> int:
+def _reevaluate(this: Round) -> int:
     """Look again at tasks that are not as their predecessors say (R23)."""
     return sum(
-        reevaluate(pk) for rows in overlooked() for pk in fair_pick(rows.order_by("id"), limit)
+        reevaluate(pk) for rows in overlooked() for pk in fair_pick(rows.order_by("id"), this.limit)
     )
 
 
-def _forget_answers() -> int:
+def _forget_answers(this: Round) -> int:
     old = IdempotencyRecord.objects.filter(created_at__lt=timezone.now() - _KEPT_ANSWERS)
     return old.delete()[0]
+
+
+DUTIES = (
+    Duty("leases_expired", _expire_leases),
+    Duty("offers_expired", _expire_offers),
+    Duty("offers_withdrawn", _withdraw_closed_offers),
+    Duty("offers_answered", _answer_offers, at_start=True),
+    Duty("instances_settled", _settle),
+    Duty("instances_drained", _drain),
+    # Before the stuck tasks: a due task is placed now, under its lock, or found stuck next.
+    Duty("tasks_placed", _place_due, at_start=True),
+    Duty("tasks_placed", _place_stuck, at_start=True),
+    Duty("tasks_reevaluated", _reevaluate),
+    Duty("answers_forgotten", _forget_answers),
+)
+"""All that falls due, in the order in which a round does it."""
