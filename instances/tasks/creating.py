@@ -1,4 +1,4 @@
-"""Tasks come in, are edited, are cancelled (R6, R16, R19)."""
+"""Tasks are created, with their parents and predecessors (R6, R13, R23)."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def reevaluate(task_id: str) -> bool:
 
 
 def _block(task: Task, failed: list[str], now: datetime) -> bool:
-    """Block a locked task for its failed predecessors; of a blocked one, keep who they are now."""
+    """Block a locked task for its failed predecessors; update their names on a blocked task."""
     detail = f"{', '.join(failed)} ended without being done"
     if task.status == T.BLOCKED and task.waiting.get("detail") == detail:
         return False

@@ -37,7 +37,7 @@ class Place(NamedTuple):
 def insert(instance: HopperInstance) -> None:
     """Insert a new instance, last under its parent."""
     width = 2 if instance.scope in LEAVES else 2 + FIRST_ROOM
-    place = _free_place(instance.parent_id, width)
+    place = _find_gap(instance.parent_id, width)
     instance.tree_id, instance.lft, instance.rght, instance.level = place
     # Forced, mptt takes the numbers as they are.
     instance.save(force_insert=True)
@@ -46,7 +46,7 @@ def insert(instance: HopperInstance) -> None:
 def move(instance_id: str, parent_id: str | None) -> None:
     """Hang an instance with its subtree last under another parent, or make it a root."""
     before = _place(instance_id)
-    target = _free_place(parent_id, before.rght - before.lft + 1)
+    target = _find_gap(parent_id, before.rght - before.lft + 1)
     # Read again: to make room may have moved it.
     here = _place(instance_id)
     HopperInstance.objects.filter(
@@ -61,7 +61,7 @@ def move(instance_id: str, parent_id: str | None) -> None:
     )
 
 
-def _free_place(parent_id: str | None, width: int) -> Place:
+def _find_gap(parent_id: str | None, width: int) -> Place:
     """Return a place of so many numbers behind the last child; without a parent, a new tree's."""
     if parent_id is None:
         last_tree = HopperInstance.objects.aggregate(last=Max("tree_id"))["last"] or 0
