@@ -1,1 +1,1 @@
-"""What each scope decides; decides only, writes no task."""
+"""The decisions of each scope. This room decides and writes no task."""

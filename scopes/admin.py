@@ -1,4 +1,4 @@
-"""The page of routing decisions: what was decided and why, only to be read."""
+"""The read-only pages of routing decisions and their reasons."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS_SHOWN = 100
 
 @admin.register(RoutingDecision)
 class DecisionAdmin(ReadOnlyAdmin):
-    """Decisions, newest first; of each all that was weighed, and what people thought of it."""
+    """Decisions, newest first, each with its candidates and the feedback on it."""
 
     fields = (
         "task", "instance", "verdict", "target", "code", "why", "rule", "confidence", "epoch",
@@ -47,11 +47,11 @@ class DecisionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="took")
     def took(self, decision: RoutingDecision) -> str:
-        """Return how long reading and deciding took."""
+        """Return the time of reading and deciding, in milliseconds."""
         return f"{decision.elapsed_ms:.1f} ms"
 
     def tables(self, record: RoutingDecision) -> list[Table]:
-        """Return the candidates as they were weighed, and the feedback."""
+        """Return the candidates with their filters and scores, and the feedback."""
         return [_candidates(record), _feedback(record)]
 
 

@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class ScopesConfig(AppConfig):
-    """Scopes: what each scope decides, and the record of it."""
+    """Scopes: the decisions of each scope and their records."""
 
     default_auto_field = "django.db.models.BigAutoField"
     name = "scopes"

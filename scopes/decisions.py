@@ -1,4 +1,4 @@
-"""The values that go into a decision and come out of it: frozen, free of the database."""
+"""The values that a decision reads and returns: frozen, without the database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """What a behaviour may know of a task (R9); of the description its first 20,000 characters."""
+    """The task as behaviours see it (R9), with the first 20,000 characters of the description."""
 
     id: str
     title: str
@@ -33,7 +33,7 @@ class TaskFacts:
 
 @dataclass(frozen=True)
 class InstanceFacts:
-    """What a behaviour may know of an instance: the deciding one or a candidate below it.
+    """An instance as behaviours see it: the deciding instance or a candidate below it.
 
     `settings` is the effective configuration (shipped defaults, operator's files, own `config`),
     `own` the part of it that the instance states itself.
@@ -63,18 +63,18 @@ class InstanceFacts:
 
     @property
     def standing(self) -> Standing:
-        """The effective status with its rights (R3)."""
+        """The effective status and its permissions (R3)."""
         return Standing(self.id, self.effective_status)
 
     @property
     def queue_full(self) -> str:
-        """The sentence that no more tasks may wait there (R22), or ""."""
+        """The sentence that the queue is full (R22), or ""."""
         return queue_full(self.id, self.queued, int(self.settings["max_queued_tasks"]))
 
 
 @dataclass(frozen=True)
 class Situation:
-    """Everything one decision is made from, read once and without locks (R9).
+    """All values of one decision, read once and without locks (R9).
 
     `candidates` are the live (not terminated) direct children of `instance`. `terminated_names` are
     the names and ids of terminated children; `created_last_hour` counts the children that the
@@ -90,10 +90,10 @@ class Situation:
 
 @dataclass(frozen=True)
 class Considered:
-    """One candidate as it was weighed: the verdict of each hard filter and the parts of its score.
+    """One candidate with the verdict of each hard filter and the parts of its score.
 
-    `speaks` says whether the task has anything to do with it; `load` is work per place; `answers`
-    whether it runs and so would answer now; `last_assigned` is an RFC 3339 time or "".
+    `speaks` says whether the task matches the candidate; `load` is work per slot; `answers` says
+    whether the candidate runs and so would answer now; `last_assigned` is an RFC 3339 time or "".
     """
 
     instance_id: str
@@ -109,9 +109,9 @@ class Considered:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a behaviour decided, with its reasons in words and all that it weighed.
+    """A decision with its reasons in words and its candidates.
 
-    `rules` are the ids of the rules that matched, best first; `rule` the one whose word it follows.
+    `rules` are the ids of the rules that matched, best first; `rule` the one that decided.
     """
 
     reasons: tuple[str, ...]
@@ -123,7 +123,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Stay(Decision):
-    """The task rests where it is; `code` is the waiting code (ManualQueue, AwaitingTriage, ...)."""
+    """The task stays with its holder; `code` is the waiting code, such as ManualQueue."""
 
     code: str = "ManualQueue"
 
@@ -147,9 +147,9 @@ class CreateChild(Decision):
 
 @dataclass(frozen=True)
 class Refuse(Decision):
-    """Nobody below can have it. `code`: Unroutable, CapabilityGap, AmbiguousTarget, ...
+    """No instance below can take the task. `code`: Unroutable, CapabilityGap, AmbiguousTarget, ...
 
-    The caller makes an escalation or a block of it, depending on where the task stands (R9).
+    The caller escalates or blocks the task, depending on its place (R9).
     `spills` is false where the task named its target: no level above may send it elsewhere.
     """
 
@@ -158,13 +158,13 @@ class Refuse(Decision):
 
     @property
     def goes_up(self) -> bool:
-        """Whether a level above, if the task came from one, gets it back instead (R9)."""
+        """Whether the level above gets the task back, if the task came from one (R9)."""
         return self.spills and self.code in ("Unroutable", "CapabilityGap")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a target says to an offer: `accept`, `wait` for a person, or `refuse` (R8)."""
+    """The answer of a target to an offer: `accept`, `wait` for a person, or `refuse` (R8)."""
 
     verdict: str
     code: str = ""

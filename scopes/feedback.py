@@ -1,4 +1,4 @@
-"""Whether a task was in the right hands, and what that says of the rules."""
+"""Feedback on tasks, and the accuracy of the rules that follows from it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judged:
-    """How many answered whether a rule's choices were good matches, and how many said yes."""
+    """The number of answers about a rule's choices, and the number of answers yes."""
 
     judged: int = 0
     good: int = 0
 
     @property
     def accuracy(self) -> float | None:
-        """The ratio of the two, None where nobody answered."""
+        """The ratio of the two, or None without answers."""
         return round(self.good / self.judged, 4) if self.judged else None
 
 
 def give_feedback(task: Task, words: Mapping[str, Any], *, actor: Actor) -> Feedback:
-    """Keep what somebody thinks of a task, attached to the decision that brought it where it is.
+    """Store feedback on a task with the decision that placed the task.
 
-    Of several hops it is the last one that followed a rule, else the last one: a rule is what can
-    be changed. An epoch that began at the holder made none: then it is one of an earlier epoch.
+    Of several decisions the last one that followed a rule counts, else the last one: people can
+    change a rule. If this epoch has no decision, an earlier epoch's counts.
     """
     return Feedback.objects.create(
         task=task,
@@ -47,7 +47,7 @@ def give_feedback(task: Task, words: Mapping[str, Any], *, actor: Actor) -> Feed
 
 
 def judgements() -> dict[str, Judged]:
-    """Return what people thought of each rule's choices, by the id of the rule; one query."""
+    """Return the feedback on each rule's choices by the id of the rule; one query."""
     rows = Feedback.objects.exclude(was_good_match=None).exclude(decision__rule="")
     counted = rows.filter(decision__isnull=False).order_by().values_list("decision__rule")
     good = Count("pk", filter=Q(was_good_match=True))

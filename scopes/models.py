@@ -1,4 +1,4 @@
-"""What was decided, why and how sure; and whether it was a good match (M11)."""
+"""Recorded decisions and the feedback on them (M11)."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class DecisionQuerySet(models.QuerySet["RoutingDecision"]):
 class RoutingDecision(models.Model):
     """One decision of one hop, never changed. `instance` decided; `target` got the offer, if any.
 
-    `candidates` holds all that was weighed, with filters, parts of the score and the load at that
-    moment; `rules` the ids that matched, best first, `rule` the one that was followed; `code` the
-    waiting code of a stay or refusal. `situation` is what it was decided from: the winner follows
-    from `candidates` alone, and the whole decision from `situation` and a configuration.
+    `candidates` holds every candidate with its filters, the parts of its score and its load at that
+    moment; `rules` the ids that matched, best first, `rule` the one that decided; `code` the
+    waiting code of a stay or refusal. `situation` holds the values of the decision. The winner
+    follows from `candidates` alone, the whole decision from `situation` and a configuration.
     """
 
     id = models.CharField(primary_key=True, max_length=64)
@@ -87,7 +87,7 @@ class RoutingDecision(models.Model):
 
     @property
     def alternatives(self) -> list[str]:
-        """The other candidates that would have fitted and were spoken for, best score first."""
+        """The other candidates that fitted and matched, best score first."""
         others = [
             one
             for one in self.candidates
@@ -97,7 +97,7 @@ class RoutingDecision(models.Model):
 
 
 class Feedback(models.Model):
-    """What somebody thought of a finished task, and of the decision that had placed it."""
+    """Feedback on a finished task and on the decision that placed the task."""
 
     id = models.BigAutoField(primary_key=True)
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="feedback")

@@ -1,4 +1,4 @@
-"""A decision as it is stored: what was decided, and all that it was decided from."""
+"""Decisions and situations as stored JSON."""
 
 from __future__ import annotations
 

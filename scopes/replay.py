@@ -1,4 +1,4 @@
-"""Replay: the last decisions made again under this or another configuration, and what differs."""
+"""Replay: make the last decisions again under this or another configuration, and compare."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from hopper.config.files import Snapshot
 
 HOP_LIMIT = "HopLimit"
-"""The one code that placing, not a behaviour, gives a decision (R10)."""
+"""The code that placing gives to a decision, not a behaviour (R10)."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a decision came to: its verdict, the target or the code, and why."""
+    """The outcome of a decision: the verdict, the target or the code, and the reasons."""
 
     verdict: str
     target_id: str = ""
@@ -32,13 +32,13 @@ class Outcome:
         return f"{self.verdict} {self.target_id or self.code}".rstrip()
 
     def same_as(self, other: Outcome) -> bool:
-        """Return whether both come to the same; the reasons may differ."""
+        """Return whether both outcomes are equal; the reasons may differ."""
         return str(self) == str(other)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A decision that would be another one now."""
+    """A decision that would differ now."""
 
     decision_id: str
     task_id: str
@@ -49,7 +49,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replay:
-    """How many decisions were made again, which differ, and how many records are too old for it."""
+    """The result of a replay: decisions replayed, decisions that differ, records too old for it."""
 
     replayed: int
     differences: tuple[Difference, ...]
@@ -91,7 +91,7 @@ def decided_again(record: RoutingDecision) -> Outcome:
         return Outcome("error", code=error.code, reasons=(str(error),))
     found = described(decision)
     if record.code == HOP_LIMIT and found["verdict"] == "send":
-        # It was to be offered once more, and the epoch had no offer left.
+        # The epoch had no offer left for this task.
         return recorded(record)
     return Outcome(found["verdict"], found["target_id"], found["code"], tuple(found["reasons"]))
 

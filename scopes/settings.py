@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scopes.decisions import Situation
 
 MAX_OFFERS = 16
-"""Offers that an epoch may make in all before the task is blocked: HopLimit (R10)."""
+"""The most offers in one epoch; after them the task is blocked as HopLimit (R10)."""
 
 Scope = Annotated[HopperScope, Field(strict=False)]
 Scopes = Annotated[tuple[Scope, ...], Field(strict=False)]
@@ -33,7 +33,7 @@ class BehaviorSettings(Section):
 
 
 class RoutingSettings(Section):
-    """How an instance decides (R9, R25): the first two at GLOBAL and its like, then PROJECT."""
+    """Settings of routing (R9, R25): the first two for GLOBAL and FAMILY, the rest for PROJECT."""
 
     unmatched: Literal["hold", "balance"] = "hold"
     auto_create_projects: bool = False
@@ -45,10 +45,10 @@ class RoutingSettings(Section):
 
 
 class OfferSettings(Section):
-    """How an instance answers offers (the first two), and how it makes them (R8 to R10).
+    """Settings of answering offers (the first two) and of making offers (R8 to R10).
 
-    `delegate_to` narrows the scopes it may hand work to, it never widens R1; `max_offers` is how
-    often it asks for one task in an epoch; with `fallback` none it asks nobody after a refusal.
+    `delegate_to` narrows the scopes of targets and never widens R1. `max_offers` limits the offers
+    of one task in an epoch. With `fallback` none a refusal ends the offers.
     """
 
     accept: Literal["auto", "manual"] = "auto"
@@ -71,6 +71,6 @@ def scopes_below(scope: str, settings: Mapping[str, Any]) -> frozenset[str]:
 
 
 def config_digest(situation: Situation) -> str:
-    """Return the digest of the configuration a decision was made under: same digest, same rules."""
+    """Return the digest of the configuration behind a decision. Equal digests mean equal rules."""
     text = json.dumps(dict(situation.instance.settings), sort_keys=True, default=list)
     return hashlib.sha256((text + CONFIGURATION.current().digest).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Who stands where in a queue: the order of the next claims (R22)."""
+"""The order of the claimable tasks in a queue (R22)."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from instances.waiting.places import Place
 
 LOOKED_AT = 100
-"""How many behind the free places of a queue are counted when a page is shown."""
+"""How many tasks behind the free slots are counted when a page is shown."""
 
 _ORDER = ("-queue_urgent", "queue_at", "id")
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a task stands in its queue, from 1, and for how many there is a place free."""
+    """The position of a task in its queue, from 1, and the number of free slots."""
 
     place: int
     free: int
 
     @property
     def enough(self) -> bool:
-        """Whether the free places are enough for it."""
+        """Whether a free slot is left for the task."""
         return self.place <= self.free
 
 
 def positions(queues: Iterable[Place], now: datetime) -> dict[str, Position]:
-    """Return how the claimable tasks of a page's queues stand, as far as is looked.
+    """Return the positions of the claimable tasks in the queues of a page.
 
-    One statement, which reads the head of each queue from its index: long queues cost no more.
+    One statement reads the head of each queue from its index, so long queues cost no more.
     """
     wanted = list(queues)
     if not wanted:
@@ -60,14 +60,14 @@ def positions(queues: Iterable[Place], now: datetime) -> dict[str, Position]:
 
 
 def behind(queues: Iterable[Place], now: datetime) -> Q:
-    """Return the condition that a task of these queues comes after those with a place free.
+    """Return the condition that a task of these queues stands behind the free slots.
 
-    Two queries, which look up in each queue the last task for which there is a place.
+    Two queries find the last task of each queue that has a slot.
     """
     last = list(Task.objects.filter(pk__in=_last_in_front(queues, now)))
     if not last:
         return Q(pk__in=())
-    # One look per row at the queues, of which there may be hundreds.
+    # One look-up for each row: there may be hundreds of queues.
     after = Case(
         *(When(instance=task.instance_id, then=_after(task)) for task in last),
         default=Value(False),
@@ -84,7 +84,7 @@ def _after(last: Task) -> Q:
 
 
 def _last_in_front(queues: Iterable[Place], now: datetime) -> set[str]:
-    """Return, of each queue that has more than enough, the last task with a place free."""
+    """Return the last task with a free slot of each queue that is longer than its free slots."""
     by_free: dict[int, list[str]] = {}
     for one in queues:
         by_free.setdefault(one.free, []).append(one.id)

@@ -1,4 +1,4 @@
-"""How the instances stand: what hinders work there, and how much room there is (R4, R22, R26)."""
+"""The standing of instances: obstacles to work and free slots (R4, R22, R26)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _Row = tuple[str, str | None, str, str, "Mapping[str, Any]", int | None]
 
 @dataclass(frozen=True)
 class Hindrance:
-    """Why nothing begins at an instance: `instance_id`, itself or above it, is in `status`."""
+    """The obstacle at an instance: `instance_id`, the instance or one above it, is in `status`."""
 
     code: WaitingCode
     instance_id: str
@@ -40,7 +40,7 @@ class Hindrance:
 
 @dataclass(frozen=True)
 class Place:
-    """One instance: its scope, what hinders it, how many leases it may have and has."""
+    """One instance: its scope, its obstacle, its limit of leases and its live leases."""
 
     id: str
     scope: str
@@ -50,7 +50,7 @@ class Place:
 
     @property
     def free(self) -> int:
-        """How many more leases it may grant."""
+        """The number of leases that the instance may still grant."""
         return max(0, self.most - self.running)
 
 
@@ -92,7 +92,7 @@ class Places:
 
     @cached_property
     def hindered(self) -> dict[WaitingCode, frozenset[str]]:
-        """The ids at which nothing begins, by the code that says why."""
+        """The ids of instances that start no work, by the code of the reason."""
         found: dict[WaitingCode, set[str]] = defaultdict(set)
         for place in self:
             if place.hindrance is not None:
@@ -101,12 +101,12 @@ class Places:
 
     @cached_property
     def full(self) -> frozenset[str]:
-        """The ids that execute and have no place free."""
+        """The ids of instances that execute and have no free slot."""
         return frozenset(one.id for one in self if one.scope in EXECUTING and not one.free)
 
     @cached_property
     def queues(self) -> frozenset[str]:
-        """The ids of the worker queues that have a place free."""
+        """The ids of worker queues with a free slot."""
         orchestrations = (one for one in self if one.scope == HopperScope.ORCHESTRATION)
         return frozenset(one.id for one in orchestrations if one.free and not one.hindrance)
 
@@ -127,7 +127,7 @@ class Places:
         inherited = self._above.get(parent_id) if parent_id else None
         word = _WORDS.get(InstanceStatus(status))
         hindrance = Hindrance(WaitingCode(f"Holder{word}"), pk, status) if word else inherited
-        # One that was merely never started restricts nobody but itself (R4).
+        # An instance that was never started restricts only itself (R4).
         passes = hindrance if word not in (None, "NotStarted") else inherited
         self._above[pk] = (
             Hindrance(_of_ancestor(passes.code), passes.instance_id, passes.status)

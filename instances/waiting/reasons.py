@@ -1,6 +1,6 @@
 """The one reason why each unfinished task waits (R26): shown with it, filtered by, counted.
 
-What decides is written once, as a table: Python asks it of a page, the database of all rows.
+One table holds the conditions: Python asks it for a page, the database for all rows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Question:
-    """`where` asks it of rows, `holds` of one that is read; `&` and `~` ask both together."""
+    """A condition: `where` for rows in the database, `holds` for a task that was read."""
 
     where: Q
     holds: Callable[[Task], bool]
@@ -64,7 +64,7 @@ def missing(column: str) -> Question:
 
 
 def later(column: str, now: datetime) -> Question:
-    """Whether the time in a column is still to come; null is not."""
+    """Whether the time in a column lies ahead; null does not."""
 
     def holds(task: Task) -> bool:
         time: datetime | None = getattr(task, column)
@@ -75,7 +75,7 @@ def later(column: str, now: datetime) -> Question:
 
 def says(code: str) -> Question:
     """Whether the transition stored this code with the task."""
-    # A key that is missing would make the comparison unknown, and so its opposite.
+    # With a missing key the comparison would be unknown, and its opposite too.
     kept = Cast(KT("waiting__code"), TextField())
     stored = Coalesce(kept, Value(""), output_field=TextField())
     return Question(
@@ -92,7 +92,7 @@ _SETTLED: tuple[tuple[Question, _Rows], ...] = (
         equals("status", TaskStatus.BLOCKED),
         (
             *((code, says(code)) for code in W if code in ATTENTION - {W.INPUT_REQUIRED}),
-            # Whoever blocks a task by hand asks for something.
+            # A person who blocks a task by hand asks for something.
             (W.INPUT_REQUIRED, ALWAYS),
         ),
     ),
@@ -101,7 +101,7 @@ _SETTLED: tuple[tuple[Question, _Rows], ...] = (
         ((W.WAITING_CHILDREN, equals("decomposed", True)), (W.IN_PROGRESS, ALWAYS)),
     ),
 )
-"""What says, by status, why a task waits that is not pending: the first row that applies."""
+"""The reasons of tasks that are not pending, by status: the first row that applies."""
 
 _AT_HOLDER = (
     W.HOLDER_NOT_STARTED,
@@ -115,10 +115,10 @@ _AT_HOLDER = (
 
 
 def _pending(places: Places, behind_others: Question, now: datetime) -> _Rows:
-    """Return what says why a pending task waits: the first row that applies.
+    """Return the reasons of pending tasks: the first row that applies.
 
-    `behind_others` asks whether a task in line comes after those for whom there is a place free.
-    While one is offered, only what keeps the target from answering stands in its way.
+    `behind_others` asks whether a task stands behind the free slots of its queue. For an offered
+    task only the obstacles of the target count.
     """
     offered = ~missing("offered_to_id")
     hindered = places.hindered
@@ -183,7 +183,7 @@ def waiting_condition(code: str) -> Q:
 
 
 def count_reasons(tasks: TaskQuerySet) -> dict[str, int]:
-    """Return how many of the unfinished among `tasks` wait for what, by code; few queries."""
+    """Return the number of unfinished tasks among `tasks` by code; few queries."""
     groups = (*_SETTLED, (_PENDING, _pending_anywhere()))
     cases = (
         When(group.where & question.where, then=Value(str(code)))
@@ -198,12 +198,12 @@ def count_reasons(tasks: TaskQuerySet) -> dict[str, int]:
 def _pending_anywhere() -> _Rows:
     places, now = Places.all(), timezone.now()
     after = behind((places[pk] for pk in places.queues), now)
-    # Asked of the database alone.
+    # Only the database is asked.
     return _pending(places, Question(after, lambda task: False), now)
 
 
 def _first(group: Question, rows: _Rows, code: str) -> Q:
-    """Return the condition that of a group's rows the one of `code` is the first that applies."""
+    """Return the condition that the row of `code` is the first of its group that applies."""
     where = group.where
     for other, question in rows:
         if other == code:

@@ -1,4 +1,4 @@
-"""A reason in words: what is waited for, since and until when, and who can move it (R26)."""
+"""The reason of a wait in words: object, since, until, and who can move the task (R26)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TIME = "nobody needs to: time brings it"
 
 
 class Wording:
-    """What the reasons of a page are told with, read once for all of them."""
+    """The values that the reasons of a page need, read once for the page."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Wording:
         self._since = _last_changes({one.instance_id for one in hindrances})
 
     def reason(self, task: Task) -> Reason:
-        """Return the reason of a task, the code of which is known."""
+        """Return the reason of a task for a known code."""
         code = self._codes[task.pk]
         if code in ATTENTION:
             told = self._decision(task, code)
@@ -64,7 +64,7 @@ class Wording:
         } | told
 
     def _hindrance(self, task: Task) -> Hindrance | None:
-        """Return what keeps a task's holder, or the target that is to answer, from acting."""
+        """Return the obstacle of a task's holder, or of the target that has to answer."""
         if task.status != TaskStatus.PENDING:
             return None
         place = task.offered_to_id or task.instance_id
@@ -194,7 +194,7 @@ class Wording:
 
 
 def operator_of(instance_id: str | None) -> str:
-    """Return who can move what somebody has to decide or to change at an instance."""
+    """Return the person who can decide or change something at an instance."""
     return f"an operator of {instance_id}"
 
 
@@ -215,7 +215,7 @@ def _unfinished_predecessors(task_ids: list[str]) -> dict[str, list[str]]:
 
 
 def _tallies(parent_ids: list[str]) -> dict[str, tuple[int, int, str | None]]:
-    """Return, by parent, how many children count, how many of them ended, and the first open."""
+    """Return by parent: the number of children, of ended children, and the first open child."""
     if not parent_ids:
         return {}
     ended = Q(status__in=TERMINAL)
@@ -229,7 +229,7 @@ def _tallies(parent_ids: list[str]) -> dict[str, tuple[int, int, str | None]]:
 
 
 def _last_changes(instance_ids: set[str]) -> dict[str, datetime]:
-    """Return since when instances are in their status; each reads back its feed to that event."""
+    """Return the time since when instances have their status, from their feeds."""
     if not instance_ids:
         return {}
     kind = Concat(Value("instance."), OuterRef("status"))
@@ -245,9 +245,9 @@ _ACCEPT = ("hopper delegation accept {object}", "POST /delegations/{object}/acce
 _ASK = ("hopper task why {object}", "GET /tasks/{object}/why")
 _CLAIM = ("hopper task claim {task}", "POST /tasks/{task}/claim")
 _LEFT_OVER = ("hopper sweep", "GET /tasks/{task}/why")
-"""What only the sweep does: nothing over HTTP is quicker than looking again."""
+"""The next step for waits that only the sweep ends: look again later."""
 _CLOSED = ("hopper config show --instance {object}", "PATCH /instances/{object}")
-"""A queue that gives nothing out is opened by its configuration."""
+"""The next step for a queue with a limit of 0: change its configuration."""
 
 _STEPS = {
     W.UNROUTABLE: _DELEGATE,
@@ -288,7 +288,7 @@ _BY_TIME = (W.NOT_BEFORE, W.RETRY_BACKOFF)
 
 
 def next_step(task: Task, reason: Reason) -> dict[str, str] | None:
-    """Return {command, request} for whoever can move the task; None where only time does."""
+    """Return {command, request}, the next step for a person, or None where only time helps."""
     code = W(reason["code"])
     if code in _BY_TIME:
         return None
@@ -305,7 +305,7 @@ def next_step(task: Task, reason: Reason) -> dict[str, str] | None:
 
 
 def in_words(task: Task, reason: Reason | None, step: dict[str, str] | None) -> str:
-    """Return in sentences why a task waits: what for, since and until when, who can move it."""
+    """Return the wait of a task in sentences: object, since, until, and who can move the task."""
     if reason is None:
         return f"it is {task.status}"
     told = [f"{reason['code']}: {reason['detail']}."]
@@ -323,7 +323,7 @@ def _about_instance(instance_id: Any) -> tuple[str, str]:
     status = HopperInstance.objects.values_list("status", flat=True).get(pk=instance_id)
     verb = _VERBS.get(InstanceStatus(status))
     if verb is None:
-        # It begins anew only after it has come to rest.
+        # A task begins anew only after it has come to rest.
         return "hopper instance stop {object} --force", "POST /instances/{object}/stop"
     return f"hopper instance {verb} {{object}}", f"POST /instances/{{object}}/{verb}"
 

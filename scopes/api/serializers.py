@@ -11,7 +11,7 @@ from scopes.models import Feedback, RoutingDecision
 
 
 class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):
-    """One decision with all that was considered."""
+    """One decision with its candidates, rules and reasons."""
 
     task_id = serializers.CharField()
     instance_id = serializers.CharField()
@@ -52,7 +52,7 @@ class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):
 
 
 class FeedbackSerializer(serializers.ModelSerializer[Feedback]):
-    """Whether a task was in the right hands."""
+    """Feedback: was the task in the right hands?"""
 
     task_id = serializers.CharField()
     decision_id = serializers.CharField(allow_null=True)
@@ -74,7 +74,7 @@ class FeedbackSerializer(serializers.ModelSerializer[Feedback]):
 
 
 class NewFeedback(StrictSerializer):
-    """What somebody thinks of it."""
+    """The body of new feedback."""
 
     ignored = frozenset(FeedbackSerializer.Meta.fields)
 
@@ -85,10 +85,10 @@ class NewFeedback(StrictSerializer):
 
 
 class RuleSerializer(serializers.Serializer[Any]):
-    """One routing rule, as it is in force, and what people thought of where it sent tasks.
+    """One routing rule in force, with the feedback on the tasks that it sent.
 
-    `judged` counts the answers to "was it a good match", `good_matches` those that said yes;
-    `accuracy` is their ratio, 0 to 1, null without any.
+    `judged` counts the answers to "was it a good match", `good_matches` the answers yes;
+    `accuracy` is their ratio, 0 to 1, or null without answers.
     """
 
     id = serializers.CharField()
@@ -106,7 +106,7 @@ class RuleSerializer(serializers.Serializer[Any]):
 
 
 class SettingSerializer(serializers.Serializer[Any]):
-    """A setting and where it comes from: shipped, instance, or an operator's file and line."""
+    """A setting with its source: shipped, instance, or an operator's file and line."""
 
     value = Anything()
     source = serializers.CharField()  # type: ignore[assignment]

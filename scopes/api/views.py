@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class TaskDecisionViewSet(Answering):
-    """What was decided for a task, hop by hop."""
+    """The decisions about a task, hop by hop."""
 
     queryset = RoutingDecision.objects.all()
     serializer_class = DecisionSerializer
@@ -50,7 +50,7 @@ class TaskDecisionViewSet(Answering):
 
 
 class TaskFeedbackViewSet(Answering):
-    """Whether a task was in the right hands."""
+    """The feedback on a task."""
 
     queryset = Feedback.objects.all()
     serializer_class = FeedbackSerializer
@@ -65,7 +65,7 @@ class TaskFeedbackViewSet(Answering):
 
     @extend_schema(request=NewFeedback, responses={201: FeedbackSerializer})
     def create(self, request: Request, pk: str) -> Response:
-        """Say whether a task was a good match; it attaches to the decision behind it."""
+        """Store feedback on a task with the decision that placed the task."""
         task = seen_task(self.actor, pk, "worker")
         data: dict[str, Any] = self.body(NewFeedback)
         made = give_feedback(task, data, actor=self.actor)
@@ -73,7 +73,7 @@ class TaskFeedbackViewSet(Answering):
 
 
 class RulePage(Page):
-    """A page of rules, with what stands in the files besides them and what is wrong with those."""
+    """A page of rules, with the other contents of the files and the faults in them."""
 
     def get_paginated_response(self, data: Any) -> Response:
         """Return the page around its rules."""
@@ -104,7 +104,7 @@ class RulePage(Page):
 
 
 class RuleViewSet(Answering):
-    """The rules in force; they come from files only."""
+    """The rules in force. Rules come from files only."""
 
     queryset = RoutingDecision.objects.none()
     serializer_class = RuleSerializer
@@ -138,7 +138,7 @@ def _shown(name: str, rule: AnyRule, judged: Mapping[str, Judged]) -> dict[str, 
 
 
 class SettingsViewSet(Answering):
-    """What an instance goes by."""
+    """The effective settings of an instance."""
 
     queryset = RoutingDecision.objects.none()
     serializer_class = SettingsSerializer
@@ -147,7 +147,7 @@ class SettingsViewSet(Answering):
 
     @extend_schema(operation_id="instance_settings", responses=SettingsSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
-        """Show the effective settings of an instance, each with where it comes from."""
+        """Show the effective settings of an instance, each with its source."""
         instance = seen_instance(self.actor, pk)
         traced = {
             **traced_settings(instance.scope, instance.config),

@@ -1,1 +1,1 @@
-"""One behaviour per scope; scope_behaviors.yaml says which, so that another can take its place."""
+"""One behaviour for each scope; scope_behaviors.yaml names the class."""

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from scopes.decisions import InstanceFacts, TaskFacts
 
 OK = "ok"
-"""What a hard filter says of a candidate that passes it."""
+"""The verdict of a hard filter on a candidate that passes."""
 
 
 class ScopeBehavior:
-    """What an instance of one scope decides. Pure: it reads its arguments and writes nothing.
+    """The base class of behaviours. A behaviour reads its arguments, decides, and writes nothing.
 
     To plug in your own, derive from this class (or from a shipped behaviour), implement `decide`,
     and name the class in scope_behaviors.yaml: `PROJECT: {behavior: my_package.my_module.MyClass}`.
@@ -29,11 +29,11 @@ class ScopeBehavior:
     """
 
     def decide(self, situation: Situation) -> Decision:
-        """Return where the task goes from here, or why it stays (R9)."""
+        """Return the decision about a task: the next instance, or the reason to stay (R9)."""
         raise NotImplementedError
 
     def answer(self, task: TaskFacts, instance: InstanceFacts) -> Answer:
-        """Return what `instance` says to an offer: accept, wait for a person, or refuse (R8)."""
+        """Return the answer of `instance` to an offer: accept, wait or refuse (R8)."""
         status = instance.effective_status
         if not instance.standing.may("offer", by_name=True):
             return Answer("refuse", f"target_{status}", f"{instance.id} is {status}")
@@ -113,7 +113,9 @@ def unless_refused(considered: list[Considered], decider: InstanceFacts) -> list
 
 
 def rank(considered: Iterable[Considered]) -> list[Considered]:
-    """Return those that fit, best first: score, then who answers now, load, turn, id (R9)."""
+    """Return the fitting candidates, best first (R9).
+
+    The order is: score, running before not running, load, least recently assigned, id."""
     return sorted(
         (one for one in considered if one.fits),
         key=lambda one: (
@@ -129,8 +131,7 @@ def rank(considered: Iterable[Considered]) -> list[Considered]:
 def winner_of(candidates: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the winner's id recomputed from a stored record's candidates alone, or None.
 
-    Where nothing spoke for anybody all were weighed equally; where something did, only those it
-    spoke for could win.
+    If the task matched some candidates, one of these won. If it matched none, all were equal.
     """
     considered = [Considered(**candidate) for candidate in candidates]
     spoken = [one for one in considered if one.speaks]
@@ -139,7 +140,7 @@ def winner_of(candidates: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def confidence_of(ranked: Sequence[Considered]) -> float:
-    """Return how clear the choice was: 1 without a rival, 0.5 against an equal one."""
+    """Return the confidence of the choice: 1 without a rival, 0.5 against an equal one."""
     if len(ranked) < 2 or ranked[0].score <= 0:
         return 1.0 if len(ranked) == 1 else 0.5
     return round(ranked[0].score / (ranked[0].score + max(0.0, ranked[1].score)), 4)

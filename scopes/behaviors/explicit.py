@@ -1,4 +1,4 @@
-"""A project named explicitly: sent there, created, or refused with the reason (R9, R25)."""
+"""Tasks that name their project: sent there, or the project is created, or refused (R9, R25)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def decide_explicit(
     meant: InstanceFacts | None = None,
     rule: str = "",
 ) -> Decision | None:
-    """Return what the named project decides, or None where none is named.
+    """Return the decision that the named project leads to, or None for a task that names none.
 
-    `meant` is the child that `rule` says is meant by a name that is no live child's; it counts as
+    `meant` is the child that `rule` gives for a name that no live child has; that child counts as
     named. With `may_create` false any other such name is only a label.
     """
     word = situation.task.project.strip()
@@ -92,7 +92,7 @@ def _missing(situation: Situation, word: str) -> Decision:
 
 
 def near_names(name: str, others: Iterable[str]) -> list[str]:
-    """Return those of `others` that `name` may be a typing error of (R25)."""
+    """Return the names in `others` that `name` may be a typing error for (R25)."""
     return sorted({other for other in others if is_typo(name, other)})
 
 

@@ -1,4 +1,4 @@
-"""GLOBAL: sends every task to the child that project, tags, words or rules speak for (M20)."""
+"""GLOBAL: sends a task to the child that its project, tags, words or the rules match (M20)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TAG_POINTS = 2.0
 KEYWORD_POINTS = 1.0
 RULE_POINTS = 10.0
 ORDER_POINTS = 100.0
-"""A rule outranks tags and words, and a rule of higher evaluation priority any lower one."""
+"""A rule counts more than tags and words; evaluation priority counts among rules."""
 
 _MOST = 80.0
 
@@ -41,17 +41,17 @@ class GlobalScopeBehavior(ScopeBehavior):
     unmatched_code = "AwaitingTriage"
 
     def decide(self, situation: Situation) -> Decision:
-        """Return the child to offer the task to, or why there is none (R9, R25)."""
+        """Return the child for the task, or the reason why there is none (R9, R25)."""
         meant, rule = _meant(situation)
         if meant is situation.instance:
-            # A rule keeps it here.
+            # A rule keeps the task here.
             return decide_explicit(situation, may_create=False) or self.match(situation)
         may_create = situation.instance.scope == HopperScope.GLOBAL
         explicit = decide_explicit(situation, may_create=may_create, meant=meant, rule=rule)
         return explicit or self.match(situation)
 
     def match(self, situation: Situation) -> Decision:
-        """Return the best child by what the task says, its named project apart."""
+        """Return the best child by rules, tags and words, without the named project."""
         task, decider = situation.task, situation.instance
         found = suggestions(RULES.current().value, task, decider.scope)
         spoken = _spoken(found, situation)
@@ -115,7 +115,7 @@ class GlobalScopeBehavior(ScopeBehavior):
 
 
 def _meant(situation: Situation) -> tuple[InstanceFacts | None, str]:
-    """Return who a rule says is meant by the named project, and the rule's id; None: no rule."""
+    """Return the child that a rule gives for the named project, and the rule's id, or None."""
     if not situation.task.project:
         return None, ""
     for one in suggestions(RULES.current().value, situation.task, situation.instance.scope):
@@ -131,7 +131,7 @@ def _parts(reading: Reading, candidate: InstanceFacts) -> dict[str, float]:
     tags = len(able & reading.tags.keys())
     words = len(reading.found(candidate.domains))
     points = {"tags": tags * TAG_POINTS, "keywords": words * KEYWORD_POINTS}
-    # Together they stay below the step between two rules.
+    # Together these points stay below the step between two rules.
     return {name: min(value, _MOST / 2) for name, value in points.items() if value}
 
 
@@ -147,9 +147,9 @@ def _nobody_can(situation: Situation) -> bool:
 
 
 def _spoken(found: list[Suggestion], situation: Situation) -> dict[str, dict[str, float]]:
-    """Return the rules' points by the instance they speak for; a child that is not here gets none.
+    """Return the points of the rules by instance; a destination that is no child here gets none.
 
-    The best rule for an instance counts: the others are its alternatives, recorded by id.
+    Only the best rule for an instance counts; the ids of the others are recorded.
     """
     real = _aimed(found, situation)
     orders = sorted({one.priority for one, _ in real})
@@ -173,13 +173,13 @@ def _aimed(found: list[Suggestion], situation: Situation) -> list[tuple[Suggesti
 
 
 def _rule_for(instance_id: str, found: list[Suggestion], situation: Situation) -> str:
-    """Return the best rule that speaks for an instance, "" where none does."""
+    """Return the id of the best rule for an instance, or "" without one."""
     aimed = _aimed(found, situation)
     return next((one.rule_id for one, target_id in aimed if target_id == instance_id), "")
 
 
 def destination(text: str, situation: Situation) -> InstanceFacts | None:
-    """Return the instance that a rule's destination means here, or None.
+    """Return the instance for a rule's destination here, or None.
 
     `project:X` is the PROJECT child of that id or name, `instance:X` any child, `user:X` the
     PERSONAL child; `instance:` with the decider's own id, name or scope keeps the task here.

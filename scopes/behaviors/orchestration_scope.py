@@ -1,4 +1,4 @@
-"""ORCHESTRATION: a task that arrived is in the workers' queue and stays there (M22)."""
+"""ORCHESTRATION: an arrived task stays in the workers' queue (M22)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from scopes.decisions import Decision, Situation, Stay
 
 
 class OrchestrationScopeBehavior(ScopeBehavior):
-    """The queue itself does the rest: claim, lease, retry (R15, R21, R22)."""
+    """Keeps every task. The queue does the rest: claim, lease, retry (R15, R21, R22)."""
 
     def decide(self, situation: Situation) -> Decision:
-        """Return that the task waits here for a worker."""
+        """Return the decision to keep the task for a worker."""
         words = f"{situation.instance.id} executes: the task waits for a worker"
         return Stay((words,), code="ReadyForWorker")

@@ -20,11 +20,11 @@ class PersonalScopeBehavior(ProjectScopeBehavior):
 
 
 class EventScopeBehavior(ProjectScopeBehavior):
-    """A project with an end: after it the instance drains, and a draining one routes nothing."""
+    """A project with an end. After its end the instance drains and routes nothing."""
 
 
 class FamilyScopeBehavior(ProjectScopeBehavior):
-    """Members are PERSONAL children, shared lists PROJECT children; the rest is done by hand."""
+    """A family: PERSONAL children are members, PROJECT children are shared lists."""
 
     def decide(self, situation: Situation) -> Decision:
         """Return the named list, the owner's child, the best match, or manual handling."""
@@ -54,7 +54,7 @@ class FamilyScopeBehavior(ProjectScopeBehavior):
     def go_further_down(
         self, situation: Situation, considered: list[Considered], *reasons: str
     ) -> Decision:
-        """Refuse: all children were matched before, and what a member owns is no other member's."""
+        """Refuse: no child is left. A task that one member owns never goes to another member."""
         return self.refuse_gap(situation, considered, *reasons)
 
     def _nobody_left(self, situation: Situation, out: Refuse) -> Decision:
@@ -66,12 +66,12 @@ _MATCHING = GlobalScopeBehavior()
 
 
 class FederatedScopeBehavior(ScopeBehavior):
-    """Would hand over to a remote root; without one it refuses every offer (R1)."""
+    """A place for a remote Hopper. Without a remote every offer is refused (R1)."""
 
     def decide(self, situation: Situation) -> Decision:
-        """Return that nothing leaves without a remote."""
+        """Refuse: tasks cannot leave without a remote."""
         return Refuse(("no remote is configured",), code="Unroutable")
 
     def answer(self, task: TaskFacts, instance: InstanceFacts) -> Answer:
-        """Refuse: NoRemote."""
+        """Return the refusal NoRemote."""
         return Answer("refuse", "no_remote", f"{instance.id} has no remote configured")

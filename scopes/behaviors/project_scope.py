@@ -1,4 +1,4 @@
-"""PROJECT: first whether a task goes down at all, then to which orchestration (M21, R9)."""
+"""PROJECT: decides between manual handling and an orchestration, then which one (M21, R9)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class ProjectScopeBehavior(ScopeBehavior):
-    """Manual handling or an orchestration, by complexity, type and executor availability."""
+    """Chooses manual handling or an orchestration by complexity, type and executor."""
 
     def decide(self, situation: Situation) -> Decision:
         """Return the orchestration to use or create, or ManualQueue with the reason (R9)."""
@@ -37,7 +37,7 @@ class ProjectScopeBehavior(ScopeBehavior):
         return named_child or self.decide_execution(situation)
 
     def decide_execution(self, situation: Situation) -> Decision:
-        """Return what becomes of a task that no child project was named for."""
+        """Return the decision about a task that names no child project."""
         task, instance = situation.task, situation.instance
         runs = [one for one in situation.candidates if one.scope == HopperScope.ORCHESTRATION]
         weighed = [weigh(task, one, instance, {}, speaks=True) for one in runs]
@@ -84,7 +84,7 @@ class ProjectScopeBehavior(ScopeBehavior):
     ) -> Decision:
         """Return manual handling, unless a required capability is missing (R9).
 
-        With `tried` it was to go down and no candidate is left: manual_fallback then decides.
+        `tried`: an orchestration was wanted and none is left, so manual_fallback decides.
         """
         task, instance = situation.task, situation.instance
         gap = missing(task, instance.capabilities)
@@ -99,9 +99,9 @@ class ProjectScopeBehavior(ScopeBehavior):
     def go_further_down(
         self, situation: Situation, considered: list[Considered], *reasons: str
     ) -> Decision:
-        """Return the child, itself no run, that has what is missing here, or the refusal (R9).
+        """Return the child, not a run, that has the missing capability, or the refusal (R9).
 
-        Where a run has it that may still be asked, the run is waited for.
+        While a run that has the capability may still be asked, the task waits for the run.
         """
         task, instance = situation.task, situation.instance
         able = [one for one in situation.candidates if not lacks(task, one)]
@@ -126,7 +126,7 @@ class ProjectScopeBehavior(ScopeBehavior):
     def refuse_gap(
         self, situation: Situation, considered: list[Considered], *reasons: str
     ) -> Refuse:
-        """Return that what is required is missing: everywhere below, or from who can be asked."""
+        """Return the refusal for a capability that no instance below can offer now."""
         code = "CapabilityGap" if lacks(situation.task, situation.instance) else "Unroutable"
         return Refuse(reasons, tuple(considered), code=code)
 
@@ -138,7 +138,7 @@ def _may_be_asked(run: InstanceFacts) -> bool:
 def reasons_for_execution(
     task: TaskFacts, instance: InstanceFacts, runs: list[InstanceFacts]
 ) -> tuple[str, ...]:
-    """Return the reasons that stand for sending the task down (R9); none means manual."""
+    """Return the reasons to send the task down (R9); an empty list means manual handling."""
     settings, found = instance.settings, []
     if task.executor_preference == ExecutorPreference.ORCHESTRATION:
         found.append("executor_preference is orchestration")
@@ -154,7 +154,7 @@ def reasons_for_execution(
 
 
 def why_no_new_run(situation: Situation, considered: Sequence[Considered]) -> str:
-    """Return why no run is created here (R25), or "" where it is allowed and would help."""
+    """Return the reason against creating a run (R25), or "" if a run is allowed and would help."""
     instance, settings = situation.instance, situation.instance.settings
     if not settings["create_orchestrations"]:
         return "create_orchestrations is off"

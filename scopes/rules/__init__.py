@@ -1,1 +1,1 @@
-"""The rules: which destination a task's words, tags, priority or project speak for. Pure."""
+"""The rules: they match words, tags, priority or project of a task with a destination. Pure."""

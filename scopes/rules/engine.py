@@ -1,4 +1,4 @@
-"""The rules engine: all that matches a task, the best first, and the file's own expectations."""
+"""The rules engine: the rules that match a task, best first, and the expectations of the file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_rules(value: RuleFile, document: Document) -> Iterable[Problem]:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A destination that a rule speaks for. `confidence` is strength times weight, 0 to 1.
+    """A destination that a rule suggests. `confidence` is strength times weight, 0 to 1.
 
     `by_project` says that the rule goes by the project a task names.
     """

@@ -1,4 +1,4 @@
-"""Whether a rule matches a task, how strongly, and why: one function per type of rule."""
+"""The match of a rule with a task, its strength and its reason: one function per type of rule."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scopes.decisions import TaskFacts
 
 MAX_TEXT = 20_000
-"""Characters of title and description in which words are looked for; patterns see 2,000."""
+"""Characters of title and description that are searched for words; patterns see 2,000."""
 
 _PATTERN_TEXT = 2_000
 _ORDER = list(TaskPriority)
@@ -58,12 +58,12 @@ class Reading:
         return bool(plain) and plain in self.text and bool(_whole(plain).search(self.text))
 
     def found(self, phrases: Iterable[str]) -> list[str]:
-        """Return those of `phrases` that stand in the text."""
+        """Return the phrases that stand in the text."""
         return [phrase for phrase in phrases if self.has(phrase)]
 
 
 def match(rule: AnyRule, task: Reading) -> Match | None:
-    """Return how `rule` matches, or None where it does not; `enabled` is the caller's affair."""
+    """Return the match of `rule`, or None without one. The caller looks at `enabled`."""
     if isinstance(rule, KeywordRule):
         return _keyword(rule, task)
     if isinstance(rule, TagRule):
@@ -130,7 +130,7 @@ def _composite(rule: CompositeRule, task: Reading) -> Match | None:
 
 
 def _in_use(rule: AnyRule) -> bool:
-    """Return whether a rule says anything: it is enabled, and of a composite's own rules one is."""
+    """Return whether a rule is enabled, and for a composite also one of its own rules."""
     if isinstance(rule, CompositeRule):
         return rule.enabled and any(map(_in_use, rule.sub_rules))
     return rule.enabled

@@ -1,4 +1,4 @@
-"""Patterns that others write: RE2 expressions, whose time grows with the text and no faster."""
+"""Patterns of operators: RE2 expressions, which take time in proportion to the text."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Pattern(Protocol):
 def compiled(pattern: str) -> Pattern:
     """Return the pattern, ready to be searched for, whatever the case.
 
-    Raises ValueError in RE2's words for what is no expression to it.
+    Raises ValueError in RE2's words for a text that is no expression.
     """
     # Late, because most files have no pattern.
     import re2
 
     options = re2.Options()
     options.case_sensitive = False
-    # What it refuses is told to whoever wrote it, not to stderr.
+    # The author of the pattern is told about a fault, not stderr.
     options.log_errors = False
     try:
         return cast("Pattern", re2.compile(pattern, options))

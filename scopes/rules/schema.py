@@ -1,4 +1,4 @@
-"""The schema of routing_rules.yaml: rules, their destinations, and what a file expects."""
+"""The schema of routing_rules.yaml: rules, destinations and expectations."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Patterns = Annotated[tuple[Pattern, ...], Field(strict=False)]
 
 
 class BaseRule(Section):
-    """What every rule has; `destination` is required outside a composite.
+    """The keys of every rule; `destination` is required outside a composite.
 
     `weight` is how much a match counts; `priority` the order of evaluation: of the rules that
     match, the highest priority wins, and weight decides among equals.
@@ -65,14 +65,14 @@ class BaseRule(Section):
 
 
 class KeywordRule(BaseRule):
-    """Whole words of title and description; without keywords it catches everything."""
+    """Matches whole words of title and description; without keywords every task."""
 
     type: Literal["keyword"]
     keywords: Words
 
 
 class TagRule(BaseRule):
-    """All required tags; without those, one of the optional tags or patterns."""
+    """Matches all required tags, or without those one of the optional tags or patterns."""
 
     type: Literal["tag"]
     required_tags: Words = ()
@@ -87,7 +87,7 @@ class TagRule(BaseRule):
 
 
 class PriorityRule(BaseRule):
-    """A list of priorities, or a range with both ends included."""
+    """Matches a list of priorities, or a range with both ends included."""
 
     type: Literal["priority"]
     priorities: Levels = ()
@@ -106,21 +106,21 @@ class PriorityRule(BaseRule):
 
 
 class PatternRule(BaseRule):
-    """An RE2 expression searched in the title and the beginning of the description."""
+    """Matches an RE2 expression in the title or the beginning of the description."""
 
     type: Literal["pattern"]
     pattern: Pattern
 
 
 class ProjectRule(BaseRule):
-    """The project a task names."""
+    """Matches the project that a task names."""
 
     type: Literal["project"]
     projects: Words
 
 
 class CompositeRule(BaseRule):
-    """and: all match; or: one matches; not: the only one does not."""
+    """Combines rules. and: all match; or: one matches; not: the only one does not match."""
 
     type: Literal["composite"]
     operator: Literal["and", "or", "not"]
@@ -175,7 +175,7 @@ class RuleFile(Section):
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
-        """The rules' ids in order, no two alike: made from name or place where none is given."""
+        """The ids of the rules in order, all different; a missing id is made from name or place."""
         taken = {DEFAULT, *(rule.id for rule in self.rules)}
         found = []
         for place, rule in enumerate(self.rules, start=1):
