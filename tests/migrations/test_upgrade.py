@@ -158,11 +158,14 @@ def test_a_checkpoint_is_kept() -> None:
     assert Attempt.objects.get(task__title="started").checkpoint == {"at": 7}
 
 
-def test_waiting_tasks_are_claimed_and_completed() -> None:
+def test_waiting_tasks_are_claimed_and_completed(
+    django_capture_on_commit_callbacks: OnCommit,
+) -> None:
     queued = task("queued")
     assert not task("dependent").ready
     lease = claim_task(queued.pk, worker="eve", actor=ALICE)
-    complete_task(queued.pk, token=lease.token, actor=ALICE)
+    with django_capture_on_commit_callbacks(execute=True):
+        complete_task(queued.pk, token=lease.token, actor=ALICE)
     assert task("dependent").ready
     (lease,) = claim_next("run", worker="eve", actor=ALICE).leases
     complete_task(lease.task.pk, token=lease.token, actor=ALICE)
