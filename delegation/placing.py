@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -11,33 +12,31 @@ from django.utils import timezone
 
 from delegation.choices import DelegationType, Reason
 from delegation.delegator import Delegator, escalation_target
-from delegation.facts import barred_for, situation_of
+from delegation.facts import barred_for
 from delegation.models import TaskDelegation
 from delegation.offer_rules import offers_made, over_hop_limit
 from delegation.offers import Terms, answer_offer, make_offer, target_answer
+from delegation.router import MAX_HOPS, InstanceRouter
 from hopper.actors import ROUTER, Actor
 from hopper.config.files import CONFIGURATION
 from hopper.database import lock_shared, lock_tree
 from hopper.errors import Conflict, HopperError
-from hopper.ids import new_id
 from instances.choices import TaskStatus as T
 from instances.lifecycle.actions import start_instance
 from instances.models import Event, HopperInstance, Task
 from instances.tasks.changes import amend_task, change_task, lock_task, present_task
 from instances.tasks.editing import begin_placing_anew
 from instances.tree.shape import create_instance
-from scopes.deciding import BehaviorFailed, decide, get_behavior_for_instance, path_of
-from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Situation
-from scopes.models import RoutingDecision
-from scopes.record import described, stored
-from scopes.settings import config_digest
+from scopes.deciding import BehaviorFailed
+from scopes.decisions import CreateChild, Refuse, SendTo
+from scopes.record import Decided, record_decision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
 
     from hopper.actors import Actor
-    from scopes.decisions import Considered
+    from scopes.decisions import Considered, Decision
 
 GAP = "CapabilityGap"
 
@@ -96,9 +95,6 @@ def _gap_alert_sent(task: Task, required: str) -> bool:
 
 
 logger = logging.getLogger(__name__)
-
-MAX_HOPS = 40
-"""Steps one request takes before it leaves the rest to the sweep."""
 
 _DECIDED_AGAIN = 3
 """How often a decision is made again because the tree changed under it (R9)."""
@@ -192,11 +188,9 @@ def _look(task: Task, actor: Actor) -> _Note | None:
     if not holder.standing().may("route"):
         return None
     began = time.perf_counter()
-    situation = situation_of(task, holder)
-    behavior = get_behavior_for_instance(holder)
-    decision = decide(behavior, situation)
+    decided = InstanceRouter().decide(task, holder)
     elapsed = (time.perf_counter() - began) * 1000
-    return _Note(task, holder, situation, decision, path_of(behavior), elapsed, actor)
+    return _Note(task, holder, decided, elapsed, actor)
 
 
 def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
@@ -214,61 +208,45 @@ def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
     )
 
 
+@dataclass(frozen=True)
 class _Note:
-    """One decision with what it was made from, ready to be recorded."""
+    """One decision about a due task, to be carried out and recorded."""
 
-    def __init__(
-        self,
-        task: Task,
-        holder: HopperInstance,
-        situation: Situation,
-        decision: Decision,
-        behavior: str,
-        elapsed_ms: float,
-        actor: Actor,
-    ) -> None:
-        self.task, self.holder, self.decision, self.actor = task, holder, decision, actor
-        self._situation = situation
-        self.behavior = behavior
-        self._elapsed_ms = elapsed_ms
+    task: Task
+    holder: HopperInstance
+    decided: Decided
+    elapsed_ms: float
+    actor: Actor
+
+    @property
+    def decision(self) -> Decision:
+        """What was decided."""
+        return self.decided.decision
 
     def lock(self) -> Task:
-        """Return the task, locked, if it and who is barred still are as they were read (R9).
+        """Return the task, locked, if it and the barred instances are as they were read (R9).
 
-        Raises _Stale; also where it was read before, and its path after, somebody placed it.
+        Raises _Stale; also if a move of the task fell between the reading of it and of its path.
         """
         task = lock_task(self.task.pk)
         same = (task.instance_id, task.epoch) == (self.task.instance_id, self.task.epoch)
         if not (task.route_due and same):
             raise _Stale
         barred = barred_for(task)
-        if any(barred.get(one.id, "") != one.barred for one in self._situation.candidates):
+        if any(barred.get(one.id, "") != one.barred for one in self.decided.situation.candidates):
             raise _Stale
         return task
 
-    def write(self, now: datetime, **override: Any) -> None:
-        """Record the decision (one immutable row a hop)."""
-        values: Mapping[str, Any] = described(self.decision) | override
-        RoutingDecision.objects.create(
-            id=new_id("dec"),
-            task_id=self.task.pk,
-            instance_id=self.holder.pk,
+    def write(self, now: datetime, *, refused: str = "") -> None:
+        """Record the decision, one row a hop; `refused` is the code that overrules it."""
+        record_decision(
+            self.decided,
             epoch=self.task.epoch,
             hop=TaskDelegation.objects.chain(self.task.pk).count() + 1,
-            verdict=values["verdict"],
-            code=values["code"],
-            target_id=values["target_id"] if values["verdict"] == "send" else None,
-            reasons=values["reasons"],
-            candidates=values["candidates"],
-            rules=values["rules"],
-            confidence=values["confidence"],
-            rule=values["rule"],
-            situation=stored(self._situation),
-            config_digest=config_digest(self._situation),
-            elapsed_ms=self._elapsed_ms,
-            behavior=self.behavior,
-            actor=self.actor.name,
-            created_at=now,
+            elapsed_ms=self.elapsed_ms,
+            actor=self.actor,
+            now=now,
+            refused=refused,
         )
 
     def require_nothing_began(self, read_at: datetime) -> None:
@@ -282,13 +260,12 @@ def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
     with transaction.atomic():
         target = lock_shared(HopperInstance, target_id)
         task = note.lock()
-        fits = target is not None and target.parent_id == task.instance_id and target.is_live
         # A target that was changed since may be able to do less now (R9).
-        if target is None or not fits or target.updated_at > read_at:
+        if target is None or target.updated_at > read_at:
+            raise _Stale
+        if not InstanceRouter().can_delegate_to(note.holder, target):
             raise _Stale
         now = timezone.now()
-        if not target.standing().may("offer"):
-            raise _Stale
         over = over_hop_limit(note.holder, offers_made(task))
         if over:
             _block(note, task, "HopLimit", over, now)
@@ -360,7 +337,7 @@ def _hand_up(read: Task, actor: Actor) -> bool:
 
 
 def _block(note: _Note, task: Task, code: str, detail: str, now: datetime) -> None:
-    note.write(now, verdict="refuse", code=code)
+    note.write(now, refused=code)
     considered = note.decision.considered
     block_unplaced(task, code, detail, considered=considered, actor=note.actor, now=now)
 
@@ -400,8 +377,8 @@ def _create(note: _Note, wanted: CreateChild) -> None:
     except HopperError as error:
         if error.code == "parent_closed":
             raise _Stale from None
-        words = f"{note.behavior} failed: it creates {wanted.name!r}: {error}"
-        raise BehaviorFailed(words, behavior=note.behavior) from error
+        words = f"{note.decided.behavior} failed: it creates {wanted.name!r}: {error}"
+        raise BehaviorFailed(words, behavior=note.decided.behavior) from error
     start_instance(instance.pk, actor=ROUTER)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from delegation.facts import facts_of, instance_facts, situation_for, situation_of
 from delegation.models import TaskDelegation
 from delegation.offer_rules import over_hop_limit
-from delegation.placing import MAX_HOPS
 from hopper.config.files import CONFIGURATION
 from hopper.config.settings import effective_settings
 from hopper.errors import Conflict
@@ -17,37 +16,49 @@ from instances.choices import InstanceStatus
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import present_task
-from scopes.deciding import answer, decide, get_behavior_for_instance
+from scopes.deciding import answer, decide, get_behavior_for_instance, path_of
 from scopes.decisions import Decision, Refuse, SendTo, Stay
-from scopes.record import described
+from scopes.record import Decided, described
 from scopes.settings import scopes_below
 
 if TYPE_CHECKING:
-    from scopes.decisions import TaskFacts
+    from scopes.decisions import Situation, TaskFacts
+
+MAX_HOPS = 40
+"""Steps that placing takes in one request, and a preview at most; the sweep goes on from there."""
 
 
 class InstanceRouter:
     """Answers questions about routing; moves nothing."""
 
-    def decide(self, task: Task, source: HopperInstance) -> Decision:
-        """Return what `source` decides about the task now, with all its reasons (R9)."""
-        return decide(get_behavior_for_instance(source), situation_of(task, source))
+    def decide(self, task: Task, source: HopperInstance) -> Decided:
+        """Return what `source` decides about the task now (R9). Raises BehaviorFailed."""
+        return self.decide_from(situation_of(task, source), source)
+
+    def decide_from(self, situation: Situation, source: HopperInstance) -> Decided:
+        """Return what `source` decides in a situation, of a task that may not exist yet."""
+        behavior = get_behavior_for_instance(source)
+        return Decided(situation, decide(behavior, situation), path_of(behavior))
 
     def find_target_instance(self, task: Task, source: HopperInstance) -> HopperInstance | None:
         """Return the child that the task would be offered to, or None where it would not be."""
-        decision = self.decide(task, source)
+        decision = self.decide(task, source).decision
         if not isinstance(decision, SendTo):
             return None
         return HopperInstance.objects.filter(pk=decision.target_id).first()
 
     def can_delegate_to(self, source: HopperInstance, target: HopperInstance) -> bool:
-        """Return whether `target` is a child that takes offers now and policy allows (R1, R3)."""
+        """Return whether placing may offer a task of `source` to `target` now.
+
+        It may if `target` is a child of a scope that policy allows (R1), and takes offers that do
+        not name it (R3).
+        """
         settings = effective_settings(source.scope, source.config)
         if target.parent_id != source.pk or target.scope not in scopes_below(
             source.scope, settings
         ):
             return False
-        return target.standing().may("offer", by_name=True)
+        return target.standing().may("offer")
 
     def get_available_instances(self, scope: str) -> list[HopperInstance]:
         """Return the instances of a scope that are effectively running, oldest first (R4)."""
@@ -118,7 +129,7 @@ class _Walk:
             return Stay((words,), code="Routing")
         barred = dict.fromkeys(self.excluded, "excluded") | dict.fromkeys(self.path, "on_path")
         situation = situation_for(self.task, self.at, barred)
-        return decide(get_behavior_for_instance(self.at), situation)
+        return InstanceRouter().decide_from(situation, self.at).decision
 
     def _down(self, target_id: str, note: dict[str, Any]) -> bool:
         target = HopperInstance.objects.get(pk=target_id)

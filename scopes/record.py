@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from hopper.config.settings import effective_settings
+from hopper.ids import new_id
 from scopes.decisions import (
     CreateChild,
     Decision,
@@ -17,14 +18,59 @@ from scopes.decisions import (
     Stay,
     TaskFacts,
 )
+from scopes.models import RoutingDecision
+from scopes.settings import config_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from hopper.actors import Actor
 
 _VERDICTS = {SendTo: "send", Stay: "stay", CreateChild: "create", Refuse: "refuse"}
 _DERIVED = frozenset({"settings"})
 _TIMES = frozenset({"last_assigned_at", "started_at"})
 _SETS = frozenset({"capabilities", "subtree_capabilities"})
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision, the situation that it was made from, and the path of the behaviour."""
+
+    situation: Situation
+    decision: Decision
+    behavior: str
+
+
+def record_decision(
+    decided: Decided,
+    *,
+    epoch: int,
+    hop: int,
+    elapsed_ms: float,
+    actor: Actor,
+    now: datetime,
+    refused: str = "",
+) -> None:
+    """Write the immutable row of a decision; `refused` is the code that overrules it, or ""."""
+    values = described(decided.decision)
+    if refused:
+        values |= {"verdict": "refuse", "code": refused}
+    if values["verdict"] != "send":
+        values["target_id"] = None
+    RoutingDecision.objects.create(
+        **values,
+        id=new_id("dec"),
+        task_id=decided.situation.task.id,
+        instance_id=decided.situation.instance.id,
+        epoch=epoch,
+        hop=hop,
+        situation=stored(decided.situation),
+        config_digest=config_digest(decided.situation),
+        elapsed_ms=elapsed_ms,
+        behavior=decided.behavior,
+        actor=actor.name,
+        created_at=now,
+    )
 
 
 def described(decision: Decision) -> dict[str, Any]:

@@ -48,7 +48,6 @@ SINGLE_IMPORTER = {
     "delegation.audit.tasks": INVARIANTS,
     "delegation.completion": STEP,
     "delegation.receivers": "AppConfig.ready() connects them",
-    "delegation.router": STEP,
     "hopper.cli.handlers.delegations": NAMED,
     "hopper.cli.handlers.lessons": NAMED,
     "hopper.cli.handlers.task_verbs": "the verbs of a task, beside its creating and reading",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from delegation import placing
+from delegation import router
 from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from delegation.placing import place_task
@@ -101,7 +101,7 @@ def test_of_two_names_nearly_alike_at_the_same_moment_one_is_made(
     top: HopperInstance, monkeypatch: pytest.MonkeyPatch, first: str, second: str, made: int
 ) -> None:
     """Both had looked before either was created."""
-    known, seen = placing.situation_of, []
+    known, seen = router.situation_of, []
 
     def slow(task: Task, holder: HopperInstance) -> Any:
         situation = known(task, holder)
@@ -110,7 +110,7 @@ def test_of_two_names_nearly_alike_at_the_same_moment_one_is_made(
             create_task(NewTask("other", instance_id="top", project=second), actor=ALICE)
         return situation
 
-    monkeypatch.setattr(placing, "situation_of", slow)
+    monkeypatch.setattr(router, "situation_of", slow)
     task = TaskFactory(instance=top, project=first)
     assert HopperInstance.objects.filter(created_by="router").count() == made
     assert task.waiting_code == ("AmbiguousTarget" if made == 1 else "")

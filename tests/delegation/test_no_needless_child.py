@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
-from delegation import placing
+from delegation import placing, router
 from delegation.audit import audit
 from delegation.delegator import Delegator
 from instances.lifecycle.actions import pause_instance, resume_instance
@@ -27,17 +27,17 @@ def test_a_decision_of_yesterday_creates_nothing(monkeypatch: pytest.MonkeyPatch
     run = InstanceFactory(scope="ORCHESTRATION", parent=web, name="run")
     task = TaskFactory(instance=web)
     Task.objects.filter(pk=task.pk).update(route_due=True)
-    known = placing.get_behavior_for_instance
+    known = router.get_behavior_for_instance
 
     class Slow:
         """Decides while somebody else sends the task down."""
 
         def decide(self, situation: Any) -> CreateChild:
             Delegator(ALICE).delegate_task(task.pk, run.pk, accept="auto")
-            monkeypatch.setattr(placing, "get_behavior_for_instance", known)
+            monkeypatch.setattr(router, "get_behavior_for_instance", known)
             return CreateChild(("no run",), name="web-run-001", scope="ORCHESTRATION")
 
-    monkeypatch.setattr(placing, "get_behavior_for_instance", lambda _: Slow())
+    monkeypatch.setattr(router, "get_behavior_for_instance", lambda _: Slow())
     placing.place_task(task.pk)
     assert not HopperInstance.objects.filter(pk="web-run-001").exists()
     assert Task.objects.get(pk=task.pk).instance_id == run.pk
@@ -60,7 +60,7 @@ def test_what_is_placed_while_its_situation_is_read_needs_no_child(
     pause_instance(run.pk, actor=ALICE)
     task = TaskFactory(instance=web)
     Task.objects.filter(pk=task.pk).update(complexity=5, route_due=True)
-    read, looks = placing.situation_of, []
+    read, looks = router.situation_of, []
 
     def read_late(task: Task, holder: HopperInstance) -> Situation:
         looks.append(task.pk)
@@ -70,7 +70,7 @@ def test_what_is_placed_while_its_situation_is_read_needs_no_child(
                 beside.submit(_resume, run.pk).result()
         return read(task, holder)
 
-    monkeypatch.setattr(placing, "situation_of", read_late)
+    monkeypatch.setattr(router, "situation_of", read_late)
     placing.place_task(task.pk)
     assert not HopperInstance.objects.filter(pk="web-run-001").exists()
     assert Task.objects.get(pk=task.pk).instance_id == run.pk

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from delegation import placing
+from delegation import router
 from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from delegation.sweep import sweep
@@ -64,14 +64,14 @@ def test_a_task_that_cannot_be_placed_holds_up_no_other(monkeypatch: pytest.Monk
     InstanceFactory(scope="PROJECT", name="web", parent=top, config={"capabilities": ["x"]})
     pause_instance(top.pk, actor=ALICE)
     bad, good = TaskFactory(instance=top, tags=["x"]), TaskFactory(instance=top, tags=["x"])
-    known = placing.situation_of
+    known = router.situation_of
 
     def broken(task: Task, holder: HopperInstance) -> Any:
         if task.pk == bad.pk:
             raise ValueError("a behaviour of somebody else's")
         return known(task, holder)
 
-    monkeypatch.setattr(placing, "situation_of", broken)
+    monkeypatch.setattr(router, "situation_of", broken)
     resume_instance(top.pk, actor=ALICE)
     sweep()
     good.refresh_from_db()

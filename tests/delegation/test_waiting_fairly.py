@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from delegation import placing
+from delegation import router
 from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from delegation.sweep import sweep
@@ -53,14 +53,14 @@ def test_tasks_that_fail_to_be_placed_hold_up_no_other(
 ) -> None:
     tasks = [TaskFactory(instance=top).pk for _ in range(4)]
     Task.objects.filter(pk__in=tasks).update(tags=["x"], route_due=True)
-    known = placing.situation_of
+    known = router.situation_of
 
     def broken(task: Task, holder: HopperInstance) -> Any:
         if task.pk != tasks[-1]:
             raise ValueError("a behaviour of somebody else's")
         return known(task, holder)
 
-    monkeypatch.setattr(placing, "situation_of", broken)
+    monkeypatch.setattr(router, "situation_of", broken)
     assert any(sweep(limit=1).tasks_placed for _ in range(ROUNDS))
     assert Task.objects.get(pk=tasks[-1]).instance_id == "web"
     monkeypatch.undo()
@@ -178,7 +178,7 @@ def test_a_child_that_begins_to_run_while_a_decision_is_made_gets_the_task(
     Event.objects.create(
         kind="instance.error", instance_id=late.pk, status="error", at=timezone.now()
     )
-    known, first = placing.situation_of, []
+    known, first = router.situation_of, []
 
     def slow(task: Task, holder: HopperInstance) -> Any:
         situation = known(task, holder)
@@ -188,7 +188,7 @@ def test_a_child_that_begins_to_run_while_a_decision_is_made_gets_the_task(
             HopperInstance.objects.filter(pk=late.pk).update(updated_at=holder.updated_at)
         return situation
 
-    monkeypatch.setattr(placing, "situation_of", slow)
+    monkeypatch.setattr(router, "situation_of", slow)
     task = TaskFactory(instance=top, tags=["x"])
     assert first == [task.pk]
     assert task.instance_id == "late"

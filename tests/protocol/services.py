@@ -8,7 +8,7 @@ from unittest import mock
 
 from django.db.models import Q
 
-from delegation import placing
+from delegation import placing, router
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.delegator import Delegator
@@ -135,7 +135,7 @@ class Services:
 
     def place_interrupted(self, task: int, interrupt: Callable[[], None]) -> None:
         """Place a task one hop, and let something happen between deciding and acting."""
-        decided = placing.get_behavior_for_instance
+        decided = router.get_behavior_for_instance
 
         def and_then(instance: HopperInstance) -> Any:
             behavior = decided(instance)
@@ -150,7 +150,7 @@ class Services:
             behaved.decide = decide
             return behaved
 
-        with mock.patch.object(placing, "get_behavior_for_instance", and_then):
+        with mock.patch.object(router, "get_behavior_for_instance", and_then):
             self.take("place", (task,))
 
     def _answer(self, task: str) -> None:
