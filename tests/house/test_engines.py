@@ -217,11 +217,11 @@ def test_writes_together_leave_nothing_when_one_fails() -> None:
     assert not CheckRecord.objects.exists()
 
 
-def test_a_row_is_inserted_and_updated_whole() -> None:
+def test_rows_are_inserted_whole_and_updated_by_field() -> None:
     write_together(inserting([record(["a"]), record(["b"])]))
     first = CheckRecord.objects.order_by("id")[0]
     first.broken, first.seconds = ["ä'%"], 2.5
-    write_together(updating(first))
+    write_together(updating(first, ["broken", "seconds"]))
     stored = CheckRecord.objects.order_by("id").values_list("broken", "seconds", "since")
     assert list(stored) == [(["ä'%"], 2.5, None), (["b"], 1.0, None)]
 
