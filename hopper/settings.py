@@ -146,6 +146,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "hopper.rest.auth.LocalOperatorAuthentication",
         "hopper.rest.auth.BearerAuthentication",
+        "hopper.rest.auth.LeaseAuthentication",
         "rest_framework.authentication.SessionAuthentication",
         *(["hopper.rest.auth.OpenAuthentication"] if HOPPER_AUTH == "off" else []),
     ],

@@ -13,12 +13,18 @@ from hopper import __version__
 from hopper.cli.transport import PREFIX, CliError, Params, Reply, Unreachable, query
 
 METHODS = frozenset({"GET", "HEAD", "PUT", "PATCH", "DELETE", "POST"})
+ONE_TRY = urllib3.Retry(total=0, redirect=False)
 
 
 class HttpTransport:
-    """Calls a server; a POST carries a key of its own, so that repeating it is safe."""
+    """Calls a server; a POST carries a key, so that repeating it is safe.
 
-    def __init__(self, server: str, token: str | None = None, *, retries: int = 3) -> None:
+    The caller is known by a token, or else by the token of a `lease`: for reports on its own task.
+    """
+
+    def __init__(
+        self, server: str, token: str | None = None, *, lease: str | None = None, retries: int = 3
+    ) -> None:
         parts = urlsplit(server)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise CliError(
@@ -29,6 +35,8 @@ class HttpTransport:
         self._headers = {"Accept": "application/json", "User-Agent": f"hopper/{__version__}"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
+        elif lease:
+            self._headers["Authorization"] = f"Lease {lease}"
         self._pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=5, read=60),
             retries=urllib3.Retry(
@@ -42,7 +50,14 @@ class HttpTransport:
         )
 
     def request(
-        self, method: str, path: str, *, params: Params | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        body: Any = None,
+        key: str | None = None,
+        seconds: float | None = None,
     ) -> Reply:
         """Return the answer; raise Unreachable when there is none after the retries."""
         headers = dict(self._headers)
@@ -50,12 +65,13 @@ class HttpTransport:
         if body is not None:
             payload = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
-        if method == "POST":
-            headers["Idempotency-Key"] = uuid.uuid4().hex
+        if method == "POST" and key != "":
+            headers["Idempotency-Key"] = key or uuid.uuid4().hex
+        once: dict[str, Any] = {} if seconds is None else {"timeout": seconds, "retries": ONE_TRY}
         url = f"{self.server}{PREFIX}{path}{query(params)}"
         try:
             response = self._pool.request(
-                method, url, body=payload, headers=headers, redirect=False
+                method, url, body=payload, headers=headers, redirect=False, **once
             )
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(

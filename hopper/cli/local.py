@@ -51,15 +51,37 @@ class LocalTransport:
         )
 
     def request(
-        self, method: str, path: str, *, params: Params | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        body: Any = None,
+        key: str | None = None,
+        seconds: float | None = None,
     ) -> Reply:
-        """Return the application's answer to one call."""
+        """Return the application's answer to one call; without a `key` there is none."""
         payload = b"" if body is None else json.dumps(body).encode()
-        environ = {
+        environ = self._environ(method, path, query(params), payload)
+        if key:
+            environ["HTTP_IDEMPOTENCY_KEY"] = key
+        answered: list[int] = []
+
+        def start_response(status: str, headers: object, exc_info: object = None) -> None:
+            answered.append(int(status.split(" ", 1)[0]))
+
+        with connection_kept():
+            response: Iterable[bytes] = self._application(environ, cast("Any", start_response))
+            with closing(cast("Any", response)):
+                data = b"".join(response)
+        return Reply(answered[-1], _decoded(data, answered[-1]))
+
+    def _environ(self, method: str, path: str, query: str, payload: bytes) -> dict[str, Any]:
+        return {
             "REQUEST_METHOD": method,
             "SCRIPT_NAME": "",
             "PATH_INFO": unquote(f"{PREFIX}{path}", "utf-8").encode().decode("latin-1"),
-            "QUERY_STRING": query(params).removeprefix("?"),
+            "QUERY_STRING": query.removeprefix("?"),
             "CONTENT_TYPE": "application/json",
             "CONTENT_LENGTH": str(len(payload)),
             "HTTP_ACCEPT": "application/json",
@@ -77,16 +99,6 @@ class LocalTransport:
             "wsgi.run_once": False,
             OPERATOR_KEY: user_name(),
         }
-        answered: list[int] = []
-
-        def start_response(status: str, headers: object, exc_info: object = None) -> None:
-            answered.append(int(status.split(" ", 1)[0]))
-
-        with connection_kept():
-            response: Iterable[bytes] = self._application(environ, cast("Any", start_response))
-            with closing(cast("Any", response)):
-                data = b"".join(response)
-        return Reply(answered[-1], _decoded(data, answered[-1]))
 
 
 @contextmanager

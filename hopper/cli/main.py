@@ -14,7 +14,7 @@ from hopper.cli import target
 from hopper.cli.arguments import settle
 from hopper.cli.parser import build_parser
 from hopper.cli.render.screen import Screen
-from hopper.cli.transport import Client, CliError, Params, Reply, Transport
+from hopper.cli.transport import Client, CliError, Reply, Transport
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -30,13 +30,11 @@ class LateTransport:
         self._args = args
         self._opened: Transport | None = None
 
-    def request(
-        self, method: str, path: str, *, params: Params | None = None, body: Any = None
-    ) -> Reply:
+    def request(self, method: str, path: str, **options: Any) -> Reply:
         """Return the reply to one call."""
         if self._opened is None:
             self._opened = target.transport(self._args)
-        return self._opened.request(method, path, params=params, body=body)
+        return self._opened.request(method, path, **options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

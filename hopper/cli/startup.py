@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from hopper import embedded
-from hopper.cli.transport import CliError
+from hopper.cli.transport import CliError, Unreachable
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
 from hopper.embedded import Store
@@ -62,7 +62,9 @@ def set_up(*, whole: bool = False) -> Store | None:
             django.setup()
         return prepare()
     except (OSError, sqlite3.Error, OperationalError) as error:
-        raise CliError(
+        # A store that is locked is free again later; a folder that is read-only is not.
+        kind = CliError if isinstance(error, OSError) else Unreachable
+        raise kind(
             f"The store of this machine cannot be used: {error}.",
             hint="See `hopper config show` for where it is; HOPPER_HOME moves it.",
         ) from error

@@ -88,7 +88,9 @@ def transport(args: Namespace) -> Transport:
         # Late, because urllib3 alone takes as long to load as all the rest.
         from hopper.cli.http import HttpTransport
 
-        return HttpTransport(target.server, target.token)
+        return HttpTransport(
+            target.server, target.token, lease=os.environ.get("HOPPER_LEASE_TOKEN")
+        )
     # All that Django makes while it loads stays: looking through it for waste takes a tenth more.
     gc.disable()
     try:

@@ -22,10 +22,21 @@ class Reply:
 
 
 class Transport(Protocol):
-    """Carries one call; raises CliError when no answer can be had, never for a refusal."""
+    """Carries one call; raises CliError when no answer can be had, never for a refusal.
+
+    `key` is the Idempotency-Key of a POST (R20): None for a new one, empty for none. `seconds`: one
+    try, given up after so long; the caller repeats it.
+    """
 
     def request(
-        self, method: str, path: str, *, params: Params | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        body: Any = None,
+        key: str | None = None,
+        seconds: float | None = None,
     ) -> Reply: ...
 
 
@@ -137,11 +148,9 @@ class Client:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def call(
-        self, method: str, path: str, *, params: Params | None = None, body: Any = None
-    ) -> Reply:
+    def call(self, method: str, path: str, **options: Any) -> Reply:
         """Return the reply to one call; raise Refused for 4xx and 5xx."""
-        reply = self._transport.request(method, path, params=params, body=body)
+        reply = self._transport.request(method, path, **options)
         if reply.status >= 400:
             raise Refused(reply)
         if reply.status >= 300:
@@ -155,9 +164,9 @@ class Client:
         """Return the body of a GET."""
         return self.call("GET", path, params=params).data
 
-    def post(self, path: str, body: Any = None, params: Params | None = None) -> Any:
+    def post(self, path: str, body: Any = None, **options: Any) -> Any:
         """Return the body of the answer to a POST."""
-        return self.call("POST", path, params=params, body={} if body is None else body).data
+        return self.call("POST", path, body={} if body is None else body, **options).data
 
     def patch(self, path: str, body: Any) -> Any:
         """Return the body of the answer to a PATCH."""

@@ -8,8 +8,9 @@ from typing import Any
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
+from hopper.json_values import shown
 from hopper.rest.described import extend_schema_field
-from hopper.rest.input import RFC_3339, rfc3339, shown
+from hopper.rest.input import RFC_3339, rfc3339
 
 MAX_UNKNOWN = 20
 """How many unknown fields a refusal names."""

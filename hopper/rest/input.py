@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
@@ -13,22 +12,12 @@ from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import JSONParser
 
 from hopper.errors import FieldError, Invalid
+from hopper.json_values import MAX_ELEMENTS, has_too_many, problem_in, shown, text_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from django.http import QueryDict
-
-MAX_DEPTH = 100
-"""Levels of nesting in a body; the engines' own limits lie higher."""
-
-MAX_ELEMENTS = 200_000
-"""Values and keys in a body, all levels together."""
-
-MAX_INTEGER = 2**63 - 1
-
-# Possessive, so that a long text takes no memory for ways back.
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
 
 
 class TooLarge(APIException):
@@ -98,76 +87,16 @@ def _require_few_elements(raw: bytes) -> None:
 
     A parsed value takes many times the memory of its text.
     """
-    if _elements(raw) > MAX_ELEMENTS and _elements(_STRING.sub(b"", raw)) > MAX_ELEMENTS:
+    if has_too_many(raw):
         words = f"JSON may have at most {MAX_ELEMENTS} values and keys"
         raise Invalid(f"body: {words}", errors=[FieldError("body", "too_many", words)])
 
 
-def _elements(raw: bytes) -> int:
-    return sum(raw.count(mark) for mark in (b",", b":", b"[", b"{"))
-
-
 def _require_storable(data: Any) -> None:
-    """Walk the value in its order, without recursion; raise Invalid naming a wrong place.
-
-    The memory that this takes grows with the depth alone: names are made only for the refusal.
-    """
-    path: list[str | int] = []
-    _require_sound(data, path)
-    levels = [_inner(data)]
-    while levels:
-        found = next(levels[-1], None)
-        if found is None:
-            levels.pop()
-            if path:
-                path.pop()
-            continue
-        key, value = found
-        if isinstance(key, str):
-            _require_sound(key, [*path, "<key>"])
-        path.append(key)
-        _require_sound(value, path)
-        levels.append(_inner(value))
-
-
-def _inner(value: Any) -> Iterator[tuple[str | int, Any]]:
-    if isinstance(value, dict):
-        return iter(value.items())
-    return iter(enumerate(value)) if isinstance(value, list) else iter(())
-
-
-def _require_sound(value: Any, path: Sequence[str | int]) -> None:
-    if wrong := _problem_of(value, len(path) + 1):
-        code, words = wrong
-        place = ".".join(shown(str(part)) for part in path) or "body"
+    """Raise Invalid naming the place of a value that cannot be kept."""
+    if found := problem_in(data):
+        place, code, words = found
         raise Invalid(f"{place}: {words}", errors=[FieldError(place, code, words)])
-
-
-def _problem_of(value: Any, depth: int) -> tuple[str, str] | None:
-    if depth > MAX_DEPTH:
-        return "too_deep", f"JSON may be nested at most {MAX_DEPTH} levels deep"
-    if isinstance(value, str):
-        return text_problem(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return "number_out_of_range", "the number is too large"
-    if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        return "number_out_of_range", f"integers go from {-MAX_INTEGER} to {MAX_INTEGER}"
-    return None
-
-
-def text_problem(text: str) -> tuple[str, str] | None:
-    """Return (code, words) where a text cannot be stored, else None."""
-    if "\0" in text:
-        return "null_character", "text cannot contain the NUL character"
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        return "not_unicode", "text cannot contain half of a surrogate pair"
-    return None
-
-
-def shown(text: str) -> str:
-    """Return a name from outside, fit to be repeated in an answer."""
-    safe = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-    return safe if len(safe) <= 80 else safe[:80] + "…"
 
 
 RFC_3339 = "must be a time with its offset, such as 2026-12-01T08:00:00Z, from 1970 to 2999"

@@ -12,7 +12,12 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-from hopper.rest.auth import BearerAuthentication, LocalOperatorAuthentication, OpenAuthentication
+from hopper.rest.auth import (
+    BearerAuthentication,
+    LeaseAuthentication,
+    LocalOperatorAuthentication,
+    OpenAuthentication,
+)
 from hopper.rest.fields import StrictSerializer
 from hopper.rest.idempotency import HEADER
 from hopper.rest.input import MAY_BE_EMPTY
@@ -143,6 +148,20 @@ class _BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
         return {"type": "http", "scheme": "bearer", "bearerFormat": "hop_…"}
+
+
+class _LeaseScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """`Authorization: Lease TOKEN`, for a worker's reports on its own task."""
+
+    target_class = LeaseAuthentication
+    name = "leaseAuth"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {"type": "apiKey", "in": "header", "name": "Authorization"}
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> Any:
+        view: Any = auto_schema.view
+        return {self.name: []} if view.action in getattr(view, "by_lease", ()) else []
 
 
 class _NoScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

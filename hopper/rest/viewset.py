@@ -11,9 +11,10 @@ from rest_framework.viewsets import GenericViewSet
 
 from hopper.config.files import CONFIGURATION
 from hopper.errors import Invalid, NotFound
+from hopper.json_values import text_problem
 from hopper.rest.filters import WordsParameter
 from hopper.rest.idempotency import HEADER, carry_out_once, unless_deadlocked
-from hopper.rest.input import StrictJSONParser, require_known, text_problem
+from hopper.rest.input import StrictJSONParser, require_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable

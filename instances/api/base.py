@@ -32,10 +32,14 @@ class Answering(HopperViewSet):
 
     def body(self, serializer: type[BaseSerializer[Any]] = NoFields, **context: Any) -> Any:
         """Return the validated body; none at all is an empty one. Raises ValidationError."""
-        given = self.request.data
-        read = serializer(data={} if isinstance(given, QueryDict) else given, context=context)
+        read = serializer(data=self.given(), context=context)
         read.is_valid(raise_exception=True)
         return read.validated_data
+
+    def given(self) -> Any:
+        """Return the body as it came; none at all is an empty one."""
+        given = self.request.data
+        return {} if isinstance(given, QueryDict) else given
 
     def fresh(self, show: Callable[[], Any], status: int = 200) -> Response:
         """Return what `show` says, and again after the commit, when the task has been placed."""

@@ -9,7 +9,7 @@ from django.db.models.functions import Lower
 
 from hopper.actors import EVERYWHERE, ROLES, Actor
 from hopper.errors import FieldError, Invalid, NotAllowed, NotFound
-from hopper.rest.auth import Operator
+from hopper.rest.auth import Operator, lease_of
 from instances.choices import HopperScope, InstanceStatus
 from instances.models import AgentToken, Attempt, Event, Grant, HopperInstance, Lesson, Task
 from instances.models.instance import lineages
@@ -36,6 +36,8 @@ def actor_of(request: Request) -> Actor:
 
 
 def _actor(user: Any, credential: Any) -> Actor:
+    if isinstance(credential, Attempt):
+        return Actor(user.get_username(), {})
     if isinstance(user, Operator):
         return Actor(user.get_username(), {EVERYWHERE: "admin"})
     if isinstance(credential, AgentToken):
@@ -143,8 +145,10 @@ def is_workers_own(task_id: str, token: str | None) -> bool:
 
 
 def token_in(request: Request) -> str | None:
-    """Return the lease's token that a body brings, before the body is judged."""
-    token = request.data.get("token") if isinstance(request.data, dict) else None
+    """Return the lease's token that a body or the credential brings, before the body is judged."""
+    lease = lease_of(request)
+    default = lease.lease_token if lease else None
+    token = request.data.get("token", default) if isinstance(request.data, dict) else default
     return token if isinstance(token, str) else None
 
 

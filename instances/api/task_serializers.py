@@ -97,10 +97,12 @@ def in_utc(reason: dict[str, Any]) -> dict[str, Any]:
 class LeaseSerializer(serializers.Serializer[Any]):
     """A lease; the token is shown to its claimer only.
 
+    `seconds` is its length: a worker counts on its own clock, which may differ from the server's.
     `checkpoint` is where the attempt before got to.
     """
 
     token = serializers.CharField()
+    seconds = serializers.IntegerField()
     expires_at = serializers.DateTimeField()
     attempt = serializers.IntegerField()
     checkpoint = Anything(allow_null=True)

@@ -8,6 +8,7 @@ from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
+from hopper.rest.auth import lease_of
 from hopper.rest.described import (
     OpenApiParameter,
     OpenApiTypes,
@@ -57,6 +58,7 @@ class TaskViewSet(Answering):
     filterset_class = TaskFilter
     query_parameters = {"destroy": ("preview",)}
     listed = ("list", "search", "events", "attempts")
+    by_lease = ("heartbeat", "complete", "fail", "release")
 
     def list(self, request: Request) -> Response:
         """List the tasks that the caller may see."""
@@ -253,6 +255,11 @@ class TaskViewSet(Answering):
         require_role(self.actor, "operator", [task.instance_id, task.origin_id])
         discard_task(pk, **self.body(shapes.Discard), actor=self.actor)
         return self.fresh(lambda: shown_task(pk))
+
+    def given(self) -> Any:
+        """Return the body; a caller known by its lease need not repeat the token in it."""
+        given, lease = super().given(), lease_of(self.request)
+        return {"token": lease.lease_token, **given} if lease and isinstance(given, dict) else given
 
     def _report(self, report: Any, pk: str, serializer: Any) -> Response:
         """Carry out a worker's verb: by the role at the holder, or by the lease's token."""

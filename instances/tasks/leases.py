@@ -230,4 +230,5 @@ def require_lease(task: Task, token: str | None) -> None:
         f"This lease of {task.pk} is over; the task is {task.status} now.",
         state=task.status,
         worker=task.worker,
+        outcome=attempt and attempt.outcome,
     )

@@ -51,6 +51,7 @@ class Lease:
     task: Task
     token: str
     expires_at: datetime
+    seconds: int
     attempt: int
     checkpoint: Any = None
 
@@ -334,7 +335,8 @@ def _claim(wish: Wish, most: int) -> Claim:
 def _same_lease(task: Task) -> Lease:
     live = task.attempts.get(number=task.attempt)
     ends = task.lease_expires_at or task.updated_at
-    return Lease(task, str(task.lease_token), ends, task.attempt, live.checkpoint)
+    seconds = task.lease_seconds or 0
+    return Lease(task, str(task.lease_token), ends, seconds, task.attempt, live.checkpoint)
 
 
 def _lease(one: Grant) -> Lease:
@@ -343,6 +345,7 @@ def _lease(one: Grant) -> Lease:
         task,
         str(task.lease_token),
         task.lease_expires_at or task.updated_at,
+        task.lease_seconds or 0,
         task.attempt,
         one.checkpoint,
     )

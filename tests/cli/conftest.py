@@ -13,6 +13,7 @@ from hopper.cli.main import run
 from hopper.cli.parser import build_parser
 from tests.cli.fakes import FakeTransport, Terminal
 from tests.cli.shell import Shell
+from tests.cli.worker_queue import PYTHON
 
 
 @dataclass
@@ -22,6 +23,13 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the embedded store and of results that were not delivered."""
+    monkeypatch.setenv("HOPPER_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
 
 
 @pytest.fixture
@@ -51,3 +59,14 @@ def hopper(server: FakeTransport, capsys: pytest.CaptureFixture[str]) -> Callabl
         return Outcome(code, out.getvalue() + captured.out, captured.err)
 
     return carry_out
+
+
+@pytest.fixture
+def work(hopper: Callable) -> Callable[..., Outcome]:
+    """Run a worker until there is nothing to do."""
+
+    def start(code: str, *options: str) -> Outcome:
+        line = ["worker", "w1", "--instance", "run", "--idle-exit", "--poll", "0.05", *options]
+        return hopper(*line, "--", *PYTHON, code)
+
+    return start

@@ -20,6 +20,7 @@ class Call:
     path: str
     params: dict[str, Any]
     body: Any
+    key: str | None = None
 
 
 @dataclass
@@ -30,10 +31,17 @@ class FakeTransport:
     calls: list[Call] = field(default_factory=list)
 
     def request(
-        self, method: str, path: str, *, params: Params | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        body: Any = None,
+        key: str | None = None,
+        seconds: float | None = None,
     ) -> Reply:
-        given = {key: value for key, value in (params or {}).items() if value is not None}
-        call = Call(method, path, given, body)
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        call = Call(method, path, given, body, key)
         self.calls.append(call)
         answer = self.answers.get(f"{method} {path}")
         if isinstance(answer, list):

@@ -4,50 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hopper.cli.transport import Unreachable
-from tests.cli.fakes import Call, FakeTransport, ok, problem, task
-
-PYTHON = [sys.executable, "-c"]
-
-
-def leased(id: str = "task-1", seconds: float = 300) -> dict[str, Any]:
-    until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
-    lease = {"token": f"1-{id}", "expires_at": until, "attempt": 1}
-    return task(id, status="claimed", instance_id="run", lease=lease)
-
-
-def queue(server: FakeTransport, *tasks: dict[str, Any]) -> None:
-    """Let the server hand out these tasks and take every report on them."""
-    waiting = list(tasks)
-
-    def claim(call: Call) -> Any:
-        return ok({"tasks": [waiting.pop(0)] if waiting else [], "waiting": None})
-
-    server.answers["POST /instances/run/claim"] = claim
-    for each in tasks:
-        for verb in ("complete", "fail", "release", "heartbeat"):
-            server.answers[f"POST /tasks/{each['id']}/{verb}"] = ok(each)
-
-
-@pytest.fixture
-def work(hopper: Callable) -> Callable[..., Any]:
-    """Run a worker until there is nothing to do."""
-
-    def start(code: str, *options: str) -> Any:
-        line = ["worker", "w1", "--instance", "run", "--idle-exit", "--poll", "0.05", *options]
-        return hopper(*line, "--", *PYTHON, code)
-
-    return start
+from tests.cli.fakes import Call, FakeTransport, ok, problem
+from tests.cli.worker_queue import leased, queue
 
 
 def test_output_becomes_the_result(work: Callable, server: FakeTransport) -> None:
@@ -199,18 +166,26 @@ def test_an_instance_that_hands_out_nothing_ends_it_with_the_reason(
     assert "GLOBAL never executes." in outcome.err
 
 
-def test_a_result_that_is_refused_is_a_failure(work: Callable, server: FakeTransport) -> None:
+def test_a_result_that_is_refused_is_sent_shorter(work: Callable, server: FakeTransport) -> None:
     queue(server, leased())
-    server.answers["POST /tasks/task-1/complete"] = problem(413, "too_large", "Too much.")
-    assert "1 failed" in work("print('x')").out
-    (report,) = server.sent("POST", "/tasks/task-1/fail")
-    assert report["error"] == "The result was refused: Too much."
+    server.answers["POST /tasks/task-1/complete"] = [
+        problem(413, "too_large", "Too much."),
+        problem(413, "too_large", "Too much."),
+        ok(leased()),
+    ]
+    outcome = work("print('x')")
+    assert outcome.out.startswith("1 completed, 0 failed")
+    results = [body["result"] for body in server.sent("POST", "/tasks/task-1/complete")]
+    assert results[0] == {"output": "x\n"}
+    assert results[2]["truncated"]
+    kept = results[2]["note"].split(" are in ")[1].split(" on ")[0]
+    assert Path(kept).read_text() == "x\n"
 
 
 def test_a_report_is_repeated_while_nobody_answers(
     work: Callable, server: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hopper.cli.handlers.worker.PATIENCE", 0.01)
+    monkeypatch.setattr("hopper.cli.worker.reporter.FIRST", 0.01)
     queue(server, leased())
     answers = iter([None, None, ok(leased())])
 

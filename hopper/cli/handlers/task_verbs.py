@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -102,12 +103,16 @@ def _add_working(group: Group) -> None:
 
 def _lease(parser: Any) -> None:
     parser.add_argument("--worker", help="who works (default: you)")
-    parser.add_argument("--lease-token", metavar="TOKEN", help="the lease's, where there is one")
+    parser.add_argument("--lease-token", metavar="TOKEN", help="else HOPPER_LEASE_TOKEN")
 
 
 def _held(args: Namespace, **fields: Any) -> dict[str, Any]:
+    """Return the body of a report: with the lease's token, which a worker's command has at hand."""
     worker = args.worker or user_name()
-    return clean({"worker": worker, "token": args.lease_token, **fields})
+    token = args.lease_token
+    if os.environ.get("HOPPER_TASK_ID") == args.id:
+        token = token or os.environ.get("HOPPER_LEASE_TOKEN")
+    return clean({"worker": worker, "token": token, **fields})
 
 
 def delegate(args: Namespace, client: Client) -> Any:

@@ -1,0 +1,47 @@
+"""What an answer of the server means to a worker: the one place that judges them."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from hopper.cli.transport import CliError, Refused, Unreachable
+
+MAY_PASS = frozenset({401, 408, 425, 429})
+BY_THE_COMMAND = frozenset({"asked", "completed"})
+"""Ends of an attempt after which the command may go on: nobody else works on the task then."""
+
+
+class Meaning(Enum):
+    """What to do about an answer that is no success."""
+
+    WAIT = "the cause may pass: wait and repeat"
+    OVER = "the lease is over: the task is no longer this worker's"
+    REFUSED = "repeating will not help"
+
+
+def of_claim(error: CliError) -> Meaning:
+    """Return what a claim's answer means; a paused or missing instance may still come."""
+    if isinstance(error, Refused) and error.status in (404, 409):
+        return Meaning.REFUSED if error.code == "does_not_execute" else Meaning.WAIT
+    return _of_any(error)
+
+
+def of_report(error: CliError) -> Meaning:
+    """Return what the answer to a heartbeat, complete, fail or release means."""
+    if isinstance(error, Refused) and error.status in (404, 409, 410):
+        return Meaning.OVER
+    return _of_any(error)
+
+
+def ended_by_command(error: CliError) -> str:
+    """Return how the command itself ended the attempt (`asked`, ...), or nothing."""
+    outcome = error.problem.get("outcome") if isinstance(error, Refused) else None
+    return outcome if outcome in BY_THE_COMMAND else ""
+
+
+def _of_any(error: CliError) -> Meaning:
+    if isinstance(error, Unreachable):
+        return Meaning.WAIT
+    if isinstance(error, Refused) and (error.status >= 500 or error.status in MAY_PASS):
+        return Meaning.WAIT
+    return Meaning.REFUSED

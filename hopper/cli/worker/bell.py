@@ -1,0 +1,99 @@
+"""How the worker's main thread waits: for signals, for the beat, for the guard, for time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli.render.screen import escaped, one_line
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+class Bell:
+    """Wakes the main thread. `stops` counts the signals that asked the worker to stop.
+
+    A pipe, not a lock: a signal's handler and another thread may ring at any moment.
+    """
+
+    def __init__(self) -> None:
+        self.stops = 0
+        self._before: dict[signal.Signals, Any] = {}
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+
+    def __enter__(self) -> Bell:
+        """Take the signals over, but not one that was ignored (`nohup`)."""
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def ring(self) -> None:
+        """Wake the main thread, now or at its next wait."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, b"!")
+
+    def wait(self, seconds: float, *descriptors: int) -> None:
+        """Return after `seconds`, at a ring, or when a descriptor is readable."""
+        ready, _, _ = select.select([self._read, *descriptors], [], [], max(seconds, 0))
+        if self._read in ready:
+            os.read(self._read, 1024)
+
+    def pause(self, seconds: float) -> None:
+        """Return after `seconds`, or as soon as one more signal asks to stop."""
+        stops, until = self.stops, time.monotonic() + seconds
+        while self.stops == stops and (left := until - time.monotonic()) > 0:
+            self.wait(left)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.stops += 1
+        self.ring()
+
+
+class Waiting:
+    """Pauses between repeats: each twice as long as the one before. It says once for what."""
+
+    def __init__(self, bell: Bell, first: float, longest: float) -> None:
+        self._bell = bell
+        self._first, self._longest = first, longest
+        self._seconds = first
+        self._reason = ""
+
+    def pause(self, reason: str) -> None:
+        """Say why, unless that was said just before, and wait."""
+        if reason != self._reason:
+            say(f"waiting: {reason}")
+        self._reason = reason
+        self._bell.pause(self._seconds)
+        self._seconds = min(self._seconds * 2, self._longest)
+
+    def over(self) -> None:
+        """Begin anew: what was waited for has come."""
+        self._seconds, self._reason = self._first, ""
+
+
+def say(text: str) -> None:
+    """Write a line of progress on stderr, control characters escaped; never fail at it."""
+    # A closed or full stderr must not cost a task. Closed at the start it is None.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(escaped(one_line(text)) + "\n")
+        sys.stderr.flush()

@@ -1,0 +1,93 @@
+"""Which JSON values a store can keep; free of Django, for the server and for its clients."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MAX_DEPTH = 100
+"""Levels of nesting in a body; the engines' own limits lie higher."""
+
+MAX_ELEMENTS = 200_000
+"""Values and keys in a body, all levels together."""
+
+MAX_INTEGER = 2**63 - 1
+
+# Possessive, so that a long text takes no memory for ways back.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
+
+
+def has_too_many(raw: bytes, most: int = MAX_ELEMENTS) -> bool:
+    """Return whether the text of a JSON value has more than so many values and keys."""
+    return _elements(raw) > most and _elements(_STRING.sub(b"", raw)) > most
+
+
+def _elements(raw: bytes) -> int:
+    return sum(raw.count(mark) for mark in (b",", b":", b"[", b"{"))
+
+
+def problem_in(data: Any, *, depth: int = MAX_DEPTH) -> tuple[str, str, str] | None:
+    """Return (place, code, words) of a value that cannot be kept, or None.
+
+    The value is walked in its order, without recursion. The memory that this takes grows with the
+    depth alone: names are made only for a problem.
+    """
+    path: list[str | int] = []
+    problem = _problem_at(data, path, depth)
+    levels = [_inner(data)]
+    while levels and problem is None:
+        found = next(levels[-1], None)
+        if found is None:
+            levels.pop()
+            if path:
+                path.pop()
+            continue
+        key, value = found
+        if isinstance(key, str):
+            problem = _problem_at(key, [*path, "<key>"], depth)
+        path.append(key)
+        problem = problem or _problem_at(value, path, depth)
+        levels.append(_inner(value))
+    return problem
+
+
+def _inner(value: Any) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(value, dict):
+        return iter(value.items())
+    return iter(enumerate(value)) if isinstance(value, list) else iter(())
+
+
+def _problem_at(value: Any, path: Sequence[str | int], depth: int) -> tuple[str, str, str] | None:
+    wrong = _problem_of(value, len(path) + 1, depth)
+    return wrong and (".".join(shown(str(part)) for part in path) or "body", *wrong)
+
+
+def _problem_of(value: Any, level: int, depth: int) -> tuple[str, str] | None:
+    if level > depth:
+        return "too_deep", f"JSON may be nested at most {depth} levels deep"
+    if isinstance(value, str):
+        return text_problem(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "number_out_of_range", "the number is too large"
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        return "number_out_of_range", f"integers go from {-MAX_INTEGER} to {MAX_INTEGER}"
+    return None
+
+
+def text_problem(text: str) -> tuple[str, str] | None:
+    """Return (code, words) where a text cannot be stored, else None."""
+    if "\0" in text:
+        return "null_character", "text cannot contain the NUL character"
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return "not_unicode", "text cannot contain half of a surrogate pair"
+    return None
+
+
+def shown(text: str) -> str:
+    """Return a name from outside, fit to be repeated in an answer."""
+    safe = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return safe if len(safe) <= 80 else safe[:80] + "…"

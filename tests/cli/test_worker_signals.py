@@ -1,0 +1,122 @@
+"""A signal gives the task back when its processes are dead; a second one does so at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hopper.cli.transport import Unreachable
+from tests.cli.fakes import Call, FakeTransport, ok, problem
+from tests.cli.worker_queue import leased, queue
+
+LINE = ["worker", "w1", "--instance", "run", "--poll", "0.05", "--", "sh", "-c"]
+SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+
+
+def send(name: str, *seconds: float) -> None:
+    """Send this process a signal, after so many seconds each."""
+    for later in seconds:
+        threading.Timer(later, os.kill, (os.getpid(), getattr(signal, name))).start()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_each_signal_gives_the_task_back_when_all_its_processes_are_dead(
+    hopper: Callable, server: FakeTransport, tmp_path: Path, name: str
+) -> None:
+    queue(server, leased())
+    alive: list[bool] = []
+
+    def release(call: Call) -> Any:
+        pids = (tmp_path / "pids").read_text().split()
+        alive.extend(is_alive(int(pid)) for pid in pids)
+        return ok(leased())
+
+    server.answers["POST /tasks/task-1/release"] = release
+    send(name, 0.7)
+    before = signal.getsignal(getattr(signal, name))
+    outcome = hopper(*LINE, f"sleep 60 & echo $$ $! >{tmp_path}/pids; wait")
+    assert (outcome.code, outcome.out[:36]) == (0, "0 completed, 0 failed, 1 released, 0")
+    assert alive == [False, False]
+    assert signal.getsignal(getattr(signal, name)) == before
+
+
+def test_a_second_signal_kills_a_command_that_will_not_end(
+    hopper: Callable, server: FakeTransport
+) -> None:
+    queue(server, leased())
+    send("SIGTERM", 0.5, 1.0)
+    began = time.monotonic()
+    outcome = hopper(*LINE, "trap '' TERM; sleep 60; sleep 60")
+    assert "1 released" in outcome.out
+    assert time.monotonic() - began < 4
+
+
+def test_a_command_that_finishes_its_work_when_asked_to_end_is_done(
+    hopper: Callable, server: FakeTransport
+) -> None:
+    queue(server, leased())
+    send("SIGTERM", 0.5)
+    outcome = hopper(*LINE, "trap 'echo saved; exit 0' TERM; sleep 60 & wait")
+    assert "1 completed" in outcome.out
+    assert server.sent("POST", "/tasks/task-1/complete")[0]["result"] == {"output": "saved\n"}
+
+
+def test_a_worker_that_waits_ends_at_once(hopper: Callable, server: FakeTransport) -> None:
+    outage = problem(503, "database_unavailable", "Not now.")
+    server.answers["POST /instances/run/claim"] = outage
+    send("SIGTERM", 0.5)
+    began = time.monotonic()
+    assert hopper(*LINE, "true").code == 0
+    assert time.monotonic() - began < 2
+
+
+def test_a_task_of_a_claim_whose_answer_was_lost_is_given_back(
+    hopper: Callable, server: FakeTransport
+) -> None:
+    def lost(call: Call) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise Unreachable("No answer.")
+
+    queue(server, leased(), first=(lost,))
+    assert "1 released" in hopper(*LINE, "true").out
+    assert len(server.sent("POST", "/tasks/task-1/release")) == 1
+    assert len({call.key for call in server.calls if call.path.endswith("claim")}) == 1
+
+
+def test_a_result_that_cannot_be_reported_is_kept_when_the_worker_has_to_end(
+    hopper: Callable, server: FakeTransport, home: Path
+) -> None:
+    queue(server, leased())
+    server.answers["POST /tasks/task-1/complete"] = problem(503, "x", "Not now.")
+    send("SIGTERM", 0.7, 1.2)
+    outcome = hopper(*LINE, "echo precious")
+    assert "1 kept" in outcome.out
+    (folder,) = (home / "results").iterdir()
+    assert (folder / "output").read_text() == "precious\n"
+    assert server.sent("POST", "/tasks/task-1/release") == []
+
+
+def test_a_signal_that_was_ignored_stays_so(hopper: Callable, server: FakeTransport) -> None:
+    queue(server, leased())
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        send("SIGHUP", 0.3)
+        line = [*LINE[:-3], "--max-tasks", "1", *LINE[-3:]]
+        assert "1 completed" in hopper(*line, "sleep 1").out
+    finally:
+        signal.signal(signal.SIGHUP, before)
