@@ -98,11 +98,13 @@ class LeaseSerializer(serializers.Serializer[Any]):
     """A lease; the token is shown to its claimer only.
 
     `seconds` is its length: a worker counts on its own clock, which may differ from the server's.
-    `checkpoint` is where the attempt before got to.
+    `max_runtime_seconds` is how long the attempt may run. `checkpoint` is where the attempt before
+    got to.
     """
 
     token = serializers.CharField()
     seconds = serializers.IntegerField()
+    max_runtime_seconds = serializers.IntegerField(allow_null=True)
     expires_at = serializers.DateTimeField()
     attempt = serializers.IntegerField()
     checkpoint = Anything(allow_null=True)

@@ -45,7 +45,8 @@ _PAUSE_SECONDS = 0.05
 class Lease:
     """A granted lease. `token` is shown to its claimer only.
 
-    `checkpoint` is where the attempt before got to, any JSON value (R21).
+    `checkpoint` is where the attempt before got to, any JSON value (R21). `max_runtime_seconds` is
+    how long the attempt may run: as the task says, else as its holder does.
     """
 
     task: Task
@@ -53,6 +54,7 @@ class Lease:
     expires_at: datetime
     seconds: int
     attempt: int
+    max_runtime_seconds: int | None = None
     checkpoint: Any = None
 
 
@@ -84,9 +86,9 @@ def claim_next(
     lease_seconds = lease_seconds or settings.lease_seconds
     wish = Wish(instance_id, worker, actor.name, limit, lease_seconds, capabilities, tags)
     rescue_leases(instance_id)
-    claim = _claim(wish, settings.max_concurrent_tasks)
+    claim = _claim(wish, settings)
     if not claim.leases and rescue_leases(instance_id, in_need=True):
-        claim = _claim(wish, settings.max_concurrent_tasks)
+        claim = _claim(wish, settings)
     return claim
 
 
@@ -114,13 +116,13 @@ def claim_task(
     for _ in range(_TRIES):
         granted = grant(wish, new_secret(), most, timezone.now())
         if granted:
-            return _lease(granted[0])
+            return _lease(granted[0], settings)
         task, now = present_task(task_id), timezone.now()
         if task.lease_expires_at is not None and task.lease_expires_at <= now:
             expire_lease(task)
             continue
         if task.lease_token and (task.worker, task.lease_holder) == (worker, actor.name):
-            return _same_lease(task)
+            return _same_lease(task, settings)
         _require_claiming(holder_id)
         _require_claimable(task, holder_id, now)
         if not free_places(holder_id, most) and not rescue_leases(holder_id, in_need=True):
@@ -309,8 +311,9 @@ def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
         )
 
 
-def _claim(wish: Wish, most: int) -> Claim:
+def _claim(wish: Wish, settings: QueueSettings) -> Claim:
     """Grant what there is room for, looking again where others were faster at this moment."""
+    most = settings.max_concurrent_tasks
     for left in reversed(range(_TRIES)):
         now = timezone.now()
         if not left:
@@ -318,7 +321,7 @@ def _claim(wish: Wish, most: int) -> Claim:
             wish = replace(wish, limit=1)
         granted = grant(wish, new_secret(), most, now)
         if granted:
-            return Claim([_lease(one) for one in granted])
+            return Claim([_lease(one, settings) for one in granted])
         # It may have been stopped since.
         _require_claiming(wish.instance_id)
         if not free_places(wish.instance_id, most):
@@ -332,20 +335,19 @@ def _claim(wish: Wish, most: int) -> Claim:
     return Claim([], {"code": "NothingReady", "detail": detail})
 
 
-def _same_lease(task: Task) -> Lease:
+def _same_lease(task: Task, settings: QueueSettings) -> Lease:
     live = task.attempts.get(number=task.attempt)
-    ends = task.lease_expires_at or task.updated_at
-    seconds = task.lease_seconds or 0
-    return Lease(task, str(task.lease_token), ends, seconds, task.attempt, live.checkpoint)
+    return _lease(Grant(task, live.checkpoint), settings)
 
 
-def _lease(one: Grant) -> Lease:
+def _lease(one: Grant, settings: QueueSettings) -> Lease:
     task = one.task
     return Lease(
-        task,
-        str(task.lease_token),
-        task.lease_expires_at or task.updated_at,
-        task.lease_seconds or 0,
-        task.attempt,
-        one.checkpoint,
+        task=task,
+        token=str(task.lease_token),
+        expires_at=task.lease_expires_at or task.updated_at,
+        seconds=task.lease_seconds or settings.lease_seconds,
+        attempt=task.attempt,
+        max_runtime_seconds=task.max_runtime_seconds or settings.max_runtime_seconds,
+        checkpoint=one.checkpoint,
     )

@@ -109,3 +109,20 @@ def test_a_lease_says_its_length(ada: Caller, tree: dict[str, HopperInstance]) -
     task = TaskFactory(instance=tree["web-run"])
     claim = {"worker": "w", "lease_seconds": 45}
     assert ada.tell(f"/tasks/{task.pk}/claim", claim)["lease"]["seconds"] == 45
+
+
+@pytest.mark.parametrize(("own", "queue", "longest"), [(5, 9, 5), (9, 5, 9), (None, 7, 7)])
+def test_a_lease_says_how_long_the_attempt_may_run(
+    ada: Caller,
+    tree: dict[str, HopperInstance],
+    own: int | None,
+    queue: int,
+    longest: int,
+) -> None:
+    config = {"max_runtime_seconds": queue}
+    HopperInstance.objects.filter(pk="web-run").update(config=config)
+    task = TaskFactory(instance=tree["web-run"], max_runtime_seconds=own)
+    (claimed,) = ada.tell("/instances/web-run/claim", {"worker": "w"})["tasks"]
+    assert claimed["lease"]["max_runtime_seconds"] == longest
+    again = ada.tell(f"/tasks/{task.pk}/claim", {"worker": "w"})
+    assert again["lease"] == claimed["lease"]

@@ -119,7 +119,7 @@ class Embedded:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        config = json.dumps({"queue": QUEUE})
+        config = json.dumps(QUEUE)
         self._hopper(
             *("instance", "create", "run", "--scope", "project", "--root", "--start"),
             *("--config", config),
@@ -151,7 +151,7 @@ class Embedded:
 @pytest.fixture
 def server(child_environ: dict[str, str], tmp_path: Path) -> Iterator[Server]:
     """A server with a sweeper beside it."""
-    InstanceFactory(scope="PROJECT", name="run", config={"queue": QUEUE})
+    InstanceFactory(scope="PROJECT", name="run", config=QUEUE)
     site = Site(tmp_path, child_environ, commits=0, rounds=1)
     site.open(sweeper=1)
     place = Server(site.addresses[0])
