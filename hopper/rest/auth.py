@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from django.apps import apps
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 from knox.auth import TokenAuthentication
@@ -18,14 +18,13 @@ from rest_framework.exceptions import (
 )
 from rest_framework.permissions import SAFE_METHODS
 
-from hopper.errors import NotAllowed
-from hopper.json_values import text_problem
-
 if TYPE_CHECKING:
     from rest_framework.request import Request
 
 OPERATOR_KEY = "hopper.local_operator"
 CHALLENGE = 'Bearer realm="hopper"'
+BY_LEASE = frozenset({"heartbeat", "complete", "fail", "release"})
+"""Actions that a lease's token alone may do, on its own task (R21)."""
 _WORDS = (b"bearer", b"token")
 
 
@@ -91,36 +90,34 @@ class BearerAuthentication(TokenAuthentication):
         return False
 
 
+@dataclass(frozen=True)
+class Lease:
+    """The lease of one task as a credential: the id of its attempt, its worker and its token."""
+
+    attempt: int
+    worker: str
+    token: str
+
+
 class LeaseAuthentication(BaseAuthentication):
     """`Authorization: Lease TOKEN`: the token of a lease, for reports on its own task alone (R21).
 
-    A view names in `by_lease` the actions that a lease may do. A lease that is over is known too:
-    the action itself tells its worker so.
+    The view finds the lease (`HopperViewSet.lease`). One that is over is found too: the action
+    itself tells its worker so.
     """
 
-    def authenticate(self, request: Request) -> tuple[Operator, Any] | None:
+    def authenticate(self, request: Request) -> tuple[Operator, Lease] | None:
         parts = get_authorization_header(request).split()
         if not parts or parts[0].lower() != b"lease":
             return None
-        view = request.parser_context["view"]
-        if view.action not in getattr(view, "by_lease", ()):
-            raise NotAllowed("A lease's token reports on its own task and does nothing else.")
-        task_id, token = str(view.kwargs["pk"]), b" ".join(parts[1:]).decode("latin-1")
-        attempts = apps.get_model("instances", "Attempt")._default_manager
-        storable = text_problem(task_id) is None and text_problem(token) is None
-        found = storable and attempts.filter(task=task_id, lease_token=token).first()
-        if not token or not found:
+        token = b" ".join(parts[1:]).decode("latin-1")
+        lease = request.parser_context["view"].lease(token)
+        if lease is None:
             raise AuthenticationFailed("The task has no lease with this token.")
-        return Operator(found.worker), found
+        return Operator(lease.worker), lease
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE
-
-
-def lease_of(request: Request) -> Any:
-    """Return the attempt whose lease is the caller's credential, or None."""
-    credential = request.auth
-    return credential if isinstance(credential, apps.get_model("instances", "Attempt")) else None
 
 
 class OpenAuthentication(BaseAuthentication):
@@ -151,8 +148,8 @@ def _refuse_other_sites(request: Request) -> None:
 
 def caller_of(request: Request) -> str:
     """Return a name that no two credentials share: whose idempotency keys these are (R20)."""
-    if lease := lease_of(request):
-        return f"lease:{lease.pk}"
+    if isinstance(request.auth, Lease):
+        return f"lease:{request.auth.attempt}"
     if isinstance(request.user, Operator):
         return f"operator:{request.user.username}"[:150]
     if isinstance(request.auth, get_token_model()):

@@ -13,6 +13,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 from hopper.rest.auth import (
+    BY_LEASE,
     BearerAuthentication,
     LeaseAuthentication,
     LocalOperatorAuthentication,
@@ -160,8 +161,8 @@ class _LeaseScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "apiKey", "in": "header", "name": "Authorization"}
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> Any:
-        view: Any = auto_schema.view
-        return {self.name: []} if view.action in getattr(view, "by_lease", ()) else []
+        action = getattr(auto_schema.view, "action", "")
+        return {self.name: []} if action in BY_LEASE else []
 
 
 class _NoScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.viewsets import GenericViewSet
 
 from hopper.config.files import CONFIGURATION
-from hopper.errors import Invalid, NotFound
+from hopper.errors import Invalid, NotAllowed, NotFound
 from hopper.json_values import text_problem
 from hopper.rest.filters import WordsParameter
 from hopper.rest.idempotency import HEADER, carry_out_once, unless_deadlocked
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
     from rest_framework.request import Request
+
+    from hopper.rest.auth import Lease
 
 
 class HopperViewSet(GenericViewSet[Any]):
@@ -60,6 +62,13 @@ class HopperViewSet(GenericViewSet[Any]):
             self.post = partial(self._carry_out, self.post)
         elif method in ("put", "patch", "delete"):
             setattr(self, method, partial(unless_deadlocked, getattr(self, method)))
+
+    def lease(self, token: str) -> Lease | None:
+        """Return the lease of this token for the present action, None for a wrong token.
+
+        Raises NotAllowed for an action that no lease may do: any but a worker's reports.
+        """
+        raise NotAllowed("A lease's token reports on its own task and does nothing else.")
 
     def before_key(self, **kwargs: Any) -> None:
         """Do what a POST may not do inside the transaction of its key (R20)."""

@@ -9,7 +9,8 @@ from django.db.models.functions import Lower
 
 from hopper.actors import EVERYWHERE, ROLES, Actor
 from hopper.errors import FieldError, Invalid, NotAllowed, NotFound
-from hopper.rest.auth import Operator, lease_of
+from hopper.json_values import text_problem
+from hopper.rest.auth import Lease, Operator
 from instances.choices import HopperScope, InstanceStatus
 from instances.models import AgentToken, Attempt, Event, Grant, HopperInstance, Lesson, Task
 from instances.models.instance import lineages
@@ -36,7 +37,7 @@ def actor_of(request: Request) -> Actor:
 
 
 def _actor(user: Any, credential: Any) -> Actor:
-    if isinstance(credential, Attempt):
+    if isinstance(credential, Lease):
         return Actor(user.get_username(), {})
     if isinstance(user, Operator):
         return Actor(user.get_username(), {EVERYWHERE: "admin"})
@@ -144,10 +145,17 @@ def is_workers_own(task_id: str, token: str | None) -> bool:
     return bool(token) and Attempt.objects.filter(task=task_id, lease_token=token).exists()
 
 
+def lease_as_credential(task_id: str, token: str) -> Lease | None:
+    """Return the lease of a task that has this token, live or over; None if there is none."""
+    if not token or text_problem(task_id) or text_problem(token):
+        return None
+    found = Attempt.objects.filter(task=task_id, lease_token=token).first()
+    return Lease(found.pk, found.worker, token) if found else None
+
+
 def token_in(request: Request) -> str | None:
     """Return the lease's token that a body or the credential brings, before the body is judged."""
-    lease = lease_of(request)
-    default = lease.lease_token if lease else None
+    default = request.auth.token if isinstance(request.auth, Lease) else None
     token = request.data.get("token", default) if isinstance(request.data, dict) else default
     return token if isinstance(token, str) else None
 

@@ -8,7 +8,7 @@ from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from hopper.rest.auth import lease_of
+from hopper.rest.auth import BY_LEASE, Lease
 from hopper.rest.described import (
     OpenApiParameter,
     OpenApiTypes,
@@ -22,6 +22,7 @@ from instances.api import task_serializers as shapes
 from instances.api.base import Answering
 from instances.api.filters import HistoryFilter, TaskFilter, TaskSearchFilter
 from instances.api.permissions import (
+    lease_as_credential,
     require_cancelling,
     require_references,
     require_role,
@@ -58,7 +59,6 @@ class TaskViewSet(Answering):
     filterset_class = TaskFilter
     query_parameters = {"destroy": ("preview",)}
     listed = ("list", "search", "events", "attempts")
-    by_lease = ("heartbeat", "complete", "fail", "release")
 
     def list(self, request: Request) -> Response:
         """List the tasks that the caller may see."""
@@ -256,10 +256,18 @@ class TaskViewSet(Answering):
         discard_task(pk, **self.body(shapes.Discard), actor=self.actor)
         return self.fresh(lambda: shown_task(pk))
 
+    def lease(self, token: str) -> Lease | None:
+        """Return the lease of this token, for a worker's report on its own task."""
+        if self.action not in BY_LEASE:
+            return super().lease(token)
+        return lease_as_credential(self.kwargs["pk"], token)
+
     def given(self) -> Any:
         """Return the body; a caller known by its lease need not repeat the token in it."""
-        given, lease = super().given(), lease_of(self.request)
-        return {"token": lease.lease_token, **given} if lease and isinstance(given, dict) else given
+        given, lease = super().given(), self.request.auth
+        if isinstance(lease, Lease) and isinstance(given, dict):
+            return {"token": lease.token, **given}
+        return given
 
     def _report(self, report: Any, pk: str, serializer: Any) -> Response:
         """Carry out a worker's verb: by the role at the holder, or by the lease's token."""

@@ -53,6 +53,8 @@ SINGLE_IMPORTER = {
     "hopper.cli.handlers.task_verbs": "the verbs of a task, beside its creating and reading",
     "hopper.cli.http": LATE,
     "hopper.cli.mcp": LATE,
+    "hopper.cli.worker.process": "the loop of a worker, apart from its options",
+    "hopper.cli.worker.reporter": "delivering reports, apart from claiming and running",
     "hopper.cli.render.instances": "the drawing of a tree, apart from the commands",
     "hopper.config.yaml_lines": LATE,
     "hopper.database.postgresql": ENGINE,
