@@ -30,9 +30,9 @@ def lab(tmp_path: Path, store: Embedded) -> Lab:
 def test_a_result_between_exit_and_report_is_sent_by_the_next_worker(
     lab: Lab, store: Embedded
 ) -> None:
-    id = store.add("json")
+    id = store.add("slow")
     worker = lab.start()
-    assert until(lambda: "claimed" in lab.log())
+    assert until(lambda: any("sleep" in line for line in lab.processes()))
     # Stopped, the worker does not see the command end; then it is killed.
     worker.send_signal(signal.SIGSTOP)
     assert until(lambda: lab.codes().get(id) == [0])
