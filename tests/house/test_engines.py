@@ -221,7 +221,7 @@ def test_rows_are_inserted_whole_and_updated_by_field() -> None:
     write_together(inserting([record(["a"]), record(["b"])]))
     first = CheckRecord.objects.order_by("id")[0]
     first.broken, first.seconds = ["ä'%"], 2.5
-    write_together(updating(first, ["broken", "seconds"]))
+    write_together(updating(first, [first._meta.get_field(name) for name in ("broken", "seconds")]))
     stored = CheckRecord.objects.order_by("id").values_list("broken", "seconds", "since")
     assert list(stored) == [(["ä'%"], 2.5, None), (["b"], 1.0, None)]
 
