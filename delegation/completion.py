@@ -183,7 +183,9 @@ def _verdict(parent: Task, tally: Tally) -> T:
 
 def _summary(parent: Task, tally: Tally) -> dict[str, Any]:
     """Return what the children brought: counts and each one's id, status and result."""
-    children = parent.children.order_by("id").values("id", "title", "status", "result", "error")
+    children = parent.children.order_by("created_at", "id").values(
+        "id", "title", "status", "result", "error"
+    )
     return {
         "done": tally.done,
         "failed": tally.failed,

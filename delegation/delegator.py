@@ -302,7 +302,7 @@ def _already_there(task: Task, target_id: str) -> TaskDelegation | None:
     rows = TaskDelegation.objects.filter(
         task=task, target_instance_id=target_id, status__in=OPEN
     ).exclude(delegation_type=DelegationType.ESCALATE, status=D.PENDING)
-    row = rows.order_by("-delegated_at", "-id").first()
+    row = rows.order_by("-delegated_at", "-hop", "-id").first()
     if row is None or row.is_pending:
         return row
     on_path = TaskDelegation.objects.chain(task.pk).filter(pk=row.pk).exists()

@@ -13,7 +13,7 @@ class DelegationQuerySet(models.QuerySet["TaskDelegation"]):
 
     def for_task(self, task_id: str) -> DelegationQuerySet:
         """Every delegation of a task, in the order they were made."""
-        return self.filter(task_id=task_id).order_by("delegated_at", "id")
+        return self.filter(task_id=task_id).order_by("delegated_at", "hop", "id")
 
     def chain(self, task_id: str | models.OuterRef) -> DelegationQuerySet:
         """The active path: accepted, unfinished, downward, from the origin to the holder (R6)."""

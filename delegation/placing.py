@@ -79,7 +79,7 @@ def block_unplaced(
 
 def _refusals(task: Task) -> list[dict[str, Any]]:
     rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
-    said = rows.exclude(rejection_reason="", reason="").order_by("id")
+    said = rows.exclude(rejection_reason="", reason="").order_by("delegated_at", "id")
     names = ("target_instance_id", "status", "reason", "rejection_reason")
     return [dict(row) for row in said.values(*names)]
 

@@ -92,7 +92,7 @@ class DelegationViewSet(Answering):
 
     def list(self, request: Request) -> Response:
         """List the delegations that the caller may see, the newest first."""
-        rows = visible_delegations(self.actor).order_by("-delegated_at", "-id")
+        rows = visible_delegations(self.actor).order_by("-delegated_at", "-hop", "-id")
         return self.paged(rows, shown)
 
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -330,5 +330,5 @@ class InstanceDelegationViewSet(Answering):
         wanted = {"incoming": incoming, "outgoing": outgoing}.get(
             request.query_params.get("direction", ""), incoming | outgoing
         )
-        rows = TaskDelegation.objects.filter(wanted).order_by("-delegated_at", "-id")
+        rows = TaskDelegation.objects.filter(wanted).order_by("-delegated_at", "-hop", "-id")
         return self.paged(rows, shown)

@@ -196,14 +196,16 @@ def insert_task(
     parent: Task | None,
     actor: Actor,
     now: datetime,
+    task_id: str | None = None,
 ) -> Task:
     """Write a new task's row, its predecessors and its event, and mark it due for placing.
 
     The holder is locked against change, the parent locked and adopted; for services of this room.
+    `task_id` is the new task's id; without one, an id is made.
     """
     depends_on = require_known(new.depends_on)
-    task = _row(new, holder, parent, actor, now)
-    task_id = task.pk
+    task_id = task_id or new_id("task")
+    task = _row(task_id, new, holder, parent, actor, now)
     task.ready = not depends_on
     task.save(force_insert=True)
     task.remember(task.changed_fields())
@@ -219,9 +221,13 @@ def insert_task(
 
 
 def _row(
-    new: NewTask, holder: HopperInstance | None, parent: Task | None, actor: Actor, now: datetime
+    task_id: str,
+    new: NewTask,
+    holder: HopperInstance | None,
+    parent: Task | None,
+    actor: Actor,
+    now: datetime,
 ) -> Task:
-    task_id = new_id("task")
     task = Task(
         **new.columns,
         id=task_id,

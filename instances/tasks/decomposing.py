@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from hopper.database import lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
+from hopper.ids import new_id
 from instances.choices import TaskStatus as T
 from instances.models import Task
 from instances.tasks.changes import amend_task, lock_task, present_task
@@ -73,9 +74,13 @@ def create_children(
             now = timezone.now()
             _open(parent, terms, token, actor, now)
         made: dict[int, Task] = {}
+        # Predecessors are written first, but ids, and so claims, follow the order of the call.
+        ids = [new_id("task") for _ in children]
         for place in missing:
             new = _resolved(children[place], known)
-            made[place] = insert_task(new, holder=holder, parent=parent, actor=actor, now=now)
+            made[place] = insert_task(
+                new, holder=holder, parent=parent, actor=actor, now=now, task_id=ids[place]
+            )
             known[new.key] = made[place]
     found = [made.get(place) or known[child.key] for place, child in enumerate(children)]
     return Decomposed(found, frozenset(task.pk for task in made.values()))

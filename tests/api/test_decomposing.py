@@ -237,3 +237,29 @@ def test_the_history_of_a_child_says_from_whom_it_was_cut_loose(ada: Caller, tre
     assert (loose["status"], loose["parent_id"], loose["root_id"]) == ("pending", None, child["id"])
     *_, told = ada.ask(f"/tasks/{child['id']}/events")["results"]
     assert (told["kind"], told["data"]["was"]) == ("task.cut_loose", parent["id"])
+
+
+def test_children_are_claimed_in_the_order_of_the_call(ada: Caller, tree: Tree) -> None:
+    pk, token = _claimed(ada)
+    body = {
+        "children": [
+            {"key": "second", "title": "Waits for the last", "depends_on": ["first"]},
+            *({"title": f"child {n}"} for n in range(9)),
+            {"key": "first", "title": "Comes last in the call", "priority": "urgent"},
+        ],
+        "token": token,
+    }
+    made = ada.tell(f"/tasks/{pk}/decompose", body, status=201)
+    *others, last = [task["id"] for task in made]
+    (task,) = ada.tell("/instances/web-run/claim", {"worker": "bob"})["tasks"]
+    assert task["id"] == last
+    ada.tell(f"/tasks/{last}/complete", {"token": task["lease"]["token"]})
+    claimed = ada.tell("/instances/web-run/claim", {"worker": "bob", "limit": 10})["tasks"]
+    assert [task["id"] for task in claimed] == others
+
+
+def test_tasks_of_one_call_are_claimed_in_its_order(ada: Caller, tree: Tree) -> None:
+    rows = [{"title": f"task {n}", "instance_id": "web-run"} for n in range(10)]
+    made = ada.tell("/tasks/bulk", rows, status=201)
+    claimed = ada.tell("/instances/web-run/claim", {"worker": "bob", "limit": 10})["tasks"]
+    assert [task["id"] for task in claimed] == [task["id"] for task in made]
