@@ -26,6 +26,7 @@ from instances.choices import InstanceStatus as I
 from instances.choices import InstanceType
 from instances.choices import TaskStatus as T
 from instances.config import queue_settings
+from instances.history import stamp_all
 from instances.lifecycle.actions import stop_instance, terminate_instance
 from instances.models import Event, HopperInstance, IdempotencyRecord, Task
 from instances.models.instance import lineages
@@ -125,6 +126,7 @@ def sweep(*, limit: int = AT_ONCE, actor: Actor = SYSTEM) -> Swept:
     done: Counter[str] = Counter()
     for duty in DUTIES:
         done[duty.counts_as] += duty.do(everything)
+    stamp_all()
     return Swept(**done)
 
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
+from django.db import connection, transaction
 
-from hopper.database import columns, inserting, stored, write_together
+from hopper.database import (
+    columns,
+    engine,
+    inserting,
+    stored,
+    try_lock,
+    write_together,
+)
 from instances.models import Event, HopperInstance, Task
 
 if TYPE_CHECKING:
@@ -14,6 +21,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hopper.actors import Actor
+    from instances.models.event import EventQuerySet
+
+STAMPED_AT_ONCE = 1000
+"""How many events get their position in one transaction."""
+
+_FEED_KEY = 0x46656564
+"""The advisory lock of the one stamper."""
 
 
 def task_event(
@@ -98,3 +112,45 @@ def record_above(event: Event, places: Iterable[str]) -> None:
             """,  # noqa: S608
             [*starts, *values, event.instance_id or ""],
         )
+
+
+def feed(events: EventQuerySet) -> EventQuerySet:
+    """Return those of `events` that stand in the feed, in its order, up to the present."""
+    stamp()
+    return events.in_feed()
+
+
+def stamp_all() -> None:
+    """Give all committed events their positions, or leave the rest to another who stamps."""
+    while stamp() == STAMPED_AT_ONCE:
+        pass
+
+
+def stamp() -> int:
+    """Give committed events their positions in the feed, in id order; return how many.
+
+    Ids are given before the commit, so an event with a lower id may become visible later than one
+    with a higher id. Positions are given only to events that are committed, by one stamper at a
+    time: an event never appears before a position that a reader has passed. Returns 0 at once where
+    another stamper is at work. At most `STAMPED_AT_ONCE` are stamped.
+    """
+    if engine().ids_follow_commits or not Event.objects.filter(position__isnull=True).exists():
+        return 0
+    table = Event._meta.db_table
+    with transaction.atomic(), connection.cursor() as cursor:
+        if not try_lock(_FEED_KEY):
+            return 0
+        # A statement of its own: it sees all that the last stamper has committed.
+        cursor.execute(
+            f"""
+            UPDATE {table} SET position = given.position
+            FROM (
+                SELECT id, row_number() OVER (ORDER BY id)
+                    + (SELECT COALESCE(max(position), 0) FROM {table}) AS position
+                FROM (SELECT id FROM {table} WHERE position IS NULL ORDER BY id LIMIT %s) committed
+            ) given
+            WHERE {table}.id = given.id
+            """,  # noqa: S608 - table names only
+            [STAMPED_AT_ONCE],
+        )
+        return int(cursor.rowcount)

@@ -53,6 +53,13 @@ def lock_row(model: type[Row], pk: str) -> Row | None:
     return lock_rows(model, [pk]).get(pk)
 
 
+def try_lock(key: int) -> bool:
+    """Take an advisory lock until the transaction ends; return False where another holds it."""
+    _require_transaction()
+    with connection.cursor() as cursor:
+        return engine().try_lock(cursor, key)
+
+
 def limit_waiting(seconds: int) -> None:
     """Let no statement wait longer for a lock until the transaction ends; then it is an outage.
 

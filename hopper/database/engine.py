@@ -30,6 +30,8 @@ class Engine(ABC):
     """The word after AS that makes the database evaluate a common table expression once."""
     writes_in_with: bool
     """Whether one statement may read what the INSERTs and UPDATEs in its WITH return."""
+    ids_follow_commits: bool
+    """Whether rows become visible in the order of the ids that the database makes."""
 
     @abstractmethod
     def lock_tree(self, cursor: CursorWrapper) -> None:
@@ -38,6 +40,10 @@ class Engine(ABC):
     @abstractmethod
     def lock_shared(self, cursor: CursorWrapper, model: type[Model], pk: str) -> None:
         """Lock a row against change until the transaction ends, not against other sharers."""
+
+    @abstractmethod
+    def try_lock(self, cursor: CursorWrapper, key: int) -> bool:
+        """Take the lock of a key until the transaction ends; False where another holds it."""
 
     @abstractmethod
     def limit_waiting(self, cursor: CursorWrapper, seconds: int) -> None:

@@ -35,6 +35,7 @@ class PostgreSQL(Engine):
     least = "least"
     once = "MATERIALIZED"
     writes_in_with = True
+    ids_follow_commits = False
 
     def lock_tree(self, cursor: CursorWrapper) -> None:
         """Take an advisory lock."""
@@ -48,6 +49,11 @@ class PostgreSQL(Engine):
             connection.ops.quote_name, (model._meta.db_table, model._meta.pk.column or "")
         )
         cursor.execute(f"SELECT 1 FROM {table} WHERE {key} = %s FOR SHARE", [pk])
+
+    def try_lock(self, cursor: CursorWrapper, key: int) -> bool:
+        """Take an advisory lock, if nobody holds it."""
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [key])
+        return bool(cursor.fetchone()[0])
 
     def limit_waiting(self, cursor: CursorWrapper, seconds: int) -> None:
         """Set the lock timeout of the transaction."""

@@ -32,12 +32,17 @@ class SQLite(Engine):
     least = "min"
     once = ""
     writes_in_with = False
+    ids_follow_commits = True
 
     def lock_tree(self, cursor: CursorWrapper) -> None:
         """Do nothing: the transaction is the lock."""
 
     def lock_shared(self, cursor: CursorWrapper, model: type[Model], pk: str) -> None:
         """Do nothing: the transaction is the lock."""
+
+    def try_lock(self, cursor: CursorWrapper, key: int) -> bool:
+        """Do nothing: the transaction is the lock."""
+        return True
 
     def limit_waiting(self, cursor: CursorWrapper, seconds: int) -> None:
         """Do nothing: the transaction waited when it began, as long as any other."""

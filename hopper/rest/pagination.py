@@ -1,17 +1,21 @@
-"""Pages: `limit` and `offset`, and for histories that only grow, `after` the last id seen."""
+"""Pages of lists: `next` goes on after the last row seen, `offset` jumps."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rest_framework.pagination import BasePagination
-from rest_framework.response import Response
+from django.core import signing
+from django.db import connection
+from django.db.models import F, OrderBy, Q
+from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from hopper.errors import Invalid
 from hopper.rest.input import MAX_PARAMETER, integer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.db.models import QuerySet
     from rest_framework.request import Request
     from rest_framework.views import APIView
@@ -19,150 +23,200 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 MAX_KEY = 2**63 - 1
-MAX_ID = 64
 
 
-class Page(BasePagination):
-    """`{"count", "next", "previous", "results"}`."""
+class Page(LimitOffsetPagination):
+    """`{"count", "next", "previous", "results"}` of a list that changes only with a file."""
 
     parameters: tuple[str, ...] = ("limit", "offset")
+    request: Any
+    count: Any
+    offset: Any
+    offset_words = "Rows to skip."
 
-    def paginate_queryset(
-        self, queryset: Any, request: Request, view: APIView | None = None
-    ) -> list[Any]:
-        """Return the rows of the page asked for. Raises Invalid for bad bounds."""
+    def get_limit(self, request: Request) -> int:
+        """Return how many rows the page has. Raises Invalid outside the bounds."""
         query = request.query_params
-        self.request = request
-        self.limit = integer(query, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
-        self.offset = integer(query, "offset", least=0, most=MAX_PARAMETER, default=0)
-        is_list = isinstance(queryset, list)
-        self.count: int | None = len(queryset) if is_list else queryset.count()
-        if self.offset >= self.count:
-            return []
-        return list(queryset[self.offset : self.offset + self.limit])
+        return integer(query, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
 
-    def get_paginated_response(self, data: Any) -> Response:
-        """Return the page around its rows."""
-        return Response(
-            {
-                "count": self.count,
-                "next": self.next_link(),
-                "previous": self.previous_link(),
-                "results": data,
-            }
-        )
-
-    def next_link(self) -> str | None:
-        """Return the address of the page after this one."""
-        following = self.offset + self.limit
-        if self.count is None or following >= self.count:
-            return None
-        return self._link(following)
-
-    def previous_link(self) -> str | None:
-        """Return the address of the page before this one."""
-        if self.offset <= 0:
-            return None
-        before = max(0, self.offset - self.limit)
-        return self._link(before)
-
-    def _link(self, offset: int) -> str:
-        url = replace_query_param(self.request.build_absolute_uri(), "limit", self.limit)
-        if not offset:
-            return remove_query_param(url, "offset")
-        return replace_query_param(url, "offset", offset)
+    def get_offset(self, request: Request) -> int:
+        """Return how many rows are skipped. Raises Invalid outside the bounds."""
+        return integer(request.query_params, "offset", least=0, most=MAX_PARAMETER, default=0)
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         """Return the parameters as OpenAPI has them."""
+        limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+        offset = {"type": "integer", "minimum": 0, "maximum": MAX_PARAMETER, "default": 0}
         return [
-            _integer_parameter("limit", "Rows on a page.", 1, MAX_LIMIT, DEFAULT_LIMIT),
-            _integer_parameter("offset", "Rows to skip.", 0, MAX_PARAMETER, 0),
+            _parameter("limit", "Rows on a page.", limit),
+            _parameter("offset", self.offset_words, offset),
         ]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         """Return the page as OpenAPI has it."""
         link = {"type": "string", "nullable": True, "format": "uri"}
-        return {
-            "type": "object",
-            "required": ["count", "next", "previous", "results"],
-            "properties": {
-                "count": {
-                    "type": "integer",
-                    "nullable": True,
-                    "description": "All rows that match; null where `after` is used.",
-                },
-                "next": link,
-                "previous": link,
-                "results": schema,
-            },
-        }
+        count = {"type": "integer", "description": "All rows that match."}
+        properties = {"count": count, "next": link, "previous": link, "results": schema}
+        return {"type": "object", "required": list(properties), "properties": properties}
 
 
-class KeysetPage(Page):
-    """A page of a table that only grows: `after` an id costs the same at any size."""
+class CursorPage(Page):
+    """A page of a list in any order; `next` skips and repeats no row whose place stays.
 
-    parameters = ("limit", "offset", "after")
+    The cursor holds the order's values of the last row, of which the id is the last: a page costs
+    the same wherever it begins, and rows that come or go before it do not move it.
+    """
 
-    def paginate_queryset(  # type: ignore[override]
-        self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
+    parameters = ("limit", "offset", "cursor")
+    offset_words = (
+        "Rows to skip, to jump into a list. Where rows come or go between two requests, pages by "
+        "offset repeat or skip some; `next` does not. A large offset costs more."
+    )
+    cursor_words = (
+        "The place where a page begins, from the links `next` and `previous`. Not with `offset`."
+    )
+    cursor_schema: dict[str, Any] = {"type": "string", "minLength": 1}
+
+    def paginate_queryset(
+        self, queryset: Any, request: Request, view: APIView | None = None
     ) -> list[Any]:
-        """Return the rows of the page asked for, by offset or by key."""
-        self.after = request.query_params.get("after")
-        if self.after is None:
-            return super().paginate_queryset(queryset, request, view)
-        if {"offset", "ordering"} & set(request.query_params):
-            raise Invalid.field("after", "goes by id: it cannot be joined with offset or ordering")
-        query = request.query_params
-        self.request, self.offset, self.count = request, 0, None
-        self.limit = integer(query, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
-        key: Any = self.after
-        if queryset.model._meta.pk.get_internal_type() != "CharField":
-            key = integer(query, "after", least=0, most=MAX_KEY, default=0)
-        elif len(key) > MAX_ID:
-            raise Invalid.field("after", f"an id has at most {MAX_ID} characters", "max_length")
-        rows = list(queryset.filter(pk__gt=key).order_by("pk")[: self.limit + 1])
-        self.last = rows[self.limit - 1].pk if len(rows) > self.limit else None
-        return rows[: self.limit]
+        """Return the rows of the page asked for. Raises Invalid for bad bounds and cursors."""
+        self.order = _Order(queryset)
+        rows = self.order.rows
+        cursor = request.query_params.get(self.parameters[-1])
+        if cursor is None:
+            self.page: list[Any] = super().paginate_queryset(rows, request, view) or []
+            self.back, self.more = False, self.offset + self.limit < self.count
+            return self.page
+        if "offset" in request.query_params:
+            raise Invalid.field(self.parameters[-1], "cannot be joined with offset")
+        self.request, self.limit = request, self.get_limit(request)
+        self.count, self.offset = None, 0
+        self.back, *key = self.read(cursor)
+        rows = rows.reverse() if self.back else rows
+        found = list(rows.filter(self.order.beyond(key, back=self.back))[: self.limit + 1])
+        self.more = len(found) > self.limit
+        self.page = found[self.limit - 1 :: -1] if self.back else found[: self.limit]
+        return self.page
 
-    def next_link(self) -> str | None:
+    def get_next_link(self) -> str | None:
         """Return the address of the page after this one."""
-        if self.after is None:
-            return super().next_link()
-        if self.last is None:
-            return None
-        return replace_query_param(self.request.build_absolute_uri(), "after", self.last)
+        return self._link(-1) if self.page and (self.more or self.back) else None
+
+    def get_previous_link(self) -> str | None:
+        """Return the address of the page before this one."""
+        if self.count is not None:
+            return super().get_previous_link()
+        return self._link(0) if self.page and (self.more or not self.back) else None
+
+    def _link(self, row: int) -> str:
+        url = replace_query_param(self.request.build_absolute_uri(), "limit", self.limit)
+        cursor = self.written(self.order.key(self.page[row]), back=row == 0)
+        return replace_query_param(remove_query_param(url, "offset"), self.parameters[-1], cursor)
+
+    def written(self, key: list[Any], *, back: bool) -> str:
+        """Return the cursor of the page after the row with this key, or before it."""
+        return signing.dumps([back, *key], salt=self.order.salt)
+
+    def read(self, cursor: str) -> list[Any]:
+        """Return what a cursor says. Raises Invalid unless it was written for this order."""
+        try:
+            return list(signing.loads(cursor, salt=self.order.salt))
+        except signing.BadSignature:
+            words = "comes from the links next and previous of a list in this order"
+            raise Invalid.field("cursor", words) from None
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         """Return the parameters as OpenAPI has them."""
-        pk = view.queryset.model._meta.pk.get_internal_type()
-        schema = (
-            {"type": "string", "minLength": 1, "maxLength": MAX_ID}
-            if pk == "CharField"
-            else {"type": "integer", "minimum": 0, "maximum": MAX_KEY}
-        )
-        words = (
-            "Rows with a greater id, in the order of ids: costs the same at any table size, where "
-            "a large `offset` does not. Not together with `offset` or `ordering`."
-        )
-        return [
-            *super().get_schema_operation_parameters(view),
-            {
-                "name": "after",
-                "in": "query",
-                "required": False,
-                "description": words,
-                "schema": schema,
-            },
+        cursor = _parameter(self.parameters[-1], self.cursor_words, self.cursor_schema)
+        return [*super().get_schema_operation_parameters(view), cursor]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the page as OpenAPI has it."""
+        page = super().get_paginated_response_schema(schema)
+        words = f"All rows that match; null where `{self.parameters[-1]}` is used."
+        page["properties"]["count"] |= {"nullable": True, "description": words}
+        return page
+
+
+class FeedPage(CursorPage):
+    """A page of a feed, which only grows at its end: the cursor is the number of the last row."""
+
+    parameters = ("limit", "offset", "after")
+    cursor_words = (
+        "Rows with a greater id. Poll with the last id seen: each row comes once, in order. Not "
+        "with `offset`."
+    )
+    cursor_schema = {"type": "integer", "minimum": 0, "maximum": MAX_KEY}
+
+    def written(self, key: list[Any], *, back: bool) -> str:
+        """Return the number of the last row."""
+        return str(key[0])
+
+    def read(self, cursor: str) -> list[Any]:
+        """Return the number after which the page begins. Raises Invalid."""
+        query = self.request.query_params
+        return [False, integer(query, "after", least=0, most=MAX_KEY, default=0)]
+
+    def get_previous_link(self) -> str | None:
+        """Return the address of the page before this one, where the page was found by offset."""
+        return super().get_previous_link() if self.count is not None else None
+
+
+class _Order:
+    """The order of a queryset, whose values in a row name the place of the row.
+
+    `rows` is the queryset in this order, annotated with the values. The order ends with a unique
+    column.
+    """
+
+    def __init__(self, queryset: QuerySet[Any]) -> None:
+        given: Sequence[Any] = queryset.query.order_by or queryset.model._meta.ordering
+        parts = [
+            OrderBy(F(one.lstrip("-")), descending=one.startswith("-"))
+            if isinstance(one, str)
+            else one
+            for one in given
         ]
+        self.down = {f"key_{place}": part.descending for place, part in enumerate(parts)}
+        keys = dict(zip(self.down, (part.expression for part in parts), strict=True))
+        by = [OrderBy(F(name), descending=down) for name, down in self.down.items()]
+        self.rows = queryset.annotate(**keys).order_by(*by)
+        self.salt = f"{queryset.model._meta.label} {parts}"
+        annotations = self.rows.query.annotations
+        self.nullable = {name for name in self.down if annotations[name].output_field.null}
+
+    def key(self, row: Any) -> list[Any]:
+        """Return the values of a row, as JSON has them."""
+        values = [getattr(row, name) for name in self.down]
+        return [one if isinstance(one, int | str | None) else str(one) for one in values]
+
+    def beyond(self, key: list[Any], *, back: bool) -> Q:
+        """Return the condition that a row comes after the one with this key, or before it."""
+        found, same, lead = Q(), Q(), Q()
+        for (name, descending), value in zip(self.down.items(), key, strict=True):
+            down = descending != back
+            if not same and name not in self.nullable:
+                # Leads an index to the place; the alternatives below do not.
+                lead = Q(**{f"{name}__{'lte' if down else 'gte'}": value})
+            found |= same & self._after(name, value, down)
+            same &= Q(**{f"{name}__isnull": True}) if value is None else Q(**{name: value})
+        return lead & found
+
+    def _after(self, name: str, value: Any, down: bool) -> Q:
+        nulls_come_last = connection.features.nulls_order_largest != down
+        if value is None:
+            return Q(pk__in=()) if nulls_come_last else Q(**{f"{name}__isnull": False})
+        later = Q(**{f"{name}__{'lt' if down else 'gt'}": value})
+        with_nulls = nulls_come_last and name in self.nullable
+        return later | Q(**{f"{name}__isnull": True}) if with_nulls else later
 
 
-def _integer_parameter(
-    name: str, description: str, least: int, most: int, default: int
-) -> dict[str, Any]:
+def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "in": "query",
         "required": False,
         "description": description,
-        "schema": {"type": "integer", "minimum": least, "maximum": most, "default": default},
+        "schema": schema,
     }

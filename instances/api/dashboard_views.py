@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from hopper.actors import EVERYWHERE
 from hopper.errors import Invalid
 from hopper.rest.described import OpenApiParameter, extend_schema
-from hopper.rest.pagination import KeysetPage
+from hopper.rest.pagination import FeedPage
 from instances.api.base import Answering
 from instances.api.filters import EventFilter
 from instances.api.instance_serializers import DashboardSerializer
@@ -17,6 +17,7 @@ from instances.api.permissions import visible_events, visible_instances
 from instances.api.shown import shown_events
 from instances.api.task_serializers import EventSerializer
 from instances.dashboard import dashboard
+from instances.history import feed
 from instances.models import Event, HopperInstance
 
 if TYPE_CHECKING:
@@ -51,9 +52,9 @@ class EventViewSet(Answering):
 
     queryset = Event.objects.none()
     serializer_class = EventSerializer
-    pagination_class = KeysetPage
+    pagination_class = FeedPage
     filterset_class = EventFilter
 
     def list(self, request: Request) -> Response:
         """List all events that the caller may see, in order; poll with `after`."""
-        return self.paged(visible_events(self.actor).order_by("id"), shown_events)
+        return self.paged(feed(visible_events(self.actor)), shown_events)

@@ -17,7 +17,7 @@ from hopper.rest.described import (
 )
 from hopper.rest.fields import NoFields
 from hopper.rest.input import flag, integer
-from hopper.rest.pagination import KeysetPage
+from hopper.rest.pagination import FeedPage
 from instances.allowances import MAX_DEPTH
 from instances.api.base import Answering
 from instances.api.filters import HistoryFilter, InstanceFilter, TaskFilter
@@ -50,6 +50,7 @@ from instances.api.shown import (
     shown_tasks,
 )
 from instances.api.task_serializers import ClaimSerializer, EventSerializer, TaskSerializer
+from instances.history import feed
 from instances.lifecycle import actions as lifecycle
 from instances.lifecycle.actions import update_instance
 from instances.lifecycle.closing import close_instance
@@ -180,12 +181,7 @@ class InstanceViewSet(Answering):
         parameters=[OpenApiParameter("subtree", _BOOL, description="All below it as well.")],
         responses=TaskSerializer(many=True),
     )
-    @action(
-        detail=True,
-        queryset=Task.objects.none(),
-        filterset_class=TaskFilter,
-        pagination_class=KeysetPage,
-    )
+    @action(detail=True, queryset=Task.objects.none(), filterset_class=TaskFilter)
     def tasks(self, request: Request, pk: str) -> Response:
         """List the tasks that an instance holds."""
         seen_instance(self.actor, pk)
@@ -198,12 +194,12 @@ class InstanceViewSet(Answering):
         detail=True,
         queryset=Event.objects.none(),
         filterset_class=HistoryFilter,
-        pagination_class=KeysetPage,
+        pagination_class=FeedPage,
     )
     def events(self, request: Request, pk: str) -> Response:
         """List the feed of an instance, oldest first."""
         seen_instance(self.actor, pk)
-        return self.paged(Event.objects.of_instance(pk).order_by("id"), shown_events)
+        return self.paged(feed(Event.objects.of_instance(pk)), shown_events)
 
     @extend_schema(responses=MetricsSerializer, filters=False)
     @action(detail=True)

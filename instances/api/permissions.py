@@ -19,9 +19,9 @@ from instances.tree.status import no_instance
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from django.db.models import QuerySet
     from rest_framework.request import Request
 
+    from instances.models.event import EventQuerySet
     from instances.models.instance import InstanceQuerySet
     from instances.models.lesson import LessonQuerySet
     from instances.models.task import TaskQuerySet
@@ -87,7 +87,7 @@ def visible_lessons(actor: Actor) -> LessonQuerySet:
     )
 
 
-def visible_events(actor: Actor) -> QuerySet[Event]:
+def visible_events(actor: Actor) -> EventQuerySet:
     """Return the events in the feeds of visible instances, and of tasks that the caller made."""
     if EVERYWHERE in actor.grants:
         return Event.objects.all()

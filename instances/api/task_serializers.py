@@ -292,8 +292,9 @@ class Discard(Retry):
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):
-    """One line of history."""
+    """One line of history; its id is its position in the feed."""
 
+    id = serializers.IntegerField(source="number")
     task_id = serializers.CharField(allow_null=True)
     instance_id = serializers.CharField(allow_null=True)
     data = Object()  # type: ignore[assignment]

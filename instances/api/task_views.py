@@ -17,7 +17,7 @@ from hopper.rest.described import (
     extend_schema_view,
 )
 from hopper.rest.input import flag
-from hopper.rest.pagination import KeysetPage, Page
+from hopper.rest.pagination import FeedPage
 from instances.api import task_serializers as shapes
 from instances.api.base import Answering
 from instances.api.filters import HistoryFilter, TaskFilter, TaskSearchFilter
@@ -34,6 +34,7 @@ from instances.api.permissions import (
 from instances.api.preview_serializers import TaskPreviewSerializer, shown_task_preview
 from instances.api.shown import shown_events, shown_lease, shown_now, shown_task, shown_tasks
 from instances.api.task_serializers import in_utc
+from instances.history import feed
 from instances.lifecycle.preview import preview_cancel
 from instances.models import Attempt, Event, Task
 from instances.tasks import worker
@@ -55,7 +56,6 @@ class TaskViewSet(Answering):
     queryset = Task.objects.none()
     serializer_class = shapes.TaskSerializer
     lookup_value_regex = r"[^/]+"
-    pagination_class = KeysetPage
     filterset_class = TaskFilter
     query_parameters = {"destroy": ("preview",)}
     listed = ("list", "search", "events", "attempts")
@@ -147,18 +147,22 @@ class TaskViewSet(Answering):
         return self.fresh(lambda: shown_task(pk))
 
     @extend_schema(responses=shapes.EventSerializer(many=True))
-    @action(detail=True, queryset=Event.objects.none(), filterset_class=HistoryFilter)
+    @action(
+        detail=True,
+        queryset=Event.objects.none(),
+        filterset_class=HistoryFilter,
+        pagination_class=FeedPage,
+    )
     def events(self, request: Request, pk: str) -> Response:
         """List the history of a task, oldest first."""
         task = seen_task(self.actor, pk)
-        return self.paged(Event.objects.filter(task=task).order_by("id"), shown_events)
+        return self.paged(feed(Event.objects.filter(task=task)), shown_events)
 
     @extend_schema(responses=shapes.AttemptSerializer(many=True), filters=False)
     @action(
         detail=True,
         queryset=Attempt.objects.none(),
         filterset_class=None,
-        pagination_class=Page,
     )
     def attempts(self, request: Request, pk: str) -> Response:
         """List the leases of a task, oldest first."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import F, Q
 
+from hopper.database import engine
 from instances.models.instance import HopperInstance
 from instances.models.task import Task
 
@@ -15,6 +17,13 @@ class EventQuerySet(models.QuerySet["Event"]):
         """The feed of one instance."""
         return self.filter(instance_id=instance_id)
 
+    def in_feed(self) -> EventQuerySet:
+        """Return the events that have a position, in its order, annotated as `number`."""
+        if engine().ids_follow_commits:
+            return self.annotate(number=F("id")).order_by("number")
+        stamped = self.filter(position__isnull=False)
+        return stamped.annotate(number=F("position")).order_by("number")
+
 
 class Event(models.Model):
     """What happened (`kind`), to what, where, by whom, and the state after it.
@@ -22,9 +31,13 @@ class Event(models.Model):
     `status`, `holder_id` and `attempt` are the task's (or the instance's status) after the change,
     so that replaying the log gives the present (I20). `ending` marks the one event that each
     instance on the path gets for a task's end in an epoch (R17). `data` is a JSON object.
+
+    `position` is the event's place in the feeds. It is given after the commit, without a gap, and
+    never changes (`instances.history.stamp`); where ids follow commits it stays empty.
     """
 
     id = models.BigAutoField(primary_key=True)
+    position = models.BigIntegerField(null=True, blank=True, editable=False)
     kind = models.CharField(max_length=40)
     at = models.DateTimeField()
     actor = models.CharField(max_length=150, default="")
@@ -59,16 +72,27 @@ class Event(models.Model):
         indexes = (
             models.Index(fields=["task", "id"], name="event_of_task"),
             models.Index(fields=["instance", "id"], name="event_of_instance"),
+            models.Index(
+                fields=["instance", "position"],
+                condition=Q(position__isnull=False),
+                name="event_feed_of_instance",
+            ),
+            models.Index(
+                fields=["id"], condition=Q(position__isnull=True), name="event_without_position"
+            ),
         )
         constraints = (
             models.UniqueConstraint(
+                fields=["position"], condition=Q(position__isnull=False), name="event_position"
+            ),
+            models.UniqueConstraint(
                 fields=["task", "epoch", "instance"],
-                condition=models.Q(ending=True, instance__isnull=False),
+                condition=Q(ending=True, instance__isnull=False),
                 name="event_one_end_per_feed",
             ),
             models.UniqueConstraint(
                 fields=["task", "epoch"],
-                condition=models.Q(ending=True, instance__isnull=True),
+                condition=Q(ending=True, instance__isnull=True),
                 name="event_one_end_unassigned",
             ),
         )

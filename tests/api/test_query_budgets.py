@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from delegation.delegator import Delegator
+from instances.history import stamp_all
 from instances.models import HopperInstance
 from instances.tasks.worker import claim_next
 from tests.api.conftest import API, Caller
@@ -19,12 +20,11 @@ BUDGETS = {
     "/instances/web": 5,
     "/instances/top/hierarchy": 8,
     "/instances/web/tasks": 11,
-    "/instances/web/events": 5,
+    "/instances/web/events": 6,
     "/tasks": 10,
-    "/tasks?after=task-0": 9,
     "/tasks?search=task": 10,
-    "/events": 4,
-    "/events?after=0": 3,
+    "/events": 5,
+    "/events?after=0": 4,
     "/delegations": 6,
     "/status": 16,
 }
@@ -52,6 +52,7 @@ def fill(tree: dict[str, HopperInstance], number: int) -> None:
         TaskFactory(parent_id=parent.pk)
         claim_next(run.pk, worker="w", actor=ALICE)
         Delegator(ALICE).delegate_task(TaskFactory(instance=tree["web"]).pk, run.pk)
+    stamp_all()
 
 
 def test_a_page_of_a_hundred_costs_what_a_page_of_ten_does(
@@ -66,33 +67,18 @@ def test_a_page_of_a_hundred_costs_what_a_page_of_ten_does(
     assert over == {}
 
 
-@pytest.mark.parametrize("path", ["/instances", "/tasks", "/delegations", "/events"])
-def test_pages_hold_every_row_once(ada: Caller, tree: dict[str, HopperInstance], path: str) -> None:
-    fill(tree, 4)
-    whole = [row["id"] for row in ada.ask(path, limit=500)["results"]]
-    seen: list[object] = []
-    url = f"{API}{path}?limit=3"
-    while url:
-        page = ada.get(url).json()
-        assert page["count"] == len(whole)
-        seen += [row["id"] for row in page["results"]]
-        url = page["next"]
-    assert seen == whole
-    assert len(set(whole)) == len(whole)
-
-
-@pytest.mark.parametrize("path", ["/tasks", "/events", "/instances/web/tasks"])
-def test_pages_by_key_hold_every_row_once_in_order(
+@pytest.mark.parametrize("path", ["/events", "/instances/web/events", "/events?after=0"])
+def test_a_feed_holds_every_event_once_in_order(
     ada: Caller, tree: dict[str, HopperInstance], path: str
 ) -> None:
     fill(tree, 4)
-    whole = sorted(row["id"] for row in ada.ask(path, limit=500)["results"])
+    both = "&" if "?" in path else "?"
+    whole = [row["id"] for row in ada.get(f"{API}{path}{both}limit=500").json()["results"]]
+    assert whole == sorted(set(whole))
     seen: list[object] = []
-    start = "0" if path == "/events" else "task-0"
-    url = f"{API}{path}?limit=3&after={start}"
+    url = f"{API}{path}{both}limit=3"
     while url:
         page = ada.get(url).json()
-        assert (page["count"], page["previous"]) == (None, None)
         seen += [row["id"] for row in page["results"]]
         url = page["next"]
     assert seen == whole

@@ -1,0 +1,166 @@
+"""A reader who polls a feed sees every committed event once and in order, whoever writes (R17)."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.test import Client
+
+from delegation.audit import audit
+from instances.history import feed, stamp, stamp_all
+from instances.models import AgentToken, Event
+from tests.concurrency.crowd import crowd
+from tests.factories import InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from instances.models import HopperInstance
+
+pytestmark = [pytest.mark.storm, pytest.mark.django_db(transaction=True)]
+
+WRITERS = 16
+
+
+@pytest.fixture
+def run(transactional_db: None) -> HopperInstance:
+    """A queue with room for all."""
+    many = {"max_queued_tasks": 100_000}
+    project = InstanceFactory(scope="PROJECT", name="project", config=many)
+    made: HopperInstance = InstanceFactory(
+        scope="ORCHESTRATION", parent=project, name="run", config=many
+    )
+    return made
+
+
+@pytest.fixture
+def secret(transactional_db: None) -> str:
+    """The secret of a token that sees everything."""
+    user = get_user_model().objects.create(username="ada")
+    _, secret = AgentToken.objects.create(user, name="ada", role="admin", instance=None)
+    return str(secret)
+
+
+def test_three_pollers_beside_sixteen_writers_miss_nothing(
+    child_environ: dict[str, str],
+    storm: Callable[[int, int], int],
+    run: HopperInstance,
+    secret: str,
+    tmp_path: Path,
+) -> None:
+    shared = [TaskFactory(instance=run).pk for _ in range(6)]
+    rounds = storm(12, 200)
+    writers = [(str(tmp_path), run.pk, shared, rounds)] * WRITERS
+    feeds = [("/events", 7), ("/events", 500), ("/instances/run/events", 50)]
+    readers = [(str(tmp_path), secret, path, limit, WRITERS) for path, limit in feeds]
+
+    results = crowd(child_environ, "tests.concurrency.test_feed:act", [*writers, *readers])
+
+    *everywhere, of_run = results[WRITERS:]
+    stamp_all()
+    whole = list(feed(Event.objects.all()).values_list("number", flat=True))
+    assert whole == list(range(whole[0], whole[0] + len(whole))), "a gap"
+    assert len(whole) > WRITERS * rounds / 4
+    for seen in everywhere:
+        assert [event["id"] for event in seen] == whole
+        _assert_in_order(seen)
+    own = feed(Event.objects.of_instance("run")).values_list("number", flat=True)
+    assert [event["id"] for event in of_run] == list(own)
+    assert audit() == []
+
+
+def act(*arguments: Any) -> Any:
+    """Be a writer or a reader, as the number of arguments says."""
+    from tests.concurrency import feeding
+
+    return feeding.write(*arguments) if len(arguments) == 4 else feeding.poll(*arguments)
+
+
+def _assert_in_order(seen: list[dict[str, Any]]) -> None:
+    """Assert that each event of a task found the task as the event before it had left it."""
+    status: dict[str, str] = defaultdict(str)
+    for event in seen:
+        if task_id := event["task_id"]:
+            assert event["before"] in ("", status[task_id]), event
+            status[task_id] = event["status"]
+
+
+@pytest.mark.postgres
+def test_what_an_open_transaction_has_written_comes_when_it_commits(
+    run: HopperInstance, secret: str
+) -> None:
+    written, go_on = threading.Event(), threading.Event()
+
+    def write_slowly() -> None:
+        with transaction.atomic():
+            TaskFactory(instance=run, title="slow")
+            written.set()
+            go_on.wait(30)
+        connection.close()
+
+    client = Client(HTTP_AUTHORIZATION=f"Bearer {secret}", HTTP_HOST="localhost")
+
+    def poll(after: int) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = client.get(f"/api/v1/events?after={after}").json()["results"]
+        return rows
+
+    before = poll(0)[-1]["id"]
+    slow = threading.Thread(target=write_slowly)
+    slow.start()
+    try:
+        assert written.wait(30)
+        quick = TaskFactory(instance=run, title="quick")
+        (seen,) = poll(before)
+        assert seen["task_id"] == quick.pk
+        assert poll(seen["id"]) == []
+    finally:
+        go_on.set()
+        slow.join()
+    (late,) = poll(seen["id"])
+    assert (late["kind"], late["id"]) == ("task.created", seen["id"] + 1)
+
+
+@pytest.mark.postgres
+def test_a_foreign_transaction_delays_no_event(run: HopperInstance, secret: str) -> None:
+    other = connection.copy()
+    client = Client(HTTP_AUTHORIZATION=f"Bearer {secret}", HTTP_HOST="localhost")
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("CREATE TABLE foreign_work (id integer)")
+            cursor.execute("SELECT pg_current_xact_id()")
+        made = TaskFactory(instance=run)
+        (*_, last) = client.get("/api/v1/events?limit=500").json()["results"]
+        assert last["task_id"] == made.pk
+    finally:
+        other.rollback()
+        other.close()
+
+
+@pytest.mark.postgres
+def test_a_reader_does_not_wait_for_one_who_stamps(run: HopperInstance, secret: str) -> None:
+    stamped, go_on = threading.Event(), threading.Event()
+
+    def stamp_slowly() -> None:
+        with transaction.atomic():
+            stamp()
+            stamped.set()
+            go_on.wait(30)
+        connection.close()
+
+    client = Client(HTTP_AUTHORIZATION=f"Bearer {secret}", HTTP_HOST="localhost")
+    slow = threading.Thread(target=stamp_slowly)
+    slow.start()
+    try:
+        assert stamped.wait(30)
+        assert client.get("/api/v1/events").json()["results"] == []
+    finally:
+        go_on.set()
+        slow.join()
+    assert client.get("/api/v1/events").json()["results"] != []
