@@ -23,6 +23,7 @@ from hopper.database import (
     lock_shared,
     lock_tree,
     snapshot,
+    try_lock,
     updating,
     write_together,
 )
@@ -280,3 +281,15 @@ def test_a_mistake_of_ours_is_no_outage(statement: str) -> None:
 @pytest.mark.parametrize("error", [None, ValueError("no"), Error("no driver's error")])
 def test_what_is_no_error_of_the_driver_is_no_outage(error: BaseException | None) -> None:
     assert not is_outage(error)
+
+
+def test_a_lock_that_another_holds_is_refused_at_once() -> None:
+    tried: list[bool] = []
+    with transaction.atomic():
+        assert try_lock(7)
+        if not engine().ids_follow_commits:
+            other = Elsewhere(lambda: tried.append(try_lock(7)))
+            assert not other.waits()
+            assert tried == [False]
+    assert Elsewhere(lambda: tried.append(try_lock(7))).done.wait(LONG)
+    assert tried[-1]
