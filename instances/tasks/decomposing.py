@@ -68,22 +68,34 @@ def create_children(
         parent = lock_task(task_id)
         known = _by_key(task_id)
         missing = [place for place in order if children[place].key not in known]
+        made: dict[int, Task] = {}
         if missing:
             if parent.instance_id != holder_id:
                 raise Conflict(f"{task_id} moved meanwhile; try again.", state=parent.status)
             now = timezone.now()
             _open(parent, terms, token, actor, now)
-        made: dict[int, Task] = {}
-        # Predecessors are written first, but ids, and so claims, follow the order of the call.
-        ids = [new_id("task") for _ in children]
-        for place in missing:
-            new = _resolved(children[place], known)
-            made[place] = insert_task(
-                new, holder=holder, parent=parent, actor=actor, now=now, task_id=ids[place]
-            )
-            known[new.key] = made[place]
+            common = {"holder": holder, "parent": parent, "actor": actor, "now": now}
+            made = _insert(children, missing, known, **common)
     found = [made.get(place) or known[child.key] for place, child in enumerate(children)]
     return Decomposed(found, frozenset(task.pk for task in made.values()))
+
+
+def _insert(
+    children: Sequence[NewTask],
+    places: Sequence[int],
+    known: dict[str | None, Task],
+    **common: Any,
+) -> dict[int, Task]:
+    """Insert the children at these places, in this order, and add them to those known by key.
+
+    Their ids, and so their claims, follow the order of the call.
+    """
+    ids = [new_id("task") for _ in children]
+    made = {}
+    for place in places:
+        new = _resolved(children[place], known)
+        made[place] = known[new.key] = insert_task(new, task_id=ids[place], **common)
+    return made
 
 
 def _open(

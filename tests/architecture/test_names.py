@@ -71,7 +71,6 @@ SINGLE_IMPORTER = {
     "instances.lessons": BEHIND,
     "instances.models.access": TABLE,
     "instances.models.attempt": TABLE,
-    "instances.models.event": TABLE,
     "instances.models.tags": TABLE,
     "instances.tasks.claim_sql": STEP,
     "instances.tasks.decomposing": STEP,
