@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -232,7 +231,7 @@ def test_a_child_and_an_edit_at_the_same_moment_close_no_cycle() -> None:
         lambda: _wait_in_vain(other, parent),
         lambda: None,
     )
-    plan = [replace(child, parent_id=None)]
+    plan = [NewTask(title="c", depends_on=[other.pk])]
     late = TaskFactory(instance=run)
     _beside(
         lambda: _ignore(create_children(late.pk, plan, terms={}, actor=ALICE)),
