@@ -36,6 +36,7 @@ class Site:
 
     `commits`: a server or sweeper dies at one in so many of its commits, 0 for never. `pause`:
     seconds a client or worker takes on average between two calls. `rounds`: seconds between sweeps.
+    `auth`: HOPPER_AUTH of the servers.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Site:
     commits: int = 40
     pause: float = 0.01
     rounds: float = 0.2
+    auth: str = "off"
     hands: dict[int, tuple[str, str]] = field(default_factory=dict)
     killed: Counter[str] = field(default_factory=Counter)
     _running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -161,7 +163,7 @@ class Site:
         self._running[port] = subprocess.Popen(
             [*command, "--config", "tests/crash/gunicorn_conf.py"],
             cwd=ROOT,
-            env={**self.environ, "HOPPER_AUTH": "off", **(armed if self.commits else {})},
+            env={**self.environ, "HOPPER_AUTH": self.auth, **(armed if self.commits else {})},
             start_new_session=True,
         )
         until = time.monotonic() + START_SECONDS

@@ -35,7 +35,11 @@ def of_report(error: CliError) -> Meaning:
 
 def ended_by_command(error: CliError) -> str:
     """Return how the command itself ended the attempt (`asked`, ...), or nothing."""
-    outcome = error.problem.get("outcome") if isinstance(error, Refused) else None
+    if not isinstance(error, Refused):
+        return ""
+    if (error.code, error.problem.get("state")) == ("already_ended", "done"):
+        return "completed"
+    outcome = error.problem.get("outcome")
     return outcome if outcome in BY_THE_COMMAND else ""
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-LIMIT = 1024 * 1024  # bytes of a result as JSON, as the server counts a body
+LIMIT = 1_000_000  # bytes of a result as JSON, as the server counts a body; proxies take 1 MiB
 LEAST = 64 * 1024  # bytes of the text that is left where the server refuses the result
 ERROR_TAIL = 4_000  # bytes of stderr kept with a failure
 STOPPED, TIMEOUT = "stopped", "timeout"
@@ -65,7 +65,9 @@ def readable(data: bytes) -> str:
 
 
 def _failure(words: str) -> Report:
-    return Report("fail", {"error": words, "retryable": True})
+    # A path in the words may have bytes that are no text.
+    error = readable(words.encode(errors="replace"))
+    return Report("fail", {"error": error, "retryable": True})
 
 
 def _success(attempt: Attempt) -> Report:
