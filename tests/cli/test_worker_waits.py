@@ -120,6 +120,7 @@ def test_a_result_is_kept_when_its_lease_is_surely_over_and_sent_by_the_next_wor
     assert "completed: reported after the end of its worker" in work("print(1)").err
     reports = server.sent("POST", "/tasks/task-1/complete")
     assert reports[-1] == reports[0]
+    assert len({call.key for call in server.calls if call.path.endswith("complete")}) == 1
     assert reports[-1]["result"] == {"output": "precious\n"}
     assert list((home / "results").iterdir()) == []
 

@@ -371,4 +371,47 @@ MUTATIONS = (
         "if not digest:",
         "tests/api/test_idempotency.py",
     ),
+    # The worker process
+    _one(
+        "an outage ends a worker",
+        "hopper/cli/worker/answers.py",
+        "(error.status >= 500 or error.status in MAY_PASS)",
+        "error.status in MAY_PASS",
+        "tests/cli/test_worker_waits.py",
+    ),
+    _one(
+        "a claim is repeated under another key",
+        "hopper/cli/worker/process.py",
+        "self._claim_key = self._claim_key or uuid.uuid4().hex",
+        "self._claim_key = uuid.uuid4().hex",
+        "tests/cli/test_worker_waits.py",
+    ),
+    _one(
+        "a report is not stored before it is sent",
+        "hopper/cli/worker/reporter.py",
+        "    if attempt is not None:\n            _save(attempt, report)\n",
+        "    if attempt is None:\n            pass\n",
+        "tests/cli/test_worker_waits.py",
+    ),
+    _one(
+        "processes that a command leaves live on",
+        "hopper/cli/worker/guard.py",
+        "                self._end(REST)\n",
+        "                return False\n",
+        "tests/cli/test_worker_commands.py",
+    ),
+    _one(
+        "the command inherits the token",
+        "hopper/cli/worker/process.py",
+        "if not self._orders.pass_token:",
+        "if self._orders.pass_token:",
+        "tests/cli/test_worker_commands.py",
+    ),
+    _one(
+        "a lease is an admin",
+        "instances/api/task_views.py",
+        "        if self.action not in BY_LEASE:\n",
+        "        if not BY_LEASE:\n",
+        "tests/api/test_lease_credential.py",
+    ),
 )
