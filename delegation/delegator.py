@@ -22,7 +22,7 @@ from delegation.offers import (
     target_answer,
 )
 from hopper.database import lock_tree
-from hopper.errors import AlreadyDelegated, Conflict, Gone, LeaseLost, NotFound
+from hopper.errors import AlreadyDelegated, AlreadyEnded, Conflict, Gone, LeaseLost, NotFound
 from hopper.protocol import DELEGATION
 from instances.choices import STARTED, AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
@@ -30,6 +30,7 @@ from instances.models import HopperInstance, Task
 from instances.tasks.changes import change_task, lock_task, present_task
 from instances.tasks.decomposing import Decomposed, create_children
 from instances.tasks.leases import keep_artifact, put_back, refuse_open_children, require_lease
+from instances.tasks.repeats import require_repeat
 from instances.tree.status import share_instance
 
 if TYPE_CHECKING:
@@ -115,11 +116,13 @@ class Delegator:
     def reject_delegation(self, delegation_id: str, *, reason: str) -> TaskDelegation:
         """Refuse a pending delegation: the task is placed elsewhere (R9). Again: no change.
 
-        Raises Conflict for one that was answered otherwise, and for an escalation (R11).
+        Raises Conflict for one that was answered otherwise, and for an escalation (R11),
+        AlreadyEnded for one that was rejected for another reason.
         """
 
         def reject(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
             if delegation.status == D.REJECTED:
+                _require_same_reason(delegation, reason)
                 return
             if delegation.goes_up:
                 raise Conflict(
@@ -138,11 +141,13 @@ class Delegator:
     ) -> TaskDelegation:
         """Take a pending delegation back; the target is not excluded by it. Again: no change.
 
-        Raises Conflict for one that was answered, and for an escalation.
+        Raises Conflict for one that was answered, and for an escalation, AlreadyEnded for one that
+        was taken back for another reason.
         """
 
         def cancel(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
             if delegation.status == D.CANCELLED:
+                _require_same_reason(delegation, reason)
                 return
             if delegation.status != D.PENDING or delegation.goes_up:
                 allowed = [] if delegation.status != D.PENDING else [D.ACCEPTED.value]
@@ -163,11 +168,15 @@ class Delegator:
         """Complete the task by the last hop of its path; a pending one is accepted first (R7).
 
         Raises Conflict where the task is held further down, naming by whom, and where a worker's
-        live lease exists and no token comes, LeaseLost or Gone for the token of one that is over.
+        live lease exists and no token comes, LeaseLost or Gone for the token of one that is over,
+        AlreadyEnded where it was completed with another result.
         """
 
         def complete(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
             if delegation.status == D.COMPLETED:
+                name, state = f"delegation {delegation.pk}", delegation.status
+                stored = delegation.result
+                require_repeat(name, state, word="result", stored=stored, said=result)
                 return
             now = timezone.now()
             if delegation.status == D.PENDING:
@@ -185,7 +194,7 @@ class Delegator:
 
         try:
             return self._change(delegation_id, complete)
-        except (LeaseLost, Gone):
+        except (LeaseLost, Gone, AlreadyEnded):
             row = TaskDelegation.objects.get(pk=delegation_id)
             keep_artifact(row.task_id, token, result)
             raise
@@ -307,6 +316,11 @@ def _already_there(task: Task, target_id: str) -> TaskDelegation | None:
         return row
     on_path = TaskDelegation.objects.chain(task.pk).filter(pk=row.pk).exists()
     return row if on_path or task.instance_id == target_id else None
+
+
+def _require_same_reason(delegation: TaskDelegation, reason: str) -> None:
+    name, stored = f"delegation {delegation.pk}", delegation.rejection_reason
+    require_repeat(name, delegation.status, word="reason", stored=stored, said=reason)
 
 
 def _require_last_hop(delegation: TaskDelegation, task: Task) -> None:

@@ -73,6 +73,12 @@ class InvalidTransition(Conflict):
     code = "invalid_transition"
 
 
+class AlreadyEnded(Conflict):
+    """This has ended already, with another value or in another way (R20)."""
+
+    code = "already_ended"
+
+
 class NotAccepting(Conflict):
     """The instance takes no tasks in its present state (R3)."""
 

@@ -38,7 +38,7 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     fields = (
         "task", "number", "epoch", "instance", "worker", "started_at", "ended_at", "outcome",
-        "error", "progress", "checkpoint", "artifact",
+        "error", "progress", "checkpoint", "artifact", "more_artifacts",
     )  # fmt: skip
     list_display = (
         column("task_id", "task"), "number", "worker", column("instance_id", "at"),

@@ -325,6 +325,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     instance_id = serializers.CharField(allow_null=True)
     checkpoint = Anything()
     artifact = Anything()
+    more_artifacts = serializers.ListField(child=Anything())
 
     class Meta:
         model = Attempt
@@ -340,6 +341,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
             "checkpoint",
             "progress",
             "artifact",
+            "more_artifacts",
         )
         read_only_fields = fields
 

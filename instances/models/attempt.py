@@ -12,8 +12,8 @@ from instances.models.task import Task
 class Attempt(models.Model):
     """One lease. JSON: `checkpoint` and `artifact` any value; `progress` is 0 to 1 or null.
 
-    `artifact` keeps what came too late to count, the first that said something; `error` says why
-    this attempt failed, expired or was cancelled.
+    `artifact` keeps the first value that came too late to count, `more_artifacts` the other ones;
+    `error` says why this attempt failed, expired or was cancelled.
     """
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="attempts")
@@ -33,6 +33,7 @@ class Attempt(models.Model):
     checkpoint = models.JSONField(null=True, blank=True)
     progress = models.FloatField(null=True, blank=True)
     artifact = models.JSONField(null=True, blank=True)
+    more_artifacts = models.JSONField(default=list, db_default=[], blank=True)
 
     class Meta:
         constraints = (

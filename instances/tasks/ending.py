@@ -18,6 +18,7 @@ from instances.tasks.changes import (
     lock_tasks,
     make_root,
 )
+from instances.tasks.repeats import require_repeat
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,11 +50,12 @@ def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
     """Cancel a task and its open descendants, in one transaction (R16); again changes nothing.
 
     Children with `on_parent_close` abandon stay and become roots. Raises Conflict for a task that
-    is done or failed.
+    is done or failed, AlreadyEnded for one that was cancelled for another reason.
     """
     with transaction.atomic():
         task = lock_task(task_id)
         if task.status == T.CANCELLED:
+            require_repeat(task_id, task.status, word="reason", stored=task.error, said=reason)
             return task
         now = timezone.now()
         task.error = reason

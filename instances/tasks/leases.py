@@ -23,6 +23,7 @@ from instances.tasks.changes import (
     lock_tasks,
     rest_task,
 )
+from instances.tasks.repeats import same_value, says_nothing
 
 if TYPE_CHECKING:
     from hopper.actors import Actor
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 MIN_LEASE_SECONDS = 30
 MAX_LEASE_SECONDS = 24 * 3600
+MAX_ARTIFACTS = 20
+"""How many further late values an attempt keeps."""
 _MAX_BACKOFF_SECONDS = 3600
 _RESCUE_SECONDS = 10
 _rescued: dict[str, float] = {}
@@ -203,10 +206,23 @@ def refuse_open_children(task: Task) -> None:
 
 
 def keep_artifact(task_id: str, token: str | None, artifact: Any) -> None:
-    """Keep what came too late with the attempt of its lease: the first that says anything (R21)."""
-    if token is not None and artifact not in (None, ""):
+    """Keep a value that came too late with the attempt of its lease (R21).
+
+    `artifact` keeps the first, `more_artifacts` the others: each once, at most 20.
+    """
+    if token is None or says_nothing(artifact):
+        return
+    with transaction.atomic():
         of_lease = Attempt.objects.filter(task_id=task_id, lease_token=token)
-        of_lease.filter(artifact__isnull=True).update(artifact=artifact)
+        attempt = of_lease.select_for_update(no_key=True).first()
+        if attempt is None:
+            return
+        more = attempt.more_artifacts
+        if attempt.artifact is None:
+            attempt.artifact = artifact
+        elif not any(same_value(artifact, kept) for kept in (attempt.artifact, *more)):
+            attempt.more_artifacts = [*more, artifact][:MAX_ARTIFACTS]
+        attempt.save(update_fields=["artifact", "more_artifacts"])
 
 
 def require_lease(task: Task, token: str | None) -> None:

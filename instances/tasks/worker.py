@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from hopper.database import lock_row
-from hopper.errors import Conflict, Gone, InvalidTransition, LeaseLost, NotFound
+from hopper.errors import AlreadyEnded, Conflict, Gone, InvalidTransition, LeaseLost, NotFound
 from instances.allowances import EXECUTING, Standing
 from instances.choices import STARTED, AttemptOutcome
 from instances.choices import TaskStatus as T
@@ -30,6 +30,7 @@ from instances.tasks.leases import (
     require_lease,
     rescue_leases,
 )
+from instances.tasks.repeats import require_repeat
 from instances.tree.status import no_instance
 
 if TYPE_CHECKING:
@@ -172,15 +173,13 @@ def heartbeat(
 def complete_task(
     task_id: str, *, token: str | None = None, result: Any = None, actor: Actor
 ) -> Task:
-    """Finish a task with its result (R17); completing again changes nothing.
+    """Finish a task with its result (R17); completing again with the same one changes nothing.
 
-    Raises LeaseLost (409) or Gone (410) for a lease that is over; the result is then kept as the
-    attempt's artifact.
+    Raises LeaseLost (409) or Gone (410) for a lease that is over, AlreadyEnded (409) where the task
+    ended with another result or failed; the result is then kept with the attempt.
     """
 
     def finish(task: Task) -> None:
-        if task.status == T.DONE:
-            return
         if task.status not in STARTED:
             raise _not_started(task)
         refuse_open_children(task)
@@ -198,11 +197,12 @@ def fail_task(
     retryable: bool = True,
     actor: Actor,
 ) -> Task:
-    """Report that an attempt failed: retried with back-off while it may be, else failed (R15)."""
+    """Report that an attempt failed: retried with back-off while it may be, else failed (R15).
+
+    Raises as `complete_task` does.
+    """
 
     def finish(task: Task) -> None:
-        if task.status == T.FAILED:
-            return
         if task.status not in STARTED:
             raise _not_started(task)
         refuse_open_children(task)
@@ -245,30 +245,51 @@ def _report(
     try:
         with transaction.atomic():
             task = lock_task(task_id)
-            if not _is_repeat(task, token, end):
+            if not (end and _is_repeat(task, token, end, artifact)):
                 require_lease(task, token)
                 finish(task)
-    except (LeaseLost, Gone):
+    except (LeaseLost, Gone, AlreadyEnded):
         keep_artifact(task_id, token, artifact)
         raise
     return task
 
 
-def _is_repeat(task: Task, token: str | None, end: str) -> bool:
-    """Return whether the report was already made, by the same lease or by hand (R20)."""
-    # A failure that is retried leaves the task pending, one that is handed up to a root blocked.
-    ended = (end, T.PENDING, T.BLOCKED) if end == T.FAILED else (end,)
-    if not end or task.status not in ended:
+def _is_repeat(task: Task, token: str | None, end: str, said: Any) -> bool:
+    """Return whether the report was already made, by the same lease or by hand (R20).
+
+    Raises AlreadyEnded where that report said something else.
+    """
+    stored = _stored_end(task, token)
+    if stored is None:
         return False
+    ended, value = stored
+    if ended != end:
+        raise AlreadyEnded(f"{task.pk} is {ended} already.", state=ended)
+    word = "result" if end == T.DONE else "error"
+    require_repeat(task.pk, end, word=word, stored=value, said=said)
+    return True
+
+
+def _stored_end(task: Task, token: str | None) -> tuple[str, Any] | None:
+    """Return how the lease, or for hand work the task, ended, with its result or error.
+
+    None where neither ended by a report, or something happened to the task since.
+    """
     if token is None:
-        return task.status == end
-    attempt = task.attempts.filter(lease_token=token).first()
-    return (
-        attempt is not None
-        and attempt.number == task.attempt
-        and attempt.outcome
-        == (AttemptOutcome.COMPLETED if end == T.DONE else AttemptOutcome.FAILED)
-    )
+        by_hand = {T.DONE: task.result, T.FAILED: task.error}
+        return (task.status, by_hand[T(task.status)]) if task.status in by_hand else None
+    if task.status in STARTED:
+        return None
+    attempt = task.attempts.filter(lease_token=token, number=task.attempt).first()
+    if attempt is None:
+        return None
+    if attempt.outcome == AttemptOutcome.COMPLETED and task.status == T.DONE:
+        return T.DONE, task.result
+    # A failure that is retried leaves the task pending, one that is handed up to a root blocked.
+    after_failure = (T.FAILED, T.PENDING, T.BLOCKED)
+    if attempt.outcome == AttemptOutcome.FAILED and task.status in after_failure:
+        return T.FAILED, attempt.error
+    return None
 
 
 def _not_started(task: Task) -> InvalidTransition:

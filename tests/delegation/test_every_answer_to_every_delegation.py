@@ -65,7 +65,7 @@ def _in(status: str) -> TaskDelegation:
 
 
 def _say(verb: str, row: TaskDelegation) -> TaskDelegation:
-    options = {"reason": "no"} if verb == "reject" else {}
+    options = {"reason": "busy"} if verb == "reject" else {}
     answered: TaskDelegation = getattr(Delegator(ALICE), f"{verb}_delegation")(row.pk, **options)
     return answered
 

@@ -146,15 +146,15 @@ MUTATIONS = (
     _one(
         "a late result is thrown away",
         _LEASES,
-        'if token is not None and artifact not in (None, ""):',
-        'if token is None and artifact not in (None, ""):',
+        "if token is None or says_nothing(artifact):",
+        "if token is not None or says_nothing(artifact):",
         _WORKERS,
     ),
     _one(
         "a late result gives way to what comes later",
         _LEASES,
-        "of_lease.filter(artifact__isnull=True).update",
-        "of_lease.update",
+        "if attempt.artifact is None:",
+        "if True:",
         "tests/instances/test_attempts_log.py",
     ),
     _one(
