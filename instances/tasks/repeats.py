@@ -7,14 +7,16 @@ from typing import Any
 from hopper.errors import AlreadyEnded
 
 
-def require_repeat(name: str, state: str, *, word: str, stored: Any, said: Any) -> None:
+def require_repeat(
+    name: str, state: str, *, word: str, stored: Any, said: Any, **extra: Any
+) -> None:
     """Raise AlreadyEnded where `said` is another value than the `stored` one.
 
-    `name` and `state` say which row ended, and how; `word` names the value. A report that brings no
-    value contradicts none.
+    `name` and `state` say which row ended, and how; `word` names the value; `extra` goes into the
+    refusal. A report that brings no value contradicts none.
     """
     if not says_nothing(said) and not same_value(said, stored):
-        raise AlreadyEnded(f"{name} is {state} already, with another {word}.", state=state)
+        raise AlreadyEnded(f"{name} is {state} already, with another {word}.", state=state, **extra)
 
 
 def says_nothing(value: Any) -> bool:

@@ -263,10 +263,11 @@ def _is_repeat(task: Task, token: str | None, end: str, said: Any) -> bool:
     if stored is None:
         return False
     ended, value = stored
+    outcome = AttemptOutcome.COMPLETED if ended == T.DONE else AttemptOutcome.FAILED
     if ended != end:
-        raise AlreadyEnded(f"{task.pk} is {ended} already.", state=ended)
+        raise AlreadyEnded(f"{task.pk} is {ended} already.", state=ended, outcome=outcome)
     word = "result" if end == T.DONE else "error"
-    require_repeat(task.pk, end, word=word, stored=value, said=said)
+    require_repeat(task.pk, end, word=word, stored=value, said=said, outcome=outcome)
     return True
 
 
