@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0010_stops_at_the_counter"),
+        ("instances", "0001_tables"),
     ]
 
     operations = [
