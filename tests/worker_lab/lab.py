@@ -99,6 +99,10 @@ class Lab:
             found[task_id].append(int(code))
         return found
 
+    def waiting(self) -> int:
+        """Return how many tasks have no exit code yet."""
+        return len(self.made.keys() - self.codes().keys())
+
     def processes(self) -> list[str]:
         """Return the living processes of this laboratory: workers, guards, commands, daemons."""
         mark = f"LAB={self.folder}".encode()

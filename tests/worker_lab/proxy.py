@@ -71,7 +71,10 @@ class Proxy:
             time.sleep(random.uniform(0.2, 2))
         headers = {name: call.headers[name] for name in FORWARDED if name in call.headers}
         url = self._server + call.path
-        answer = self._pool.request(call.command, url, body=body, headers=headers)
+        try:
+            answer = self._pool.request(call.command, url, body=body, headers=headers)
+        except urllib3.exceptions.HTTPError:
+            return _reset(call)
         if fault == "lost answer":
             return _reset(call)
         return _answer(call, answer.status, answer.data)

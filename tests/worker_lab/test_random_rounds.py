@@ -45,10 +45,11 @@ class Place(Protocol):
 
 
 def play(lab: Lab, place: Place, rounds: int) -> None:
-    """Play rounds: two tasks of random kinds, faults, one worker that gets random signals."""
+    """Play rounds: tasks of random kinds, faults, one worker that gets random signals."""
     for number in range(rounds):
-        for kind in random.sample(sorted(KINDS), 2):
-            lab.made[place.add(kind)] = kind
+        if lab.waiting() < 4:
+            for kind in random.sample(sorted(KINDS), 2):
+                lab.made[place.add(kind)] = kind
         signals = SIGNALS[number % len(SIGNALS)]
         said = len(lab.log())
         place.spoil(random.uniform(0, 2))
@@ -63,7 +64,8 @@ def play(lab: Lab, place: Place, rounds: int) -> None:
 def finish(lab: Lab, place: Place) -> None:
     """Let one more worker do what is left. Every task ends, and as its exit code says."""
     worker = lab.start()
-    over = until(lambda: set(place.states().values()) <= ENDED, 2 * (LEASE + SWEEP))
+    seconds = LEASE + SWEEP + 10 * lab.waiting()
+    over = until(lambda: set(place.states().values()) <= ENDED, 2 * seconds)
     assert over, (place.states(), lab.log())
     worker.terminate()
     assert worker.wait(20) == 0
