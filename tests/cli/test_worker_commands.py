@@ -56,10 +56,21 @@ def test_a_program_that_is_gone_fails_the_task_and_the_worker_lives(
 def test_results_that_cannot_be_stored_fail_the_task_and_the_worker_lives(
     work: Callable, server: FakeTransport, home: Path
 ) -> None:
-    queue(server, leased())
+    queue(server, leased("task-1"), leased("task-2"))
+    results = home / "results"
+    code = f"import shutil; shutil.rmtree({str(results)!r}); open({str(results)!r}, 'w')"
+    assert "1 completed, 1 failed" in work(code).out
+    assert "could not be started" in server.sent("POST", "/tasks/task-2/fail")[0]["error"]
+
+
+def test_a_worker_that_could_store_no_result_does_not_begin(
+    work: Callable, server: FakeTransport, home: Path
+) -> None:
     home.write_text("in the way")
-    assert "1 failed" in work("print(1)").out
-    assert "could not be started" in server.sent("POST", "/tasks/task-1/fail")[0]["error"]
+    outcome = work("print(1)")
+    assert outcome.code == 1
+    assert "Results cannot be stored" in outcome.err
+    assert server.calls == []
 
 
 @pytest.mark.parametrize("start", ["", "setsid "])

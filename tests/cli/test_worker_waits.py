@@ -59,7 +59,7 @@ def test_a_report_that_fails_for_now_is_repeated_under_its_key(
 def test_a_claim_without_an_answer_is_repeated_under_its_key(
     work: Callable, server: FakeTransport
 ) -> None:
-    queue(server, leased(), first=(silent, silent))
+    queue(server, leased(), first=(silent, problem(401, "x", "Not now.")))
     assert "1 completed" in work("print(1)").out
     keys = [call.key for call in server.calls if call.path == "/instances/run/claim"]
     assert len(set(keys[:3])) == 1

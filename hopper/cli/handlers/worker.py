@@ -15,6 +15,7 @@ from hopper.cli.worker.process import Orders, Worker
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from pathlib import Path
 
     from hopper.cli.render.screen import Screen
 
@@ -64,7 +65,7 @@ def run(args: Namespace, client: Client) -> dict[str, int]:
         command=args.command,
         server=server,
         store="" if server else target.database(),
-        results=embedded.find().home / RESULTS,
+        results=_results(),
         lease_seconds=args.lease_seconds,
         capabilities=args.capabilities,
         tags=args.tags,
@@ -78,6 +79,18 @@ def run(args: Namespace, client: Client) -> dict[str, int]:
         worker = Worker(client, orders, bell)
         worker.run()
     return worker.tally
+
+
+def _results() -> Path:
+    """Return the folder of results, made where it is missing. Raises CliError."""
+    folder = embedded.find().home / RESULTS
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CliError(
+            f"Results cannot be stored in {folder}: {error.strerror}.", hint="HOPPER_HOME moves it."
+        ) from error
+    return folder
 
 
 def _open_standard_streams() -> None:

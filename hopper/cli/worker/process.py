@@ -110,7 +110,8 @@ class Worker:
         try:
             answer = self._client.post(path, clean(body), key=self._claim_key, seconds=ANSWER)
         except Refused as refusal:
-            if refusal.status < 500:
+            if refusal.status in (404, 409):
+                # Nothing was granted under this key; 401 or 503 do not say so.
                 self._claim_key = ""
             raise
         self._claim_key = ""
