@@ -10,6 +10,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,6 +116,12 @@ class Lab:
             except OSError:
                 continue
         return found
+
+    def close(self) -> None:
+        """Kill what is left, after a test that failed."""
+        for line in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(int(line.split()[0]), signal.SIGKILL)
 
     def log(self) -> str:
         """Return what the workers said."""

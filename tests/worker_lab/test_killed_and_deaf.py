@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,10 @@ def store(tmp_path: Path) -> Embedded:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, store: Embedded) -> Lab:
-    return Lab(tmp_path, {**clean_environ(), "HOPPER_HOME": str(tmp_path / "home")})
+def lab(tmp_path: Path, store: Embedded) -> Iterator[Lab]:
+    made = Lab(tmp_path, {**clean_environ(), "HOPPER_HOME": str(tmp_path / "home")})
+    yield made
+    made.close()
 
 
 def test_a_result_between_exit_and_report_is_sent_by_the_next_worker(

@@ -168,14 +168,14 @@ def test_at_a_server_that_fails_in_every_way(
     server: Server, tmp_path: Path, storm: Callable[[int, int], int]
 ) -> None:
     home = {"HOPPER_URL": server.proxy.address, "HOPPER_HOME": str(tmp_path / "home")}
-    lab = Lab(tmp_path, {**clean_environ(), **home})
-    play(lab, server, storm(12, 200))
-    finish(lab, server)
+    with closing(Lab(tmp_path, {**clean_environ(), **home})) as lab:
+        play(lab, server, storm(12, 200))
+        finish(lab, server)
 
 
 def test_at_the_store_of_this_machine(tmp_path: Path, storm: Callable[[int, int], int]) -> None:
     home = tmp_path / "home"
     store = Embedded(home)
-    lab = Lab(tmp_path, {**clean_environ(), "HOPPER_HOME": str(home)})
-    play(lab, store, storm(5, 50))
-    finish(lab, store)
+    with closing(Lab(tmp_path, {**clean_environ(), "HOPPER_HOME": str(home)})) as lab:
+        play(lab, store, storm(5, 50))
+        finish(lab, store)
