@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from secrets import randbelow
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
+from django.db import Error, connection, transaction
 from django.db.models import Exists, F, Max, OuterRef, Q
 from django.utils import timezone
 
@@ -17,7 +20,7 @@ from delegation.choices import DelegationType, Reason
 from delegation.delegator import Delegator
 from delegation.instance_changes import evacuate_instance
 from delegation.models import TaskDelegation
-from delegation.placing import try_to_place
+from delegation.placing import place_task
 from hopper.actors import SYSTEM, Actor
 from hopper.config.settings import effective_settings
 from hopper.errors import HopperError
@@ -33,7 +36,7 @@ from instances.models.instance import lineages
 from instances.tasks.changes import lock_task
 from instances.tasks.dependencies import overlooked, reevaluate
 from instances.tasks.editing import begin_placing_anew
-from instances.tasks.leases import expire_leases
+from instances.tasks.leases import expire_lease, overdue_leases
 from instances.tree.reads import waiting_at
 from instances.tree.status import settle_instance
 
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
     from hopper.actors import Actor
     from instances.models.instance import Lineal
     from instances.models.task import TaskQuerySet
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 500
 """How many of a kind one round deals with; the next round takes the rest."""
@@ -67,6 +72,44 @@ class Round:
     actor: Actor
     limit: int = AT_ONCE
     started: str | None = None
+    known: frozenset[str] = frozenset()
+    failed: set[str] = field(default_factory=set)
+    """The rows that failed in this round; those `known` to fail are not logged again."""
+
+    @contextmanager
+    def row(self, name: str) -> Iterator[None]:
+        """Keep a failure inside the block from other rows: count it, and log it with the row's id.
+
+        Raises where the connection is lost: then no other row can be dealt with either.
+        """
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, Error) and not connection.is_usable():
+                raise
+            self.failed.add(name)
+            if name not in self.known:
+                told = {"event": "sweep_row_failed", "row": name}
+                logger.exception("the sweep passes over %s", name, extra=told)
+
+    def each(self, ids: Iterable[str], do: Callable[[str], object]) -> int:
+        """Do something for each row; return for how many of them it did something."""
+        done = 0
+        for pk in ids:
+            with self.row(pk):
+                done += bool(do(pk))
+        return done
+
+    def where(
+        self, instance_ids: QuerySet[Any], holds: Callable[[list[Lineal]], bool]
+    ) -> list[str]:
+        """Return the distinct instances of whose line from the root something holds."""
+        lines, found = lineages(instance_ids.order_by().distinct()), []
+        for pk, line in lines.items():
+            with self.row(pk):
+                if holds(line):
+                    found.append(pk)
+        return found
 
     def offers(self) -> QuerySet[TaskDelegation]:
         """Return the offers to `started` and below it, or all."""
@@ -114,20 +157,31 @@ class Swept:
     tasks_placed: int
     tasks_reevaluated: int
     answers_forgotten: int
+    rows_failed: int
 
     def total(self) -> int:
         """Return how much there was to do in all."""
         return sum(asdict(self).values())
 
 
-def sweep(*, limit: int = AT_ONCE, actor: Actor = SYSTEM) -> Swept:
-    """Do all that is due now, at most `limit` of each kind; every write repeats its condition."""
-    everything = Round(actor, limit)
+def sweep(*, limit: int = AT_ONCE, actor: Actor = SYSTEM, failing: set[str] | None = None) -> Swept:
+    """Do all that is due now, at most `limit` of each kind; every write repeats its condition.
+
+    A row that fails is passed over, logged and counted. `failing` is the memory of a caller that
+    sweeps again and again: the rows that failed before, which are not logged again.
+    """
+    everything = Round(actor, limit, known=frozenset(failing or ()))
     done: Counter[str] = Counter()
     for duty in DUTIES:
-        done[duty.counts_as] += duty.do(everything)
-    stamp_all()
-    return Swept(**done)
+        with everything.row(duty.counts_as):
+            done[duty.counts_as] += duty.do(everything)
+    with everything.row("events"):
+        stamp_all()
+    if failing is not None:
+        failing.clear()
+        failing.update(everything.failed)
+    counts = {duty.counts_as: done[duty.counts_as] for duty in DUTIES}
+    return Swept(**counts, rows_failed=len(everything.failed))
 
 
 def wake(instance_id: str, *, actor: Actor) -> None:
@@ -138,31 +192,8 @@ def wake(instance_id: str, *, actor: Actor) -> None:
     start = Round(actor, started=instance_id)
     for duty in DUTIES:
         if duty.at_start:
-            duty.do(start)
-
-
-def answer_waiting_offers(
-    offers: QuerySet[TaskDelegation], *, limit: int = AT_ONCE, actor: Actor
-) -> int:
-    """Have the targets answer offers that waited only for them to run; return how many changed."""
-    waiting = offers.filter(status=D.PENDING, explicit=False)
-    running, manual = [], []
-    for pk, line in _lines(waiting.values_list("target_instance_id", flat=True)):
-        if Standing.along(line).may("accept"):
-            running.append(pk)
-            if effective_settings(line[-1].scope, line[-1].config)["accept"] == "manual":
-                manual.append(pk)
-    can = waiting.filter(target_instance__in=running).exclude(
-        ~Q(delegation_type=DelegationType.ESCALATE), target_instance__in=manual
-    )
-    changed = 0
-    for pk in fair_pick(can.order_by("delegated_at", "id"), limit):
-        try:
-            changed += not Delegator(actor).answer_waiting(pk).is_pending
-        except HopperError:
-            # It cannot be accepted there; it goes on waiting until it expires.
-            continue
-    return changed
+            with start.row(duty.counts_as):
+                duty.do(start)
 
 
 def _place_due(this: Round) -> int:
@@ -171,11 +202,14 @@ def _place_due(this: Round) -> int:
     Returns how many came to rest.
     """
     due = this.tasks().filter(route_due=True)
-    lines = _lines(due.values_list("instance_id", flat=True))
-    routing = [pk for pk, line in lines if Standing.along(line).may("route")]
+    holders = due.values_list("instance_id", flat=True)
+    routing = this.where(holders, lambda line: Standing.along(line).may("route"))
     ready = due.filter(instance__in=routing) | due.given_up()
-    ids = fair_pick(ready.order_by("id"), this.limit)
-    return sum(try_to_place(task_id, actor=this.actor) for task_id in ids)
+
+    def place(task_id: str) -> bool:
+        return not place_task(task_id, actor=this.actor).route_due
+
+    return this.each(fair_pick(ready.order_by("id"), this.limit), place)
 
 
 def _place_stuck(this: Round) -> int:
@@ -184,20 +218,21 @@ def _place_stuck(this: Round) -> int:
     A start is such a change for every stuck task above it. A decision that read the tree before the
     start may block its task after it, so no times are compared then.
     """
+    again = partial(_place_again, actor=this.actor)
     if this.started:
         above = Task.objects.filter(instance__in=this.line())
-        return _place_again(fair_pick(_stuck(above), this.limit), this.actor)
-    return _place_again(
-        _changed_since(fair_pick(_stuck(Task.objects.all()), this.limit)), this.actor
-    )
+        return this.each(fair_pick(_stuck(above), this.limit), again)
+    stuck = fair_pick(_stuck(Task.objects.all()), this.limit)
+    return this.each(_changed_since(this, stuck), again)
 
 
-def _changed_since(task_ids: Iterable[str]) -> list[str]:
+def _changed_since(this: Round, task_ids: list[str]) -> list[str]:
     """Return the stuck tasks below whose holder something changed since they got stuck.
 
     A full queue that has room again counts for as many tasks as it has room for.
     """
-    stuck = Task.objects.in_bulk(list(task_ids))
+    # They are asked for again in the reading that uses them: a person may have unblocked some.
+    stuck = {task.pk: task for task in _stuck(Task.objects.filter(pk__in=task_ids))}
     changed = _last_changes({str(task.instance_id) for task in stuck.values()})
     targets = HopperInstance.objects.in_bulk(
         [pk for task in stuck.values() for pk in task.waiting.get("full", ())]
@@ -208,16 +243,22 @@ def _changed_since(task_ids: Iterable[str]) -> list[str]:
         most = queue_settings(targets[pk].scope, targets[pk].config).max_queued_tasks
         return not queue_full(pk, queued[pk], most)
 
-    wanted = []
-    for task in stuck.values():
+    def is_wanted(task_id: str) -> bool:
+        task = stuck[task_id]
         since = datetime.fromisoformat(task.waiting["since"])
         moved = changed.get(str(task.instance_id))
-        free = next(filter(has_room, task.waiting.get("full", ())), None)
         if moved is not None and moved > since:
-            wanted.append(task.pk)
-        elif free is not None:
+            return True
+        free = next(filter(has_room, task.waiting.get("full", ())), None)
+        if free is not None:
             queued[free] += 1
-            wanted.append(task.pk)
+        return free is not None
+
+    wanted = []
+    for task_id in stuck:
+        with this.row(task_id):
+            if is_wanted(task_id):
+                wanted.append(task_id)
     return wanted
 
 
@@ -234,16 +275,13 @@ def fair_pick(rows: QuerySet[Any], limit: int) -> list[str]:
     return picked + list(keys[: limit - len(picked)])
 
 
-def _place_again(task_ids: Iterable[str], actor: Actor) -> int:
-    """Begin a new epoch for tasks that are stuck; the condition is repeated under the lock."""
-    placed = 0
-    for task_id in task_ids:
-        with transaction.atomic():
-            task = lock_task(task_id)
-            if _stuck(Task.objects.filter(pk=task_id)).exists():
-                now = timezone.now()
-                placed += begin_placing_anew(task, actor=actor, now=now, reason="tree_changed")
-    return placed
+def _place_again(task_id: str, actor: Actor) -> bool:
+    """Begin a new epoch for a task that is stuck; the condition is repeated under the lock."""
+    with transaction.atomic():
+        task = lock_task(task_id)
+        if not _stuck(Task.objects.filter(pk=task_id)).exists():
+            return False
+        return begin_placing_anew(task, actor=actor, now=timezone.now(), reason="tree_changed")
 
 
 def _stuck(tasks: QuerySet[Task]) -> QuerySet[Task]:
@@ -269,19 +307,16 @@ def _last_changes(holder_ids: Iterable[str]) -> dict[str, datetime | None]:
     }
 
 
-def _lines(instance_ids: QuerySet[Any]) -> Iterator[tuple[str, list[Lineal]]]:
-    """Yield each distinct instance with its line from the root, two queries for all."""
-    yield from lineages(instance_ids.order_by().distinct()).items()
-
-
 def _expire_leases(this: Round) -> int:
-    return expire_leases(limit=this.limit, actor=this.actor)
+    overdue = {task.pk: task for task in overdue_leases(limit=this.limit)}
+    return this.each(overdue, lambda pk: expire_lease(overdue[pk], this.actor))
 
 
 def _expire_offers(this: Round) -> int:
     overdue = TaskDelegation.objects.filter(status=D.PENDING, expires_at__lte=timezone.now())
     ids = list(overdue.order_by("expires_at").values_list("pk", flat=True)[: this.limit])
-    return sum(Delegator(this.actor).expire_delegation(pk).status == D.EXPIRED for pk in ids)
+    expire = Delegator(this.actor).expire_delegation
+    return this.each(ids, lambda pk: expire(pk).status == D.EXPIRED)
 
 
 def _withdraw_closed_offers(this: Round) -> int:
@@ -289,27 +324,53 @@ def _withdraw_closed_offers(this: Round) -> int:
     pending = TaskDelegation.objects.filter(status=D.PENDING).exclude(
         delegation_type=DelegationType.ESCALATE
     )
-    lines = _lines(pending.values_list("target_instance_id", flat=True))
-    closed = [pk for pk, line in lines if not Standing.along(line).may("offer", by_name=True)]
-    withdrawn = 0
-    for pk in fair_pick(pending.filter(target_instance__in=closed).order_by("pk"), this.limit):
-        try:
-            Delegator(this.actor).cancel_delegation(pk, code=Reason.TARGET_STOPPED)
-            withdrawn += 1
-        except HopperError:
-            # Answered since it was read.
-            continue
-    return withdrawn
+    targets = pending.values_list("target_instance_id", flat=True)
+    closed = this.where(targets, lambda line: not Standing.along(line).may("offer", by_name=True))
+    withdraw = partial(Delegator(this.actor).cancel_delegation, code=Reason.TARGET_STOPPED)
+    found = fair_pick(pending.filter(target_instance__in=closed).order_by("pk"), this.limit)
+    # One may have been answered since it was read.
+    return this.each(found, lambda pk: _unless_refused(withdraw, pk))
 
 
 def _answer_offers(this: Round) -> int:
-    return answer_waiting_offers(this.offers(), limit=this.limit, actor=this.actor)
+    return answer_waiting_offers(this, this.offers())
+
+
+def answer_waiting_offers(this: Round, offers: QuerySet[TaskDelegation]) -> int:
+    """Have the targets answer offers that waited only for them to run (R8)."""
+    waiting = offers.filter(status=D.PENDING, explicit=False)
+
+    def manual(line: list[Lineal]) -> bool:
+        own = line[-1]
+        return bool(effective_settings(own.scope, own.config)["accept"] == "manual")
+
+    targets = waiting.values_list("target_instance_id", flat=True)
+    running = this.where(targets, lambda line: Standing.along(line).may("accept"))
+    by_hand = this.where(targets.filter(target_instance__in=running), manual)
+    can = waiting.filter(target_instance__in=running).exclude(
+        ~Q(delegation_type=DelegationType.ESCALATE), target_instance__in=by_hand
+    )
+
+    def answer(pk: str) -> bool:
+        return not Delegator(this.actor).answer_waiting(pk).is_pending
+
+    # One that cannot be accepted goes on waiting until it expires.
+    found = fair_pick(can.order_by("delegated_at", "id"), this.limit)
+    return this.each(found, lambda pk: _unless_refused(answer, pk))
+
+
+def _unless_refused(do: Callable[[str], object], pk: str) -> bool:
+    """Do something with a row; return whether it did something and was not refused."""
+    try:
+        return bool(do(pk))
+    except HopperError:
+        return False
 
 
 def _settle(this: Round) -> int:
     stopping = HopperInstance.objects.filter(status=I.STOPPING).order_by("pk")
-    return sum(
-        settle_instance(pk, actor=this.actor) for pk in stopping.values_list("pk", flat=True)
+    return this.each(
+        stopping.values_list("pk", flat=True), partial(settle_instance, actor=this.actor)
     )
 
 
@@ -319,41 +380,31 @@ def _drain(this: Round) -> int:
     over = HopperInstance.objects.filter(
         Q(instance_type=InstanceType.TEMPORARY) | Q(scope="EVENT"), expires_at__lte=moment
     )
-    drained = 0
-    for pk in over.filter(status__in=(I.STARTING, I.RUNNING, I.PAUSED)).values_list(
-        "pk", flat=True
-    ):
-        try:
-            stop_instance(pk, evacuate=True, actor=actor)
-            drained += 1
-        except HopperError:
-            # Somebody else changed it since it was read.
-            continue
+    ids = over.order_by("pk").values_list("pk", flat=True)
+    stop = partial(stop_instance, evacuate=True, actor=actor)
+    # Somebody else may have changed one since it was read.
+    open_still = ids.filter(status__in=(I.STARTING, I.RUNNING, I.PAUSED))
+    drained = this.each(open_still, lambda pk: _unless_refused(stop, pk))
     # Again and again: what was leased at the end may come back long after it.
     ended = (I.STOPPING, I.STOPPED)
-    for pk in over.filter(status__in=ended).values_list("pk", flat=True):
-        drained += bool(evacuate_instance(pk, found=ended, actor=actor))
-    for pk in over.filter(status=I.STOPPED, scope="EVENT").values_list("pk", flat=True):
-        try:
-            terminate_instance(pk, actor=actor)
-            drained += 1
-        except HopperError:
-            # Not empty yet: somebody has to deal with what is left.
-            continue
+    evacuate = partial(evacuate_instance, actor=actor)
+    drained += this.each(ids.filter(status__in=ended), partial(evacuate, found=ended))
+    # One that is not empty yet is left to a person.
+    terminate = partial(terminate_instance, actor=actor)
+    events = ids.filter(status=I.STOPPED, scope="EVENT")
+    drained += this.each(events, lambda pk: _unless_refused(terminate, pk))
     # Since it failed, not since it was last edited.
     fresh = Event.objects.filter(
         instance=OuterRef("pk"), kind="instance.error", at__gte=moment - ERROR_GRACE
     )
     failed = HopperInstance.objects.filter(~Exists(fresh), status=I.ERROR)
-    for pk in failed.order_by("pk").values_list("pk", flat=True):
-        drained += bool(evacuate_instance(pk, actor=actor))
-    return drained
+    return drained + this.each(failed.order_by("pk").values_list("pk", flat=True), evacuate)
 
 
 def _reevaluate(this: Round) -> int:
     """Look again at tasks that are not as their predecessors say (R23)."""
     return sum(
-        reevaluate(pk) for rows in overlooked() for pk in fair_pick(rows.order_by("id"), this.limit)
+        this.each(fair_pick(rows.order_by("id"), this.limit), reevaluate) for rows in overlooked()
     )
 
 

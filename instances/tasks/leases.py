@@ -100,20 +100,17 @@ def _mark_for_escalation(task: Task, *, outcome: str, actor: Actor, now: datetim
     )
 
 
-def expire_leases(
-    *, instance_id: str | None = None, limit: int = 200, actor: Actor = SYSTEM
-) -> int:
-    """Take back leases whose time has run out; return how many (R21).
-
-    Each in a transaction of its own that repeats the condition under the lock, so that a heartbeat
-    that comes first wins and any number of sweepers may run. A root that somebody else holds is
-    left for the next sweep.
-    """
+def overdue_leases(*, instance_id: str | None = None, limit: int) -> list[Task]:
+    """Return the tasks whose lease has run out, at an instance or everywhere (R21)."""
     overdue = Task.objects.leased().filter(lease_expires_at__lt=timezone.now())
     if instance_id is not None:
         overdue = overdue.filter(instance_id=instance_id)
-    found = list(overdue.order_by("lease_expires_at").values_list("pk", "root_id")[:limit])
-    return sum(_expire(task_id, root_id, actor) for task_id, root_id in found)
+    return list(overdue.order_by("lease_expires_at").only("pk", "root_id")[:limit])
+
+
+def expire_leases(*, instance_id: str | None = None, limit: int = 200) -> int:
+    """Take back the leases whose time has run out; return how many (R21)."""
+    return sum(map(expire_lease, overdue_leases(instance_id=instance_id, limit=limit)))
 
 
 def rescue_leases(instance_id: str, *, in_need: bool = False) -> bool:
@@ -136,17 +133,18 @@ def rescue_leases(instance_id: str, *, in_need: bool = False) -> bool:
     return any(found)
 
 
-def expire_lease(task: Task) -> bool:
-    """Take back the lease of a task if its time has run out; return whether it was."""
-    return _expire(task.pk, task.root_id, SYSTEM)
+def expire_lease(task: Task, actor: Actor = SYSTEM) -> bool:
+    """Take back the lease of a task if its time has run out; return whether it was.
 
-
-def _expire(task_id: str, root_id: str, actor: Actor) -> bool:
+    A transaction of its own repeats the condition under the lock, so that a heartbeat that comes
+    first wins and any number of sweepers may run. A task whose root somebody else holds is left for
+    the next sweep.
+    """
     with transaction.atomic():
         roots = Task.objects.select_for_update(skip_locked=True, no_key=True)
-        if not roots.filter(pk=root_id).exists():
+        if not roots.filter(pk=task.root_id).exists():
             return False
-        task = lock_task(task_id)
+        task = lock_task(task.pk)
         now = timezone.now()
         if task.lease_expires_at is None or task.lease_expires_at >= now:
             return False

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import StringIO
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from django.conf import settings
@@ -18,6 +18,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from delegation import sweep as sweeping
 from delegation.audit import audit
 from delegation.delegator import Delegator
 from delegation.management.commands import hopper_sweep
@@ -98,7 +99,7 @@ def test_the_loop_goes_on_when_the_database_fails(
 ) -> None:
     command, rounds = hopper_sweep.Command(stdout=StringIO()), []
 
-    def unlucky() -> object:
+    def unlucky(**options: Any) -> object:
         rounds.append(1)
         if len(rounds) == 1:
             raise OperationalError("the server went away")
@@ -166,3 +167,68 @@ def test_a_looping_sweeper_outlives_its_connections(sweeper: subprocess.Popen[st
     sweeper.terminate()
     sweeper.communicate(timeout=PATIENCE)
     assert sweeper.returncode == 0
+
+
+def test_a_row_that_fails_stops_no_other(
+    leased: Task, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first lease in the order cannot be taken back; the second one is."""
+    good = TaskFactory(instance=leased.instance)
+    claim_next(str(leased.instance_id), worker="eve", actor=ALICE)
+    lose_lease(good)
+    Task.objects.filter(pk=leased.pk).update(lease_expires_at=timezone.now() - timedelta(days=1))
+    expire = sweeping.expire_lease
+
+    def broken(task: Task, *args: Any) -> bool:
+        if task.pk == leased.pk:
+            raise KeyError("since")
+        return expire(task, *args)
+
+    monkeypatch.setattr(sweeping, "expire_lease", broken)
+    failing: set[str] = set()
+    first, second = sweep(failing=failing), sweep(failing=failing)
+    assert (first.leases_expired, first.rows_failed) == (1, 1)
+    assert (second.leases_expired, second.rows_failed) == (0, 1)
+    assert [record.message for record in caplog.records] == [f"the sweep passes over {leased.pk}"]
+
+
+def test_a_stuck_task_without_a_time_stops_no_other(leased: Task) -> None:
+    """Its stored reason is broken: the sweep counts it and takes back the lost lease."""
+    stuck = TaskFactory(instance=InstanceFactory(name="top"))
+    reason = {"code": "Unroutable"}
+    Task.objects.filter(pk=stuck.pk).update(status="blocked", route_due=False, waiting=reason)
+    done = sweep()
+    assert (done.leases_expired, done.rows_failed) == (1, 1)
+
+
+@pytest.mark.parametrize("at", range(len(sweeping.DUTIES)))
+def test_a_duty_that_fails_stops_no_other(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    carried_out: list[str] = []
+
+    def duty(number: int) -> sweeping.Duty:
+        def do(this: sweeping.Round) -> int:
+            if number == at:
+                raise RuntimeError("broken")
+            carried_out.append(str(number))
+            return 1
+
+        return sweeping.Duty(sweeping.DUTIES[number].counts_as, do)
+
+    broken = tuple(map(duty, range(len(sweeping.DUTIES))))
+    monkeypatch.setattr(sweeping, "DUTIES", broken)
+    assert sweep().rows_failed == 1
+    assert len(carried_out) == len(broken) - 1
+
+
+def test_the_loop_survives_any_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = hopper_sweep.Command(stdout=StringIO())
+    rounds = []
+
+    def broken(**options: Any) -> None:
+        rounds.append(1)
+        command.stop = len(rounds) == 3
+        raise KeyError("since")
+
+    monkeypatch.setattr(hopper_sweep, "sweep", broken)
+    command._loop(0.01, json=False)
+    assert len(rounds) == 3

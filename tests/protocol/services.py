@@ -14,7 +14,7 @@ from delegation.choices import DelegationType, Reason
 from delegation.delegator import Delegator
 from delegation.instance_changes import evacuate_instance
 from delegation.models import TaskDelegation
-from delegation.sweep import answer_waiting_offers, sweep
+from delegation.sweep import Round, answer_waiting_offers, sweep
 from instances.lifecycle import actions as lifecycle
 from instances.models import HopperInstance, Task
 from instances.tasks.creating import NewTask, create_task
@@ -154,7 +154,7 @@ class Services:
             self.take("place", (task,))
 
     def _answer(self, task: str) -> None:
-        answer_waiting_offers(self._pending(task), actor=ALICE)
+        answer_waiting_offers(Round(ALICE), self._pending(task))
 
     def _expire(self, task: str) -> None:
         self.clock.shift(timedelta(seconds=901))

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import close_old_connections, connection
 
 from delegation.sweep import INTERVAL_SECONDS, Swept, sweep
 from hopper.commands import OperatorCommand
-from hopper.errors import HopperError
+from hopper.database import is_outage
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -34,6 +34,10 @@ class Command(OperatorCommand):
   hopper sweep --loop --json     one JSON object a line and sweep"""
 
     stop = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.failing: set[str] = set()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--loop", action="store_true", help="until SIGTERM or SIGINT")
@@ -78,10 +82,13 @@ class Command(OperatorCommand):
 
     def _sweep_once(self, json: bool) -> None:
         """Sweep, or say why not: the next round tries again, with a new connection."""
+        close_old_connections()
         try:
-            swept = sweep()
-        except (DatabaseError, InterfaceError, HopperError) as error:
-            logger.warning("sweep failed: %s", error, extra={"event": "sweep_failed"})
+            swept = sweep(failing=self.failing)
+        except Exception as error:
+            # Whatever it was, others wait for the next round.
+            outage, told = is_outage(error), {"event": "sweep_failed"}
+            logger.warning("sweep failed: %s", error, extra=told, exc_info=not outage)
             connection.close()
             return
         if json:
