@@ -1,4 +1,4 @@
-"""Who is doing it: the name that history records and the rights that go with it."""
+"""The actor: the name that history records, and the roles that the caller has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROLES = ("viewer", "worker", "operator", "admin")
 
 @dataclass(frozen=True)
 class Actor:
-    """A caller: `grants` maps an instance id (or `*`) to the role held there and below."""
+    """A caller. `grants` maps an instance id (or `*`) to the caller's role there and below."""
 
     name: str
     grants: Mapping[str, str] = field(default_factory=dict)

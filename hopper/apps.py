@@ -1,4 +1,4 @@
-"""The floor as a Django app: the system checks, and the files of settings."""
+"""The lowest room as a Django app: system checks and configuration files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from django.apps import AppConfig
 
 
 class HopperConfig(AppConfig):
-    """Hopper: what all rooms stand on."""
+    """The Django app of the package that all other apps import."""
 
     name = "hopper"
     verbose_name = "Hopper"
 
     def ready(self) -> None:
-        """Register the system checks and the files whose keys the rooms register."""
+        """Register the system checks and the configuration files; the apps register their keys."""
         from hopper import checks  # noqa: F401
         from hopper.config.files import CONFIGURATION
         from hopper.config.settings import BEHAVIORS, POLICIES

@@ -1,4 +1,4 @@
-"""The ASGI application; the sync views are faster under WSGI."""
+"""The ASGI application. The views are synchronous and run faster under WSGI."""
 
 from __future__ import annotations
 

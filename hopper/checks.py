@@ -1,4 +1,4 @@
-"""System checks of the deployment: hopper.E00x refuse to start, hopper.W00x advise."""
+"""System checks of the deployment: hopper.E00x stop the start, hopper.W00x are warnings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOPBACK = frozenset({"localhost", ".localhost", "127.0.0.1", "[::1]", "::1", "t
 
 @register(Tags.compatibility)
 def check_time(**kwargs: Any) -> list[CheckMessage]:
-    """Times are stored and shown in UTC."""
+    """Check that times are stored and shown in UTC."""
     if settings.USE_TZ and settings.TIME_ZONE == "UTC":
         return []
     return [
@@ -31,7 +31,7 @@ def check_time(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def check_open_access(**kwargs: Any) -> list[CheckMessage]:
-    """HOPPER_AUTH=off is for a laptop: every allowed host must be a loopback name."""
+    """Check HOPPER_AUTH. Under `off` every allowed host must be a loopback name."""
     if settings.HOPPER_AUTH not in ("on", "off"):
         return [
             Error(
@@ -55,7 +55,7 @@ def check_open_access(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.files)
 def check_configuration(**kwargs: Any) -> list[CheckMessage]:
-    """Every configuration file is readable, known in all its keys, and meets its expectations."""
+    """Check every configuration file: readable, without unknown keys, its expectations met."""
     try:
         CONFIGURATION.load(operator_folder())
     except BrokenConfig as error:
@@ -64,9 +64,9 @@ def check_configuration(**kwargs: Any) -> list[CheckMessage]:
 
 
 def require_sound_start() -> None:
-    """Refuse to start a server that is open to the world or whose configuration is broken.
+    """Stop the start of a server that anyone can reach or whose configuration is broken.
 
-    Servers do not run the system checks, `manage.py` does. Raises SystemCheckError.
+    Only `manage.py` runs the system checks by itself. Raises SystemCheckError.
     """
     found = run_checks(tags=[Tags.compatibility, Tags.security, Tags.files])
     if errors := [message for message in found if message.is_serious()]:
@@ -75,7 +75,7 @@ def require_sound_start() -> None:
 
 @register(Tags.security, deploy=True)
 def check_engine(**kwargs: Any) -> list[CheckMessage]:
-    """Many machines need PostgreSQL; SQLite has one writer at a time."""
+    """Warn on a server with SQLite: SQLite has one writer at a time."""
     if settings.DATABASES["default"]["ENGINE"] != embedded.ENGINE:
         return []
     return [

@@ -1,4 +1,4 @@
-"""The management commands that are parts of the tree of `hopper`."""
+"""Base classes of the management commands that are also commands of `hopper`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class SharedCommand(BaseCommand):
-    """A management command that is a part of the tree of `hopper`, on the configured database."""
+    """A management command that shares its parser with `hopper`, on the configured database."""
 
     fill: Callable[[HopperParser], None]
     requires_system_checks: list[str] = []
@@ -34,7 +34,7 @@ class SharedCommand(BaseCommand):
     def create_parser(  # type: ignore[override]
         self, prog_name: str, subcommand: str, **options: Any
     ) -> HopperParser:
-        """Return the shared parser with what Django itself needs."""
+        """Return the shared parser with the options of Django."""
         prog = f"{Path(prog_name).name} {subcommand}"
         parser = HopperParser(prog=prog, description=self.help)
         type(self).fill(parser)
@@ -46,7 +46,7 @@ class SharedCommand(BaseCommand):
         return parser
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Carry out the command; leave with its exit code unless it is 0."""
+        """Carry out the command. Exits with the code of the command unless the code is 0."""
         self.stdout.ending = ""
         code = run(Namespace(**options), open_transport(), cast("Any", self.stdout))
         if code:
@@ -54,21 +54,21 @@ class SharedCommand(BaseCommand):
 
 
 class OperatorCommand(BaseCommand):
-    """A command on the database itself; an embedded store is made and migrated on first use."""
+    """A command on the database itself. The first use creates and migrates an embedded store."""
 
     examples = ""
     reads_configuration = True
-    """Whether nothing may be written unless this machine's configuration can be used."""
+    """Whether the command refuses to write while the configuration of this machine is broken."""
     requires_system_checks: list[str] = []
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        """Return the parser, its examples below the options."""
+        """Return the parser. The help shows the examples below the options."""
         options.setdefault("formatter_class", RawDescriptionHelpFormatter)
         options.setdefault("epilog", f"examples:\n{self.examples}")
         return super().create_parser(prog_name, subcommand, **options)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Carry out the command on a store of the newest schema, under a usable configuration."""
+        """Migrate an embedded store, check the configuration, then carry out the command."""
         with explained():
             prepare()
             if self.reads_configuration:
@@ -76,18 +76,18 @@ class OperatorCommand(BaseCommand):
             return super().execute(*args, **options)
 
     def say(self, line: str = "") -> None:
-        """Write one line at once, for somebody may be watching."""
+        """Write one line and flush it, so that a person sees progress."""
         self.stdout.write(line)
         self.stdout.flush()
 
     def say_json(self, value: Any, *, indent: int | None = 2) -> None:
-        """Write JSON and nothing else."""
+        """Write a value as JSON."""
         self.say(json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Say what to do where the configuration is broken or the database does not answer."""
+    """Raise CommandError with advice for a broken configuration or a database without answer."""
     try:
         yield
     except BrokenConfig as error:

@@ -1,4 +1,4 @@
-"""The embedded store: where it is, and how it comes to be there; free of Django."""
+"""The embedded store: finding and creating it. Does not import Django."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 duties: list[Callable[..., object]] = []
-"""Called with `limit` before a command without a server; rooms add theirs in AppConfig.ready()."""
+"""Functions called with `limit` before a command without a server. AppConfig.ready() adds them."""
 
 ENGINE = "django.db.backends.sqlite3"
 FOLDER = ".hopper"
@@ -27,7 +27,7 @@ DATABASE = "hopper.db"
 
 @dataclass(frozen=True)
 class Store:
-    """An SQLite database file and what lies beside it: the secret key and the lock."""
+    """An SQLite database file with the secret key and the lock file beside it."""
 
     database: Path
 
@@ -40,13 +40,13 @@ class Store:
         return self.home / "secret_key"
 
     def prepare(self) -> Store:
-        """Create folder (0700), database (0600, WAL) and secret key (0600) where they are missing.
+        """Create missing parts: folder (0700), database (0600, WAL) and secret key (0600).
 
-        Any number of processes may call it at once: the first one works, the others wait.
+        Safe to call in several processes at once: the first does the work, the others wait.
         """
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.home.name == FOLDER and self.home.stat().st_mode & 0o077:
-            # An empty folder made by hand counts as a store, whatever its mode.
+            # A person may have made the empty folder, with any mode. The folder counts as a store.
             self.home.chmod(0o700)
         if not (self.database.exists() and self.secret_key_file.exists()):
             with self.lock():
@@ -55,12 +55,12 @@ class Store:
         return self
 
     def secret_key(self) -> str:
-        """Return the secret key that lies beside the database, made on first use."""
+        """Return the secret key beside the database. The first call creates the key."""
         return self.prepare().secret_key_file.read_text(encoding="ascii").strip()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the store's advisory lock; others wait. It is free again when its holder dies."""
+        """Hold the store's advisory lock; other processes wait. The lock ends with its process."""
         descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -79,7 +79,8 @@ class Store:
 
 
 def _write_empty_database(path: Path) -> None:
-    # Changing the journal mode ignores the busy timeout, so it is done here, once and alone.
+    # A change of the journal mode ignores the busy timeout. So the mode is set only here, once,
+    # under the store's lock.
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
 
@@ -89,7 +90,7 @@ def _write_secret_key(path: Path) -> None:
 
 
 def find(start: Path | None = None) -> Store:
-    """Return the store a command means: the nearest `.hopper` folder upwards from `start`
+    """Return the store of a command: the nearest `.hopper` folder upwards from `start`
     (default: the working directory), else `$HOPPER_HOME`, else `~/.hopper`. Creates nothing.
     """
     here = (start or Path.cwd()).resolve()
@@ -97,7 +98,7 @@ def find(start: Path | None = None) -> Store:
         if (folder / FOLDER).is_dir():
             if _is_own(folder / FOLDER):
                 return Store(folder / FOLDER / DATABASE)
-            _say_once(f"{folder / FOLDER} belongs to somebody else and is passed over.")
+            _say_once(f"{folder / FOLDER} belongs to another user and is skipped.")
     home = os.environ.get("HOPPER_HOME")
     return Store((_absolute(home) if home else _home() / FOLDER) / DATABASE)
 
@@ -112,7 +113,7 @@ def _say_once(words: str) -> None:
 
 
 def _absolute(home: str) -> Path:
-    """Return the folder that HOPPER_HOME names. Raises OSError for a relative one."""
+    """Return the folder that HOPPER_HOME names. Raises OSError for a relative path."""
     folder = Path(home).expanduser()
     if not folder.is_absolute():
         raise OSError(f"HOPPER_HOME is {home!r}: it has to be an absolute path")
@@ -122,9 +123,9 @@ def _absolute(home: str) -> Path:
 def _home() -> Path:
     """Return the home folder of the person who runs the command.
 
-    HOME counts where it is absolute, not `/`, and of that person's own or not there yet; else the
-    system's list of users counts. Raises OSError where neither will do: a store in `/` would serve
-    every user in every folder.
+    HOME is used where it is absolute, is not `/`, and belongs to that person or does not exist
+    yet. Otherwise the system's list of users names the folder. Raises OSError where neither gives
+    a folder of that person. A store in `/` would serve every user in every folder.
     """
     try:
         listed = pwd.getpwuid(os.geteuid()).pw_dir

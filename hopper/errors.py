@@ -1,4 +1,4 @@
-"""Every refusal Hopper can give: a stable code, an HTTP status, and a message with its data."""
+"""Every refusal of Hopper: a stable code, an HTTP status, and a message with data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FieldError:
-    """One invalid input: which field, a stable code, and what is allowed, in words."""
+    """One invalid input: the field, a stable code, and a message that names the allowed values."""
 
     field: str
     code: str
@@ -19,7 +19,7 @@ class FieldError:
 
 
 class HopperError(Exception):
-    """The request cannot be carried out."""
+    """Base of all refusals: Hopper cannot carry out the request."""
 
     status = 400
     code = "error"
@@ -42,7 +42,7 @@ class Invalid(HopperError):
 
     @classmethod
     def field(cls, field: str, detail: str, code: str = "invalid") -> Invalid:
-        """Return the error for one field, naming it."""
+        """Return the error for one field."""
         return cls(f"{field}: {detail}", errors=[FieldError(field, code, detail)])
 
 
@@ -54,7 +54,7 @@ class NotAllowed(HopperError):
 
 
 class NotFound(HopperError):
-    """There is nothing of that id that you may see."""
+    """No object that you may see has this id."""
 
     status = 404
     code = "not_found"
@@ -92,13 +92,13 @@ class AlreadyDelegated(Conflict):
 
 
 class LeaseLost(Conflict):
-    """The lease is over: the task lives on without this worker (R21)."""
+    """The lease has ended. The task goes on without this worker (R21)."""
 
     code = "lease_lost"
 
 
 class Gone(HopperError):
-    """The task was cancelled or the instance terminated under the worker's feet (R21)."""
+    """The task was cancelled, or its instance terminated, while the worker worked (R21)."""
 
     status = 410
     code = "gone"

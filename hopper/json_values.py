@@ -1,4 +1,4 @@
-"""Which JSON values a store can keep; free of Django, for the server and for its clients."""
+"""The limits of stored JSON values, for the server and its clients. Does not import Django."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_DEPTH = 100
-"""Levels of nesting in a body; the engines' own limits lie higher."""
+"""The most levels of nesting in a body. The limits of the databases are higher."""
 
 MAX_ELEMENTS = 200_000
-"""Values and keys in a body, all levels together."""
+"""The most values and keys in a body, all levels together."""
 
 MAX_INTEGER = 2**63 - 1
 
-# Possessive, so that a long text takes no memory for ways back.
+# Possessive quantifiers: a long text takes no memory for backtracking.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
 
 
@@ -31,7 +31,7 @@ def _elements(raw: bytes) -> int:
 
 
 def problem_in(data: Any, *, depth: int = MAX_DEPTH) -> tuple[str, str, str] | None:
-    """Return (place, code, words) of a value that cannot be kept, or None.
+    """Return (place, code, message) of a value that cannot be stored, or None.
 
     The value is walked in its order, without recursion. The memory that this takes grows with the
     depth alone: names are made only for a problem.
@@ -79,7 +79,7 @@ def _problem_of(value: Any, level: int, depth: int) -> tuple[str, str] | None:
 
 
 def text_problem(text: str) -> tuple[str, str] | None:
-    """Return (code, words) where a text cannot be stored, else None."""
+    """Return (code, message) for a text that cannot be stored, else None."""
     if "\0" in text:
         return "null_character", "text cannot contain the NUL character"
     if any("\ud800" <= character <= "\udfff" for character in text):
@@ -88,6 +88,6 @@ def text_problem(text: str) -> tuple[str, str] | None:
 
 
 def shown(text: str) -> str:
-    """Return a name from outside, fit to be repeated in an answer."""
+    """Return a name from a request, made safe for an answer."""
     safe = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     return safe if len(safe) <= 80 else safe[:80] + "…"

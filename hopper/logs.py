@@ -11,7 +11,7 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "task
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as one line; the fields of our own events follow in brackets."""
+    """Formats a record as one line. The fields of Hopper's events follow in brackets."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
@@ -23,7 +23,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(json.JsonFormatter):
-    """Formats a record as one JSON object, with the fields that `extra` gave it."""
+    """Formats a record as one JSON object with the fields of `extra`."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -33,5 +33,5 @@ class JsonFormatter(json.JsonFormatter):
         )
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields with the level in lower case."""
+        """Return the fields of a record, its level in lower case."""
         return {**log_data, "level": log_data["level"].lower()}

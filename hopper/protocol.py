@@ -1,6 +1,7 @@
-"""The words and tables of the protocol as plain data, read by services, admin, command line, docs.
+"""The words and tables of the protocol as plain data for services, admin, CLI and documents.
 
-Free of Django, so that the command line may read them; `choices` name the same words for columns.
+Does not import Django, so that the command line can read it. `choices` holds the same words
+for columns.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StateMachine:
-    """Which state may follow which: `transitions` maps each state to those that may come next."""
+    """A table of states. `transitions` maps each state to the states that may follow."""
 
     noun: str
     transitions: Mapping[str, frozenset[str]]
@@ -30,7 +31,7 @@ class StateMachine:
         return target in self.transitions[state]
 
     def require(self, state: str, target: str, subject: str = "") -> None:
-        """Raise InvalidTransition, naming both states and what is allowed, unless it is legal."""
+        """Raise InvalidTransition for an illegal step; the error names the allowed states."""
         if self.permits(state, target):
             return
         allowed = self.allowed(state)
@@ -88,7 +89,7 @@ TASK = _machine(
         "cancelled": "pending",
     },
 )
-"""The life of a task (R19); the way out of an end is a new epoch (R18)."""
+"""The life of a task (R19). Only a new epoch leads out of an end (R18)."""
 
 DELEGATION = _machine(
     "delegation",
@@ -105,14 +106,14 @@ DELEGATION = _machine(
 """The life of a delegation (R7)."""
 
 ENDED = ("done", "failed", "cancelled")
-"""The ends of a task."""
+"""The final statuses of a task."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """A verb on an instance: from which states it begins, which it then takes, and what it means.
+    """A verb on an instance: the states where it may begin, the states it then takes, its meaning.
 
-    Where the instance is at the last step already, asking changes nothing.
+    An instance that is already at the last step stays as it is.
     """
 
     sources: tuple[str, ...]
@@ -140,7 +141,7 @@ ACTIONS = {
     "recover": Action(("error",), ("running",), "let instances in error work again"),
     "fail": Action(tuple(INSTANCE.sources("error")), ("error",), "declare instances in error"),
 }
-"""What may be done to an instance by name (R2); `restart` is stop and start."""
+"""The actions on an instance, by name (R2). `restart` is stop, then start."""
 
 PARENTS: dict[str, frozenset[str]] = {
     scope: frozenset(parents.split())
@@ -154,7 +155,8 @@ PARENTS: dict[str, frozenset[str]] = {
         "FEDERATED": "GLOBAL PROJECT",
     }.items()
 }
-"""Scope to the scopes its parent may have (R1); an ORCHESTRATION under one is a phase, once."""
+"""Each scope with the allowed scopes of its parent (R1). An ORCHESTRATION under an ORCHESTRATION is
+a phase. A phase holds no phase."""
 
 ROOTS = frozenset({"GLOBAL", "FAMILY", "PERSONAL", "PROJECT"})
 """Scopes that may stand without a parent (R1)."""
@@ -170,7 +172,7 @@ CLI_WORDS = {
     "cancelled": "cancelled",
     "failed": "failed",
 }
-"""A task's status to the command line's word for it (R19)."""
+"""Each status of a task with the command line's word for the status (R19)."""
 
 ASKED_FOR = {"open": "pending", "completed": "done"}
-"""The command line's word to the status it asks for, where that is another word (R19)."""
+"""Each command line word that asks for a status of another name (R19)."""

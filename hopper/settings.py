@@ -12,7 +12,7 @@ from hopper import __version__, embedded
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
 
-# The store
+# The database
 
 DATABASE_URL = env.str("HOPPER_DATABASE_URL", default="")
 DATABASES: dict[str, dict[str, Any]] = {
@@ -33,9 +33,10 @@ if _database["ENGINE"] == embedded.ENGINE:
 else:
     _database["CONN_MAX_AGE"] = env.int("HOPPER_CONN_MAX_AGE", default=60)
     _database["CONN_HEALTH_CHECKS"] = True
-    # A worker that dies in mid-transaction must not hold its locks for ever; and what is read after
-    # a lock has to be what the lock waited for, whatever the server's default is. Compiling
-    # the statement that counts reasons took longer than running it (50,000 tasks, 200 queues).
+    # The timeout: a process that dies inside a transaction must not hold its locks for ever.
+    # Read committed: a read after a lock must see the commit that the lock waited for.
+    # No JIT: compiling the statement that counts reasons took longer than running the statement
+    # (50,000 tasks, 200 queues).
     _options.setdefault(
         "options",
         "-c idle_in_transaction_session_timeout=60s"
@@ -46,7 +47,7 @@ else:
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Who may call
+# Authentication
 
 HOPPER_AUTO_ROUTE = env.bool("HOPPER_AUTO_ROUTE", default=False)
 HOPPER_AUTH = env.str("HOPPER_AUTH", default="on")
@@ -75,7 +76,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# The application
+# Apps, middleware and templates
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -128,13 +129,13 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "static/"
 STATIC_ROOT = env.str("HOPPER_STATIC_ROOT", default=str(BASE_DIR / "build" / "static"))
-# Admin and API page are served straight from the packages: no collectstatic step on a laptop.
+# The packages serve the files of the admin and the API page: no collectstatic step on a laptop.
 WHITENOISE_USE_FINDERS = env.bool("HOPPER_STATIC_FINDERS", default=True)
 
-# The interface
+# The REST interface
 
 KNOX_TOKEN_MODEL = "instances.AgentToken"  # noqa: S105 - the name of a model
-# Its migrations would make the table of the model that ours replaces.
+# The migrations of knox would create the table of the model that Hopper replaces.
 MIGRATION_MODULES = {"knox": None}
 REST_KNOX = {
     "TOKEN_PREFIX": "hop_",

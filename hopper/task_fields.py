@@ -1,6 +1,6 @@
 """The fields of a task, listed once for REST, the command line, MCP and the admin.
 
-Free of Django, so that the command line may read the list. A new field is a column in
+Does not import Django, so that the command line can read the list. A new field is a column in
 `instances/models/task.py` with its migration, and one entry here.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 from hopper.protocol import PRIORITIES
 
 CREATE, EDIT, CHILD, TERMS = "create", "edit", "child", "terms"
-"""When a caller may set a field: in a new task, in an edit, in a child of a decomposition, and in
-the decomposition itself, which sets the terms of the parent."""
+"""The occasions for setting a field: a new task, an edit, a child of a decomposition, and the terms
+that a decomposition sets for the parent."""
 
 _ANY = (CREATE, EDIT, CHILD)
 
@@ -29,7 +29,7 @@ class TaskField:
     that only Hopper writes. `length` limits the characters of a text, or of each text in a list.
     `least` and `most` limit an integer, `most` the length of a list.
     `option` is the spelling at the command line; `metavar` names the value in its help.
-    A field that is not `shown` is no part of an answer. The MCP tools offer the fields that are
+    An answer holds only the fields that are `shown`. The MCP tools offer the fields that are
     `for_agents`.
     """
 
@@ -166,11 +166,11 @@ TASK_FIELDS = (
         option="--executor",
     ),
     _text(
-        "estimated_effort", "How much work it will be; Hopper only keeps it.", 100,
+        "estimated_effort", "The expected work; Hopper only keeps it.", 100,
         for_agents=False,
     ),
     _text(
-        "velocity_requirement", "How fast the task is needed; Hopper only keeps it.", 100,
+        "velocity_requirement", "How soon the task is needed; Hopper only keeps it.", 100,
         for_agents=False,
     ),
     TaskField(
@@ -182,11 +182,11 @@ TASK_FIELDS = (
         200, (CREATE,), example="nightly-report",
     ),
     _whole(
-        "max_attempts", "Failures before the task has failed; null: as its holder says (R15).",
+        "max_attempts", "Failed attempts until the task fails; null: set by the holder (R15).",
         1, 1000,
     ),
     _whole(
-        "max_runtime_seconds", "Seconds that one attempt may run; null: as its holder says.",
+        "max_runtime_seconds", "Seconds that one attempt may run. null: the setting of its holder.",
         1, 604_800, option="--max-runtime", metavar="SECONDS", example=3600,
     ),
     TaskField("epoch", "How many times the task was opened or routed anew, from 1 (R10, R18)."),
@@ -198,7 +198,7 @@ TASK_FIELDS = (
         ("auto", "resume"), set_at=(CREATE, TERMS), option="--completion",
     ),
     _word(
-        "failure_policy", "What a failed child means to its parent (R14).",
+        "failure_policy", "How failed children decide the end of their parent (R14).",
         ("wait_all", "fail_fast", "best_effort", "resume"), set_at=(CREATE, TERMS),
         option="--failure-policy",
     ),
@@ -211,11 +211,11 @@ TASK_FIELDS = (
         200, (CHILD,), example="api",
     ),
     _word(
-        "failure_means", "What the failure of this child means to its parent (R14).",
+        "failure_means", "How the failure of this child affects its parent (R14).",
         ("as_parent", "wait_all", "fail_fast", "best_effort", "resume"),
     ),
     _word(
-        "on_parent_close", "What becomes of the task when its parent ends first (R16).",
+        "on_parent_close", "What happens to the task when its parent ends first (R16).",
         ("cancel", "abandon"), option="--on-parent-close",
     ),
     _word(
@@ -223,7 +223,7 @@ TASK_FIELDS = (
         ("done", "any_terminal"), option="--dependency-rule",
     ),
     _word(
-        "on_conflict", "What creating does where unique_key is taken: return that task, or refuse.",
+        "on_conflict", "The answer to a taken unique_key: return the open task, or refuse.",
         ("return_existing", "reject"), set_at=(CREATE,), shown=False, for_agents=False,
     ),
     TaskField("waiting_on", "The one reason why the task waits; null once it has ended (R26)."),
@@ -243,5 +243,5 @@ BY_NAME = {field.name: field for field in TASK_FIELDS}
 
 
 def set_at(moment: str) -> tuple[TaskField, ...]:
-    """Return the fields that a caller may set then: `CREATE`, `EDIT`, `CHILD` or `TERMS`."""
+    """Return the fields that a caller may set on an occasion (`CREATE`, `EDIT`, …)."""
     return tuple(field for field in TASK_FIELDS if moment in field.set_at)

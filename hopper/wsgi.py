@@ -1,4 +1,4 @@
-"""The WSGI application that servers and the in-process command line call."""
+"""The WSGI application, for servers and for the in-process command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each effective status allows (R3, R4), and who routes and executes (R1)."""
+"""The rights of each effective status (R3, R4), and which scopes route and execute (R1)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 MAX_DEPTH = 8
-"""Levels in a tree of instances (R1), the root being the first."""
+"""The most levels in a tree of instances (R1). The root is level 1."""
 
 ROUTING = frozenset({S.GLOBAL, S.FAMILY, S.PERSONAL, S.PROJECT, S.EVENT})
 """Scopes that send work down (R1)."""
@@ -68,7 +68,7 @@ def effective_status(own: str, ancestors: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Allowance:
-    """One row of R3; offers and acceptance: `yes`, `explicit` (asked by name), `no`."""
+    """One row of R3. Offers and acceptance: `yes`, `no`, `explicit` (if a caller names the place)."""
 
     create: bool
     offer: str
@@ -88,11 +88,11 @@ ALLOWANCES: dict[str, Allowance] = {
     I.ERROR: Allowance(False, "no", "no", False, False, True),
     I.TERMINATED: Allowance(False, "no", "no", False, False, False),
 }
-"""Effective status to what it allows (R3)."""
+"""The row of R3 for each effective status."""
 
 
 Right = Literal["create", "offer", "accept", "route", "claim"]
-"""A column of R3 that the code asks."""
+"""A column of R3."""
 
 _REFUSALS: dict[Right, tuple[type[Conflict], str, str]] = {
     "create": (NotAccepting, "", "takes no new tasks"),
@@ -101,7 +101,7 @@ _REFUSALS: dict[Right, tuple[type[Conflict], str, str]] = {
     "route": (Conflict, "not_routing", "passes nothing on"),
     "claim": (Conflict, "not_claiming", "starts no new work"),
 }
-"""Right to the error that refuses it: the class, its code ("" is the class's own), the words."""
+"""The error for each missing right: class, code ("" for the class's own code), message."""
 
 
 class _Status(Protocol):
@@ -122,12 +122,12 @@ class Standing:
 
     @classmethod
     def along(cls, line: Sequence[_Status]) -> Self:
-        """Return the standing of the last instance of a line; the line begins at the root."""
+        """Return the standing of the last instance of a lineage. The lineage begins at the root."""
         *above, own = line
         return cls(own.id, effective_status(own.status, [one.status for one in above]))
 
     def may(self, right: Right, *, by_name: bool = False) -> bool:
-        """Return whether R3 grants the right; `explicit` in the table counts only `by_name`."""
+        """Return whether R3 grants the right. `explicit` grants the right only `by_name`."""
         granted = getattr(ALLOWANCES[self.effective], right)
         return granted in (True, "yes") or (by_name and granted == "explicit")
 

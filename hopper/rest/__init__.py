@@ -1,1 +1,1 @@
-"""The ground that every view of the REST interface stands on."""
+"""The parts that all views of the REST interface share."""

@@ -1,4 +1,4 @@
-"""Who is calling: the local operator, a token, a session, or anybody where that was asked for."""
+"""Authentication: the local operator, a token, a session, or no credentials (HOPPER_AUTH=off)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WORDS = (b"bearer", b"token")
 
 
 class Operator(AnonymousUser):
-    """A caller without an account: whoever reaches the store, or anybody if that was asked for."""
+    """A caller without an account: the local operator, or any caller under HOPPER_AUTH=off."""
 
     is_active = True  # type: ignore[assignment]
 
@@ -42,29 +42,29 @@ class Operator(AnonymousUser):
 
     @property
     def is_authenticated(self) -> bool:  # type: ignore[override]
-        """Always so: the way in was the credential."""
+        """Return true: the transport, or HOPPER_AUTH=off, stands for a credential."""
         return True
 
     @property
     def is_anonymous(self) -> bool:  # type: ignore[override]
-        """Never so."""
+        """Return false."""
         return False
 
 
 class LocalOperatorAuthentication(BaseAuthentication):
-    """An in-process call marked in the environ by a key that no HTTP header can produce."""
+    """Authenticates an in-process call by an environ key that no HTTP header can produce."""
 
     def authenticate(self, request: Request) -> tuple[Operator, None] | None:
         name = request._request.META.get(OPERATOR_KEY)
         return (Operator(str(name)), None) if name else None
 
     def authenticate_header(self, request: Request) -> str:
-        """Return the challenge: the first way in speaks for all when nobody came in."""
+        """Return the challenge. DRF asks the first authenticator for the header of a 401."""
         return CHALLENGE
 
 
 class BearerAuthentication(TokenAuthentication):
-    """`Authorization: Bearer hop_…`, or the word Token; the store has only a digest of it."""
+    """`Authorization: Bearer hop_…` (or `Token hop_…`). The database keeps only a digest."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         parts = get_authorization_header(request).split()
@@ -79,7 +79,7 @@ class BearerAuthentication(TokenAuthentication):
         return found
 
     def validate_user(self, auth_token: Any) -> tuple[Any, Any]:
-        """Return the account of a token. Raises AuthenticationFailed where it has run out."""
+        """Return the account of a token. Raises AuthenticationFailed for an expired token."""
         if auth_token.expiry is not None and auth_token.expiry < timezone.now():
             raise AuthenticationFailed("This token has expired.")
         found: tuple[Any, Any] = super().validate_user(auth_token)
@@ -89,7 +89,7 @@ class BearerAuthentication(TokenAuthentication):
         return CHALLENGE
 
     def _cleanup_token(self, auth_token: Any) -> bool:
-        # An expired token stays listed until somebody revokes it.
+        # An expired token stays in the list of tokens until an operator revokes the token.
         return False
 
 
@@ -129,10 +129,10 @@ class LeaseAuthentication(BaseAuthentication):
 
 
 class OpenAuthentication(BaseAuthentication):
-    """Anybody, as admin: only under HOPPER_AUTH=off, for a laptop.
+    """Makes every caller an admin. Used only under HOPPER_AUTH=off, for a laptop.
 
-    A page of another site in the user's browser is not anybody: such a page cannot send the JSON
-    type, and the browser names its origin.
+    A page of another site in the user's browser is refused: the page cannot send the JSON type,
+    and the browser names the origin of the page.
     """
 
     def authenticate(self, request: Request) -> tuple[Operator, None]:
@@ -143,7 +143,7 @@ class OpenAuthentication(BaseAuthentication):
 
 
 def _refuse_other_sites(request: Request) -> None:
-    """Raise PermissionDenied, or UnsupportedMediaType for a POST that does not say it is JSON."""
+    """Raise PermissionDenied for another origin, UnsupportedMediaType for a POST without JSON."""
     headers = request.headers
     origin = headers.get("Origin")
     foreign = headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
@@ -155,7 +155,7 @@ def _refuse_other_sites(request: Request) -> None:
 
 
 def caller_of(request: Request) -> str:
-    """Return a name that no two credentials share: whose idempotency keys these are (R20)."""
+    """Return a name that is unique for each credential: the owner of the idempotency keys (R20)."""
     if isinstance(request.auth, Lease):
         return f"lease:{request.auth.attempt}"
     if isinstance(request.user, Operator):

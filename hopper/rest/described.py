@@ -1,7 +1,7 @@
-"""What views say of themselves for the OpenAPI schema.
+"""The decorators of drf-spectacular that describe views for the OpenAPI schema.
 
-Where no schema is ever drawn, as in a command without a server, saying it costs nothing: the
-words of drf-spectacular stand here as ones that do nothing, and the package is not loaded.
+A command without a server never draws a schema. There this module gives stand-ins that do
+nothing, so that the package need not be loaded.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING or "drf_spectacular" in settings.INSTALLED_APPS:
 else:
 
     class _Unsaid(type):
-        """A class of which every name is there and means nothing."""
+        """A class with every attribute, each without meaning."""
 
         def __getattr__(cls, name: str) -> None:
             return None
 
     class OpenApiParameter(metaclass=_Unsaid):
         def __init__(self, *args: Any, **options: Any) -> None:
-            """Take everything and keep nothing."""
+            """Accept and ignore all arguments."""
 
     OpenApiResponse = OpenApiTypes = PolymorphicProxySerializer = OpenApiParameter
 

@@ -1,4 +1,4 @@
-"""Serializer fields that take JSON types at their word: no number is a text, no text a number."""
+"""Serializer fields with strict JSON types: no number for a text, no text for a number."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hopper.rest.described import extend_schema_field
 from hopper.rest.input import RFC_3339, rfc3339
 
 MAX_UNKNOWN = 20
-"""How many unknown fields a refusal names."""
+"""The most unknown fields that a refusal names."""
 
 
 class Text(serializers.CharField):
-    """A JSON string, kept as it is: nothing is trimmed."""
+    """A JSON string, stored unchanged and untrimmed."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("trim_whitespace", False)
@@ -31,7 +31,7 @@ class Text(serializers.CharField):
 
 
 class Line(Text):
-    """A text that says something: at least one character that is not a blank."""
+    """A JSON string with at least one character that is not a blank."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("allow_blank", False)
@@ -41,7 +41,7 @@ class Line(Text):
 
 
 class Whole(serializers.IntegerField):
-    """A JSON integer; 3.0 is one, "3" and true are not."""
+    """A JSON integer. 3.0 is accepted; "3" and true are refused."""
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, bool) or not isinstance(data, int | float) or data != int(data):
@@ -68,7 +68,7 @@ class Flag(serializers.BooleanField):
 
 
 class Word(serializers.ChoiceField):
-    """One of a few words; a wrong one is answered with those there are."""
+    """One of a few words. The refusal of another word names the allowed ones."""
 
     default_error_messages = {
         "invalid_choice": '"{input}" is not a valid choice; allowed: {allowed}.'
@@ -83,7 +83,7 @@ class Word(serializers.ChoiceField):
 
 
 class Time(serializers.DateTimeField):
-    """An RFC 3339 time with its offset, of the years 1970 to 2999."""
+    """An RFC 3339 time with its offset, from 1970 to 2999."""
 
     default_error_messages = {"invalid": RFC_3339}
 
@@ -95,7 +95,7 @@ class Time(serializers.DateTimeField):
 
 
 class Words(serializers.ListField):
-    """A list of short texts, each said once."""
+    """A list of short texts without repetition."""
 
     def __init__(self, *, most: int = 100, length: int = 200, **options: Any) -> None:
         options.setdefault("child", Line(max_length=length))
@@ -107,7 +107,7 @@ class Words(serializers.ListField):
 
 @extend_schema_field({"type": "object", "additionalProperties": {}})
 class Object(serializers.JSONField):
-    """A JSON object, kept as it is."""
+    """A JSON object, stored unchanged."""
 
     default_error_messages = {"not_an_object": "This must be a JSON object."}
 
@@ -119,7 +119,7 @@ class Object(serializers.JSONField):
 
 @extend_schema_field({"nullable": True, "description": "Any JSON value."})
 class Anything(serializers.JSONField):
-    """Any JSON value, kept as it is."""
+    """Any JSON value, stored unchanged."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("allow_null", True)
@@ -127,9 +127,9 @@ class Anything(serializers.JSONField):
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A body: an unknown field is refused, naming the known ones; read-only ones are ignored.
+    """A request body. Unknown fields are refused; read-only fields are ignored.
 
-    `ignored` are further names that may come back from a reading.
+    `ignored` holds further names that an answer contains and a client may send back.
     """
 
     ignored: frozenset[str] = frozenset()
@@ -151,4 +151,4 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 class NoFields(StrictSerializer):
-    """A body without fields; it may be left out."""
+    """A body without fields. The body may be left out."""

@@ -1,4 +1,4 @@
-"""Filters that take a query string at its word."""
+"""Strict filters: a wrong value in a query string is refused."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class _TrueOrFalse(forms.Field):
 
 
 class BooleanParameter(filters.BooleanFilter):
-    """`true` or `false`; any other word is refused."""
+    """`true` or `false`. Any other word is refused."""
 
     field_class = _TrueOrFalse
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        # The library's own widget makes null of a word that it does not know.
+        # The widget of the library turns an unknown word into null.
         super().__init__(*args, **{"widget": forms.TextInput, **options})
 
 
@@ -48,7 +48,7 @@ class TimeParameter(filters.IsoDateTimeFilter):
 
 
 class ChoiceParameter(filters.ChoiceFilter):
-    """One of a few words; the refusal of any other names them."""
+    """One of a few words. The refusal of another word names the allowed ones."""
 
     def __init__(self, *args: Any, choices: list[tuple[str, Any]], **options: Any) -> None:
         allowed = ", ".join(word for word, _ in choices)
@@ -85,5 +85,5 @@ class WordsParameter(filters.Filter):
     field_class = _Many
 
     def filter(self, qs: Any, value: list[str]) -> Any:
-        """Return the rows that match, all of them where nothing is asked for."""
+        """Return the rows that match. Without a value all rows match."""
         return super().filter(qs, value) if value else qs

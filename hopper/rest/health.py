@@ -1,4 +1,4 @@
-"""Is it alive, and can it work? Without credentials and without detail."""
+"""Liveness and readiness, without credentials and without detail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
-    """Answer GET and HEAD by the view, any other method by a problem (405)."""
+    """Let the view answer GET and HEAD. Answer any other method by a problem (405)."""
 
     @csrf_exempt
     @wraps(view)
@@ -34,13 +34,13 @@ def read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., Http
 
 @read_only
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Answer that the process is alive; asks nobody."""
+    """Answer that the process is alive. Does not touch the database."""
     return JsonResponse({"status": "ok"})
 
 
 @read_only
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 where the database answers and is migrated, else 503."""
+    """Answer 200 if the database answers and is migrated, else 503."""
     try:
         executor = MigrationExecutor(connection)
         behind = bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))

@@ -45,13 +45,14 @@ def carry_out_once(
     *args: Any,
     **kwargs: Any,
 ) -> Response:
-    """Carry out a POST, or replay the answer that its key got before; `records` keeps the answers.
+    """Carry out a POST, or replay the stored answer of its key. `records` keeps the answers.
 
-    Only successes are stored: a refusal changed nothing and is judged anew. Two at once: the
-    second waits for the first's commit, then replays. An answer may carry `refresh`, which reads
-    it again after the commit, so that the first caller sees how far the task was routed; the
-    stored answer is the one before. A preview changes nothing and leaves its key unused. Raises
-    Invalid for a malformed key, RuleBroken (422) for a key that was used for another request.
+    Only successes are stored. A refused request changed nothing and is judged again. Of two
+    requests at once, the second waits for the commit of the first, then replays. An answer may
+    carry `refresh`, a function that reads the object again after the commit. So the first caller
+    sees how far the task was routed. The stored answer is from before the commit. A preview
+    changes nothing and leaves its key unused. Raises Invalid for a malformed key, RuleBroken (422)
+    for a key of another request.
     """
     key = request.headers.get(HEADER)
     if key is None:
@@ -67,11 +68,11 @@ def carry_out_once(
 
 
 def unless_deadlocked(action: Callable[..., Answer], *args: Any, **kwargs: Any) -> Answer:
-    """Return what `action` returns, carried out again where the database made it a victim.
+    """Return the result of `action`, and run `action` again after a deadlock.
 
-    The order of locks (R6) leaves no deadlock; should one be found all the same, its victim is
-    rolled back whole, so the caller need not suffer for it, but the log says so. An action of
-    several transactions begins with the one that may not be done twice.
+    The order of locks (R6) allows no deadlock. If the database finds one all the same, the
+    database rolls the victim back whole, so a second run is safe. The log reports the deadlock. An
+    action of several transactions begins with the transaction that must not run twice.
     """
     for attempt in range(1, _TRIES):
         try:
@@ -85,7 +86,7 @@ def unless_deadlocked(action: Callable[..., Answer], *args: Any, **kwargs: Any) 
 
 
 def refreshed(response: Response) -> Response:
-    """Return the answer as it is now that everything is committed."""
+    """Return the answer, read again after the commit."""
     refresh = getattr(response, "refresh", None)
     if refresh is not None:
         response.data = refresh()
@@ -114,8 +115,8 @@ def _once(
         try:
             response = handler(request, *args, **kwargs)
         except _REFUSALS as refusal:
-            # Not rolled back as a whole: the service has undone its own part, and what it kept
-            # on purpose (a late result) stays.
+            # No rollback of the whole: the service has undone its own part, except the part that
+            # must stay (a late result).
             record.delete()
             return Response(), refusal
         record.status = response.status_code
@@ -125,7 +126,7 @@ def _once(
 
 
 def _only_asks(request: Request) -> bool:
-    """Return whether a call wants a preview, in its query or its body."""
+    """Return whether the query or the body of a call asks for a preview."""
     body = request.data if isinstance(request.data, dict) else {}
     return request.query_params.get("preview") == "true" or body.get("preview") is True
 

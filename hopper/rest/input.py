@@ -1,4 +1,4 @@
-"""JSON in, nothing else: what no store could keep is refused where it comes in."""
+"""Reading input: JSON bodies and query strings, refused where no database could store them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TooLarge(APIException):
-    """The body is over the limit."""
+    """The body is larger than the limit (413)."""
 
     status_code = 413
     default_code = "too_large"
@@ -41,7 +41,7 @@ class StrictJSONParser(JSONParser):
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
         raw = stream.read(limit + 1) if limit else stream.read()
         if limit and len(raw) > limit:
-            # Read on, so that the client hears the answer instead of a broken pipe.
+            # Read the rest, so that the client gets the answer instead of a broken pipe.
             _drain(stream, limit)
             raise TooLarge(f"A body may have at most {limit} bytes.")
         try:
@@ -69,21 +69,21 @@ def _words(error: Exception) -> str:
 
 
 def _no_constant(word: str) -> None:
-    raise ValueError(f"{word} is no JSON number")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object. Raises ValueError for a key that stands there twice."""
+    """Return a JSON object. Raises ValueError for a key that is given twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {shown(twice)!r} stands twice in one object")
+        raise ValueError(f"the key {shown(twice)!r} is given twice in one object")
     return found
 
 
 def _require_few_elements(raw: bytes) -> None:
-    """Raise Invalid for more than MAX_ELEMENTS values and keys, before any of them is made.
+    """Raise Invalid for more than MAX_ELEMENTS values and keys, before the text is parsed.
 
     A parsed value takes many times the memory of its text.
     """
@@ -106,11 +106,11 @@ _RFC_3339 = re.compile(
 
 
 def rfc3339(text: str) -> datetime | None:
-    """Return the time in UTC, or None for a text that is no RFC 3339 time with an offset."""
+    """Return the time in UTC, or None for a text that is not an RFC 3339 time with an offset."""
     if not _RFC_3339.fullmatch(text):
         return None
     try:
-        # `fromisoformat` takes at most six digits of a fraction; the database keeps no more.
+        # `fromisoformat` takes at most six digits of a fraction. The database keeps no more.
         return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.upper())).astimezone(UTC)
     except (OverflowError, ValueError):
         return None
@@ -119,13 +119,13 @@ def rfc3339(text: str) -> datetime | None:
 MAX_PARAMETER = 2**31 - 1
 
 MAY_BE_EMPTY = frozenset({"search", "q"})
-"""What a form sends though nothing was typed; anything else that is empty is a mistake."""
+"""Parameters that a form sends empty. Any other empty parameter is a mistake."""
 
 
 def require_known(query: QueryDict, known: Iterable[str], repeatable: Container[str] = ()) -> None:
     """Raise Invalid for unknown and repeated parameters, and for text that cannot be stored.
 
-    A parameter in `repeatable` may be given several times and means the set of its values.
+    A parameter in `repeatable` may be given several times; its values form a set.
     """
     names = sorted(set(known))
     allowed = ", ".join(names) or "none"

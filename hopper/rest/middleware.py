@@ -1,4 +1,4 @@
-"""Around every request: its id, one form of its path, and a length for its body."""
+"""Middleware: the request id, one form of each path, and a length for each body."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ACCEPTED = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class RequestMiddleware:
-    """Echo and log `X-Request-ID`; answer a path with a trailing slash as the one without."""
+    """Echo and log `X-Request-ID`. Answer a path with a trailing slash like the path without."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -42,7 +42,7 @@ class RequestMiddleware:
                 "event": "request",
                 "request_id": request_id,
                 "method": request.method,
-                # Encoded again, so that no address forges a second line.
+                # Encoded again, so that no address can forge a second line in the log.
                 "path": escape_uri_path(request.path),
                 "status": response.status_code,
             },
@@ -51,7 +51,7 @@ class RequestMiddleware:
 
 
 def _with_nul(request: HttpRequest) -> HttpResponse | None:
-    """Return 400 for an address with a NUL character, which PostgreSQL cannot even look for.
+    """Answer 400 for an address with a NUL character. PostgreSQL refuses to search for NUL.
 
     The REST interface names the parameter itself.
     """
@@ -63,9 +63,9 @@ def _with_nul(request: HttpRequest) -> HttpResponse | None:
 
 
 def _measured(request: HttpRequest) -> HttpResponse | None:
-    """Give a body that comes in chunks the length that its readers go by, else they see none.
+    """Read a chunked body and set its length; Django reads no body without a length.
 
-    Returns the answer (411, 400) where the server cannot tell its end or it breaks off.
+    Returns an answer (411, 400) where the server cannot find the end or the body breaks off.
     """
     if not request.headers.get("Transfer-Encoding") or request.META.get("CONTENT_LENGTH"):
         return None
@@ -77,7 +77,7 @@ def _measured(request: HttpRequest) -> HttpResponse | None:
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     try:
         body = whole.read(limit + 1 if limit else -1)
-    except Exception:  # every server has errors of its own for a bad chunk
+    except Exception:  # each server raises its own exception for a bad chunk
         return respond(400, "bad_request", "The body breaks off.")
     request._stream = BytesIO(body)
     request.META["CONTENT_LENGTH"] = str(len(body))

@@ -1,4 +1,4 @@
-"""Every refusal as RFC 9457 `application/problem+json`, whoever raised it."""
+"""Turns every refusal into RFC 9457 `application/problem+json`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ MAX_ERRORS = 20
 MAX_DETAIL = 4000
 MEDIA_TYPE = "application/problem+json"
 HOW_TO_GET_IN = (
-    "Send `Authorization: Bearer hop_…`. Whoever can run the server's commands gets a token by "
-    "`manage.py hopper_token create NAME`."
+    "Send `Authorization: Bearer hop_…`. A person who can run the server's commands gets a token "
+    "by `manage.py hopper_token create NAME`."
 )
 UNAVAILABLE = "The database cannot be reached now, or is busy; try again."
 _RESERVED = frozenset({"type", "title", "status", "detail", "code", "errors", "more_errors"})
@@ -48,8 +48,7 @@ def problem(
 ) -> dict[str, Any]:
     """Return the members of one problem; `extra` are its extension members.
 
-    The first 20 errors are named; `more_errors` counts the others. The answer stays small, however
-    much is wrong.
+    The first 20 errors are named; `more_errors` counts the others. So the answer stays small.
     """
     found = list(errors)
     listed = [
@@ -74,7 +73,7 @@ class ProblemHandler(ExceptionHandler):
     """Turns every exception of a view into a problem."""
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
-        """Return DRF's exception for one of Django's."""
+        """Return the DRF exception for an exception of Django."""
         if isinstance(exc, Http404):
             return exceptions.NotFound("There is nothing here that you may see.")
         if isinstance(exc, RequestDataTooBig):
@@ -84,30 +83,30 @@ class ProblemHandler(ExceptionHandler):
         return super().convert_known_exceptions(exc)
 
     def should_not_handle(self, exc: Exception) -> bool:
-        """Answer every exception, under HOPPER_DEBUG as well."""
+        """Answer every exception, also under HOPPER_DEBUG."""
         return False
 
     def convert_unhandled_exceptions(  # type: ignore[override]
         self, exc: Exception
     ) -> Exception:
-        """Keep the exception: `format_exception` knows the errors of the services."""
+        """Return the exception unchanged: `format_exception` handles the errors of the services."""
         return exc
 
     def format_exception(self, exc: Exception) -> dict[str, Any]:
-        """Return the members of the problem; an unknown exception tells nothing of itself."""
+        """Return the members of the problem, without the message of an unknown exception."""
         if isinstance(exc, HopperError):
             return problem(exc.status, exc.code, exc.detail, exc.errors, exc.extra)
         if isinstance(exc, BrokenConfig):
-            # A server does not start with it; a command of this machine shows its faults.
+            # A server does not start with a broken configuration. A local command shows the faults.
             return problem(503, "broken_configuration", str(exc))
         if is_outage(exc):
             return problem(503, "database_unavailable", UNAVAILABLE)
         if isinstance(exc, exceptions.APIException):
             return _of_api_exception(exc)
-        return problem(500, "server_error", "The server failed; its log says why.")
+        return problem(500, "server_error", "The server failed. The server's log gives the cause.")
 
     def get_response(self, exc: Exception, data: dict[str, Any]) -> Response:
-        """Return the answer, as JSON whatever the view renders otherwise."""
+        """Return the answer as JSON, also for a view that renders another type."""
         request = self.context.get("request")
         if request is not None:
             request.accepted_renderer = JSONRenderer()
@@ -148,7 +147,7 @@ def _field_error(attr: str | None, code: str, detail: str) -> FieldError:
 
 
 def _log_outage(request: Any, exc: BaseException | None) -> None:
-    # The log keeps the cause; a traceback a request would drown it.
+    # The log keeps only the cause: one traceback for each request would flood the log.
     logger.error(
         "database unavailable: %s",
         exc,
@@ -159,33 +158,33 @@ def _log_outage(request: Any, exc: BaseException | None) -> None:
 def respond(
     status: int, code: str, detail: str, headers: dict[str, str] | None = None
 ) -> HttpResponse:
-    """Return a problem outside of any view of ours."""
+    """Return a problem for a request that no view of Hopper handles."""
     body = json.dumps(problem(status, code, detail))
     return HttpResponse(body, status=status, content_type=MEDIA_TYPE, headers=headers)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer an address that leads nowhere."""
+    """Answer an unknown address (404)."""
     return respond(404, "not_found", f"There is nothing at {request.path}.")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that Django itself refuses."""
+    """Answer a request that Django refuses (400)."""
     if isinstance(exception, RequestDataTooBig):
         return respond(413, "too_large", str(TooLarge.default_detail))
     return respond(400, "bad_request", "The request is malformed.")
 
 
 def denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer what Django itself forbids."""
+    """Answer a request that Django forbids (403)."""
     return respond(403, "not_allowed", "You may not do this.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer a failure outside of any view of ours; nothing of it is told."""
+    """Answer a failure outside of the views of Hopper (500), without its message."""
     failure = sys.exc_info()[1]
     if is_outage(failure):
         _log_outage(request, failure)
         retry = {"Retry-After": str(RETRY_SECONDS)}
         return respond(503, "database_unavailable", UNAVAILABLE, retry)
-    return respond(500, "server_error", "The server failed; its log says why.")
+    return respond(500, "server_error", "The server failed. The server's log gives the cause.")

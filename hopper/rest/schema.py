@@ -1,4 +1,4 @@
-"""The OpenAPI schema: one Problem, declared wherever it can be answered."""
+"""The OpenAPI schema: one Problem, declared for every answer that can be a problem."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _WORDS = {
     400: "The input is not valid.",
     401: "There are no valid credentials.",
     403: "You may see this but not do it.",
-    404: "There is nothing of that id that you may see.",
+    404: "No object that you may see has this id.",
     405: "There is no such method at this address.",
     406: "Only JSON is answered.",
-    409: "The present state does not allow this; it is named, with what is allowed.",
+    409: "The present state does not allow this. The problem names what is allowed.",
     410: "The task was cancelled or the instance terminated (R21).",
     413: "The body is too large.",
-    414: "The address is too long for the server in front, which says so in its own words.",
+    414: "The address is too long for the server in front. Its answer is not a problem document.",
     415: "Only application/json is understood.",
     422: "A rule forbids this, whatever the state.",
     503: "The database cannot be reached now, or is busy; Retry-After says when to try again.",
@@ -57,7 +57,7 @@ class ProblemErrorSerializer(serializers.Serializer[Any]):
 
 
 class ProblemSerializer(serializers.Serializer[Any]):
-    """RFC 9457; more members say what the state is and what is allowed."""
+    """RFC 9457. Further members give the present state and the allowed values."""
 
     type = serializers.CharField()
     title = serializers.CharField()
@@ -68,15 +68,15 @@ class ProblemSerializer(serializers.Serializer[Any]):
         many=True, required=False, max_length=20
     )
     more_errors = serializers.IntegerField(
-        required=False, min_value=1, help_text="How many errors are not named."
+        required=False, min_value=1, help_text="The number of errors that are not named."
     )
 
 
 class HopperSchema(AutoSchema):
-    """Adds to every operation the problems it can answer, and to every POST its key header."""
+    """Adds its problems to every operation, and the key header to every POST."""
 
     def get_override_parameters(self) -> list[Any]:
-        """Return the header of R20 for a POST."""
+        """Return the parameter `Idempotency-Key` for a POST (R20)."""
         if self.method != "POST":
             return []
         return [
@@ -127,7 +127,7 @@ class HopperSchema(AutoSchema):
 
 
 class _StrictBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
-    """No fields but these; those that a reading brings may come back, and are ignored."""
+    """Close the schema of a body to unknown fields. Read-only fields are allowed and ignored."""
 
     target_class = StrictSerializer
     match_subclasses = True
@@ -138,7 +138,7 @@ class _StrictBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
         )
         known = schema.setdefault("properties", {})
         for name in sorted(self.target.ignored - set(known)):
-            known[name] = {"description": "Ignored: what was read may be sent back."}
+            known[name] = {"description": "Read-only: ignored in a request."}
         schema["additionalProperties"] = False
         return schema
 
@@ -166,7 +166,7 @@ class _LeaseScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 class _NoScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Ways in that no request can show."""
+    """Authenticators without a credential in the request."""
 
     target_class: Any = LocalOperatorAuthentication
     name = []

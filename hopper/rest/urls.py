@@ -1,4 +1,4 @@
-"""The addresses of the REST interface: each room includes its own."""
+"""The addresses of the REST interface. Each app adds its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of every view: strict input, problems out, idempotent POST."""
+"""The base class of every view: strict input, problems as answers, idempotent POST."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class HopperViewSet(GenericViewSet[Any]):
-    """A viewset that refuses what it does not know.
+    """A viewset that refuses unknown parameters and fields.
 
-    `query_parameters` are names by action; `listed` are the actions that answer filtered pages;
-    `answers` is the model that keeps the answers to keyed POSTs (R20).
+    `query_parameters` gives the allowed parameters of each action. `listed` names the actions that
+    answer filtered pages. `answers` is the model that stores the answers to keyed POSTs (R20).
     """
 
     parser_classes = [StrictJSONParser]
@@ -40,9 +40,9 @@ class HopperViewSet(GenericViewSet[Any]):
     post: Callable[..., Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authenticate, then take path and query at their word.
+        """Authenticate, then check path and query strictly.
 
-        Raises BrokenConfig before anything is written where no configuration ever was usable.
+        Raises BrokenConfig before the first write if no configuration was ever usable.
         """
         super().initial(request, *args, **kwargs)
         if not self.action:
@@ -54,7 +54,8 @@ class HopperViewSet(GenericViewSet[Any]):
         if request.method == "DELETE" and request.data:
             raise Invalid.field("body", "a DELETE takes no body: give the options in the query")
         if request.method not in SAFE_METHODS:
-            # A row that is committed and then cannot be placed would be answered as a failure.
+            # Otherwise a task could be committed, then not placed, and its creation answered as
+            # failed.
             CONFIGURATION.current()
         # The dispatcher looks the handler up after this.
         method = str(request.method).lower()
@@ -71,7 +72,7 @@ class HopperViewSet(GenericViewSet[Any]):
         raise NotAllowed("A lease's token reports on its own task and does nothing else.")
 
     def before_key(self, **kwargs: Any) -> None:
-        """Do what a POST may not do inside the transaction of its key (R20)."""
+        """Do the part of a POST that must not run inside the transaction of its key (R20)."""
 
     def _carry_out(
         self, handler: Callable[..., Any], request: Request, *args: Any, **kwargs: Any
@@ -81,14 +82,14 @@ class HopperViewSet(GenericViewSet[Any]):
         return carry_out_once(self.answers, request, handler, *args, **kwargs)
 
     def repeatable_parameters(self) -> set[str]:
-        """Return the filters that may be given several times and mean the set of their values."""
+        """Return the filters that may be given several times."""
         filterset = getattr(self, "filterset_class", None) if self.action in self.listed else None
         many = (MultipleChoiceFilter, WordsParameter)
         known = filterset.base_filters.items() if filterset else ()
         return {name for name, found in known if isinstance(found, many)}
 
     def known_parameters(self) -> set[str]:
-        """Return the names that the present action understands in a query string."""
+        """Return the query parameters of the present action."""
         known = set(self.query_parameters.get(self.action or "", ()))
         if self.action in self.listed:
             known |= set(getattr(self.paginator, "parameters", ()))

@@ -1,4 +1,4 @@
-"""What all pages of the admin share: who may write, services for rows, tables under a record."""
+"""Base classes of the admin pages: permissions, services for rows, tables below a record."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _LONGEST_DATA = 300
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """Return the caller as services know him: admin everywhere for a superuser, else nobody."""
+    """Return the caller as an actor: admin everywhere for a superuser, else without roles."""
     grants = {EVERYWHERE: "admin"} if request.user.is_superuser else {}
     return Actor(request.user.get_username(), grants)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows shown, read-only, below a record; `note` says what is left out.
+    """Read-only rows below a record. `note` says which rows are left out.
 
-    The table that is the record's history is marked so, and the page's button leads to it.
+    A table may be marked as the record's history; the button of the page leads to the marked table.
     """
 
     title: str
@@ -54,7 +54,7 @@ class Table:
 
 
 class GuardedAdmin(_ModelAdmin):
-    """Staff see everything, superusers change what the page offers, nobody deletes."""
+    """Staff see all records. Superusers may also edit. Records are never deleted."""
 
     change_form_template = "hopper_admin/record.html"
 
@@ -64,16 +64,16 @@ class GuardedAdmin(_ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Head a list with what it lists."""
+        """Use the name of the model as the heading of the list."""
         title = capfirst(self.model._meta.verbose_name_plural)
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Whether the models are listed."""
+        """Whether the front page lists the models."""
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the caller may look: any active staff."""
+        """Whether the caller may read: any active member of staff."""
         return bool(request.user.is_active and request.user.is_staff)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -85,11 +85,11 @@ class GuardedAdmin(_ModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing is deleted here; instances are terminated, tasks cancelled."""
+        """Return false: instances are terminated and tasks cancelled, never deleted."""
         return False
 
     def tables(self, record: Any) -> list[Table]:
-        """Return what is shown below a record."""
+        """Return the tables below a record."""
         return []
 
     def render_change_form(
@@ -108,7 +108,7 @@ class GuardedAdmin(_ModelAdmin):
     def carry_out(
         self, request: HttpRequest, rows: QuerySet[Any], change: Callable[[str], Any]
     ) -> None:
-        """Call a service for each row, each in its own transaction; say what came of it and why."""
+        """Call a service for each row, each in its own transaction, and show the outcomes."""
         changed: dict[str, list[str]] = {}
         for pk in list(rows.values_list("pk", flat=True)):
             try:
@@ -123,7 +123,7 @@ class GuardedAdmin(_ModelAdmin):
     def ask(
         self, request: HttpRequest, rows: QuerySet[Any], *, action: str, title: str, form: Form
     ) -> HttpResponse:
-        """Return the page that asks what an action needs to know, or whether it is meant."""
+        """Return the page that asks for the input or the confirmation of an action."""
         context = {
             **self.admin_site.each_context(request),
             "title": title,
@@ -138,10 +138,10 @@ class GuardedAdmin(_ModelAdmin):
 
 
 class ReadOnlyAdmin(GuardedAdmin):
-    """Looked at, never edited; actions are for superusers and go through services."""
+    """Read-only records. Superusers may run actions; the actions call services."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the caller may run actions; a single record is never his to edit."""
+        """Whether the caller may run actions. A single record is never editable."""
         return obj is None and super().has_change_permission(request)
 
 
@@ -156,7 +156,7 @@ def pill(word: str) -> SafeString | str:
 
 
 def link(model: str, pk: object) -> SafeString | str:
-    """Return the id of an instance or a task as the way to its page; a dash for none."""
+    """Return the id of an instance or a task as a link to its page; a dash for none."""
     if pk in (None, ""):
         return NOTHING
     return format_html(
@@ -181,7 +181,7 @@ def column(field: str, title: str, show: Callable[[Any], str] = plain) -> Callab
 
 
 def compact(data: object) -> str:
-    """Return JSON on one line, cut where it is long; "" for what is empty."""
+    """Return JSON on one line, cut where it is long; "" for an empty value."""
     if data in (None, "", {}, []):
         return ""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, default=str)
@@ -191,7 +191,7 @@ def compact(data: object) -> str:
 def cut(rows: Iterable[Any], limit: int) -> tuple[list[Any], str]:
     """Return at most `limit` rows and, where there are more, a note that says so.
 
-    Reads one row more than shown, so the limit costs no count.
+    Reads one row more than shown, so that no count is needed.
     """
     read = list(rows)
     return read[:limit], f"Only {limit} are shown." if len(read) > limit else ""

@@ -1,4 +1,4 @@
-"""Forms whose valid data go through a service, and what people type into them."""
+"""Forms that write through a service, and their fields."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ else:
 
 
 class ServiceForm(_ModelForm):
-    """Writes by a service while it is validated, so that a refusal is shown at its field.
+    """Calls a service during validation, so that a refusal appears at its field.
 
-    The admin validates and saves in one transaction, and services open savepoints of their own: a
-    form that stays invalid has written nothing.
+    The admin validates and saves in one transaction, and services open their own savepoints. So an
+    invalid form writes nothing.
     """
 
     actor: Actor
     names: dict[str, str] = {}
-    """What the services call a field, where it is not the form's name for it."""
+    """The services' name of a field, where the form has another name."""
 
     def write(self, values: dict[str, Any]) -> Model:
-        """Pass the values on and return the fresh record; HopperError is the refusal."""
+        """Call the service and return the fresh record. Raises HopperError for a refusal."""
         raise NotImplementedError
 
     def _post_clean(self) -> None:
-        # Django's own step would set attributes on the record and check constraints; both are
-        # the service's business.
+        # Django would set attributes on the record and check constraints here. The service does
+        # both.
         if self.errors:
             return
         adding = self.instance._state.adding
@@ -66,7 +66,7 @@ class ServedAdmin(GuardedAdmin):
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Return the form's class, which knows who is asking."""
+        """Return the form class, bound to the caller."""
         form = super().get_form(request, obj, change, **kwargs)
         form.actor = actor_of(request)  # type: ignore[attr-defined]
         return form
@@ -76,7 +76,7 @@ class ServedAdmin(GuardedAdmin):
 
 
 class JsonField(forms.JSONField):
-    """JSON of one type, without the NUL character, which PostgreSQL cannot store."""
+    """A JSON value of one type. NUL characters are refused: PostgreSQL cannot store them."""
 
     kind: type = dict
     expected = 'an object, such as {"key": "value"}'
@@ -93,7 +93,7 @@ class JsonField(forms.JSONField):
 
 
 class ConfigField(JsonField):
-    """The configuration of an instance; the keys that Hopper knows are checked."""
+    """The configuration of an instance. The keys of Hopper are checked; others are free."""
 
     def clean(self, value: Any) -> Any:
         """Return the configuration."""

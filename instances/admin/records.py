@@ -1,4 +1,4 @@
-"""The pages of what happened: events and attempts, only to be read."""
+"""Read-only pages: events, attempts, lessons, tokens; and the editable page of grants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    """History."""
+    """Events."""
 
     list_display = (
         "id", column("at", "at (UTC)", moment), "kind", column("task_id", "task"),
@@ -34,7 +34,7 @@ class EventAdmin(ReadOnlyAdmin):
 
 @admin.register(Attempt)
 class AttemptAdmin(ReadOnlyAdmin):
-    """Leases and how they ended; the lease's token is nobody's business."""
+    """Attempts and their outcomes. The page never shows a lease token."""
 
     fields = (
         "task", "number", "epoch", "instance", "worker", "started_at", "ended_at", "outcome",
@@ -55,13 +55,13 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     @admin.display(description="outcome")
     def ended_as(self, attempt: Attempt) -> SafeString | str:
-        """How the lease ended; nothing while it lives."""
+        """The outcome of the lease; a dash while the lease is live."""
         return pill(attempt.outcome or "")
 
 
 @admin.register(Lesson)
 class LessonAdmin(ReadOnlyAdmin):
-    """What tasks taught."""
+    """Lessons of tasks."""
 
     list_display = (
         column("created_at", "filed (UTC)", moment), "title", "domain", "confidence", "project",
@@ -78,7 +78,7 @@ class LessonAdmin(ReadOnlyAdmin):
 
 @admin.register(AgentToken)
 class TokenAdmin(ReadOnlyAdmin):
-    """Tokens by name and digest; they are made and revoked by `hopper_token`."""
+    """Tokens by name and digest. `hopper_token` creates and revokes them."""
 
     fields = ("name", "user", "role", "instance", "created", "expiry", "digest")
     list_display = ("name", "user", "role", "place", "created", "expiry", "short_digest")
@@ -89,7 +89,7 @@ class TokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description="on")
     def place(self, token: AgentToken) -> str:
-        """The instance, or everywhere."""
+        """The instance of the token or grant, or "everywhere"."""
         return token.instance_id or "everywhere"
 
     @admin.display(description="digest")
@@ -100,7 +100,7 @@ class TokenAdmin(ReadOnlyAdmin):
 
 @admin.register(Grant)
 class GrantAdmin(GuardedAdmin):
-    """People's roles on instances. Taking a grant away is deleting it: it is no record of work."""
+    """Grants: roles of people on instances. A grant may be deleted: it is no record of work."""
 
     list_display = ("user", "role", "place")
     list_filter = ("role",)
@@ -118,5 +118,5 @@ class GrantAdmin(GuardedAdmin):
 
     @admin.display(description="on")
     def place(self, grant: Grant) -> str:
-        """The instance, or everywhere."""
+        """The instance of the token or grant, or "everywhere"."""
         return grant.instance_id or "everywhere"

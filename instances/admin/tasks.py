@@ -1,4 +1,4 @@
-"""The pages of tasks: found, described, cancelled; never moved or set by hand."""
+"""The pages of tasks: search, edit of descriptions, cancel, reopen, discard."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DESCRIPTION = (
 MORE = tuple(
     field.name
     for field in set_at(EDIT)
-    if field.name not in (*flatten(DESCRIPTION), "depends_on")  # no column
+    if field.name not in (*flatten(DESCRIPTION), "depends_on")  # not a column of the model
 )
 """The other fields that an edit may change."""
 STATE = (
@@ -56,10 +56,10 @@ _FORM_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class TaskForm(ServiceForm):
-    """Edits what describes a task."""
+    """Edits the descriptive fields of a task."""
 
     def write(self, values: dict[str, Any]) -> Task:
-        """Update the task; project, tags and capabilities place it anew (R9)."""
+        """Update the task. A change of project, tags or capabilities routes the task again (R9)."""
         return update_task(self.instance.pk, changes=values, actor=self.actor)
 
 
@@ -74,31 +74,31 @@ class CancelForm(forms.Form):
 
 
 class DeadLetters(admin.SimpleListFilter):
-    """What failed for good and was not discarded (R15)."""
+    """Filters for dead letters (R15)."""
 
     title = "dead letters"
     parameter_name = "dead_letters"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the one choice beside all."""
+        """Return the one choice besides "all"."""
         return [("yes", "Dead letters")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Keep the dead letters, where chosen."""
+        """Keep only dead letters, if chosen."""
         return queryset.dead_letters() if self.value() == "yes" else queryset
 
 
 class ToBePlaced(admin.BooleanFieldListFilter):
-    """Whether the router owes it a decision, named as the pages name it."""
+    """Filters for due tasks, under the label of the pages."""
 
     def __init__(self, field: Any, *args: Any, **kwargs: Any) -> None:
-        """Take the words of the page of one task for the field."""
+        """Use the label and the help text of the field on the page of one task."""
         super().__init__(field, *args, **kwargs)
         self.title = "to be placed"
 
 
 class TaskChangeList(ChangeList):
-    """The list of tasks, each with the reason why it waits."""
+    """The list of tasks, each with its reason (R26)."""
 
     def get_results(self, request: HttpRequest) -> None:
         """Read the page, then the reasons of all its rows at once."""
@@ -112,7 +112,7 @@ class TaskChangeList(ChangeList):
 
 @admin.register(Task)
 class TaskAdmin(ServedAdmin):
-    """Tasks with their state, attempts and events; `delegation` adds how they were handed on."""
+    """Tasks with their state, attempts and events. `delegation` adds delegations and decisions."""
 
     form = TaskForm
     list_display = (
@@ -139,16 +139,16 @@ class TaskAdmin(ServedAdmin):
     )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list that knows reasons."""
+        """Return the list class that reads reasons."""
         return TaskChangeList
 
     def get_queryset(self, request: HttpRequest) -> _Rows:
-        """Return the tasks; a page of one shows the names of the instances around it."""
+        """Return the tasks. The page of one task also reads the instances that the page names."""
         rows: _Rows = super().get_queryset(request)
         return rows.select_related("instance", "offered_to", "origin", "parent")
 
     def has_change_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
-        """Whether the caller may edit; a finished task is nobody's to edit."""
+        """Whether the caller may edit the task. A finished task is not editable."""
         return super().has_change_permission(request) and not (obj and obj.is_terminal)
 
     def formfield_for_dbfield(
@@ -172,12 +172,12 @@ class TaskAdmin(ServedAdmin):
 
     @admin.display(description="waits for")
     def waits_for(self, task: Any) -> str:
-        """Why nobody has finished it yet (R26), in a word."""
+        """The code of the reason why the task waits (R26)."""
         return task.reason["code"] if task.reason else NOTHING
 
     @admin.display(description="waits for")
     def waits_for_now(self, task: Task) -> str:
-        """Why nobody has finished it yet (R26), and who can move it; read for one task."""
+        """The reason why the task waits (R26), with the person or part that can move the task."""
         reason = waiting_on([task]).get(task.pk)
         if not reason:
             return NOTHING
@@ -185,12 +185,12 @@ class TaskAdmin(ServedAdmin):
 
     @admin.display(description="to be placed")
     def to_be_placed(self, task: Task) -> str:
-        """Whether the router owes it a decision (R9); in a word, for a red cross says failure."""
+        """Whether the task is due (R9), as a word: Django's red cross would look like a failure."""
         return "yes" if task.route_due else "no"
 
     @admin.action(description="Cancel ...", permissions=["change"])
     def cancel(self, request: HttpRequest, rows: _Rows) -> HttpResponse | None:
-        """Cancel tasks and what hangs below them (R16), after asking for a reason."""
+        """Ask for a reason, then cancel tasks and their open descendants (R16)."""
         form = CancelForm(request.POST if "apply" in request.POST else None)
         if not form.is_valid():
             return self.ask(request, rows, action="cancel", title="Cancel tasks", form=form)
@@ -205,7 +205,7 @@ class TaskAdmin(ServedAdmin):
 
     @admin.action(description="Discard dead letters", permissions=["change"])
     def discard(self, request: HttpRequest, rows: _Rows) -> None:
-        """Take failed tasks out of the dead letters; they stay failed (R15)."""
+        """Take failed tasks out of the dead letters. The tasks stay failed (R15)."""
         self.carry_out(request, rows, partial(discard_task, actor=actor_of(request)))
 
 

@@ -1,4 +1,4 @@
-"""The page of the tree: every instance indented below its parent, its life and its place."""
+"""The page of the tree: indented instances, with lifecycle actions and moves."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _POSITIONS = ("last-child", "left", "right")
 
 @dataclass
 class Tally:
-    """What the tree shows of one instance beyond its row: open and all tasks, here and below."""
+    """Derived values of one instance: effective status; open and all tasks, here and below."""
 
     effective: str
     open: int = 0
@@ -61,7 +61,7 @@ class Tally:
 
 
 def tallies_of(instances: Iterable[HopperInstance]) -> dict[str, Tally]:
-    """Return the effective status and the task counts of each instance; two queries for all."""
+    """Return the effective status and the task counts of each instance, in two queries."""
     counts = {pk: as_counts(by_status) for pk, by_status in task_counts().items()}
     lines = lineages({one.pk for one in instances} | set(counts))
     tallies = {pk: Tally(Standing.along(line).effective) for pk, line in lines.items()}
@@ -88,22 +88,22 @@ class TreeChangeList(ChangeList):
 
 
 class LivenessFilter(admin.SimpleListFilter):
-    """Terminated instances keep their place but are shown only when asked for."""
+    """Hides terminated instances unless the filter asks for them."""
 
     title = "life"
     parameter_name = "life"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the choices beside the default."""
+        """Return the choices besides the default."""
         return [("terminated", "Terminated"), ("all", "All")]
 
     def choices(self, changelist: Any) -> Any:
-        """Name the default after what it shows."""
+        """Label the default choice with the rows that it shows."""
         first, *others = super().choices(changelist)
         return [{**first, "display": "Live"}, *others]
 
     def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
-        """Leave out what was not asked for."""
+        """Keep the rows of the chosen kind."""
         if self.value() == "all":
             return queryset
         ended = Q(status=InstanceStatus.TERMINATED)
@@ -133,7 +133,7 @@ class InstanceForm(ServiceForm):
 
 
 def _by_name(name: str) -> Callable[[InstanceAdmin, HttpRequest, _Rows], None]:
-    """Return the action that does to each instance what the service of that name does (R2)."""
+    """Return the admin action that calls the lifecycle service of that name (R2)."""
     service = getattr(lifecycle, f"{name}_instance")
     meaning = f": {ACTIONS[name].words}" if name in ACTIONS else ": stop and start instances"
 
@@ -146,7 +146,7 @@ def _by_name(name: str) -> Callable[[InstanceAdmin, HttpRequest, _Rows], None]:
 
 
 class TerminateForm(forms.Form):
-    """How far a termination reaches."""
+    """The form of a termination: with or without everything below."""
 
     cascade = forms.BooleanField(
         required=False,
@@ -158,7 +158,7 @@ class TerminateForm(forms.Form):
 
 @admin.register(HopperInstance)
 class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
-    """The tree; dragging moves, actions start and stop, nothing is deleted."""
+    """The tree. Dragging moves an instance; actions start, stop and terminate."""
 
     form = InstanceForm
     list_display = (
@@ -178,7 +178,7 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
     readonly_fields = flatten(LIFE)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list that knows tallies."""
+        """Return the list class that reads the derived values."""
         return TreeChangeList
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -186,12 +186,12 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         return self.has_change_permission(request)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """What an instance is for and what it is called by programs never changes."""
+        """Return the read-only fields. The scope and the id of an instance never change."""
         fixed = ("id", "scope", "instance_type") if obj else ()
         return (*fixed, *self.readonly_fields)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A new instance has no history yet."""
+        """Return the tables below the record; none for a new instance, which has no history."""
         identity = (None, {"fields": ("name", "id", "scope", "parent", "instance_type")})
         details = ("Details", {"fields": ("config", "description", "expires_at")})
         if obj is None:
@@ -212,7 +212,7 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
 
     @admin.display(description="instance")
     def indented_title(self, instance: Any) -> SafeString:
-        """The name below the parent's, and the id where it is another word."""
+        """The name, indented below the parent's name, and the id where it differs."""
         return format_html(
             '<div class="hopper-node" style="padding-left:{}px">{} <small>{}</small></div>',
             instance.depth() * self.mptt_level_indent,
@@ -232,12 +232,12 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
 
     @admin.display(description="status in effect")
     def in_effect_now(self, instance: HopperInstance) -> SafeString | str:
-        """The status after inheritance (R4), read for one instance."""
+        """The effective status (R4), read for one instance."""
         return pill(instance.standing().effective)
 
     @admin.display(description="open / all tasks")
     def tasks_here(self, instance: Any) -> SafeString:
-        """What the instance holds itself, with a link to it."""
+        """The tasks that the instance itself holds, with a link to the list."""
         return format_html(
             '<a href="{}?instance__id__exact={}">{} / {}</a>',
             reverse("admin:instances_task_changelist"),
@@ -248,13 +248,13 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
 
     @admin.display(description="with all below")
     def tasks_below(self, instance: Any) -> str:
-        """What the instance and everything below it hold."""
+        """The tasks of the instance and everything below it."""
         return f"{instance.tally.open_below} / {instance.tally.total_below}"
 
     def _move_node(self, request: HttpRequest) -> HttpResponse:
-        """Move by dragging: into an instance, or beside one and so under its parent (R1).
+        """Move an instance by dragging: into another instance, or beside one (R1).
 
-        Siblings have no order of their own, so beside means below the same parent.
+        Siblings have no order, so "beside" means under the same parent.
         """
         if not self.has_change_permission(request):
             return self._not_moved(request, "You may look at the tree, not change it.")

@@ -1,4 +1,4 @@
-"""What views share: who calls, a page of rows, an answer that is read again after commit."""
+"""The base class of the views: the caller, pages of rows, answers read again after the commit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Answering(HopperViewSet):
-    """A viewset over services: `body` reads the input, `fresh` and `paged` make the answers."""
+    """A viewset that calls services. `body` reads the input; `fresh` and `paged` answer."""
 
     answers = IdempotencyRecord
 
@@ -31,7 +31,7 @@ class Answering(HopperViewSet):
         return actor_of(self.request)
 
     def body(self, serializer: type[BaseSerializer[Any]] = NoFields, **context: Any) -> Any:
-        """Return the validated body; none at all is an empty one. Raises ValidationError."""
+        """Return the validated body. A missing body counts as {}. Raises ValidationError."""
         read = serializer(data=self.given(), context=context)
         read.is_valid(raise_exception=True)
         return read.validated_data
@@ -42,7 +42,7 @@ class Answering(HopperViewSet):
         return {} if isinstance(given, QueryDict) else given
 
     def fresh(self, show: Callable[[], Any], status: int = 200) -> Response:
-        """Return what `show` says, and again after the commit, when the task has been placed."""
+        """Return the answer of `show`, and call `show` again after the commit and the placing."""
         response = Response(show(), status=status)
         response.refresh = show  # type: ignore[attr-defined]
         return response

@@ -1,4 +1,4 @@
-"""/status and /events: the whole of what a caller may see."""
+"""/status and /events: over all instances that the caller may see."""
 
 from __future__ import annotations
 

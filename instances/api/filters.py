@@ -1,4 +1,4 @@
-"""What lists may be filtered and ordered by; an unknown parameter is refused by the view."""
+"""Filters and orders of lists. The view refuses an unknown parameter."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class TaskOrdering(Ordering):
     """The order of tasks; by priority means the most urgent first."""
 
     def filter(self, qs: QuerySet[Any], value: list[str] | None) -> QuerySet[Any]:
-        """Return the rows in the order asked for, the newest first by default, which ids tell."""
+        """Return the rows in the order asked for; by default by id, the newest first."""
         return super().filter(qs, value) if value else qs.order_by("-pk")
 
     def get_ordering_value(self, param: str) -> Any:
-        """Return what to order by; words of priority by what they mean."""
+        """Return the expressions to order by. Priorities are ordered by urgency."""
         found = super().get_ordering_value(param)
         if found.lstrip("-") != "priority":
             return found
@@ -62,7 +62,7 @@ _URGENT_FIRST = tuple(reversed(TaskPriority.values))
 
 
 class InstanceFilter(filters.FilterSet):
-    """Instances; terminated ones only where asked for."""
+    """Instances. Terminated instances are listed only on request."""
 
     scope = ChoiceParameter(choices=HopperScope.choices)
     status = ChoiceParameter(choices=InstanceStatus.choices)
@@ -80,7 +80,7 @@ class InstanceFilter(filters.FilterSet):
         fields: tuple[str, ...] = ()
 
     def filter_queryset(self, queryset: Any) -> Any:
-        """Return the live ones, or all where terminated ones were asked for."""
+        """Return the live instances; all instances if the request asks for terminated ones."""
         asked = self.form.cleaned_data
         wanted = asked.get("include_terminated") or asked.get("status") == "terminated"
         return super().filter_queryset(queryset if wanted else queryset.live())
@@ -90,18 +90,18 @@ class InstanceFilter(filters.FilterSet):
         return queryset.under(value)
 
     def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep those whose id, name or description holds the text."""
+        """Keep instances with the text in id, name or description."""
         return queryset.filter(
             Q(pk__icontains=value) | Q(name__icontains=value) | Q(description__icontains=value)
         )
 
     def keep_all(self, queryset: Any, name: str, value: bool) -> Any:
-        """Keep all: `filter_queryset` has decided."""
+        """Keep all rows: `filter_queryset` applies this filter."""
         return queryset
 
 
 class TaskFilter(filters.FilterSet):
-    """Tasks; `tags` wants any, `all_tags` every one of the words."""
+    """Tasks. `tags` matches any of the words, `all_tags` all of them."""
 
     status = filters.MultipleChoiceFilter(choices=TaskStatus.choices)
     priority = filters.MultipleChoiceFilter(choices=TaskPriority.choices)
@@ -132,19 +132,19 @@ class TaskFilter(filters.FilterSet):
         fields: tuple[str, ...] = ()
 
     def keep_under(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep those held by an instance or below it."""
+        """Keep tasks held by an instance or below it."""
         return queryset.in_subtree(value)
 
     def keep_any_tag(self, queryset: Any, name: str, value: list[str]) -> Any:
-        """Keep those with any of the tags."""
+        """Keep tasks with any of the tags."""
         return queryset.filter(tags__has_any_word=value)
 
     def keep_all_tags(self, queryset: Any, name: str, value: list[str]) -> Any:
-        """Keep those with every one of the tags."""
+        """Keep tasks with all of the tags."""
         return queryset.filter(tags__has_all_words=value)
 
     def keep_ready(self, queryset: Any, name: str, value: bool) -> Any:
-        """Keep pending tasks whose predecessors are done, or those that wait for some."""
+        """Keep pending tasks that are ready, or pending tasks that wait for predecessors (R23)."""
         return queryset.filter(status=TaskStatus.PENDING, ready=value)
 
     def keep_open(self, queryset: Any, name: str, value: bool) -> Any:
@@ -154,13 +154,13 @@ class TaskFilter(filters.FilterSet):
         )
 
     def keep_dead_letters(self, queryset: Any, name: str, value: bool) -> Any:
-        """Keep failed tasks that nobody has discarded, or all others (R15)."""
+        """Keep dead letters, or all other tasks (R15)."""
         if value:
             return queryset.dead_letters()
         return queryset.exclude(status=TaskStatus.FAILED, discarded_at__isnull=True)
 
     def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep those whose id, title, description or project holds the text."""
+        """Keep tasks with the text in id, title, description or project."""
         return queryset.filter(
             Q(pk=value)
             | Q(title__icontains=value)
@@ -169,12 +169,12 @@ class TaskFilter(filters.FilterSet):
         )
 
     def keep_waiting(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep those that wait for this reason (R26)."""
+        """Keep tasks that wait for this reason (R26)."""
         return queryset.filter(waiting_condition(value))
 
 
 class TaskSearchFilter(TaskFilter):
-    """Tasks whose text holds `q`."""
+    """Tasks with the text `q`."""
 
     q = filters.CharFilter(method="keep_matching")
 

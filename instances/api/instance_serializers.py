@@ -1,4 +1,4 @@
-"""The shapes of instances on the wire, and of the bodies that change them."""
+"""Serializers of instances, and of the bodies that create and change them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Slug = {"max_length": 100}
 
 
 class CountsSerializer(serializers.Serializer[Any]):
-    """How many tasks of each status; `open` are those not done, failed or cancelled."""
+    """The number of tasks of each status. `open` counts the unfinished tasks."""
 
     pending = serializers.IntegerField()
     claimed = serializers.IntegerField()
@@ -34,7 +34,7 @@ class CountsSerializer(serializers.Serializer[Any]):
 
 
 class InstanceSerializer(serializers.ModelSerializer[HopperInstance]):
-    """An instance; the page's context holds its derived values, read once for the page."""
+    """An instance. The context holds the derived values, read once for the page."""
 
     parent_id = serializers.CharField(allow_null=True)
     depth = serializers.IntegerField()
@@ -112,7 +112,7 @@ class _InstanceBody(StrictSerializer):
     expires_at = Time(required=False, allow_null=True)
 
     def require_sound_config(self, data: Mapping[str, Any]) -> None:
-        """Raise ValidationError for keys of `config` that mean something and are wrong."""
+        """Raise ValidationError for wrong values of known keys in `config`."""
         wrong = config_errors(data.get("config") or {})
         if wrong:
             raise serializers.ValidationError({f"config.{key}": words for key, words in wrong})
@@ -133,7 +133,7 @@ class NewInstance(_InstanceBody):
 
 
 class InstanceChanges(_InstanceBody):
-    """The body that edits an instance: fields left out stay, JSON is replaced whole."""
+    """The body that edits an instance. Omitted fields stay; JSON fields are replaced whole."""
 
     name = Line(required=False, max_length=200)
     id = Line(required=False, **Slug)
@@ -151,7 +151,7 @@ class InstanceChanges(_InstanceBody):
 
 
 class Stop(StrictSerializer):
-    """How an instance stops; `preview` only says what would change."""
+    """How an instance stops. `preview` only describes the changes."""
 
     preview = Flag(required=False)
     force = Flag(required=False)
@@ -159,13 +159,13 @@ class Stop(StrictSerializer):
 
 
 class Restart(StrictSerializer):
-    """How an instance restarts; `force` revokes live leases."""
+    """How an instance restarts. `force` revokes live leases."""
 
     force = Flag(required=False)
 
 
 class Close(StrictSerializer):
-    """How a run closes: `force` cancels open tasks, `preview` only says what would change."""
+    """How a run closes. `force` cancels open tasks; `preview` only describes the changes."""
 
     preview = Flag(required=False)
     force = Flag(required=False)
@@ -178,7 +178,7 @@ class Trouble(StrictSerializer):
 
 
 class ClaimNext(StrictSerializer):
-    """The tasks that a worker asks for."""
+    """A worker's claim at an instance: the wanted tasks and the lease."""
 
     worker = Line(max_length=200)
     limit = Whole(required=False, min_value=1, max_value=100)
@@ -221,7 +221,7 @@ class DashboardSerializer(serializers.Serializer[Any]):
     last_check = LastCheckSerializer(allow_null=True)
 
     def get_fields(self) -> dict[str, Any]:
-        """Return the fields; one bears a word that Python keeps for itself."""
+        """Return the fields. One field has a name that is a keyword of Python."""
         top = serializers.DictField(allow_null=True)
         return {"global": top, **super().get_fields()}
 

@@ -105,7 +105,7 @@ class InstanceViewSet(Answering):
 
     @extend_schema(request=InstanceChanges, responses=InstanceSerializer)
     def update(self, request: Request, pk: str) -> Response:
-        """Edit an instance; fields left out stay."""
+        """Edit an instance. Omitted fields stay."""
         instance = seen_instance(self.actor, pk)
         changes = self.body(InstanceChanges, instance=instance)
         require_changes(self.actor, instance, changes)
@@ -127,7 +127,7 @@ class InstanceViewSet(Answering):
         responses={204: None, 200: PreviewSerializer},
     )
     def destroy(self, request: Request, pk: str) -> Response:
-        """Terminate an instance: it stays readable (R5)."""
+        """Terminate an instance. The instance stays readable (R5)."""
         seen_instance(self.actor, pk, "admin")
         cascade, preview = (flag(request.query_params, name) for name in ("cascade", "preview"))
         if preview:
@@ -204,11 +204,11 @@ class InstanceViewSet(Answering):
     @extend_schema(responses=MetricsSerializer, filters=False)
     @action(detail=True)
     def metrics(self, request: Request, pk: str) -> Response:
-        """Show how an instance is doing."""
+        """Show the load and the speed of an instance."""
         return Response(metrics(seen_instance(self.actor, pk)))
 
     def before_key(self, **kwargs: Any) -> None:
-        """Take back lost leases for a claim, which under its key may not do it in time (R21)."""
+        """Rescue expired leases before a claim; a key's transaction must not do so (R21)."""
         if self.action == "claim":
             rescue_leases(kwargs["pk"], in_need=True)
 
@@ -235,13 +235,13 @@ class InstanceViewSet(Answering):
     )
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
-        """Stop an instance (R5); `preview` answers what that would do and writes nothing."""
+        """Stop an instance (R5). `preview` describes the changes and writes nothing."""
         return self._act(lifecycle.stop_instance, pk, Stop, preview_stop)
 
     @extend_schema(request=Restart, responses=InstanceSerializer)
     @action(detail=True, methods=["post"])
     def restart(self, request: Request, pk: str) -> Response:
-        """Stop and start an instance, or just start it."""
+        """Stop and start an instance. An instance that can start directly is only started (R2)."""
         return self._act(lifecycle.restart_instance, pk, Restart)
 
     @extend_schema(request=NoFields, responses=InstanceSerializer)
@@ -276,7 +276,7 @@ class InstanceViewSet(Answering):
     )
     @action(detail=True, methods=["post"])
     def close(self, request: Request, pk: str) -> Response:
-        """Close an ephemeral run and answer its summary; a closed one answers it again (R5)."""
+        """Close an ephemeral run and return its summary, also for a closed run (R5)."""
         seen_instance(self.actor, pk, "operator")
         options = self.body(Close)
         if options.pop("preview", False):

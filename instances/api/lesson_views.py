@@ -1,4 +1,4 @@
-"""/lessons: what tasks taught."""
+"""/lessons: the lessons of tasks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class LessonSerializer(serializers.ModelSerializer[Lesson]):
 
 
 class NewLesson(StrictSerializer):
-    """What was learned, and from which task."""
+    """The body of a new lesson."""
 
     ignored = frozenset(LessonSerializer.Meta.fields)
 
@@ -59,7 +59,7 @@ class NewLesson(StrictSerializer):
 
 
 class LessonFilter(filters.FilterSet):
-    """Lessons; `project` is the one that a lesson or its task names, or a tag of the task."""
+    """Lessons. `project` matches the project of the lesson or its task, or a tag of the task."""
 
     project = filters.CharFilter(method="keep_of_project")
     domain = filters.CharFilter(lookup_expr="iexact")
@@ -72,11 +72,11 @@ class LessonFilter(filters.FilterSet):
         fields: tuple[str, ...] = ()
 
     def keep_of_project(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep those that belong to the project."""
+        """Keep lessons of the project."""
         return queryset.of_project(value)
 
     def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep those whose title or text holds the words."""
+        """Keep lessons with the words in title or text."""
         return queryset.filter(Q(title__icontains=value) | Q(description__icontains=value))
 
 
@@ -107,7 +107,7 @@ class LessonViewSet(Answering):
 
     @extend_schema(request=NewLesson, responses={201: LessonSerializer})
     def create(self, request: Request) -> Response:
-        """File a lesson; without a `project` it belongs to its task's."""
+        """File a lesson. Without `project` the lesson belongs to the project of its task."""
         data: dict[str, Any] = self.body(NewLesson)
         task_id = data.pop("task_id", None)
         task = None

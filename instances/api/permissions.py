@@ -1,4 +1,4 @@
-"""Who may see and do what: grants on an instance hold for everything below it."""
+"""Permissions of the REST interface. A grant at an instance holds for everything below."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def actor_of(request: Request) -> Actor:
-    """Return the caller as services and history know it, with its grants; read once a request."""
+    """Return the caller as an actor with its grants, read once for each request."""
     known: Actor | None = getattr(request, "_hopper_actor", None)
     if known is None:
         known = _actor(request.user, request.auth)
@@ -53,7 +53,7 @@ def _actor(user: Any, credential: Any) -> Actor:
 
 
 def visible_instances(actor: Actor) -> InstanceQuerySet:
-    """Return the instances that the caller may see: those granted and all below them."""
+    """Return the instances that the caller may see: granted instances and all below them."""
     if EVERYWHERE in actor.grants:
         return HopperInstance.objects.all()
     seen = HopperInstance.objects.none()
@@ -63,7 +63,9 @@ def visible_instances(actor: Actor) -> InstanceQuerySet:
 
 
 def visible_tasks(actor: Actor) -> TaskQuerySet:
-    """Return the tasks that the caller sees by holder, origin or intent, or as their creator."""
+    """Return the tasks that the caller may see.
+
+    A task is visible by its holder, its origin, its intended instance, or to its creator."""
     if EVERYWHERE in actor.grants:
         return Task.objects.all()
     places = visible_instances(actor).values("pk")
@@ -74,7 +76,7 @@ def visible_tasks(actor: Actor) -> TaskQuerySet:
 
 
 def visible_lessons(actor: Actor) -> LessonQuerySet:
-    """Return the lessons of visible tasks and of visible projects, by id or name, and one's own."""
+    """Return the lessons of visible tasks and projects (by id or name), and the caller's own."""
     if EVERYWHERE in actor.grants:
         return Lesson.objects.all()
     places = visible_instances(actor)
@@ -88,7 +90,7 @@ def visible_lessons(actor: Actor) -> LessonQuerySet:
 
 
 def visible_events(actor: Actor) -> EventQuerySet:
-    """Return the events in the feeds of visible instances, and of tasks that the caller made."""
+    """Return the events in the feeds of visible instances and of tasks that the caller created."""
     if EVERYWHERE in actor.grants:
         return Event.objects.all()
     mine = Q(instance__isnull=True, task__created_by=actor.name)
@@ -110,7 +112,7 @@ def require_role(actor: Actor, role: str, instance_ids: Iterable[str | None]) ->
 def seen_instance(actor: Actor, instance_id: str, role: str = "viewer") -> HopperInstance:
     """Return the instance if the caller sees it and holds `role` there.
 
-    Raises NotFound for what is invisible, NotAllowed for what is only visible.
+    Raises NotFound for an invisible instance, NotAllowed for a missing role.
     """
     instance = visible_instances(actor).filter(pk=instance_id).first()
     if instance is None:
@@ -122,7 +124,7 @@ def seen_instance(actor: Actor, instance_id: str, role: str = "viewer") -> Hoppe
 def seen_task(actor: Actor, task_id: str, role: str = "viewer") -> Task:
     """Return the task if the caller sees it and holds `role` where it is.
 
-    An unassigned task is its creator's to work on. Raises NotFound, NotAllowed.
+    The creator of an unassigned task may work on it. Raises NotFound, NotAllowed.
     """
     task = visible_tasks(actor).filter(pk=task_id).first()
     if task is None:
@@ -134,14 +136,14 @@ def seen_task(actor: Actor, task_id: str, role: str = "viewer") -> Task:
 
 
 def worked_task(actor: Actor, task_id: str, token: str | None) -> Task:
-    """Return the task for a worker's call: by the lease's token, or as a worker where it is."""
+    """Return the task for a worker's call, by lease token or by role worker at the holder."""
     if is_workers_own(task_id, token):
         return Task.objects.get(pk=task_id)
     return seen_task(actor, task_id, "worker")
 
 
 def is_workers_own(task_id: str, token: str | None) -> bool:
-    """Return whether the token is that of a lease of the task, live or over."""
+    """Return whether the token belongs to a lease of the task, live or ended."""
     return bool(token) and Attempt.objects.filter(task=task_id, lease_token=token).exists()
 
 
@@ -161,7 +163,7 @@ def token_in(request: Request) -> str | None:
 
 
 def require_cancelling(actor: Actor, task: Task) -> None:
-    """Raise NotAllowed unless the caller made the task or is an operator on its path (R16)."""
+    """Raise NotAllowed unless the caller created the task or is an operator on its path (R16)."""
     if task.created_by != actor.name:
         require_role(actor, "operator", [task.instance_id, task.origin_id])
 
@@ -178,7 +180,10 @@ def require_creation(actor: Actor, scope: str, parent_id: str | None) -> None:
 
 
 def require_changes(actor: Actor, instance: HopperInstance, changes: Mapping[str, Any]) -> None:
-    """Raise unless the caller may change this: to configure, move and terminate is admin's."""
+    """Raise NotAllowed unless the caller may make these changes.
+
+    Configuring, moving and terminating an instance need the role admin.
+    """
     ending = changes.get("status") == InstanceStatus.TERMINATED
     heavy = ending or bool({"config", "parent_id"} & set(changes))
     require_role(actor, "admin" if heavy else "operator", [instance.pk])
@@ -194,11 +199,11 @@ def require_references(
     listed: str | None = None,
     siblings: Collection[str] = (),
 ) -> None:
-    """Raise for ids in bodies that the caller cannot see, and where it may not create tasks.
+    """Raise for invisible ids in bodies, and for instances where the caller may not create tasks.
 
-    A task without a place needs the role worker somewhere. Three queries for any number of bodies.
-    Bodies of a list are named by `listed`, where it stands, and their index. `siblings` may be
-    depended on by their keys.
+    A task without an instance needs the role worker at any instance. Three queries for any number
+    of bodies. Errors name a body of a list by `listed` (the field of the list) and its index. A
+    body may depend on `siblings` by their keys.
     """
     places = {body["instance_id"] for body in bodies if body.get("instance_id")}
     parents = {body["parent_id"] for body in bodies if body.get("parent_id")}
@@ -221,7 +226,7 @@ def require_references(
 def _unknown(
     prefix: str, body: Mapping[str, Any], places: Collection[str], tasks: Collection[str]
 ) -> list[FieldError]:
-    """Return an error for each id in a body that is not among the known ones."""
+    """Return an error for each unknown id in a body."""
     named = [
         ("instance_id", "instance", body.get("instance_id"), places),
         ("parent_id", "task", body.get("parent_id"), tasks),

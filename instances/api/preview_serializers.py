@@ -1,4 +1,4 @@
-"""What an action would change, as JSON: each row that differs, counted, as far as it is seen."""
+"""Previews as JSON: the visible rows that an action would change, and counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Tally = serializers.DictField(child=serializers.IntegerField())
 
 
 class _ChangeSerializer(serializers.Serializer[Any]):
-    """One row that would differ: in words, and the fields that differ, before and after."""
+    """One row that would change: in words, and its changed fields before and after."""
 
     what = serializers.ListField(child=serializers.CharField())
     before = Object()
@@ -28,14 +28,14 @@ class _ChangeSerializer(serializers.Serializer[Any]):
 
 
 class InstanceChangeSerializer(_ChangeSerializer):
-    """An instance that would have another status, its own or the one in effect (R4)."""
+    """An instance that would get another status or another effective status (R4)."""
 
     id = serializers.CharField()
     name = serializers.CharField()
 
 
 class TaskChangeSerializer(_ChangeSerializer):
-    """A task that would end, move, lose its lease or its offer, or wait for something else."""
+    """A task that would end, move, lose its lease or its offer, or get another reason."""
 
     id = serializers.CharField()
     title = serializers.CharField()
@@ -60,7 +60,7 @@ class AttemptChangeSerializer(_ChangeSerializer):
 
 
 class PreviewCountsSerializer(serializers.Serializer[Any]):
-    """How often each word is said, by kind; `waiting_on`: what tasks would newly wait for (R26)."""
+    """The number of each outcome, by kind of row. `waiting_on` counts new reasons (R26)."""
 
     instances = _Tally
     tasks = _Tally
@@ -70,7 +70,7 @@ class PreviewCountsSerializer(serializers.Serializer[Any]):
 
 
 class _PreviewSerializer(serializers.Serializer[Any]):
-    """Every row that would differ; `hidden` counts those that the caller may not see."""
+    """All rows that would change. `hidden` counts the rows that the caller may not see."""
 
     counts = PreviewCountsSerializer()
     instances = InstanceChangeSerializer(many=True)
@@ -81,7 +81,7 @@ class _PreviewSerializer(serializers.Serializer[Any]):
 
 
 class TaskPreviewSerializer(_PreviewSerializer):
-    """What cancelling a task would do."""
+    """The changes that cancelling a task would make."""
 
     task_id = serializers.CharField()
 
@@ -94,9 +94,10 @@ class RefusalSerializer(serializers.Serializer[Any]):
 
 
 class PreviewSerializer(_PreviewSerializer):
-    """What stopping, terminating or closing an instance would do, beside what lies below it now.
+    """The changes that stopping, terminating or closing an instance would make.
 
-    `refused` is set where it would be answered with 409 instead; `summary` is that of a run.
+    The figures count live instances, unfinished tasks and live leases below the instance now.
+    `refused` is set if the action would be answered with 409. `summary` is the summary of a run.
     """
 
     instance_id = serializers.CharField()
@@ -108,7 +109,7 @@ class PreviewSerializer(_PreviewSerializer):
 
 
 def shown_instance_preview(preview: Preview, actor: Actor) -> dict[str, Any]:
-    """Return a preview of what would become of an instance as JSON."""
+    """Return the preview of an action on an instance as JSON."""
     refused = preview.refused
     return {
         **preview.figures,
@@ -119,7 +120,7 @@ def shown_instance_preview(preview: Preview, actor: Actor) -> dict[str, Any]:
 
 
 def shown_task_preview(task_id: str, preview: Preview, actor: Actor) -> dict[str, Any]:
-    """Return a preview of what would become of a task as JSON."""
+    """Return the preview of an action on a task as JSON."""
     return {"task_id": task_id, **_shown_changes(preview, actor)}
 
 
@@ -134,7 +135,7 @@ def _shown_changes(preview: Preview, actor: Actor) -> dict[str, Any]:
 
 
 def _seen(kind: str, changes: list[Change], actor: Actor) -> list[Change]:
-    """Return the changes of rows that the caller may see: a delegation's by its task."""
+    """Return the changes of visible rows. A delegation is visible if its task is."""
     name = "id" if kind in ("instances", "tasks") else "task_id"
     rows: Any = visible_instances(actor) if kind == "instances" else visible_tasks(actor)
     ids = {change.about[name] for change in changes}

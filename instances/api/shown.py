@@ -1,4 +1,4 @@
-"""What a page of instances or tasks needs beside its rows, read once for all of them."""
+"""Instances, tasks and leases as JSON, with derived values that are read once for a page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def shown_instances(rows: Sequence[HopperInstance]) -> list[dict[str, Any]]:
-    """Return instances as JSON; two queries for the whole page."""
+    """Return instances as JSON, with two queries for the whole page."""
     ids = [row.pk for row in rows]
     lines = lineages(ids)
     counts = task_counts(ids)
@@ -41,7 +41,7 @@ def shown_instance(instance_id: str) -> dict[str, Any]:
 
 
 def task_context(rows: Sequence[Task]) -> dict[str, Any]:
-    """Return what a page of tasks is shown with."""
+    """Return the derived values for a page of tasks."""
     ids = [row.pk for row in rows]
     depends_on: dict[str, list[str]] = defaultdict(list)
     for task_id, before in (
@@ -66,7 +66,7 @@ def task_context(rows: Sequence[Task]) -> dict[str, Any]:
 
 
 def shown_tasks(rows: Sequence[Task]) -> list[dict[str, Any]]:
-    """Return tasks as JSON; a constant number of queries for the whole page."""
+    """Return tasks as JSON, with a constant number of queries for the whole page."""
     return list(TaskSerializer(rows, many=True, context=task_context(rows)).data)
 
 
@@ -96,5 +96,5 @@ def shown_claim(claim: Claim) -> dict[str, Any]:
 
 
 def shown_lease(lease: Lease) -> dict[str, Any]:
-    """Return a lease as its claimer, and nobody else, sees it."""
+    """Return a lease with its token, for the worker that claimed it only."""
     return dict(LeaseSerializer(lease).data)

@@ -1,4 +1,4 @@
-"""The shapes of tasks, attempts and events on the wire, and of the bodies that change them."""
+"""Serializers of tasks, attempts and events, and of the bodies that create and change them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class ReasonSerializer(serializers.Serializer[Any]):
 
 
 def _known(serializer: serializers.BaseSerializer[Any]) -> dict[str, Any]:
-    """Return the page's context; the task field `context` hides that name on the serializer."""
+    """Return the serializer's context: the task field `context` hides that name."""
     return dict(serializer.context)
 
 
 class TaskSerializer(serializers.ModelSerializer[Task]):
-    """A task; the page's context holds its reason, its predecessors and its children."""
+    """A task. The context holds its reason, its predecessors and its children."""
 
     instance_id = serializers.CharField(allow_null=True)
     origin_instance_id = serializers.CharField(source="origin_id", allow_null=True)
@@ -89,17 +89,17 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
 
 
 def in_utc(reason: dict[str, Any]) -> dict[str, Any]:
-    """Return a reason whose times end in Z, as all other times do."""
+    """Return a reason with times that end in Z, like all other times."""
     times = {name: reason[name] for name in ("since", "until") if reason.get(name)}
     return {**reason, **{name: str(time).replace("+00:00", "Z") for name, time in times.items()}}
 
 
 class LeaseSerializer(serializers.Serializer[Any]):
-    """A lease; the token is shown to its claimer only.
+    """A lease. Only the worker that claimed the task sees the token.
 
-    `seconds` is its length: a worker counts on its own clock, which may differ from the server's.
-    `max_runtime_seconds` is how long the attempt may run. `checkpoint` is where the attempt before
-    got to.
+    `seconds` is the length of the lease; a worker counts on its own clock, which may differ from
+    the server's. `max_runtime_seconds` limits the attempt. `checkpoint` is the last checkpoint of
+    the attempt before.
     """
 
     token = serializers.CharField()
@@ -200,14 +200,14 @@ class ManyTasks(serializers.ListSerializer[Any]):
 
 
 _FIXED = {"instance_id": "use delegate", "parent_id": "is fixed", "unique_key": "is fixed"}
-"""The fields that an edit does not change, each with a hint."""
+"""The fields that an edit cannot change, each with a hint."""
 
 
 class TaskChanges(TaskBody):
     """The body that edits a task; another holder, parent or key is refused."""
 
     def get_fields(self) -> dict[str, Any]:
-        """Return the fields, and those that may only be repeated as they are."""
+        """Return the editable fields, and the fixed fields, which may only repeat their values."""
         fixed = {name: _input(BY_NAME[name], EDIT) for name in _FIXED}
         return {**super().get_fields(), **fixed}
 
@@ -244,11 +244,11 @@ class _Report(StrictSerializer):
 
 
 class Start(_Report):
-    """The worker has begun."""
+    """The worker has started to work."""
 
 
 class Heartbeat(_Report):
-    """The worker goes on: its progress, and a checkpoint to go on from."""
+    """A heartbeat, with progress and a checkpoint."""
 
     token = Line(max_length=64)
     checkpoint = Anything(required=False)
@@ -275,7 +275,7 @@ class Release(_Report):
 
 
 class Cancel(StrictSerializer):
-    """Why the task is cancelled; `preview` only says what cancelling would do."""
+    """Why the task is cancelled. `preview` only describes the changes."""
 
     preview = Flag(required=False)
     reason = Text(required=False, max_length=10_000)
@@ -288,7 +288,7 @@ class Retry(StrictSerializer):
 
 
 class Discard(Retry):
-    """Why the failed task needs no retry."""
+    """Why the failed task is discarded."""
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):
@@ -347,7 +347,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
 
 
 class NextStepSerializer(serializers.Serializer[Any]):
-    """The next step for the task: a command, and a request below /api/v1."""
+    """The next step for the task: a command and a request below /api/v1."""
 
     command = serializers.CharField()
     request = serializers.CharField()

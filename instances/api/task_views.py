@@ -1,4 +1,4 @@
-"""/tasks: what stands in the queues, and the worker's verbs."""
+"""/tasks: tasks and the calls of a worker."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class TaskViewSet(Answering):
         responses={201: shapes.TaskSerializer, 200: shapes.TaskSerializer},
     )
     def create(self, request: Request) -> Response:
-        """Create a task, placed as far as it goes; 200 with the open one of its `unique_key`."""
+        """Create a task and route it. Returns 200 with the open task of its `unique_key`."""
         data = self.body(shapes.NewTaskBody)
         require_references(self.actor, [data])
         made = create_task(NewTask(**data), actor=self.actor)
@@ -104,7 +104,7 @@ class TaskViewSet(Answering):
 
     @extend_schema(request=shapes.TaskChanges, responses=shapes.TaskSerializer)
     def update(self, request: Request, pk: str) -> Response:
-        """Edit a task; fields left out stay."""
+        """Edit a task. Omitted fields stay."""
         task = seen_task(self.actor, pk, "operator")
         changes = self.body(shapes.TaskChanges, task=task)
         require_references(self.actor, [changes], new=False)
@@ -125,7 +125,7 @@ class TaskViewSet(Answering):
         responses={204: None, 200: TaskPreviewSerializer},
     )
     def destroy(self, request: Request, pk: str) -> Response:
-        """Cancel a task; it stays readable (R16)."""
+        """Cancel a task. The task stays readable (R16)."""
         require_cancelling(self.actor, seen_task(self.actor, pk))
         if flag(request.query_params, "preview"):
             told = preview_cancel(pk, actor=self.actor)
@@ -173,7 +173,7 @@ class TaskViewSet(Answering):
     @extend_schema(responses=shapes.WhySerializer, filters=False)
     @action(detail=True)
     def why(self, request: Request, pk: str) -> Response:
-        """Say why a task waits, and who can move it (R26)."""
+        """Show why a task waits, and the person or part that can move the task (R26)."""
         task = seen_task(self.actor, pk)
         reason = waiting_on([task]).get(pk)
         step = next_step(task, reason) if reason else None
@@ -190,7 +190,7 @@ class TaskViewSet(Answering):
     @extend_schema(request=shapes.ClaimOne, responses=shapes.ClaimedTaskSerializer)
     @action(detail=True, methods=["post"])
     def claim(self, request: Request, pk: str) -> Response:
-        """Lease this task to a worker; asking again returns the same lease (R20)."""
+        """Lease this task to a worker. A repeated request returns the same lease (R20)."""
         seen_task(self.actor, pk, "worker")
         lease = worker.claim_task(pk, **self.body(shapes.ClaimOne), actor=self.actor)
         return self.fresh(lambda: shown_task(pk) | {"lease": shown_lease(lease)})
@@ -198,13 +198,13 @@ class TaskViewSet(Answering):
     @extend_schema(request=shapes.Start, responses=shapes.TaskSerializer)
     @action(detail=True, methods=["post"], url_path="start", url_name="start")
     def start_work(self, request: Request, pk: str) -> Response:
-        """Say that work has begun."""
+        """Report the start of work."""
         return self._report(worker.start_task, pk, shapes.Start)
 
     @extend_schema(request=shapes.Heartbeat, responses=shapes.TaskSerializer)
     @action(detail=True, methods=["post"])
     def heartbeat(self, request: Request, pk: str) -> Response:
-        """Extend the lease; keep a checkpoint and the progress."""
+        """Extend the lease and store checkpoint and progress."""
         return self._report(worker.heartbeat, pk, shapes.Heartbeat)
 
     @extend_schema(request=shapes.Complete, responses=shapes.TaskSerializer)
@@ -233,7 +233,7 @@ class TaskViewSet(Answering):
     )
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """Cancel a task and its open descendants (R16); `preview` only says what that would do."""
+        """Cancel a task and its open descendants (R16). `preview` only describes the changes."""
         require_cancelling(self.actor, seen_task(self.actor, pk))
         options = self.body(shapes.Cancel)
         if options.pop("preview", False):
@@ -274,7 +274,7 @@ class TaskViewSet(Answering):
         return given
 
     def _report(self, report: Any, pk: str, serializer: Any) -> Response:
-        """Carry out a worker's verb: by the role at the holder, or by the lease's token."""
+        """Carry out a worker's call, permitted by the role at the holder or by the lease token."""
         worked_task(self.actor, pk, token_in(self.request))
         data = self.body(serializer)
         data.pop("worker", None)

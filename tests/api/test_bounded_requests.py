@@ -68,7 +68,7 @@ def test_a_refusal_names_twenty_errors_and_counts_the_others(ada: Caller) -> Non
 def test_a_key_that_stands_twice_is_refused(ada: Caller) -> None:
     answer = _post(ada, "/tasks", b'{"title": "one", "title": "two"}')
     assert answer.status_code == 400
-    assert "the key 'title' stands twice" in answer.json()["detail"]
+    assert "the key 'title' is given twice" in answer.json()["detail"]
     assert not Task.objects.exists()
 
 
