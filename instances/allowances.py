@@ -68,7 +68,7 @@ def effective_status(own: str, ancestors: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Allowance:
-    """One row of R3. Offers and acceptance: `yes`, `no`, `explicit` (if a caller names the place)."""
+    """One row of R3. `explicit` grants a right only to a caller who names the instance."""
 
     create: bool
     offer: str

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class HopperScope(models.TextChoices):
-    """What an instance is for; R1 says who may hang under whom."""
+    """The kind of an instance. R1 says which scopes may stand under which."""
 
     GLOBAL = "GLOBAL", "Global"
     PROJECT = "PROJECT", "Project"
@@ -31,7 +31,7 @@ class InstanceStatus(models.TextChoices):
 
 
 class InstanceType(models.TextChoices):
-    """How long an instance means to live (R2)."""
+    """Whether an instance is permanent, temporary or one run (R2)."""
 
     PERSISTENT = "persistent", "persistent"
     EPHEMERAL = "ephemeral", "ephemeral"
@@ -55,7 +55,7 @@ STARTED = (TaskStatus.CLAIMED, TaskStatus.IN_PROGRESS)
 
 
 class TaskPriority(models.TextChoices):
-    """How soon; waiting raises low to medium and medium to high (R22)."""
+    """The urgency of a task. Waiting raises low to medium and medium to high (R22)."""
 
     LOW = "low", "low"
     MEDIUM = "medium", "medium"
@@ -72,14 +72,14 @@ class ExecutorPreference(models.TextChoices):
 
 
 class Completion(models.TextChoices):
-    """What a decomposed task does when its children are done (R13)."""
+    """What happens to a decomposed task when its children are done (R13)."""
 
     AUTO = "auto", "closes with its children"
     RESUME = "resume", "returns to its holder"
 
 
 class FailurePolicy(models.TextChoices):
-    """What a failed child means to its parent (R14)."""
+    """How failed children decide the end of their parent (R14)."""
 
     WAIT_ALL = "wait_all", "wait for all"
     FAIL_FAST = "fail_fast", "fail at once"
@@ -88,7 +88,7 @@ class FailurePolicy(models.TextChoices):
 
 
 class ChildFailure(models.TextChoices):
-    """What the failure of this one child means to its parent: as said there, or so (R14)."""
+    """How the failure of this child affects its parent (R14)."""
 
     AS_PARENT = "as_parent", "as the parent says"
     WAIT_ALL = "wait_all", "wait for all"
@@ -98,7 +98,7 @@ class ChildFailure(models.TextChoices):
 
 
 class ParentClose(models.TextChoices):
-    """What becomes of an open child when its parent ends (R16)."""
+    """What happens to an open child when its parent ends (R16)."""
 
     CANCEL = "cancel", "is cancelled too"
     ABANDON = "abandon", "goes on by itself"
@@ -112,7 +112,7 @@ class DependencyRule(models.TextChoices):
 
 
 class AttemptOutcome(models.TextChoices):
-    """How a lease ended (R21); an open attempt has none."""
+    """The outcome of a lease (R21). An open attempt has no outcome."""
 
     COMPLETED = "completed", "completed"
     FAILED = "failed", "failed"
@@ -123,7 +123,7 @@ class AttemptOutcome(models.TextChoices):
 
 
 class Role(models.TextChoices):
-    """What a grant allows on an instance and below it (api.md)."""
+    """What a grant allows at an instance and below (docs/reference/api.md)."""
 
     VIEWER = "viewer", "viewer"
     WORKER = "worker", "worker"
@@ -132,7 +132,7 @@ class Role(models.TextChoices):
 
 
 class WaitingCode(models.TextChoices):
-    """Why an unfinished task waits, from the most to the least pressing (R26)."""
+    """The reasons why an unfinished task waits, the most pressing first (R26)."""
 
     UNROUTABLE = "Unroutable"
     CAPABILITY_GAP = "CapabilityGap"
@@ -176,14 +176,14 @@ PLACING_BLOCKS = frozenset(
         WaitingCode.EXPLICIT_TARGET_REFUSED,
     }
 )
-"""The blocks that placing sets and that a new routing lifts (R9); others belong to people."""
+"""Blocks that placing sets and a new routing lifts (R9). People set and lift the other blocks."""
 
 ATTENTION = PLACING_BLOCKS | {WaitingCode.DEPENDENCY_FAILED, WaitingCode.INPUT_REQUIRED}
-"""The first tier of R26: status blocked, and nothing else, waits for these."""
+"""The first tier of R26: the reasons of tasks in status blocked, and only of these."""
 
 
 class Confidence(models.TextChoices):
-    """How sure the author of a lesson is."""
+    """The confidence of the author of a lesson."""
 
     LOW = "low", "low"
     MEDIUM = "medium", "medium"

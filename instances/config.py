@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Purpose(Section):
-    """What an instance can do (R9) and is for."""
+    """The capabilities (R9) and domains of an instance."""
 
     capabilities: Words = ()
     domains: Words = ()
 
 
 class QueueSettings(Section):
-    """Limits and times (seconds) of one queue (R15, R21, R22)."""
+    """The limits of one queue; times in seconds (R15, R21, R22)."""
 
     max_concurrent_tasks: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     max_queued_tasks: Annotated[int, Field(ge=0, le=1_000_000)] = 100
@@ -32,7 +32,7 @@ class QueueSettings(Section):
 
 
 class FailureSettings(Section):
-    """Whether a task that failed for good ends here or goes to the parent (R15)."""
+    """Whether a task that failed for good ends here or is escalated to the parent (R15)."""
 
     on_failure: Literal["fail", "escalate"] = "fail"
 
@@ -47,5 +47,5 @@ def queue_settings(scope: str, config: Mapping[str, Any]) -> QueueSettings:
 
 
 def escalates_failures(scope: str, config: Mapping[str, Any]) -> bool:
-    """Return whether an instance hands a task that failed for good to its parent (R15)."""
+    """Return whether an instance escalates a task that failed for good (R15)."""
     return FAILURE.of(scope, config).on_failure == "escalate"

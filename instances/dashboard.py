@@ -1,4 +1,4 @@
-"""Reads that are not querysets: the nested tree with its counts, the dashboard, metrics."""
+"""The figures of the dashboard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from instances.waiting import count_reasons
 
 
 def dashboard(under: str | None = None, visible: Any = None) -> dict[str, Any]:
-    """Return what the dashboard shows, of the whole tree or of one subtree.
+    """Return the figures of the dashboard, for the whole tree or one subtree.
 
     `visible` is a queryset of the instances that the caller may see, None for all.
     """
@@ -56,7 +56,7 @@ def dashboard(under: str | None = None, visible: Any = None) -> dict[str, Any]:
 
 
 def _checked() -> dict[str, Any]:
-    """Return what the last check of the invariants found; None where there was none."""
+    """Return the result of the last check of the invariants; None before the first check."""
     last = CheckRecord.latest()
     if last is None:
         return {"tree_sound": None, "last_check": None}

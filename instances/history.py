@@ -42,7 +42,7 @@ def task_event(
     ending: bool = False,
     **data: Any,
 ) -> Event:
-    """Return the unsaved event of a task's change, in its holder's feed unless another is named."""
+    """Return an unsaved event for a change of a task, by default in the feed of its holder."""
     return Event(
         kind=kind,
         at=now,
@@ -69,7 +69,7 @@ def instance_event(
     before: str = "",
     **data: Any,
 ) -> Event:
-    """Return the unsaved event of an instance's change."""
+    """Return an unsaved event for a change of an instance."""
     return Event(
         kind=kind,
         at=now,
@@ -82,13 +82,13 @@ def instance_event(
 
 
 def record(*events: Event) -> None:
-    """Write events, in one statement."""
+    """Write events in one statement."""
     if events:
         write_together(inserting(events))
 
 
 def record_above(event: Event, places: Iterable[str]) -> None:
-    """Write the event in the feed of every instance at and above `places`, but for its own."""
+    """Copy the event to the feeds of `places` and of all instances above, except its own feed."""
     starts = sorted(set(places))
     if not starts:
         return

@@ -1,4 +1,4 @@
-"""Filing what a task taught."""
+"""Filing lessons."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def file_lesson(
     project: str = "",
     actor: Actor,
 ) -> Lesson:
-    """Write a lesson and return it; without a project it belongs to its task's."""
+    """Write a lesson and return it. Without a project the lesson gets the project of its task."""
     return Lesson.objects.create(
         id=new_id("lesson"),
         task=task,

@@ -1,4 +1,4 @@
-"""The only ways in which `instances` speaks upwards; receivers stand in `delegation`.
+"""Signals from `instances` to the apps above. The receivers are in `delegation`.
 
 `routing_due` is sent after commit, and the sweep repeats it from the stored `route_due`. The others
 are sent inside the transaction: a failing receiver rolls it back.
@@ -21,7 +21,7 @@ P = ParamSpec("P")
 
 
 class TypedSignal(Signal, Generic[P]):
-    """A signal that takes the arguments of the function it is made from, by name.
+    """A signal with the keyword arguments of the function from which it is made.
 
     The type checker compares senders (`announce`) and receivers (`receiver`) with that function.
     """
@@ -31,7 +31,7 @@ class TypedSignal(Signal, Generic[P]):
         self.__doc__ = arguments.__doc__
 
     def announce(self, *args: P.args, **named: P.kwargs) -> None:
-        """Call every receiver. What a receiver raises, the sender gets."""
+        """Call every receiver. An exception of a receiver reaches the sender."""
         self.send(None, **named)
 
     def receiver(self, function: Callable[P, None]) -> Callable[P, None]:
@@ -48,7 +48,7 @@ task_finished = Signal()
 """A task ended. Sent with `task` (locked, under its root's lock), `actor`, `now`; inside."""
 
 offer_overtaken = Signal()
-"""A task was taken, blocked or edited under its pending offer, which ends with it. Sent with `task`
+"""A change of a task ends its pending offer: a claim, a block or an edit. Sent with `task`
 (locked, under its root's lock), `reason`, `actor`, `now`; inside."""
 
 task_reopened = Signal()
@@ -58,7 +58,7 @@ task_reopened = Signal()
 
 @TypedSignal
 def instance_runs(*, instance_id: str, actor: Actor) -> None:
-    """An instance runs now, or its config changed: work that waited for it may go on."""
+    """An instance runs now, or its config changed. Waiting offers and tasks may go on."""
 
 
 @TypedSignal
@@ -87,5 +87,5 @@ def instance_moves(*, instance: HopperInstance) -> None:
 
 
 rows_compared = Signal()
-"""A preview notes how rows stand, before and after what it tries. Sent with `task_ids`; a receiver
+"""A preview reads rows before and after its action. Sent with `task_ids`; a receiver
 returns its own rows of these tasks, {kind: {id: fields}}; inside."""

@@ -1,4 +1,4 @@
-"""Addresses of instances, tasks, events and the dashboard."""
+"""The addresses of instances, tasks, events and the dashboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of an instance: one function per change, all through the table of R2."""
+"""The actions on instances: one function for each change, all by the table of R2."""
 
 from __future__ import annotations
 
@@ -32,48 +32,48 @@ if TYPE_CHECKING:
 
 
 def start_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
-    """Bring an instance to running, by way of starting, both recorded (R2). Running: no change."""
+    """Bring an instance to running, through starting; both steps are recorded (R2)."""
     return _act(instance_id, "start", actor=actor)
 
 
 def pause_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
-    """Pause a running instance: running work goes on, nothing new begins below (R3, R5)."""
+    """Pause a running instance. Running work goes on; no new work begins below (R3, R5)."""
     return _act(instance_id, "pause", actor=actor)
 
 
 def resume_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
-    """Let a paused instance run again. Raises InvalidTransition from any other state."""
+    """Resume a paused instance. Raises InvalidTransition from any other state."""
     return _act(instance_id, "resume", actor=actor)
 
 
 def recover_instance(instance_id: str, *, actor: Actor) -> HopperInstance:
-    """Let an instance in error run again (R2)."""
+    """Bring an instance in error back to running (R2)."""
     return _act(instance_id, "recover", actor=actor)
 
 
 def fail_instance(instance_id: str, *, reason: str = "", actor: Actor) -> HopperInstance:
-    """Declare an instance in error; offers to it are cancelled (R5)."""
+    """Declare an instance in error. Offers to the instance are cancelled (R5)."""
     return _act(instance_id, "fail", actor=actor, reason=reason)
 
 
 def stop_instance(
     instance_id: str, *, force: bool = False, evacuate: bool = False, actor: Actor
 ) -> HopperInstance:
-    """Stop an instance: stopping, and stopped as soon as no live lease remains below (R5).
+    """Stop an instance: stopping now, stopped once no live lease remains below (R5).
 
-    `force` revokes the leases below, the attempts recorded as evicted and not counted; `evacuate`
-    sends unstarted tasks back up. An instance that is stopping or stopped is left as it is, but for
-    what `force` and `evacuate` ask.
+    `force` revokes the leases below; their attempts are recorded as evicted and do not count.
+    `evacuate` sends unstarted tasks back up. An instance that is stopping or stopped keeps its
+    status, and `force` and `evacuate` still act.
     """
     with transaction.atomic():
         if evacuate:
-            # Evacuation points tasks at other instances, so it locks several instance rows.
+            # An evacuation gives tasks to other instances, so it locks several instance rows.
             lock_tree()
         instance = lock_instance(instance_id)
         _begin_stop(instance, evacuate=evacuate, force=force, actor=actor)
         if not Task.objects.in_subtree(instance_id).leased().exists():
             if instance.status == I.STOPPING:
-                # Nobody claims below any more, and nobody is told twice what it means for offers.
+                # No claim succeeds below any more. The receivers withdraw offers only once.
                 write_status(instance, I.STOPPED, actor, timezone.now())
         elif force:
             # What was claimed while the status changed. After the commit, under a key too: no task
@@ -88,7 +88,7 @@ def _revoke_late(instance_id: str, actor: Actor) -> None:
 
 
 def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> HopperInstance:
-    """Stop and start, or just start where that is legal (R2), in one transaction.
+    """Stop and start an instance in one transaction; only start where R2 allows a start now.
 
     Raises Conflict with the number of live leases below, unless `force` revokes them.
     """
@@ -99,7 +99,7 @@ def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> 
             if not force:
                 _refuse_live_leases(instance_id)
             _begin_stop(instance, evacuate=False, force=force, actor=actor)
-            # Nobody is told of a stop that is over before anybody can see it.
+            # No signal: this stop is over before any other transaction can see it.
             write_status(instance, I.STOPPED, actor, timezone.now())
         for status in ACTIONS["start"].steps:
             change_instance(instance, status, actor, timezone.now())
@@ -107,7 +107,7 @@ def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> 
 
 
 def _begin_stop(instance: HopperInstance, *, evacuate: bool, force: bool, actor: Actor) -> None:
-    """Bring a locked instance to stopping, with what `evacuate` and `force` ask (R5)."""
+    """Bring a locked instance to stopping, and apply `evacuate` and `force` (R5)."""
     leased: list[str] = []
     if force:
         below = Task.objects.in_subtree(instance.pk).leased()
@@ -129,7 +129,7 @@ def _revoke(tasks: TaskQuerySet, actor: Actor) -> None:
 
 
 def set_instance_status(instance_id: str, *, status: str, actor: Actor) -> HopperInstance:
-    """Take exactly the one edge to `status`, with all its effects; the present one is no change."""
+    """Take the one step to `status` with all its effects. The present status is no change."""
     if status == I.TERMINATED:
         return terminate_instance(instance_id, actor=actor)
     with transaction.atomic():
@@ -142,10 +142,10 @@ def set_instance_status(instance_id: str, *, status: str, actor: Actor) -> Hoppe
 
 
 def terminate_instance(instance_id: str, *, cascade: bool = False, actor: Actor) -> HopperInstance:
-    """End an instance for good (R5); a terminated one is left as it is.
+    """Terminate an instance (R5). A terminated instance stays as it is.
 
     Raises Conflict with the counts if live children or unfinished tasks exist and `cascade` is not
-    set. With it everything below ends too, deepest first, and no unfinished task is lost.
+    set. `cascade` terminates everything below too, deepest first, and loses no unfinished task.
     """
     with transaction.atomic():
         lock_tree()
@@ -181,7 +181,7 @@ def _refuse_live_leases(instance_id: str) -> None:
 
 
 def _act(instance_id: str, name: str, *, actor: Actor, reason: str = "") -> HopperInstance:
-    """Take the steps of an action that are still ahead, if the instance is where it may begin."""
+    """Take the remaining steps of an action. Raises InvalidTransition where it may not begin."""
     action = ACTIONS[name]
     with transaction.atomic():
         instance = lock_instance(instance_id)
@@ -215,7 +215,7 @@ def update_instance(
 ) -> HopperInstance:
     """Apply changes of name, parent_id, status, description, config, runtime_metadata, expires_at.
 
-    Raises what the single changes raise; then nothing at all is written.
+    Raises the errors of the single changes; an error undoes all of them.
     """
     with transaction.atomic():
         if {"name", "parent_id", "status"} & set(changes):

@@ -1,4 +1,4 @@
-"""Closing a run: its summary goes into the parent's record, then it ends (R5, EPHEMERAL)."""
+"""Closing an EPHEMERAL run: its summary is stored with the parent, then the run ends (R5)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TO_STOPPED = {
 
 
 def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> dict[str, Any]:
-    """Close an EPHEMERAL instance and return its summary; a closed one returns it again.
+    """Close an EPHEMERAL instance and return its summary. A closed run returns its summary again.
 
     Summary: {instance_id, name, closed_at, closed_by, tasks: {status: count}, cancelled: [task ids
     that `force` cancelled], duration_seconds}. Raises RuleBroken for an instance of another type,
@@ -63,7 +63,7 @@ def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> di
 
 
 def _cancel_open(below: list[str], force: bool, actor: Actor) -> list[str]:
-    """Cancel what is open below, by force only; return the ids."""
+    """Cancel the open tasks below if `force` is set, and return their ids."""
     touched = Q(instance__in=below) | Q(offered_to__in=below)
     # With those whose offer the end withdraws: no task may be asked for after a counter (R6).
     locked = lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True))
@@ -100,7 +100,7 @@ def _summary(
 
 
 def _keep(summary: dict[str, Any], instance: HopperInstance, parent: HopperInstance | None) -> None:
-    """Write the summary into the run's own record and its parent's."""
+    """Write the summary to the records of the run and its parent."""
     for row, key in ((instance, "summary"), (parent, "runs")):
         if row is None:
             continue

@@ -1,9 +1,8 @@
-"""What a stop, an end, a close-out or a cancellation would do: tried, noted, taken back (R5, R16).
+"""Previews of a stop, a termination, a close-out or a cancellation (R5, R16).
 
-Nothing is foretold: the very service is carried out in a transaction that is rolled back, and what
-its rows were before is compared with what they became. So a preview cannot say anything else than
-what happens, and no rule is written twice. It takes the locks of the action while it lasts, and
-gives up (503) where it would have to wait long for them.
+A preview carries out the action in a transaction, compares the rows before and after, and rolls
+the transaction back. So a preview shows exactly the effects of the action, and no rule is written
+twice. A preview takes the locks of the action, and gives up (503) after a short wait for them.
 """
 
 from __future__ import annotations
@@ -39,16 +38,16 @@ if TYPE_CHECKING:
     Picture = dict[str, Rows]
 
 LONGEST_WAIT_SECONDS = 5
-"""How long a preview waits for a lock that somebody else holds."""
+"""How long a preview waits for a lock of another transaction."""
 
 KINDS = ("instances", "tasks", "delegations", "attempts")
 
 
 @dataclass(frozen=True)
 class Change:
-    """One row that would differ: `about` names it, `before` and `after` hold what differs.
+    """One row that would change. `about` names the row; `before` and `after` hold its fields.
 
-    `what` says in words what becomes of it.
+    `what` is the outcome in words.
     """
 
     about: Mapping[str, Any]
@@ -59,10 +58,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Preview:
-    """Everything that an action would change, by kind of row, each in the order of its ids.
+    """All changes of an action, by kind of row, in the order of the ids.
 
-    `figures` counts what lies below an instance now; `refused` is why the action would change
-    nothing, null where it would be carried out; `summary` is what a close-out answers.
+    `figures` counts the live instances, tasks and leases below an instance now. `refused` is the
+    error that the action would raise, None if there is none. `summary` is the summary of a run.
     """
 
     changes: Mapping[str, list[Change]] = field(default_factory=lambda: {k: [] for k in KINDS})
@@ -74,16 +73,16 @@ class Preview:
 def preview_stop(
     instance_id: str, *, force: bool = False, evacuate: bool = False, actor: Actor
 ) -> Preview:
-    """Return what stopping an instance would change. Raises what stopping it raises."""
+    """Return the changes of stopping an instance. Raises the errors of `stop_instance`."""
     act = partial(stop_instance, instance_id, force=force, evacuate=evacuate, actor=actor)
     return _tried_below(instance_id, act)
 
 
 def preview_terminate(instance_id: str, *, cascade: bool = False, actor: Actor) -> Preview:
-    """Return what terminating an instance would change.
+    """Return the changes of terminating an instance.
 
-    One that is not empty is not terminated without `cascade`: then the answer is the figures, and
-    the refusal.
+    Without `cascade` an instance that is not empty is not terminated. Then the preview holds the
+    figures and the refusal.
     """
     act = partial(terminate_instance, instance_id, cascade=cascade, actor=actor)
     try:
@@ -95,12 +94,12 @@ def preview_terminate(instance_id: str, *, cascade: bool = False, actor: Actor) 
 
 
 def preview_close(instance_id: str, *, force: bool = False, actor: Actor) -> Preview:
-    """Return what closing a run would change, and its summary. Raises what closing it raises."""
+    """Return the changes of closing a run, and its summary. Raises the errors of the close-out."""
     return _tried_below(instance_id, partial(close_instance, instance_id, force=force, actor=actor))
 
 
 def preview_cancel(task_id: str, *, reason: str = "", actor: Actor) -> Preview:
-    """Return what cancelling a task would change. Raises what cancelling it raises."""
+    """Return the changes of cancelling a task. Raises the errors of the cancellation."""
 
     def hold() -> _Reach:
         return _Reach([], _tree_mates([lock_task(task_id)]))
@@ -117,9 +116,9 @@ def _tried(
     act: Callable[[], Any],
     count: Callable[[], Mapping[str, Any]] = dict,
 ) -> Preview:
-    """Carry out `act` on what `hold` locks, note the difference, and take it all back.
+    """Take the locks of `hold`, carry out `act`, note the changed rows, and roll back.
 
-    What was to follow the commit (placing, looking at dependants) goes with it.
+    The calls after the commit (placing, looking at dependants) are dropped as well.
     """
     with transaction.atomic():
         limit_waiting(LONGEST_WAIT_SECONDS)
@@ -133,7 +132,7 @@ def _tried(
 
 
 def _hold_below(instance_id: str) -> _Reach:
-    """Lock an instance, all below it and every task that its end could reach (R6)."""
+    """Lock an instance, all instances below, and every task that its end could reach (R6)."""
     lock_tree()
     parent_id = present_instance(instance_id).parent_id
     below = HopperInstance.objects.under(instance_id).live().values_list("pk", flat=True)
@@ -152,13 +151,13 @@ def _tree_mates(tasks: Iterable[Task]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Reach:
-    """The rows that an action could change, nobody else at present."""
+    """The rows that an action could change. Locks keep other transactions out."""
 
     instance_ids: list[str]
     task_ids: list[str]
 
     def picture(self) -> Picture:
-        """Return how these rows stand."""
+        """Return the present values of these rows."""
         picture: Picture = {
             "instances": _instances(self.instance_ids),
             "tasks": _tasks(self.task_ids),
@@ -177,7 +176,7 @@ _NAMES = {
     "delegations": ("id", "task_id", "source_instance_id", "target_instance_id", "delegation_type"),
     "attempts": ("task_id", "number", "worker"),
 }
-"""What says which row it is; none of it changes."""
+"""The fields that identify a row. They never change."""
 
 
 def _instances(ids: list[str]) -> Rows:
@@ -245,7 +244,7 @@ def _of_instance(was: dict[str, Any], will: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _of_task(was: dict[str, Any], will: dict[str, Any]) -> tuple[str, ...]:
-    """Return what becomes of a task, its fate first."""
+    """Return the outcome of a task in words, its end or move first."""
     moved = was["instance_id"] != will["instance_id"]
     words = {
         _fate(was, will): was["status"] != will["status"],
@@ -287,5 +286,5 @@ _WORDS: dict[str, Callable[[dict[str, Any], dict[str, Any]], tuple[str, ...]]] =
 
 
 def counted(changes: Iterable[Change]) -> dict[str, int]:
-    """Return how often each word is said of these changes."""
+    """Return the number of changes with each outcome."""
     return dict(sorted(Counter(word for change in changes for word in change.what).items()))

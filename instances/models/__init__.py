@@ -1,4 +1,4 @@
-"""The tables of instances, tasks and all that happens to them."""
+"""The tables of instances and tasks, and of their history and access."""
 
 from instances.models.access import AgentToken, Grant
 from instances.models.attempt import Attempt

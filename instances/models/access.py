@@ -1,4 +1,4 @@
-"""Who may do what where: tokens that carry a role on an instance, and grants to people."""
+"""Access: tokens with a role at an instance, and grants to people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from instances.models.instance import HopperInstance
 
 
 class AgentToken(AbstractAuthToken):
-    """A named, revocable credential. `instance` null means everywhere. Only a digest is stored."""
+    """A credential with a name, revocable. `instance` null means everywhere. Stored as a digest."""
 
     name = models.CharField(max_length=150)
     instance = models.ForeignKey(

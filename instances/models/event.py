@@ -1,4 +1,4 @@
-"""An event: one immutable line of history for every change, and the feed of its instance."""
+"""Events: one immutable row of history for each change, in the feed of an instance."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EventQuerySet(models.QuerySet["Event"]):
 
 
 class Event(models.Model):
-    """What happened (`kind`), to what, where, by whom, and the state after it.
+    """One change: its `kind`, its object, its instance, its actor, and the state afterwards.
 
     `status`, `holder_id` and `attempt` are the task's (or the instance's status) after the change,
     so that replaying the log gives the present (I20). `ending` marks the one event that each

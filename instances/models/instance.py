@@ -13,7 +13,7 @@ from instances.choices import HopperScope, InstanceStatus, InstanceType
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    # mptt has no types; to the type checker its classes are Django's.
+    # mptt has no types. The type checker sees Django's classes instead.
     from django.db.models import Model as MPTTModel
 
     _TreeQuerySet = models.QuerySet["HopperInstance"]
@@ -27,15 +27,15 @@ class InstanceQuerySet(_TreeQuerySet):
     """Chainable reads of instances."""
 
     def live(self) -> InstanceQuerySet:
-        """Those that are not terminated."""
+        """Instances that are not terminated."""
         return self.exclude(status=InstanceStatus.TERMINATED)
 
     def running(self) -> InstanceQuerySet:
-        """Those whose own status is running; an ancestor may still restrict them (R4)."""
+        """Instances whose own status is running. An ancestor may still restrict them (R4)."""
         return self.filter(status=InstanceStatus.RUNNING)
 
     def under(self, instance_id: str) -> InstanceQuerySet:
-        """The instance and its whole subtree, its bounds read in the same statement."""
+        """The instance and its subtree, with bounds that are read in the same statement."""
         top = HopperInstance.objects.filter(pk=instance_id)
         return self.filter(
             tree_id=top.values("tree_id")[:1],
@@ -109,7 +109,7 @@ class HopperInstance(MPTTModel):
                 & ~models.Q(status=InstanceStatus.TERMINATED),
                 name="instance_name_among_live_roots",
             ),
-            # A tripwire: the tree lock is what keeps two roots from sharing a tree_id.
+            # A safety net: the tree lock already keeps two roots from sharing a tree_id.
             models.UniqueConstraint(
                 fields=["tree_id"],
                 condition=models.Q(parent__isnull=True),
@@ -141,21 +141,21 @@ class HopperInstance(MPTTModel):
         return self.level
 
     def get_descendants(self, include_self: bool = False) -> InstanceQuerySet:
-        """Return all below, with bounds that are read in the same query."""
+        """Return all instances below, with bounds that are read in the same query."""
         below = HopperInstance.objects.under(self.pk)
         return below if include_self else below.exclude(pk=self.pk)
 
     def get_descendant_count(self) -> int:
-        """Return how many are below; counted, because the numbers have room in between."""
+        """Return the number of instances below. Overrides mptt: numbers have gaps, so count."""
         return self.get_descendants().count()
 
     def is_leaf_node(self) -> bool:
-        """Return whether there are no children; asked, because room is no child."""
+        """Return whether there are no children. Overrides mptt: numbers have gaps, so ask."""
         return not self.children.exists()
 
 
 class Lineal:
-    """One instance on a line of descent: what R3, R4 and the grants need of it."""
+    """One instance of a lineage: the values for R3, R4 and the grants."""
 
     __slots__ = ("config", "id", "parent_id", "scope", "status")
 
@@ -164,13 +164,13 @@ class Lineal:
         self.config = config
 
 
-_BOTTOMLESS = 50  # steps up after which a line is a circle, which only a damaged tree has
+_BOTTOMLESS = 50  # A longer line is a circle. Only a damaged tree has one.
 
 
 def lineages(instance_ids: Iterable[str]) -> dict[str, list[Lineal]]:
-    """Return, for each id that exists, its ancestors and itself, root first; one query for all.
+    """Return, for each existing id, its ancestors and itself, root first, in one query.
 
-    By pointers, not by ranges: ancestors are the read at which nested sets are slow.
+    Follows parent pointers: nested sets are slow at reading ancestors.
     """
     wanted = sorted(set(instance_ids))
     if not wanted:
@@ -203,10 +203,10 @@ def lineages(instance_ids: Iterable[str]) -> dict[str, list[Lineal]]:
 
 
 class InstanceLoad(models.Model):
-    """How many live leases an instance has now; changed only with the lease itself (I17).
+    """The number of live leases of an instance. Changes only together with a lease (I17).
 
-    `stops` counts the stops of the instance and of those above it: a claim that was judged before
-    one finds another number here and gets nothing (R3).
+    `stops` counts the stops of the instance and of the instances above. A claim that was checked
+    before a stop finds another number here and gets no task (R3).
     """
 
     instance = models.OneToOneField(

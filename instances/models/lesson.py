@@ -1,4 +1,4 @@
-"""A lesson: what a task taught, for those who come after."""
+"""Lessons of tasks, for later tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class LessonQuerySet(models.QuerySet["Lesson"]):
     """Chainable reads of lessons."""
 
     def of_project(self, project: str) -> LessonQuerySet:
-        """Those that name the project, or whose task names it or bears it as a tag."""
+        """Lessons of a project: named by the lesson or its task, or a tag of the task."""
         return self.filter(
             Q(project__iexact=project)
             | Q(task__project__iexact=project)
@@ -22,9 +22,10 @@ class LessonQuerySet(models.QuerySet["Lesson"]):
 
 
 class Lesson(models.Model):
-    """What somebody learned, never changed. `project` is the one it names, or its task's.
+    """A lesson, never changed. `project` is given with the lesson, or is the project of its task.
 
-    Whoever sees the task or an instance of the project's id or name sees it, and its author.
+    A lesson is visible to its author, and to callers who see its task or an instance with the
+    project's id or name.
     """
 
     id = models.CharField(primary_key=True, max_length=64)

@@ -1,4 +1,4 @@
-"""The results of the latest checks of the invariants, for whoever watches."""
+"""Stored results: checks of the invariants, and answers to idempotency keys."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from django.db import models
 
 
 class CheckRecord(models.Model):
-    """One check of all invariants: when it began, and which were broken (numbers such as "I3").
+    """One check of all invariants: its start, and the broken ones (names such as "I3").
 
-    `since` null: everything was looked at; else what had changed since then, which is the start
-    of a check that found all sound, or earlier.
+    `since` null: the check read all rows. Otherwise the check read the rows changed since then.
+    `since` is never later than the start of the latest check that found no fault.
     """
 
     began_at = models.DateTimeField()
@@ -29,7 +29,7 @@ class CheckRecord(models.Model):
 
 
 class IdempotencyRecord(models.Model):
-    """The answer a caller got for a key: same key and body replays it, for 24 hours.
+    """The answer to an idempotency key. For 24 hours the same key and body replay the answer.
 
     `digest` covers method, path and body. `body` is the JSON answered, null while it is being made.
     """

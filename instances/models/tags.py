@@ -15,7 +15,7 @@ else:  # not subscriptable at run time
 
 
 class HasAnyWord(_Lookup):
-    """True where the list holds at least one of the words."""
+    """True if the list holds at least one of the words."""
 
     lookup_name = "has_any_word"
     prepare_rhs = False
@@ -28,7 +28,7 @@ class HasAnyWord(_Lookup):
 
 
 class HasAllWords(_Lookup):
-    """True where the list holds every one of the words."""
+    """True if the list holds all of the words."""
 
     lookup_name = "has_all_words"
     prepare_rhs = False
@@ -41,6 +41,6 @@ class HasAllWords(_Lookup):
 
 
 def register_tag_lookups() -> None:
-    """Make both lookups known to JSON fields."""
+    """Register both lookups for JSON fields."""
     models.JSONField.register_lookup(HasAnyWord)
     models.JSONField.register_lookup(HasAllWords)

@@ -1,4 +1,4 @@
-"""A task: one row, moved from holder to holder, never copied (R6)."""
+"""Tasks. A task is one row that moves from holder to holder and is never copied (R6)."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ CLAIM_ORDER_SQL = "queue_urgent DESC, queue_at, id"
 """The order of claims (R22)."""
 
 KEY_LENGTH = 500
-"""Bytes of one key: PostgreSQL refuses a row whose part of an index is longer than 2704."""
+"""The most bytes of one key. PostgreSQL refuses an index entry of more than 2704 bytes."""
 
 UNREAD = "\n"
-"""The key of what is too long or too odd to be one: whoever looks by keys has to look inside."""
+"""The key of a list that cannot be a key. A search by keys must compare such lists themselves."""
 
 
 def kind_key(capabilities: Sequence[str], tags: Sequence[str]) -> str:
-    """Return capabilities and tags as one key, by which a claim finds its kinds of tasks."""
+    """Return capabilities and tags as one key, by which a claim finds fitting tasks."""
     keys = (word_key(capabilities), word_key(tags))
     return UNREAD if UNREAD in keys else "\f".join(keys)
 
 
 def word_key(words: Sequence[str]) -> str:
-    """Return words as one sorted key, "" for none; its length is counted as an index does."""
+    """Return words as one sorted key, "" for none. The length is counted in bytes."""
     key = "\n".join(sorted(set(words)))
     odd = any("\n" in word or "\f" in word for word in words)
     return UNREAD if odd or len(key.encode()) > KEY_LENGTH else key
@@ -63,53 +63,53 @@ def word_key(words: Sequence[str]) -> str:
 _IN_QUEUE = models.Q(
     status=TaskStatus.PENDING, ready=True, route_due=False, offered_to__isnull=True
 )
-"""A task that a worker may claim, as soon as its times have come."""
+"""The condition of a task that is claimable now or at a later time."""
 
 _TIMES = ("not_before", "retry_at")
-"""The columns that hold a claim back until their time."""
+"""The columns with a time before which a task is not claimable."""
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
     """Chainable reads of tasks."""
 
     def open(self) -> TaskQuerySet:
-        """Those that are not done, failed or cancelled."""
+        """Tasks that are not done, failed or cancelled."""
         return self.exclude(status__in=TERMINAL)
 
     def started(self) -> TaskQuerySet:
-        """Those that somebody works on."""
+        """Tasks in work: claimed or in progress."""
         return self.filter(status__in=STARTED)
 
     def leased(self) -> TaskQuerySet:
-        """Those under a live lease; hand work has none."""
+        """Tasks under a lease. Hand work has no lease."""
         return self.started().filter(lease_token__isnull=False)
 
     def dead_letters(self) -> TaskQuerySet:
-        """Those that failed for good and that nobody has discarded (R15)."""
+        """Tasks that failed for good and are not discarded (R15)."""
         return self.filter(status=TaskStatus.FAILED, discarded_at__isnull=True)
 
     def given_up(self) -> TaskQuerySet:
-        """Those that their holder has failed and that are about to be handed up (R15)."""
+        """Tasks that failed at their holder and wait for their escalation (R15)."""
         return self.filter(route_due=True, waiting__code="AwaitingEscalation")
 
     def in_queue(self) -> TaskQuerySet:
-        """Those that a worker may claim, now or as soon as their times have come."""
+        """Tasks that are claimable now or at a later time."""
         return self.filter(_IN_QUEUE)
 
     def claimable(self, now: datetime | RawSQL) -> TaskQuerySet:
-        """Those that a worker may claim at their holder now (R21, R23)."""
+        """Tasks that a worker may claim at their holder now (R21, R23)."""
         come = (
             models.Q((f"{time}__isnull", True)) | models.Q((f"{time}__lte", now)) for time in _TIMES
         )
         return self.in_queue().filter(*come)
 
     def in_subtree(self, instance_id: str) -> TaskQuerySet:
-        """Those held by the instance or anything below it."""
+        """Tasks held by the instance or by an instance below."""
         return self.filter(instance__in=HopperInstance.objects.under(instance_id).values("pk"))
 
 
 def condition_sql(tasks: TaskQuerySet) -> str:
-    """Return the condition of a queryset, whose values are words, as SQL for a statement."""
+    """Return the condition of a queryset as SQL. The values in the condition must be texts."""
     compiler = tasks.query.get_compiler(connection=connection)
     sql, words = tasks.query.where.as_sql(compiler, connection)
     return str(sql % tuple(f"'{word}'" for word in words))
@@ -122,7 +122,7 @@ def claimable_sql() -> str:
 
 
 class Task(models.Model):
-    """A piece of work. `instance` is its holder, `origin` where it came in.
+    """A piece of work. `instance` is its holder, `origin` its first holder.
 
     JSON: `tags` and `required_capabilities` are lists of strings, `context` any object, `result`
     any value, `waiting` the stored part of the reason (R26): {code, detail, object, since, until}.
@@ -231,25 +231,25 @@ class Task(models.Model):
 
     class Meta:
         indexes = (
-            # The claim, in R22's order, over nothing but what may be claimed.
+            # The claim: claimable tasks in the order of R22.
             models.Index(
                 fields=["instance", "-queue_urgent", "queue_at", "id"],
                 condition=_IN_QUEUE,
                 name="task_claim",
             ),
-            # The claim by a worker who can do some of it: each kind of work by itself.
+            # The claim of a worker with capabilities: the same order for each key of capabilities.
             models.Index(
                 fields=["instance", "cap_key", "-queue_urgent", "queue_at", "id"],
                 condition=_IN_QUEUE,
                 name="task_claim_fitting",
             ),
-            # The same where it also asks for tags.
+            # The same for a claim that also asks for tags.
             models.Index(
                 fields=["instance", "kind_key", "-queue_urgent", "queue_at", "id"],
                 condition=_IN_QUEUE,
                 name="task_claim_kind",
             ),
-            # The sweep and the audit; not on the lease's time, so that heartbeats stay HOT.
+            # For the sweep and the audit. Not on lease_expires_at: heartbeats stay HOT updates.
             models.Index(
                 fields=["instance"],
                 condition=models.Q(status__in=STARTED),
@@ -283,13 +283,13 @@ class Task(models.Model):
                 & ~models.Q(status__in=TERMINAL),
                 name="task_unique_key_unassigned",
             ),
-            # Decomposing again with the same keys makes no child twice (R13).
+            # A repeated decomposition with the same keys creates no child twice (R13).
             models.UniqueConstraint(
                 fields=["parent", "key"],
                 condition=models.Q(key__isnull=False),
                 name="task_key_under_parent",
             ),
-            # A lease exists only while somebody works on the task (I7).
+            # A lease exists only for a task in work (I7).
             models.CheckConstraint(
                 condition=models.Q(lease_token__isnull=True) | models.Q(status__in=STARTED),
                 name="task_lease_only_while_started",
@@ -311,13 +311,13 @@ class Task(models.Model):
     def from_db(
         cls, db: str | None, field_names: Collection[str], values: Collection[Any], **more: Any
     ) -> Self:
-        """Read a task and remember its row, so that a change writes only what differs."""
+        """Read a task and remember its values, so that a save writes only changed columns."""
         task = super().from_db(db, field_names, values, **more)
         task._row = dict(zip(field_names, values, strict=False))
         return task
 
     def changed_fields(self) -> list[models.Field[Any, Any]]:
-        """Return the fields that differ from the row as read or last written.
+        """Return the fields that differ from the values last read or written.
 
         JSON values are compared, so they are replaced and never changed in place.
         """
@@ -328,7 +328,7 @@ class Task(models.Model):
         ]
 
     def remember(self, written: Iterable[models.Field[Any, Any]]) -> None:
-        """Remember the values of fields that were just written."""
+        """Remember the values that were just written."""
         values = {field.attname: getattr(self, field.attname) for field in written}
         self._row = {**self._row, **values}
 
@@ -344,25 +344,25 @@ class Task(models.Model):
 
     @property
     def has_live_lease(self) -> bool:
-        """Whether a worker holds a lease; its time may have run out unswept."""
+        """Whether the task has a lease. The lease may have expired before the sweep."""
         return self.lease_token is not None
 
     @property
     def is_given_up(self) -> bool:
-        """Whether its holder has failed it for good and it is about to be handed up (R15)."""
+        """Whether the task failed for good at its holder and waits for its escalation (R15)."""
         return self.route_due and self.waiting_code == "AwaitingEscalation"
 
     def end_lease(self) -> None:
-        """Forget the lease on the object; the caller saves and ends the attempt."""
+        """Clear the lease on the object. The caller saves the task and ends the attempt."""
         self.lease_token = None
         self.lease_holder = ""
         self.lease_seconds = None
         self.lease_expires_at = None
 
     def queue_from(self, since: datetime) -> None:
-        """Set what the queue is read by: the static ageing key (R22), and what a worker must fit.
+        """Set the keys of the claim: the ageing key (R22), and the keys of capabilities and tags.
 
-        A task waits since then, or from its `not_before` on: until then it is in nobody's way.
+        A task ages from `since`, or from its `not_before` if that is later.
         """
         self.queue_urgent = self.priority == TaskPriority.URGENT
         since = max(since, self.not_before or since)
@@ -371,13 +371,13 @@ class Task(models.Model):
         self.kind_key = kind_key(self.required_capabilities, self.tags)
 
     def wait(self, code: str, now: datetime | None = None, **details: Any) -> None:
-        """Set the stored reason on the object (R26); an empty code clears it."""
+        """Set the stored reason on the object (R26). An empty code clears the reason."""
         since = (now or timezone.now()).isoformat()
         self.waiting = {"code": code, "since": since, **details} if code else {}
 
     @property
     def waiting_code(self) -> str:
-        """The stored reason's code, or "" where the reason is derived when read."""
+        """The code of the stored reason, or "" if the reason is derived at each read."""
         return str(self.waiting.get("code", ""))
 
 

@@ -1,1 +1,1 @@
-"""The tree of instances: its shape, its numbers, its statuses, and what is read from it."""
+"""The tree of instances: shape, numbers, statuses and reads."""

@@ -1,9 +1,9 @@
-"""The numbers of the tree: nested sets with room to grow, so that most appends write one row.
+"""The numbers of the tree: nested sets with gaps, so that most inserts write one row.
 
-Nested sets need proper nesting, not dense numbers (docs/adr/0007). An instance is inserted with
-room for children; when that is used up it is made wider, by more than it holds, and what stands to
-the right moves on: a tree's growth to n instances costs few such shifts. Every function must run
-under the tree lock, and reads what it acts on under it.
+Nested sets need proper nesting, not dense numbers (docs/adr/0007). A new instance gets spare
+numbers for children. When the spare numbers are used up, the interval grows by more than its
+present width, and the numbers to the right shift. So growth to n instances costs few shifts. The
+caller of every function holds the tree lock; the functions read their rows under the lock.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from instances.models import HopperInstance
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# In numbers, of which a child without children takes two.
+# In numbers. A child without children takes two.
 FIRST_ROOM = 32
 LEAVES = (HopperScope.ORCHESTRATION, HopperScope.FEDERATED)
 
 
 class Place(NamedTuple):
-    """Where an instance stands in the tree."""
+    """The numbers of an instance."""
 
     tree_id: int
     lft: int
@@ -44,10 +44,10 @@ def insert(instance: HopperInstance) -> None:
 
 
 def move(instance_id: str, parent_id: str | None) -> None:
-    """Hang an instance with its subtree last under another parent, or make it a root."""
+    """Move an instance with its subtree: last under another parent, or to be a root."""
     before = _place(instance_id)
     target = _find_gap(parent_id, before.rght - before.lft + 1)
-    # Read again: to make room may have moved it.
+    # Read again: making room may have shifted the instance.
     here = _place(instance_id)
     HopperInstance.objects.filter(
         tree_id=here.tree_id, lft__gte=here.lft, lft__lte=here.rght
@@ -56,13 +56,13 @@ def move(instance_id: str, parent_id: str | None) -> None:
         lft=F("lft") + (target.lft - here.lft),
         rght=F("rght") + (target.lft - here.lft),
         level=F("level") + (target.level - here.level),
-        # With the rest: a root must have its tree to itself at every moment.
+        # In the same statement: two roots must never share a tree_id.
         parent=Case(When(pk=instance_id, then=Value(parent_id)), default=F("parent")),
     )
 
 
 def _find_gap(parent_id: str | None, width: int) -> Place:
-    """Return a place of so many numbers behind the last child; without a parent, a new tree's."""
+    """Return a place of `width` numbers after the last child; without a parent, in a new tree."""
     if parent_id is None:
         last_tree = HopperInstance.objects.aggregate(last=Max("tree_id"))["last"] or 0
         return Place(last_tree + 1, 1, width, 0)
@@ -86,7 +86,7 @@ def _place(instance_id: str) -> Place:
 
 
 def unsound_places() -> Iterator[tuple[str, str]]:
-    """Yield the id of each instance whose place is wrong, and how, in words."""
+    """Yield the id of each instance with wrong numbers, and the fault in words."""
     rows = list(
         HopperInstance.objects.order_by("tree_id", "lft").values_list(
             "pk", "parent_id", "tree_id", "lft", "rght", "level"
@@ -109,7 +109,7 @@ def unsound_places() -> Iterator[tuple[str, str]]:
 
 
 def unlawful_places() -> Iterator[tuple[str, str]]:
-    """Yield the id of each instance that R1 does not allow where its pointer says, and why."""
+    """Yield the id of each instance that R1 forbids under its parent, and the fault in words."""
     rows = HopperInstance.objects.order_by("pk").values_list("pk", "scope", "parent_id")
     known = {pk: (scope, parent_id) for pk, scope, parent_id in rows}
     for pk, (scope, parent_id) in known.items():

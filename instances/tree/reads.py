@@ -1,4 +1,4 @@
-"""How busy instances are and what they can do; the number of queries is constant."""
+"""Loads, capabilities and subtrees of instances, each in a constant number of queries."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _DISABLED = (InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.ERR
 
 
 def waiting_at(instance_ids: Iterable[str]) -> dict[str, int]:
-    """Return, by instance, how many tasks wait there (R22's queue)."""
+    """Return the number of waiting tasks of each instance (the queue of R22)."""
     rows = Task.objects.filter(instance__in=list(instance_ids), status=TaskStatus.PENDING)
     return dict(rows.order_by().values_list("instance_id").annotate(Count("pk")))
 
 
 def running_at(instance_ids: Iterable[str]) -> dict[str, int]:
-    """Return, by instance, how many live leases it has."""
+    """Return the number of live leases of each instance."""
     return dict(InstanceLoad.objects.filter(pk__in=list(instance_ids)).values_list("pk", "running"))
 
 
 def unfinished_below(instance_ids: Iterable[str]) -> dict[str, int]:
-    """Return, by instance, how many unfinished tasks it and everything below it hold."""
+    """Return for each instance the number of unfinished tasks at the instance and below."""
     wanted = HopperInstance.objects.filter(pk__in=list(instance_ids))
     bounds = list(wanted.values_list("pk", "tree_id", "lft", "rght"))
     if not bounds:
@@ -53,13 +53,13 @@ def unfinished_below(instance_ids: Iterable[str]) -> dict[str, int]:
 
 
 def stated_capabilities(config: Mapping[str, Any]) -> frozenset[str] | None:
-    """Return the capabilities that an instance states itself, or None where it inherits them."""
+    """Return the capabilities in the instance's own config, or None if they are inherited."""
     stated = config.get("capabilities")
     return frozenset(map(str, stated)) if isinstance(stated, list) else None
 
 
 def capabilities_along(configs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Return the capabilities in force at the end of a line of configs: the nearest stated ones."""
+    """Return the capabilities of the last config of a lineage: its own or the nearest above."""
     found: frozenset[str] = frozenset()
     for config in configs:
         stated = stated_capabilities(config)
@@ -68,10 +68,10 @@ def capabilities_along(configs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def capabilities_below(instance_id: str, own: frozenset[str]) -> dict[str, frozenset[str]]:
-    """Return, for an instance and all below it, what can be done further down where placing leads.
+    """Return the capabilities that placing can reach, for an instance and all below it.
 
-    It leads to neither phases of a run nor remotes (R1), nor to what is stopped or in error. `own`
-    is what the instance itself can do. One query.
+    Placing reaches no phases of a run, no remotes (R1), no stopped instances and none in error.
+    `own` holds the capabilities of the instance itself. One query.
     """
     rows = HopperInstance.objects.under(instance_id).live().exclude(status__in=_DISABLED)
     rows = rows.exclude(scope=S.FEDERATED).exclude(parent__scope=S.ORCHESTRATION)
@@ -111,7 +111,7 @@ TREE_FIELDS = (
 
 
 def task_counts(instance_ids: Iterable[str] | None = None) -> dict[str, Counter[str]]:
-    """Return, by instance, how many tasks of each status it holds; one query."""
+    """Return the number of tasks of each status for each instance, in one query."""
     rows = Task.objects.filter(instance__isnull=False).order_by()
     if instance_ids is not None:
         rows = rows.filter(instance__in=list(instance_ids))
@@ -124,7 +124,7 @@ def task_counts(instance_ids: Iterable[str] | None = None) -> dict[str, Counter[
 
 
 def as_counts(counts: Counter[str]) -> dict[str, int]:
-    """Return every status with its count, and `open` and `total`."""
+    """Return the count of every status, and `open` and `total`."""
     by_status = {status: counts.get(status, 0) for status in TaskStatus.values}
     total = sum(by_status.values())
     ended = sum(by_status[status] for status in TERMINAL)
@@ -132,7 +132,7 @@ def as_counts(counts: Counter[str]) -> dict[str, int]:
 
 
 def effective_statuses(instance_ids: Iterable[str]) -> dict[str, str]:
-    """Return, by instance, its effective status (R4); one query."""
+    """Return the effective status of each instance (R4), in one query."""
     lines = lineages(instance_ids)
     return {pk: Standing.along(line).effective for pk, line in lines.items()}
 
@@ -142,8 +142,8 @@ def build_tree(
 ) -> dict[str, Any]:
     """Return an instance with everything below it, nested under `children`, in three queries.
 
-    Each node has `task_counts` of its own and `subtree_task_counts`, which include what `depth`
-    (levels below, 0 is the instance alone) or a terminated status leaves out of the picture.
+    Each node has its own `task_counts` and `subtree_task_counts`. The latter include instances that
+    the answer leaves out: below `depth` (levels; 0 is the instance alone) or terminated.
     """
     above = lineages([instance_id])[instance_id][:-1]
     rows = HopperInstance.objects.under(instance_id).order_by("lft")
@@ -179,7 +179,7 @@ def build_tree(
 
 
 def _finish(node: dict[str, Any]) -> None:
-    """Sort the children of a node and turn its notes into counts."""
+    """Sort the children of a node and add up its counts."""
     node["children"].sort(key=lambda child: (child["name"], child["id"]))
     node["task_counts"] = as_counts(node.pop("_own"))
     node["subtree_task_counts"] = as_counts(node.pop("_all"))
@@ -187,7 +187,7 @@ def _finish(node: dict[str, Any]) -> None:
 
 
 def closing_preview(instance_id: str) -> dict[str, Any]:
-    """Return what lies below an instance that stopping or terminating it would touch."""
+    """Return the figures below an instance: live children, unfinished tasks and live leases."""
     below = HopperInstance.objects.under(instance_id).live().exclude(pk=instance_id)
     tasks = Task.objects.in_subtree(instance_id)
     return {
@@ -199,7 +199,7 @@ def closing_preview(instance_id: str) -> dict[str, Any]:
 
 
 def metrics(instance: HopperInstance) -> dict[str, Any]:
-    """Return counts by status, the oldest wait, throughput, places taken, and refusals."""
+    """Return counts by status, the oldest wait, throughput, used slots, and refusals."""
     now = timezone.now()
     own = Task.objects.filter(instance=instance)
     oldest = own.filter(status=TaskStatus.PENDING).aggregate(at=Min("created_at"))["at"]

@@ -70,7 +70,7 @@ def create_instance(
 
 
 def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> HopperInstance:
-    """Hang an instance with its subtree under another parent, or make it a root (R1).
+    """Move an instance with its subtree under another parent, or make it a root (R1).
 
     Raises RuleBroken for a cycle, a scope or a depth that R1 forbids, Conflict for a taken name, a
     closed parent, or a live offer or active path that crosses the moved edge.
@@ -115,9 +115,9 @@ def rename_instance(instance_id: str, *, name: str, actor: Actor) -> HopperInsta
 
 
 def describe_instance(instance_id: str, *, changes: dict[str, Any], actor: Actor) -> HopperInstance:
-    """Set description, config, runtime_metadata or expires_at; JSON is replaced whole.
+    """Set description, config, runtime_metadata or expires_at. JSON is replaced whole.
 
-    A changed config may make room for tasks that wait above (R9); so it is announced.
+    A changed config is announced, because it may let waiting tasks go on (R9).
     """
     with transaction.atomic():
         instance = lock_instance(instance_id)
@@ -140,7 +140,7 @@ def describe_instance(instance_id: str, *, changes: dict[str, Any], actor: Actor
 
 
 def rebuild_tree() -> None:
-    """Write all tree numbers anew from the parent pointers; the repair of `hopper_check --fix`."""
+    """Write all tree numbers anew from the parent pointers: the repair of `hopper_check --fix`."""
     with transaction.atomic():
         lock_tree()
         HopperInstance.objects.rebuild()  # type: ignore[attr-defined]
@@ -149,7 +149,7 @@ def rebuild_tree() -> None:
 def _fitting_parent(
     scope: str, parent_id: str | None, moving: HopperInstance | None = None
 ) -> HopperInstance | None:
-    """Return the locked parent after checking R1 against it, the depth and cycles."""
+    """Return the locked parent, after the checks of scope, depth and cycles (R1)."""
     allowed = sorted(PARENTS[scope])
     if parent_id is None:
         if scope not in ROOTS:
@@ -187,7 +187,7 @@ def _require_end(scope: str, expires_at: datetime | None) -> None:
 def _require_one_phase_level(
     scope: str, scopes_above: list[str], moving: HopperInstance | None
 ) -> None:
-    """A run has phases, a phase has none: ORCHESTRATION under ORCHESTRATION once (R1)."""
+    """A run may hold phases; a phase may not: ORCHESTRATION under ORCHESTRATION once (R1)."""
     if scope != HopperScope.ORCHESTRATION or scopes_above[-1] != HopperScope.ORCHESTRATION:
         return
     has_phases = moving is not None and moving.children.exists()
@@ -228,7 +228,7 @@ def _require_free_name(name: str, parent_id: str | None, but: str = "") -> None:
 
 
 def _free_id(wanted: str | None, name: str, scope: str) -> str:
-    """Return the id to use: the wanted one, or the name's slug with the first free number."""
+    """Return the wanted id, or the slug of the name with the first free number."""
     if wanted is not None:
         if not is_slug(wanted):
             raise Invalid.field(

@@ -1,4 +1,4 @@
-"""The status of an instance: ask the table of R2, write the row and the event, announce it."""
+"""Changes of the status of an instance: check R2, write row and event, send the signal."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def change_instance(
     evacuate: bool = False,
     leased: Collection[str] = (),
 ) -> None:
-    """Take one edge of a locked instance and announce it. Raises InvalidTransition (R2).
+    """Change the status of a locked instance and send the signal. Raises InvalidTransition (R2).
 
-    `evacuate` and `leased` go with a stop, as `instance_stops` says.
+    `evacuate` and `leased` are the arguments of the signal `instance_stops`.
     """
     INSTANCE.require(instance.status, status, instance.pk)
     write_status(instance, status, actor, now, reason=reason)
@@ -55,9 +55,9 @@ def change_instance(
 
 
 def _bar_claims(instance_id: str) -> None:
-    """Turn away every claim below that was judged before this stop; counters come last (R6).
+    """Refuse every claim below that was checked before this stop. Counters are locked last (R6).
 
-    A claim that holds a counter has granted its lease; a count of leases after this sees it.
+    A claim that locked a counter first has granted its lease. A later count sees that lease.
     """
     below = list(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
     loads = lock_rows(InstanceLoad, below)
@@ -67,7 +67,7 @@ def _bar_claims(instance_id: str) -> None:
 def write_status(
     instance: HopperInstance, status: str, actor: Actor, now: datetime, reason: str = ""
 ) -> None:
-    """Write a status that the table permits, with its times and its event."""
+    """Write a status that the table of R2 permits, with times and event."""
     before = instance.status
     instance.status = status
     instance.updated_at = now
@@ -121,7 +121,7 @@ def _existing(instance: HopperInstance | None, instance_id: str, field: str = ""
 
 
 def settle_instance(instance_id: str, *, actor: Actor) -> bool:
-    """Let a stopping instance be stopped if no live lease remains below; return whether it was."""
+    """Stop a stopping instance if no live lease remains below. Return whether it was stopped."""
     with transaction.atomic():
         instance = lock_instance(instance_id)
         if instance.status != I.STOPPING:
@@ -133,12 +133,12 @@ def settle_instance(instance_id: str, *, actor: Actor) -> bool:
 
 
 def settle_above(instance_id: str, *, actor: Actor) -> None:
-    """Settle every stopping instance on the line from `instance_id` to its root."""
+    """Settle every stopping instance from `instance_id` up to its root."""
     for lineal in reversed(lineages([instance_id]).get(instance_id, [])):
         if lineal.status == I.STOPPING:
             settle_instance(lineal.id, actor=actor)
 
 
 def settle_after_commit(instance_id: str, *, actor: Actor = SYSTEM) -> None:
-    """Settle the stopping instances above, once the end of the lease is committed (R6)."""
+    """Settle the stopping instances above, after the commit of the lease's end (R6)."""
     transaction.on_commit(lambda: settle_above(instance_id, actor=actor), robust=True)
