@@ -12,8 +12,8 @@ from instances.models.task import Task
 class Attempt(models.Model):
     """One lease. JSON: `checkpoint` and `artifact` any value; `progress` is 0 to 1 or null.
 
-    `artifact` keeps the first value that came too late to count, `more_artifacts` the other ones;
-    `error` says why this attempt failed, expired or was cancelled.
+    `artifact` keeps the first late result, `more_artifacts` the later ones. `error` says why this
+    attempt failed, expired or was cancelled.
     """
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="attempts")
