@@ -76,6 +76,14 @@ def test_a_command_that_finishes_its_work_when_asked_to_end_is_done(
     assert server.sent("POST", "/tasks/task-1/complete")[0]["result"] == {"output": "saved\n"}
 
 
+def test_a_signal_that_reached_the_command_as_well_is_no_failure(
+    hopper: Callable, server: FakeTransport
+) -> None:
+    queue(server, leased())
+    outcome = hopper(*LINE, f"kill -TERM {os.getpid()} $$; sleep 60")
+    assert "0 failed, 1 released" in outcome.out
+
+
 def test_a_worker_that_waits_ends_at_once(hopper: Callable, server: FakeTransport) -> None:
     outage = problem(503, "database_unavailable", "Not now.")
     server.answers["POST /instances/run/claim"] = outage

@@ -171,7 +171,8 @@ class Worker:
                     child.end()
             left = until - time.monotonic() if not why else math.inf
             self._bell.wait(min(left, 1.0), child.descriptor)
-        return why
+        # A service manager signals the command as well, which may end before it is asked to.
+        return why or (STOPPED if self._bell.stops else "")
 
     def _reason_to_end(self, beat: Beat, until: float) -> str:
         if self._bell.stops:
