@@ -32,7 +32,7 @@ serve: venv ## serve API and admin on the demo's store (ADDRESS=host:port)
 	@echo "API    http://$(ADDRESS)/api/v1/docs/"
 	@echo "Admin  http://$(ADDRESS)/admin/  (first: HOPPER_DATABASE_URL=$$HOPPER_DATABASE_URL $(MANAGE) createsuperuser)"
 	@$(MANAGE) hopper_token create serve-$$(date +%Y%m%d-%H%M%S)
-	@$(BIN)/gunicorn hopper.wsgi --bind $(ADDRESS) --workers 2
+	@$(BIN)/gunicorn hopper.wsgi --bind $(ADDRESS) --workers 2 --threads 4
 
 # Coverage makes a run half as long again, so on PostgreSQL only what SQLite cannot show is measured.
 # The tests start many processes: without bytecode each would compile Hopper anew.

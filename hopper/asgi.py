@@ -10,6 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
 
 application = get_asgi_application()
 
-from hopper.checks import require_sound_start  # noqa: E402 - needs the settings
+from hopper.checks import advise_at_start, require_sound_start  # noqa: E402 - needs the settings
 
 require_sound_start()
+advise_at_start()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
 from django.core.management.base import SystemCheckError
+from django.db import DatabaseError, connection
 
 from hopper import embedded
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION, operator_folder
+from hopper.database import lacking_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK = frozenset({"localhost", ".localhost", "127.0.0.1", "[::1]", "::1", "testserver"})
 
@@ -63,6 +71,28 @@ def check_configuration(**kwargs: Any) -> list[CheckMessage]:
     return []
 
 
+@register(Tags.database)
+def check_database_settings(
+    databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The database gives every session of Hopper the settings that `migrate` stores."""
+    if not databases:
+        return []
+    try:
+        lacking = lacking_settings()
+    except DatabaseError:
+        return []
+    if not lacking:
+        return []
+    return [
+        Warning(
+            f"Sessions of this role lack Hopper's settings: {', '.join(lacking)}.",
+            hint="Run `manage.py migrate` once as the role that the servers use.",
+            id="hopper.W002",
+        )
+    ]
+
+
 def require_sound_start() -> None:
     """Stop the start of a server that anyone can reach or whose configuration is broken.
 
@@ -71,6 +101,13 @@ def require_sound_start() -> None:
     found = run_checks(tags=[Tags.compatibility, Tags.security, Tags.files])
     if errors := [message for message in found if message.is_serious()]:
         raise SystemCheckError("\n".join(map(str, errors)))
+
+
+def advise_at_start() -> None:
+    """Log what the database lacks when a server starts."""
+    for message in run_checks(tags=[Tags.database], databases=["default"]):
+        logger.warning("%s", message, extra={"event": "start_advice"})
+    connection.close()
 
 
 @register(Tags.security, deploy=True)

@@ -26,23 +26,13 @@ _store: embedded.Store | None = None
 
 if _database["ENGINE"] == embedded.ENGINE:
     _options.setdefault("transaction_mode", "IMMEDIATE")
-    _options.setdefault("timeout", 30)
+    _options.setdefault("timeout", 20)
     _options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL")
     if _database["NAME"] != ":memory:":
         _store = embedded.Store(Path(_database["NAME"])).prepare()
 else:
     _database["CONN_MAX_AGE"] = env.int("HOPPER_CONN_MAX_AGE", default=60)
     _database["CONN_HEALTH_CHECKS"] = True
-    # The timeout: a process that dies inside a transaction must not hold its locks for ever.
-    # Read committed: a read after a lock must see the commit that the lock waited for.
-    # No JIT: compiling the statement that counts reasons took longer than running the statement
-    # (50,000 tasks, 200 queues).
-    _options.setdefault(
-        "options",
-        "-c idle_in_transaction_session_timeout=60s"
-        " -c default_transaction_isolation=read\\ committed"
-        " -c jit=off",
-    )
     _options.setdefault("application_name", "hopper")
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

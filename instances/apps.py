@@ -13,8 +13,13 @@ class InstancesConfig(AppConfig):
     verbose_name = "Hopper"
 
     def ready(self) -> None:
-        """Register the keys of a queue."""
+        """Register the keys of a queue; let `migrate` store the settings of the database."""
+        from django.db.models.signals import post_migrate, pre_migrate
+
+        from hopper import database
         from hopper.config.settings import register
         from instances.config import FAILURE, QUEUE, Purpose
 
         register(QUEUE, FAILURE, own_only=(Purpose,))
+        pre_migrate.connect(database.lift_time_limit, sender=self)
+        post_migrate.connect(database.store_settings, sender=self)

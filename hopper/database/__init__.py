@@ -70,6 +70,24 @@ def limit_waiting(seconds: int) -> None:
         engine().limit_waiting(cursor, seconds)
 
 
+def store_settings(**_: Any) -> None:
+    """Keep Hopper's settings of a session in the database: the receiver of `post_migrate`."""
+    with connection.cursor() as cursor:
+        engine().store_settings(cursor)
+
+
+def lift_time_limit(**_: Any) -> None:
+    """Let a migration take any time: the receiver of `pre_migrate`."""
+    with connection.cursor() as cursor:
+        engine().lift_time_limit(cursor)
+
+
+def lacking_settings() -> list[str]:
+    """Return the settings of this session that `manage.py migrate` has not stored for its role."""
+    with connection.cursor() as cursor:
+        return engine().lacking_settings(cursor)
+
+
 def _require_transaction() -> None:
     if not connection.in_atomic_block:
         raise RuntimeError("a lock outlives its statement only inside a transaction")

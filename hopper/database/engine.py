@@ -50,6 +50,18 @@ class Engine(ABC):
         """Let no statement of the transaction wait longer for a lock."""
 
     @abstractmethod
+    def store_settings(self, cursor: CursorWrapper) -> None:
+        """Let the database give Hopper's settings to this session and every later one."""
+
+    @abstractmethod
+    def lacking_settings(self, cursor: CursorWrapper) -> list[str]:
+        """Return the settings of this session that are not as `store_settings` sets them."""
+
+    @abstractmethod
+    def lift_time_limit(self, cursor: CursorWrapper) -> None:
+        """Let the statements of this session take any time."""
+
+    @abstractmethod
     def snapshot(self) -> AbstractContextManager[None]:
         """Read one moment of the database until the end; outside any transaction."""
 

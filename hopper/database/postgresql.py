@@ -27,6 +27,19 @@ _TREE_KEY = 0x486F70706572
 # long, victim of a deadlock, lock or statement timed out, read-only.
 _OUTAGES = ("08", "53", "57P", "25P03", "40001", "40P01", "55P03", "57014", "25006")
 
+_SETTINGS = {
+    # A lock that somebody else holds, and a long statement, end before the web server's limit of
+    # 30 s, so that the client gets its answer (503).
+    "lock_timeout": "10s",
+    "statement_timeout": "20s",
+    # A process that dies inside a transaction must not hold its locks for ever.
+    "idle_in_transaction_session_timeout": "1min",
+    # A statement after a lock has to read what the lock waited for.
+    "default_transaction_isolation": "read committed",
+    # Compiling the statement that counts reasons took longer than running it (50,000 tasks).
+    "jit": "off",
+}
+
 
 class PostgreSQL(Engine):
     """Many writers at a time: what must not change is locked."""
@@ -59,11 +72,43 @@ class PostgreSQL(Engine):
         """Set the lock timeout of the transaction."""
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds}s"])
 
+    def store_settings(self, cursor: CursorWrapper) -> None:
+        """Alter the role in this database: a pooler refuses options of the connection."""
+        name = connection.ops.quote_name(connection.settings_dict["NAME"])
+        if self._stored(cursor) != _SETTINGS:
+            for key, value in _SETTINGS.items():
+                cursor.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET {key} = '{value}'")
+        for pair in _SETTINGS.items():
+            cursor.execute("SELECT set_config(%s, %s, false)", pair)
+
+    def lacking_settings(self, cursor: CursorWrapper) -> list[str]:
+        """Compare what the server shows for this session."""
+        marks = ", ".join(f"current_setting('{key}')" for key in _SETTINGS)
+        cursor.execute(f"SELECT {marks}")
+        shown = dict(zip(_SETTINGS, cursor.fetchone() or (), strict=True))
+        return [key for key, value in _SETTINGS.items() if shown[key] != value]
+
+    def lift_time_limit(self, cursor: CursorWrapper) -> None:
+        """Set the statement timeout of the session to none."""
+        cursor.execute("SET statement_timeout = 0")
+
+    def _stored(self, cursor: CursorWrapper) -> dict[str, str]:
+        """Return which of the settings the database keeps for this role, with their values."""
+        cursor.execute(
+            "SELECT unnest(setconfig) FROM pg_db_role_setting"
+            " JOIN pg_roles ON pg_roles.oid = setrole AND rolname = current_user"
+            " JOIN pg_database ON pg_database.oid = setdatabase"
+            " AND datname = current_database()"
+        )
+        kept = dict(row[0].split("=", 1) for row in cursor.fetchall())
+        return {key: value for key, value in kept.items() if key in _SETTINGS}
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read in a repeatable-read transaction."""
+        """Read in a repeatable-read transaction, however long it takes."""
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute("SET LOCAL statement_timeout = 0")
             yield
 
     def write_together(self, cursor: CursorWrapper, writes: Sequence[Write]) -> None:

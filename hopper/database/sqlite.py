@@ -47,6 +47,16 @@ class SQLite(Engine):
     def limit_waiting(self, cursor: CursorWrapper, seconds: int) -> None:
         """Do nothing: the transaction waited when it began, as long as any other."""
 
+    def store_settings(self, cursor: CursorWrapper) -> None:
+        """Do nothing: each connection sets itself up."""
+
+    def lacking_settings(self, cursor: CursorWrapper) -> list[str]:
+        """Return nothing: each connection sets itself up."""
+        return []
+
+    def lift_time_limit(self, cursor: CursorWrapper) -> None:
+        """Do nothing: no statement is limited."""
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Read in a deferred transaction; Django's own would keep every writer out."""

@@ -7,19 +7,22 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
-from django.db import connection
+from django.db import connection, transaction
 
 from instances.models import Task
 from tests.crash.site import Site
 
 OURS = "hopper-outage"
+THREADED = {"GUNICORN_CMD_ARGS": "--threads 4"}
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def server(child_environ: dict[str, str], tmp_path: Path, socket_folder: Path) -
         url = f"{plain}?host={socket_folder}&application_name={OURS}"
     else:
         url = f"{plain}?timeout=1"
-    site = Site(tmp_path, child_environ | {"HOPPER_DATABASE_URL": url}, commits=0)
+    site = Site(tmp_path, child_environ | {"HOPPER_DATABASE_URL": url, **THREADED}, commits=0)
     site.open()
     yield site.addresses[0]
     site.close()
@@ -96,3 +99,21 @@ def test_a_lost_database_is_503_and_the_repeated_request_is_carried_out_once(
     assert [call(server, *ask).status for _ in range(2)] == [201, 201]
     assert call(server, "GET", "/readyz").status == 200
     assert Task.objects.filter(title="once").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lock_of_somebody_else_ends_in_503_and_health_answers_meanwhile(server: str) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("needs PostgreSQL")
+    with transaction.atomic(), connection.cursor() as cursor, ThreadPoolExecutor(4) as clients:
+        cursor.execute(f"LOCK TABLE {Task._meta.db_table} IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        waiting = [clients.submit(call, server, "GET", "/api/v1/tasks") for _ in range(4)]
+        time.sleep(1)
+        assert call(server, "GET", "/healthz").status == 200
+        assert time.monotonic() - began < 5
+        answers = [one.result() for one in waiting]
+        assert time.monotonic() - began < 25
+    assert {answer.status for answer in answers} == {503}
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
+    assert call(server, "GET", "/api/v1/tasks").status == 200

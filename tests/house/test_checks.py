@@ -12,7 +12,7 @@ from django.core.management.base import SystemCheckError
 from django.db import connection
 from pytest_django import Settings
 
-from hopper import checks
+from hopper import checks, database
 from hopper.logs import JsonFormatter, TextFormatter
 
 
@@ -70,6 +70,44 @@ def test_the_engine_is_set_up_as_measured() -> None:
             assert cursor.fetchone() == ("read committed",)
             cursor.execute("SHOW jit")
             assert cursor.fetchone() == ("off",)
+            cursor.execute("SHOW lock_timeout")
+            assert cursor.fetchone() == ("10s",)
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("20s",)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("reconnect", [True, False])
+def test_a_session_without_the_settings_is_told_of_the_command(reconnect: bool) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("needs PostgreSQL")
+    if reconnect:
+        connection.close()
+    assert checks.check_database_settings(databases=["default"]) == []
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = 0")
+    (advice,) = checks.check_database_settings(databases=["default"])
+    assert (advice.id, "lock_timeout" in advice.msg) == ("hopper.W002", True)
+    assert "manage.py migrate" in str(advice.hint)
+    connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_migration_and_a_snapshot_may_take_any_time() -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("needs PostgreSQL")
+    with connection.cursor() as cursor:
+        with database.snapshot():
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("0",)
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("20s",)
+        database.lift_time_limit()
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("0",)
+        database.store_settings()
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("20s",)
 
 
 def test_a_line_of_text_tells_what_the_json_form_would() -> None:
