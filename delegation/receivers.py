@@ -51,30 +51,28 @@ def wake_after_commit(*, instance_id: str, actor: Actor) -> None:
     transaction.on_commit(lambda: wake(instance_id, actor=actor), robust=True)
 
 
-@receiver(routing_due)
-def place_due_task(task_id: str, actor: Actor, **_: Any) -> None:
+@routing_due.receiver
+def place_due_task(*, task_id: str, actor: Actor) -> None:
     """Place a task after the commit that made it due; a failure leaves it to the sweep."""
     try_to_place(task_id, actor=actor)
 
 
-@receiver(task_finished)
-def bubble_finished_task(task: Task, actor: Actor, now: datetime, **_: Any) -> None:
+@task_finished.receiver
+def bubble_finished_task(*, task: Task, actor: Actor, now: datetime) -> None:
     """Carry a task's end upwards, inside the transaction that ended it."""
     CompletionBubbler(actor).bubble_completion(task, now)
 
 
-@receiver(offer_overtaken)
-def withdraw_overtaken_offer(
-    task: Task, reason: str, actor: Actor, now: datetime, **_: Any
-) -> None:
+@offer_overtaken.receiver
+def withdraw_overtaken_offer(*, task: Task, reason: str, actor: Actor, now: datetime) -> None:
     """Take back the pending offer of a task that moved on without it."""
     for offer in TaskDelegation.objects.filter(task=task, status=D.PENDING):
         close_offer(offer, task, D.CANCELLED, reason=reason, actor=actor, now=now)
 
 
-@receiver(task_reopened)
+@task_reopened.receiver
 def return_reopened_task(
-    task: Task, ended_at: datetime | None, actor: Actor, now: datetime, **_: Any
+    *, task: Task, ended_at: datetime | None, actor: Actor, now: datetime
 ) -> None:
     """Put a task that begins again back to where it was held."""
     remake_path(task, ended_at, actor, now)

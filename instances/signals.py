@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hopper.actors import Actor
-    from instances.models import HopperInstance
+    from instances.models import HopperInstance, Task
 
 P = ParamSpec("P")
 
@@ -41,19 +41,27 @@ class TypedSignal(Signal, Generic[P]):
         return function
 
 
-routing_due = Signal()
-"""A task is due for placing. Sent with `task_id`, `actor`; after commit."""
+@TypedSignal
+def routing_due(*, task_id: str, actor: Actor) -> None:
+    """A task is due for placing. Announced after the commit."""
 
-task_finished = Signal()
-"""A task ended. Sent with `task` (locked, under its root's lock), `actor`, `now`; inside."""
 
-offer_overtaken = Signal()
-"""A change of a task ends its pending offer: a claim, a block or an edit. Sent with `task`
-(locked, under its root's lock), `reason`, `actor`, `now`; inside."""
+@TypedSignal
+def task_finished(*, task: Task, actor: Actor, now: datetime) -> None:
+    """A task has ended. The task and its root are locked."""
 
-task_reopened = Signal()
-"""A finished task is pending again. Sent with `task` (locked, the tree too), `ended_at`, `actor`,
-`now`; inside."""
+
+@TypedSignal
+def offer_overtaken(*, task: Task, reason: str, actor: Actor, now: datetime) -> None:
+    """A change of a task ends its pending offer: a claim, a block or an edit.
+
+    The task and its root are locked.
+    """
+
+
+@TypedSignal
+def task_reopened(*, task: Task, ended_at: datetime | None, actor: Actor, now: datetime) -> None:
+    """A finished task is pending again. The task, its root and the tree are locked."""
 
 
 @TypedSignal

@@ -120,7 +120,7 @@ def change_task(
     _write(task, now, *writes, event=event)
     announce_due(task, actor)
     if ending:
-        task_finished.send(Task, task=task, actor=actor, now=now)
+        task_finished.announce(task=task, actor=actor, now=now)
     if slot is not None:
         # Last, so that the counter of a busy instance is held for the commit alone (R6).
         release_slot(slot)
@@ -273,4 +273,4 @@ def announce_due(task: Task, actor: Actor) -> None:
 
 def _send_due(task: Task, actor: Actor) -> None:
     if task.route_due:
-        routing_due.send(Task, task_id=task.pk, actor=actor)
+        routing_due.announce(task_id=task.pk, actor=actor)

@@ -92,7 +92,7 @@ def begin_placing_anew(task: Task, *, actor: Actor, now: datetime, reason: str) 
     if not (task.status == T.PENDING or by_placing) or task.waiting_code == "AwaitingEscalation":
         return False
     if task.offered_to_id is not None:
-        offer_overtaken.send(Task, task=task, reason="rerouted", actor=actor, now=now)
+        offer_overtaken.announce(task=task, reason="rerouted", actor=actor, now=now)
     task.epoch += 1
     task.wait("")
     if by_placing:

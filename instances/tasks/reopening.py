@@ -85,7 +85,7 @@ def _begin_again(task: Task, reason: str, actor: Actor, now: datetime) -> None:
             f"{task.pk} cannot be reopened: another open task bears its unique_key.",
             code="unique_key_taken",
         ) from None
-    task_reopened.send(Task, task=task, ended_at=ended_at, actor=actor, now=now)
+    task_reopened.announce(task=task, ended_at=ended_at, actor=actor, now=now)
 
 
 def _require_no_cycle(task: Task) -> None:

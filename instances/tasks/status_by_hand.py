@@ -104,7 +104,7 @@ def _make_free(task: Task, force: bool, actor: Actor, now: datetime) -> None:
                 state=task.status,
                 offered_to=task.offered_to_id,
             )
-        offer_overtaken.send(Task, task=task, reason="withdrawn", actor=actor, now=now)
+        offer_overtaken.announce(task=task, reason="withdrawn", actor=actor, now=now)
 
 
 def _to_pending(task: Task, owner: str, reason: str, actor: Actor, now: datetime) -> None:
