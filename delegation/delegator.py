@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.utils import timezone
 
 from delegation.choices import OPEN, DelegationType, Reason
 from delegation.choices import DelegationStatus as D
@@ -21,6 +20,7 @@ from delegation.offers import (
     take_back,
     target_answer,
 )
+from hopper import database
 from hopper.database import lock_tree
 from hopper.errors import AlreadyDelegated, AlreadyEnded, Conflict, Gone, LeaseLost, NotFound
 from hopper.protocol import DELEGATION
@@ -82,7 +82,7 @@ class Delegator:
             there = _already_there(task, target_id)
             if there is not None:
                 return Handed(there, created=False)
-            now = timezone.now()
+            now = database.now()
             if delegation_type == DelegationType.REASSIGN:
                 take_back(task, force=force, actor=self.actor, now=now)
             require_delegable(task)
@@ -109,7 +109,7 @@ class Delegator:
             DELEGATION.require(delegation.status, D.ACCEPTED, delegation.pk)
             require_acceptance(target)
             delegation.notes = notes or delegation.notes
-            accept_offer(delegation, task, target, actor=self.actor, now=timezone.now())
+            accept_offer(delegation, task, target, actor=self.actor, now=database.now())
 
         return self._change(delegation_id, accept)
 
@@ -178,7 +178,7 @@ class Delegator:
                 stored = delegation.result
                 require_repeat(name, state, word="result", stored=stored, said=result)
                 return
-            now = timezone.now()
+            now = database.now()
             if delegation.status == D.PENDING:
                 require_acceptance(target)
                 accept_offer(delegation, task, target, actor=self.actor, now=now)
@@ -224,7 +224,7 @@ class Delegator:
             if escalation_target(task) != parent_id:
                 raise Conflict(f"{task_id} moved meanwhile; try again.", state=task.status)
             _require_escalatable(task)
-            now = timezone.now()
+            now = database.now()
             self._make_pending(task, now)
             if parent is None:
                 task.wait("InputRequired", now, detail=reason or "escalated at a root")
@@ -242,7 +242,7 @@ class Delegator:
 
         def answer(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
             if delegation.status == D.PENDING and target.standing().may("accept"):
-                self._answer(delegation, task, target, timezone.now())
+                self._answer(delegation, task, target, database.now())
 
         return self._change(delegation_id, answer)
 
@@ -251,7 +251,7 @@ class Delegator:
 
         def expire(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
             due = delegation.expires_at
-            if delegation.status == D.PENDING and due is not None and due <= timezone.now():
+            if delegation.status == D.PENDING and due is not None and due <= database.now():
                 self._close(delegation, task, D.EXPIRED, Reason.EXPIRED, "")
 
         return self._change(delegation_id, expire)
@@ -286,7 +286,7 @@ class Delegator:
             reason=reason,
             words=words,
             actor=self.actor,
-            now=timezone.now(),
+            now=database.now(),
         )
 
     def _change(

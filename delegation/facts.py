@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db.models import OuterRef, Subquery
-from django.utils import timezone
 
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType
 from delegation.models import TaskDelegation
+from hopper import database
 from hopper.actors import ROUTER
 from hopper.config.settings import effective_settings, setting_keys
 from instances.allowances import Standing
@@ -81,7 +81,7 @@ def situation_for(task: TaskFacts, holder: HopperInstance, barred: Mapping[str, 
             word for child in children if not child.is_live for word in (child.pk, child.name)
         ),
         created_last_hour=sum(
-            child.created_by == ROUTER.name and child.created_at > timezone.now() - _AN_HOUR
+            child.created_by == ROUTER.name and child.created_at > database.now() - _AN_HOUR
             for child in children
         ),
     )

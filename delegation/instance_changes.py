@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
-from django.utils import timezone
 
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.offers import close_offer, end_accepted
+from hopper import database
 from hopper.database import lock_shared, lock_tree
 from hopper.errors import Conflict
 from instances.choices import PLACING_BLOCKS, STARTED, AttemptOutcome
@@ -69,7 +69,7 @@ def evacuate_instance(
             return 0
         below = _below(instance_id)
         tasks = lock_tasks(_unstarted(below).values_list("pk", flat=True))
-        return _evacuate(tasks, below, actor, timezone.now())
+        return _evacuate(tasks, below, actor, database.now())
 
 
 def _below(instance_id: str) -> frozenset[str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.utils import timezone
 
 from delegation.choices import DelegationType, Reason
 from delegation.delegator import Delegator, escalation_target
@@ -17,6 +16,7 @@ from delegation.models import TaskDelegation
 from delegation.offer_rules import offers_made, over_hop_limit
 from delegation.offers import Terms, answer_offer, make_offer, target_answer
 from delegation.router import MAX_HOPS, InstanceRouter
+from hopper import database
 from hopper.actors import ROUTER, Actor
 from hopper.config.files import CONFIGURATION
 from hopper.database import lock_shared, lock_tree
@@ -148,7 +148,7 @@ def reroute_task(task_id: str, *, actor: Actor) -> Task:
     with transaction.atomic():
         task = lock_task(task_id)
         if task.instance_id is None or not begin_placing_anew(
-            task, actor=actor, now=timezone.now(), reason="rerouted"
+            task, actor=actor, now=database.now(), reason="rerouted"
         ):
             raise Conflict(
                 f"{task_id} is {task.status if task.instance_id else 'unassigned'}"
@@ -163,7 +163,7 @@ def reroute_task(task_id: str, *, actor: Actor) -> Task:
 
 def _step(task_id: str, actor: Actor) -> bool:
     """Decide once and act on it; return whether the task may have to go further."""
-    read_at = timezone.now()
+    read_at = database.now()
     task = present_task(task_id)
     if task.is_given_up:
         return _hand_up(task, actor)
@@ -199,7 +199,7 @@ def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
         task = lock_task(task_id)
         if not task.route_due or task.waiting.get("detail") == failure.detail:
             return
-        now = timezone.now()
+        now = database.now()
         task.waiting = {"detail": failure.detail}
         told = {"detail": failure.detail, "attention": True}
         amend_task(task, "task.undecided", actor=actor, now=now, **told)
@@ -265,7 +265,7 @@ def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
             raise _Stale
         if not InstanceRouter().can_delegate_to(note.holder, target):
             raise _Stale
-        now = timezone.now()
+        now = database.now()
         over = over_hop_limit(note.holder, offers_made(task))
         if over:
             _block(note, task, "HopLimit", over, now)
@@ -283,7 +283,7 @@ def _rest(note: _Note, read_at: datetime) -> bool:
     with transaction.atomic():
         task = note.lock()
         note.require_nothing_began(read_at)
-        now = timezone.now()
+        now = database.now()
         task.route_due = False
         if not task.waiting_code:
             # What a failing behaviour left there holds no longer.
@@ -307,7 +307,7 @@ def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
             lock_shared(HopperInstance, str(source))
             note.lock()
             note.require_nothing_began(read_at)
-            note.write(timezone.now())
+            note.write(database.now())
             Delegator(note.actor).escalate_task(
                 note.task.pk, reason="; ".join(decision.reasons), code="unplaceable"
             )
@@ -315,7 +315,7 @@ def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
     with transaction.atomic():
         task = note.lock()
         note.require_nothing_began(read_at)
-        _block(note, task, decision.code, "; ".join(decision.reasons), timezone.now())
+        _block(note, task, decision.code, "; ".join(decision.reasons), database.now())
     return False
 
 

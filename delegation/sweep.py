@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import Error, connection, transaction
 from django.db.models import Exists, F, Max, OuterRef, Q
-from django.utils import timezone
 
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
@@ -21,6 +20,7 @@ from delegation.delegator import Delegator
 from delegation.instance_changes import evacuate_instance
 from delegation.models import TaskDelegation
 from delegation.placing import place_task
+from hopper import database
 from hopper.actors import SYSTEM, Actor
 from hopper.config.settings import effective_settings
 from hopper.errors import HopperError
@@ -281,7 +281,7 @@ def _place_again(task_id: str, actor: Actor) -> bool:
         task = lock_task(task_id)
         if not _stuck(Task.objects.filter(pk=task_id)).exists():
             return False
-        return begin_placing_anew(task, actor=actor, now=timezone.now(), reason="tree_changed")
+        return begin_placing_anew(task, actor=actor, now=database.now(), reason="tree_changed")
 
 
 def _stuck(tasks: QuerySet[Task]) -> QuerySet[Task]:
@@ -289,7 +289,7 @@ def _stuck(tasks: QuerySet[Task]) -> QuerySet[Task]:
     again = Event.objects.filter(
         task=OuterRef("pk"),
         kind="task.rerouted",
-        at__gt=timezone.now() - REPLACE_PAUSE,
+        at__gt=database.now() - REPLACE_PAUSE,
         data__reason="tree_changed",
     )
     stuck = tasks.filter(~Exists(again), status=T.BLOCKED, waiting__code__in=_UNPLACED)
@@ -313,7 +313,7 @@ def _expire_leases(this: Round) -> int:
 
 
 def _expire_offers(this: Round) -> int:
-    overdue = TaskDelegation.objects.filter(status=D.PENDING, expires_at__lte=timezone.now())
+    overdue = TaskDelegation.objects.filter(status=D.PENDING, expires_at__lte=database.now())
     ids = list(overdue.order_by("expires_at").values_list("pk", flat=True)[: this.limit])
     expire = Delegator(this.actor).expire_delegation
     return this.each(ids, lambda pk: expire(pk).status == D.EXPIRED)
@@ -376,7 +376,7 @@ def _settle(this: Round) -> int:
 
 def _drain(this: Round) -> int:
     """Stop and empty what has reached its end, terminate an empty EVENT, evacuate long errors."""
-    moment, actor = timezone.now(), this.actor
+    moment, actor = database.now(), this.actor
     over = HopperInstance.objects.filter(
         Q(instance_type=InstanceType.TEMPORARY) | Q(scope="EVENT"), expires_at__lte=moment
     )
@@ -409,7 +409,7 @@ def _reevaluate(this: Round) -> int:
 
 
 def _forget_answers(this: Round) -> int:
-    old = IdempotencyRecord.objects.filter(created_at__lt=timezone.now() - _KEPT_ANSWERS)
+    old = IdempotencyRecord.objects.filter(created_at__lt=database.now() - _KEPT_ANSWERS)
     return old.delete()[0]
 
 

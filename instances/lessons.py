@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.utils import timezone
-
+from hopper import database
 from hopper.ids import new_id
 from instances.choices import Confidence
 from instances.models import Lesson
@@ -35,5 +34,5 @@ def file_lesson(
         description=description,
         project=project or (task.project if task else ""),
         created_by=actor.name,
-        created_at=timezone.now(),
+        created_at=database.now(),
     )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Q
-from django.utils import timezone
 
+from hopper import database
 from instances.models.instance import lineages
 from scopes.models import Feedback, RoutingDecision, Verdict
 
@@ -41,7 +41,7 @@ def give_feedback(task: Task, words: Mapping[str, Any], *, actor: Actor) -> Feed
         task=task,
         decision=_decision_behind(task),
         created_by=actor.name,
-        created_at=timezone.now(),
+        created_at=database.now(),
         **words,
     )
 

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+import time_machine
 from django.apps import apps
 from django.conf import settings
 from django.db import connection
 from django.test import TransactionTestCase
+from django.utils import timezone
+
+from hopper.database import engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,6 +70,18 @@ def _empty_tables(case: TransactionTestCase) -> None:
     connection.ops.execute_sql_flush(
         [f"DELETE FROM {quote(table)}" for table in tables if table not in KEPT]
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_clock() -> None:
+    """Let the database's clock go with this process's where time_machine moves that."""
+
+    def clock(self: object) -> str:
+        moved = time_machine.escape_hatch.is_travelling()
+        return f"'{timezone.now().isoformat()}'::timestamptz" if moved else "clock_timestamp()"
+
+    if connection.vendor == "postgresql":
+        type(engine()).clock = property(clock)
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.utils import timezone
-
 from delegation.audit import delegations, leases, reasons, structure, tasks
 from delegation.audit.extent import Extent
+from hopper import database
 from hopper.database import snapshot
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def audit(numbers: Iterable[str] = (), *, since: datetime | None = None) -> list
     wanted = set(numbers)
     asked = [one for one in INVARIANTS if not wanted or one.number in wanted]
     with snapshot():
-        extent = Extent.since(since, timezone.now())
+        extent = Extent.since(since, database.now())
         return [
             Finding(invariant.number, *breach)
             for invariant in asked

@@ -12,6 +12,7 @@ from hopper.database.sqlite import SQLite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from django.db.models import Field, Model
 
@@ -24,6 +25,16 @@ _ENGINES: dict[str, Engine] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}
 def engine() -> Engine:
     """Return the engine of this process's database: the only place that asks for the vendor."""
     return _ENGINES[connection.vendor]
+
+
+def now() -> datetime:
+    """Return the present by the clock that decides for all servers: the database's.
+
+    A change reads it once, after its last lock: the time of a statement or a transaction lies
+    before the wait for a lock.
+    """
+    with connection.cursor() as cursor:
+        return engine().now(cursor)
 
 
 def lock_tree() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from django.db import Error
     from django.db.backends.utils import CursorWrapper
@@ -30,8 +31,14 @@ class Engine(ABC):
     """The word after AS that makes the database evaluate a common table expression once."""
     writes_in_with: bool
     """Whether one statement may read what the INSERTs and UPDATEs in its WITH return."""
+    clock: str
+    """The SQL expression of the present, for a statement that `writes_in_with`."""
     ids_follow_commits: bool
     """Whether rows become visible in the order of the ids that the database makes."""
+
+    @abstractmethod
+    def now(self, cursor: CursorWrapper) -> datetime:
+        """Return the present by the one clock that decides for all servers."""
 
     @abstractmethod
     def lock_tree(self, cursor: CursorWrapper) -> None:

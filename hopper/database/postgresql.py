@@ -14,6 +14,7 @@ from hopper.database.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from django.db import Error
     from django.db.backends.utils import CursorWrapper
@@ -48,7 +49,14 @@ class PostgreSQL(Engine):
     least = "least"
     once = "MATERIALIZED"
     writes_in_with = True
+    clock = "clock_timestamp()"
     ids_follow_commits = False
+
+    def now(self, cursor: CursorWrapper) -> datetime:
+        """Ask the server: the clocks of its clients may differ."""
+        cursor.execute(f"SELECT {self.clock}")
+        found: datetime = cursor.fetchone()[0]
+        return found
 
     def lock_tree(self, cursor: CursorWrapper) -> None:
         """Take an advisory lock."""

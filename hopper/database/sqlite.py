@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
+from django.utils import timezone
 
 from hopper.database.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from django.db import Error
     from django.db.backends.utils import CursorWrapper
@@ -32,7 +34,12 @@ class SQLite(Engine):
     least = "min"
     once = ""
     writes_in_with = False
+    clock = ""
     ids_follow_commits = True
+
+    def now(self, cursor: CursorWrapper) -> datetime:
+        """Read this machine's clock: the database is a file on it."""
+        return timezone.now()
 
     def lock_tree(self, cursor: CursorWrapper) -> None:
         """Do nothing: the transaction is the lock."""

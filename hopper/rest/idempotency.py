@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import OperationalError, transaction
 from django.http import Http404
-from django.utils import timezone
 from rest_framework.exceptions import APIException
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
+from hopper import database
 from hopper.errors import HopperError, Invalid, RuleBroken
 from hopper.rest.auth import caller_of
 
@@ -104,7 +104,7 @@ def _once(
     records: Any = model._default_manager
     digest = _digest(request)
     with transaction.atomic():
-        now = timezone.now()
+        now = database.now()
         caller = caller_of(request)
         records.filter(caller=caller, key=key, created_at__lt=now - KEPT).delete()
         record, is_new = records.get_or_create(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.utils import timezone
 
+from hopper import database
 from hopper.database import lock_rows, lock_tree
 from hopper.errors import Conflict, InvalidTransition
 from hopper.protocol import ACTIONS, INSTANCE
@@ -74,7 +74,7 @@ def stop_instance(
         if not Task.objects.in_subtree(instance_id).leased().exists():
             if instance.status == I.STOPPING:
                 # No claim succeeds below any more. The receivers withdraw offers only once.
-                write_status(instance, I.STOPPED, actor, timezone.now())
+                write_status(instance, I.STOPPED, actor, database.now())
         elif force:
             # What was claimed while the status changed. After the commit, under a key too: no task
             # may be asked for after a counter (R6).
@@ -100,9 +100,9 @@ def restart_instance(instance_id: str, *, force: bool = False, actor: Actor) -> 
                 _refuse_live_leases(instance_id)
             _begin_stop(instance, evacuate=False, force=force, actor=actor)
             # No signal: this stop is over before any other transaction can see it.
-            write_status(instance, I.STOPPED, actor, timezone.now())
+            write_status(instance, I.STOPPED, actor, database.now())
         for status in ACTIONS["start"].steps:
-            change_instance(instance, status, actor, timezone.now())
+            change_instance(instance, status, actor, database.now())
     return instance
 
 
@@ -112,7 +112,7 @@ def _begin_stop(instance: HopperInstance, *, evacuate: bool, force: bool, actor:
     if force:
         below = Task.objects.in_subtree(instance.pk).leased()
         leased = list(below.values_list("pk", flat=True))
-    now = timezone.now()
+    now = database.now()
     if instance.status not in ACTIONS["stop"].steps:
         _require_source(instance, "stop", ACTIONS["stop"])
         change_instance(instance, I.STOPPING, actor, now, evacuate=evacuate, leased=leased)
@@ -125,7 +125,7 @@ def _begin_stop(instance: HopperInstance, *, evacuate: bool, force: bool, actor:
 
 
 def _revoke(tasks: TaskQuerySet, actor: Actor) -> None:
-    revoke_leases(tasks, outcome=AttemptOutcome.EVICTED, actor=actor, now=timezone.now())
+    revoke_leases(tasks, outcome=AttemptOutcome.EVICTED, actor=actor, now=database.now())
 
 
 def set_instance_status(instance_id: str, *, status: str, actor: Actor) -> HopperInstance:
@@ -137,7 +137,7 @@ def set_instance_status(instance_id: str, *, status: str, actor: Actor) -> Hoppe
         if instance.status != status:
             if status == I.STOPPED:
                 _refuse_live_leases(instance_id)
-            change_instance(instance, status, actor, timezone.now())
+            change_instance(instance, status, actor, database.now())
     return instance
 
 
@@ -149,9 +149,9 @@ def terminate_instance(instance_id: str, *, cascade: bool = False, actor: Actor)
     """
     with transaction.atomic():
         lock_tree()
-        now = timezone.now()
         below = HopperInstance.objects.under(instance_id).live()
         locked = lock_rows(HopperInstance, list(below.values_list("pk", flat=True)))
+        now = database.now()
         instance = locked.get(instance_id)
         if instance is None:
             return present_instance(instance_id)
@@ -188,7 +188,7 @@ def _act(instance_id: str, name: str, *, actor: Actor, reason: str = "") -> Hopp
         if instance.status == action.steps[-1]:
             return instance
         _require_source(instance, name, action)
-        now = timezone.now()
+        now = database.now()
         for status in action.ahead(instance.status):
             change_instance(instance, status, actor, now, reason=reason)
     return instance

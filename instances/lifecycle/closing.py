@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
+from hopper import database
 from hopper.database import lock_rows, lock_tree
 from hopper.errors import Conflict, RuleBroken
 from instances.choices import InstanceStatus as I
@@ -57,7 +57,7 @@ def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> di
         summary = _summary(instance, below, cancelled, actor)
         _keep(summary, instance, rows.get(parent_id or ""))
         for status in _TO_STOPPED[I(instance.status)]:
-            change_instance(instance, status, actor, timezone.now())
+            change_instance(instance, status, actor, database.now())
         terminate_instance(instance_id, cascade=True, actor=actor)
     return summary
 
@@ -85,7 +85,7 @@ def _cancel_open(below: list[str], force: bool, actor: Actor) -> list[str]:
 def _summary(
     instance: HopperInstance, below: list[str], cancelled: list[str], actor: Actor
 ) -> dict[str, Any]:
-    now = timezone.now()
+    now = database.now()
     statuses = Task.objects.filter(instance__in=below).values_list("status", flat=True)
     began = instance.started_at or instance.created_at
     return {

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection, models
 from django.db.models.expressions import RawSQL
-from django.utils import timezone
 
+from hopper import database
 from instances.choices import (
     STARTED,
     TERMINAL,
@@ -372,8 +372,10 @@ class Task(models.Model):
 
     def wait(self, code: str, now: datetime | None = None, **details: Any) -> None:
         """Set the stored reason on the object (R26). An empty code clears the reason."""
-        since = (now or timezone.now()).isoformat()
-        self.waiting = {"code": code, "since": since, **details} if code else {}
+        self.waiting = {}
+        if code:
+            since = (now or database.now()).isoformat()
+            self.waiting = {"code": code, "since": since, **details}
 
     @property
     def waiting_code(self) -> str:

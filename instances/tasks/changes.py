@@ -175,9 +175,13 @@ def amend_task(task: Task, kind: str, *, actor: Actor, now: datetime, **data: An
 
 
 def extend_lease(task: Task, expires_at: datetime) -> None:
-    """Write the end of a lease. `updated_at` stays: a heartbeat is no change of the task."""
-    task.lease_expires_at = expires_at
-    Task.objects.filter(pk=task.pk).update(lease_expires_at=expires_at)
+    """Write the end of a locked task's lease, unless it ends later already.
+
+    `updated_at` stays: a heartbeat is no change of the task.
+    """
+    if task.lease_expires_at is None or task.lease_expires_at < expires_at:
+        task.lease_expires_at = expires_at
+        Task.objects.filter(pk=task.pk).update(lease_expires_at=expires_at)
 
 
 def make_root(task: Task, *, actor: Actor, now: datetime) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 
+from hopper import database
 from hopper.database import engine
 from instances.allowances import UNSTARTED, allowing
 from instances.choices import TaskStatus as T
@@ -29,7 +30,7 @@ _MAX_PROBES = 50
 _MAX_KINDS = 1000
 """How many kinds a queue may have to be told one by one; above, it is filtered."""
 _FURTHEST = 4 * AGEING
-"""How far ahead of now a claimable task stands at most, and some for clocks that differ."""
+"""How far ahead of now a claimable task stands at most, and some."""
 _BOUNDLESS = 10**9
 _RIVALS = 32
 """How many tasks, taken by others meanwhile, a probe may meet and still find one."""
@@ -112,7 +113,7 @@ def grant(wish: Wish, secret: str, most: int, now: datetime) -> list[Grant]:
         "holder": wish.holder,
         "secret": secret,
         "seconds": wish.lease_seconds,
-        "until": now + timedelta(seconds=wish.lease_seconds),
+        "length": timedelta(seconds=wish.lease_seconds),
         "data": json.dumps({"worker": wish.worker}),
     }
     with_clause = _pick(wish, params)
@@ -138,22 +139,25 @@ def _searching(wish: Wish, most: int, now: datetime) -> dict[str, Any]:
 def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
     counted = _COUNT.format(count="(SELECT count(*) FROM pick)")
     marked = f"{_MARK} FROM pick, place WHERE id = picked RETURNING {_TASK}.*"
-    rows: Iterable[Any] = Task.objects.raw(
-        f"""
-        WITH {picking},
+    # Read within the statement: no task that it sees was made after this moment.
+    moment = "(SELECT at FROM moment)"
+    statement = f"""
+        WITH moment (at) AS MATERIALIZED (SELECT {engine().clock}), {picking},
         place AS ({counted} AND EXISTS (SELECT 1 FROM pick) RETURNING 1),
         marked AS ({marked}),
         tried AS ({_ATTEMPTS.format(marked="marked")}),
         told AS ({_EVENTS.format(marked="marked", data="%(data)s::jsonb")})
-        SELECT {_COLUMNS}, carried FROM marked JOIN tried ON task_id = id""",
-        params,
-    )
+        SELECT {_COLUMNS}, carried FROM marked JOIN tried ON task_id = id"""
+    statement = statement.replace("%(until)s", f"{moment} + %(length)s")
+    rows: Iterable[Any] = Task.objects.raw(statement.replace("%(now)s", moment), params)
     return [Grant(task, _checkpoint(task.carried)) for task in rows]
 
 
 def _in_one_transaction(picking: str, params: dict[str, Any]) -> list[Grant]:
     """The same statement by statement, where the database has but one writer."""
     with transaction.atomic(), connection.cursor() as cursor:
+        now = database.now()
+        params = {**params, "now": now, "until": now + params["length"]}
         marked = f"{_MARK} WHERE id IN (SELECT picked FROM pick) RETURNING {_COLUMNS}"
         tasks = {task.pk: task for task in Task.objects.raw(f"WITH {picking} {marked}", params)}
         if not tasks:

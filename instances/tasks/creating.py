@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
+from hopper import database
 from hopper.database import lock_shared, lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, NotAllowed, RuleBroken
 from hopper.ids import new_id
@@ -65,14 +65,13 @@ def adopt_child(parent: Task, *, actor: Actor, now: datetime) -> None:
         change_task(parent, T.IN_PROGRESS, actor=actor, now=now, kind="task.decomposed")
 
 
-def lock_parent(parent_id: str, *, actor: Actor, now: datetime) -> Task:
-    """Return the parent task, locked with its tree, ready to have one more child (R13)."""
+def _lock_parent(parent_id: str, actor: Actor) -> Task:
+    """Return the parent task, locked with its tree, where it may have one more child (R13)."""
     if not Task.objects.filter(pk=parent_id).exists():
         raise Invalid.field("parent_id", f"there is no task {parent_id}", "unknown")
     parent = lock_task(parent_id)
     require_lease_given(parent, actor)
     require_room_below(parent)
-    adopt_child(parent, actor=actor, now=now)
     return parent
 
 
@@ -161,7 +160,7 @@ def create_task(new: NewTask, *, actor: Actor) -> Created:
             return Created(existing, existed=True)
         try:
             with transaction.atomic():
-                task = _insert(new, actor, timezone.now())
+                task = _insert(new, actor)
             break
         except IntegrityError:
             # Somebody took the key meanwhile: look again.
@@ -245,14 +244,17 @@ def _row(
     return task
 
 
-def _insert(new: NewTask, actor: Actor, now: datetime) -> Task:
+def _insert(new: NewTask, actor: Actor) -> Task:
     if _joins(new):
         lock_tree()
     instance_id = _place_for(new)
     holder = admitting(instance_id) if instance_id else None
-    parent = lock_parent(new.parent_id, actor=actor, now=now) if new.parent_id else None
+    parent = _lock_parent(new.parent_id, actor) if new.parent_id else None
+    now = database.now()
     if parent is not None and not new.instance_id and parent.instance_id != instance_id:
         raise Conflict(f"{parent.pk} moved meanwhile; try again.", state=parent.status)
+    if parent is not None:
+        adopt_child(parent, actor=actor, now=now)
     return insert_task(new, holder=holder, parent=parent, actor=actor, now=now)
 
 

@@ -7,8 +7,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.utils import timezone
 
+from hopper import database
 from hopper.database import lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from hopper.ids import new_id
@@ -72,7 +72,7 @@ def create_children(
         if missing:
             if parent.instance_id != holder_id:
                 raise Conflict(f"{task_id} moved meanwhile; try again.", state=parent.status)
-            now = timezone.now()
+            now = database.now()
             _open(parent, terms, token, actor, now)
             common = {"holder": holder, "parent": parent, "actor": actor, "now": now}
             made = _insert(children, missing, known, **common)

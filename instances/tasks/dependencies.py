@@ -8,8 +8,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, TextField
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
-from django.utils import timezone
 
+from hopper import database
 from hopper.actors import SYSTEM
 from hopper.errors import Invalid, RuleBroken
 from instances.choices import TERMINAL, DependencyRule
@@ -74,7 +74,7 @@ def reevaluate(task_id: str) -> bool:
         stuck = task.status == T.BLOCKED and task.waiting_code == "DependencyFailed"
         before = Task.objects.filter(dependants__task=task).order_by("pk")
         statuses = dict(before.values_list("pk", "status"))
-        now = timezone.now()
+        now = database.now()
         enough = _satisfying(task)
         failed = [pk for pk, word in statuses.items() if word in TERMINAL and word not in enough]
         if failed and (stuck or (task.status == T.PENDING and not moving)):

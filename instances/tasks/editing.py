@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.utils import timezone
 
+from hopper import database
 from hopper.database import lock_tree
 from hopper.errors import Conflict
 from hopper.task_fields import EDIT, set_at
@@ -50,7 +50,7 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
             raise Conflict(
                 f"{task_id} is {task.status} and cannot be edited.", state=task.status, allowed=[]
             )
-        now = timezone.now()
+        now = database.now()
         changed = _edit(task, changes)
         if depends_on is None and "dependency_rule" in changed:
             depends_on = predecessors(task)

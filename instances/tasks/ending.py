@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.utils import timezone
 
+from hopper import database
 from hopper.errors import Conflict
 from instances.choices import TaskStatus as T
 from instances.models import Task
@@ -41,7 +41,7 @@ def discard_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
                 allowed=[T.FAILED.value],
             )
         if task.discarded_at is None:
-            task.discarded_at = now = timezone.now()
+            task.discarded_at = now = database.now()
             amend_task(task, "task.discarded", actor=actor, now=now, reason=reason)
     return task
 
@@ -57,7 +57,7 @@ def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
         if task.status == T.CANCELLED:
             require_repeat(task_id, task.status, word="reason", stored=task.error, said=reason)
             return task
-        now = timezone.now()
+        now = database.now()
         task.error = reason
         if task.decomposed:
             hold_places(Task.objects.filter(root_id=task.root_id))

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.utils import timezone
 
+from hopper import database
 from hopper.actors import SYSTEM, Actor
 from hopper.errors import Conflict, Gone, LeaseLost
 from instances.choices import AttemptOutcome
@@ -102,7 +102,7 @@ def _mark_for_escalation(task: Task, *, outcome: str, actor: Actor, now: datetim
 
 def overdue_leases(*, instance_id: str | None = None, limit: int) -> list[Task]:
     """Return the tasks whose lease has run out, at an instance or everywhere (R21)."""
-    overdue = Task.objects.leased().filter(lease_expires_at__lt=timezone.now())
+    overdue = Task.objects.leased().filter(lease_expires_at__lt=database.now())
     if instance_id is not None:
         overdue = overdue.filter(instance_id=instance_id)
     return list(overdue.order_by("lease_expires_at").only("pk", "root_id")[:limit])
@@ -145,7 +145,7 @@ def expire_lease(task: Task, actor: Actor = SYSTEM) -> bool:
         if not roots.filter(pk=task.root_id).exists():
             return False
         task = lock_task(task.pk)
-        now = timezone.now()
+        now = database.now()
         if task.lease_expires_at is None or task.lease_expires_at >= now:
             return False
         error = f"the lease of {task.worker} ran out"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
+from hopper import database
 from hopper.database import lock_row, lock_tree
 from hopper.errors import Conflict
 from instances.choices import TaskStatus as T
@@ -37,7 +37,7 @@ def reopen_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
         lock_tree()
         task = lock_task(task_id)
         if task.is_terminal:
-            reopen(task, reason=reason, actor=actor, now=timezone.now())
+            reopen(task, reason=reason, actor=actor, now=database.now())
     return Task.objects.get(pk=task_id)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.utils import timezone
 
+from hopper import database
 from hopper.database import lock_tree
 from hopper.errors import Conflict, Invalid
 from instances.choices import PLACING_BLOCKS, AttemptOutcome
@@ -60,7 +60,7 @@ def set_status(
         task = lock_task(task_id)
         if task.status == status:
             return task
-        now = timezone.now()
+        now = database.now()
         if task.is_terminal and (force or status != T.CANCELLED):
             _open_again(task, force, reason, actor, now)
         if status == T.CANCELLED:

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.utils import timezone
 
+from hopper import database
 from hopper.database import lock_row
 from hopper.errors import AlreadyEnded, Conflict, Gone, InvalidTransition, LeaseLost, NotFound
 from instances.allowances import EXECUTING, Standing
@@ -115,10 +115,10 @@ def claim_task(
     most = settings.max_concurrent_tasks
     rescue_leases(holder_id)
     for _ in range(_TRIES):
-        granted = grant(wish, new_secret(), most, timezone.now())
+        granted = grant(wish, new_secret(), most, database.now())
         if granted:
             return _lease(granted[0], settings)
-        task, now = present_task(task_id), timezone.now()
+        task, now = present_task(task_id), database.now()
         if task.lease_expires_at is not None and task.lease_expires_at <= now:
             expire_lease(task)
             continue
@@ -139,7 +139,7 @@ def start_task(task_id: str, *, token: str | None = None, actor: Actor) -> Task:
         if task.status != T.IN_PROGRESS:
             if task.status != T.CLAIMED:
                 raise _not_started(task)
-            change_task(task, T.IN_PROGRESS, actor=actor, now=timezone.now(), kind="task.started")
+            change_task(task, T.IN_PROGRESS, actor=actor, now=database.now(), kind="task.started")
     return task
 
 
@@ -162,7 +162,7 @@ def heartbeat(
         require_lease(task, token)
         if task.lease_seconds is None:
             raise _not_started(task)
-        extend_lease(task, timezone.now() + timedelta(seconds=task.lease_seconds))
+        extend_lease(task, database.now() + timedelta(seconds=task.lease_seconds))
         news = {"checkpoint": checkpoint, "progress": progress}
         kept = {name: value for name, value in news.items() if value is not None}
         if kept:
@@ -184,7 +184,7 @@ def complete_task(
             raise _not_started(task)
         refuse_open_children(task)
         task.result, task.error = result, ""
-        change_task(task, T.DONE, actor=actor, now=timezone.now())
+        change_task(task, T.DONE, actor=actor, now=database.now())
 
     return _report(task_id, token, finish, T.DONE, artifact=result, actor=actor)
 
@@ -212,7 +212,7 @@ def fail_task(
             error=error,
             retryable=retryable,
             actor=actor,
-            now=timezone.now(),
+            now=database.now(),
         )
 
     return _report(task_id, token, finish, T.FAILED, artifact=error, actor=actor)
@@ -227,7 +227,7 @@ def release_task(task_id: str, *, token: str | None = None, reason: str = "", ac
         if task.status not in STARTED:
             raise _not_started(task)
         refuse_open_children(task)
-        put_back(task, outcome=AttemptOutcome.RELEASED, actor=actor, now=timezone.now())
+        put_back(task, outcome=AttemptOutcome.RELEASED, actor=actor, now=database.now())
 
     return _report(task_id, token, finish, "", artifact=reason, actor=actor)
 
@@ -337,7 +337,7 @@ def _claim(wish: Wish, settings: QueueSettings) -> Claim:
     """Grant what there is room for, looking again where others were faster at this moment."""
     most = settings.max_concurrent_tasks
     for left in reversed(range(_TRIES)):
-        now = timezone.now()
+        now = database.now()
         if not left:
             # Of many places some may be taken meanwhile; for one there is room, or there is none.
             wish = replace(wish, limit=1)

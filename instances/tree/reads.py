@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Min
-from django.utils import timezone
 
+from hopper import database
 from instances.allowances import Standing
 from instances.choices import TERMINAL, InstanceStatus, TaskStatus
 from instances.choices import HopperScope as S
@@ -200,7 +200,7 @@ def closing_preview(instance_id: str) -> dict[str, Any]:
 
 def metrics(instance: HopperInstance) -> dict[str, Any]:
     """Return counts by status, the oldest wait, throughput, used slots, and refusals."""
-    now = timezone.now()
+    now = database.now()
     own = Task.objects.filter(instance=instance)
     oldest = own.filter(status=TaskStatus.PENDING).aggregate(at=Min("created_at"))["at"]
     feed = Event.objects.of_instance(instance.pk)

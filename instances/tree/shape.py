@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.utils import timezone
 
+from hopper import database
 from hopper.database import lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from hopper.ids import is_slug, slug_of
@@ -47,10 +47,10 @@ def create_instance(
     """
     with transaction.atomic():
         lock_tree()
-        now = timezone.now()
         parent = _fitting_parent(scope, parent_id)
         _require_end(scope, expires_at)
         _require_free_name(name, parent_id)
+        now = database.now()
         instance = HopperInstance(
             id=_free_id(id, name, scope),
             name=name,
@@ -77,8 +77,8 @@ def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> H
     """
     with transaction.atomic():
         lock_tree()
-        now = timezone.now()
         instance = lock_instance(instance_id)
+        now = database.now()
         before = instance.parent_id
         if before == parent_id:
             return instance
@@ -102,8 +102,8 @@ def rename_instance(instance_id: str, *, name: str, actor: Actor) -> HopperInsta
     """Give an instance another name. Raises Conflict where a live sibling has it."""
     with transaction.atomic():
         lock_tree()
-        now = timezone.now()
         instance = lock_instance(instance_id)
+        now = database.now()
         if instance.name == name:
             return instance
         if instance.is_live:
@@ -121,7 +121,7 @@ def describe_instance(instance_id: str, *, changes: dict[str, Any], actor: Actor
     """
     with transaction.atomic():
         instance = lock_instance(instance_id)
-        now = timezone.now()
+        now = database.now()
         changed = {
             name: value for name, value in changes.items() if getattr(instance, name) != value
         }

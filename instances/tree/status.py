@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
+from hopper import database
 from hopper.actors import SYSTEM, Actor
 from hopper.database import lock_row, lock_rows, lock_shared
 from hopper.errors import HopperError, Invalid, NotFound
@@ -128,7 +128,7 @@ def settle_instance(instance_id: str, *, actor: Actor) -> bool:
             return False
         if Task.objects.in_subtree(instance_id).leased().exists():
             return False
-        change_instance(instance, I.STOPPED, actor, timezone.now())
+        change_instance(instance, I.STOPPED, actor, database.now())
     return True
 
 

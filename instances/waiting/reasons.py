@@ -12,8 +12,8 @@ from django.db.models import Case, CharField, Count, Q, TextField, Value, When
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import Exact
-from django.utils import timezone
 
+from hopper import database
 from instances.allowances import EXECUTING
 from instances.choices import ATTENTION, STARTED, HopperScope, TaskStatus
 from instances.choices import WaitingCode as W
@@ -156,7 +156,7 @@ def waiting_on(tasks: Iterable[Task]) -> dict[str, Reason]:
     The number of queries does not grow with the page.
     """
     unfinished = [task for task in tasks if not task.is_terminal]
-    now = timezone.now()
+    now = database.now()
     pending = [task for task in unfinished if _PENDING.holds(task)]
     near = (task.offered_to_id or task.instance_id for task in pending)
     places = Places.around({pk for pk in near if pk})
@@ -196,7 +196,7 @@ def count_reasons(tasks: TaskQuerySet) -> dict[str, int]:
 
 
 def _pending_anywhere() -> _Rows:
-    places, now = Places.all(), timezone.now()
+    places, now = Places.all(), database.now()
     after = behind((places[pk] for pk in places.queues), now)
     # Only the database is asked.
     return _pending(places, Question(after, lambda task: False), now)

@@ -197,8 +197,8 @@ MUTATIONS = (
     _one(
         "an offer runs out whatever became of it",
         _DELEGATOR,
-        "if delegation.status == D.PENDING and due is not None and due <= timezone.now():",
-        "if due is not None and due <= timezone.now():",
+        "if delegation.status == D.PENDING and due is not None and due <= database.now():",
+        "if due is not None and due <= database.now():",
         _ANSWERS,
     ),
     _one(

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 from django.db import DatabaseError
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from delegation.audit import INVARIANTS, Finding, Invariant, audit
 from delegation.audit.extent import last_sound, remember
 from delegation.audit.repair import repair
+from hopper import database
 from hopper.commands import OperatorCommand
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Command(OperatorCommand):
             if not repairs and not options["json"]:
                 self.say("fixed: nothing, tree numbers and counters were right")
         since = _moment(options["since"])
-        began_at, began = timezone.now(), time.monotonic()
+        began_at, began = database.now(), time.monotonic()
         findings = audit((invariant.number for invariant in asked), since=since)
         seconds = round(time.monotonic() - began, 3)
         if len(asked) == len(INVARIANTS):
@@ -111,7 +111,7 @@ def _moment(text: str | None) -> datetime | None:
     if text == "last":
         return last_sound()
     if age := _AGE.fullmatch(text):
-        return timezone.now() - timedelta(seconds=int(age[1]) * _SECONDS[age[2]])
+        return database.now() - timedelta(seconds=int(age[1]) * _SECONDS[age[2]])
     try:
         moment = parse_datetime(text)
     except ValueError:

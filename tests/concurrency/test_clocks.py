@@ -1,0 +1,134 @@
+"""Servers whose clocks differ: the database's clock decides, leases hold, times stay ordered."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from delegation.audit import audit
+from hopper.actors import SYSTEM
+from hopper.database import now
+from instances.models import Attempt, Task
+from instances.tasks.leases import expire_leases
+from instances.tasks.worker import claim_next, complete_task, fail_task, heartbeat
+from tests.concurrency.crowd import crowd
+from tests.concurrency.members import BOB
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from instances.models import HopperInstance
+
+pytestmark = [pytest.mark.storm, pytest.mark.django_db(transaction=True)]
+
+HOUR = 3600
+OFFSETS = (0, 5, -5, HOUR, -HOUR)
+
+
+@pytest.fixture
+def run() -> HopperInstance:
+    """A queue with room for all."""
+    made: HopperInstance = InstanceFactory(
+        scope="ORCHESTRATION",
+        parent=InstanceFactory(scope="PROJECT", name="project"),
+        name="run",
+        config={"max_concurrent_tasks": 100},
+    )
+    return made
+
+
+@pytest.mark.postgres
+def test_leases_hold_between_servers_and_a_sweeper_of_other_hours(
+    child_environ: dict[str, str], storm: Callable[[int, int], int], run: HopperInstance
+) -> None:
+    rounds = storm(6, 60)
+    for _ in range(rounds * len(OFFSETS)):
+        TaskFactory(instance=run, max_attempts=1)
+    calls = [(offset, rounds) for offset in OFFSETS] + [(HOUR, 0), (-HOUR, 0)]
+
+    crowd(child_environ, "tests.concurrency.test_clocks:serve_or_sweep", calls)
+
+    assert set(Task.objects.values_list("status", flat=True)) == {"done"}
+    assert set(Attempt.objects.values_list("outcome", flat=True)) == {"success"}
+    assert audit() == []
+
+
+def serve_or_sweep(offset: int, rounds: int) -> None:
+    """Be a server (or, without rounds, a sweeper) whose clock is off by so many seconds."""
+    with time_machine.travel(timezone.now() + timedelta(seconds=offset)):
+        if not rounds:
+            until = time.monotonic() + 3
+            while time.monotonic() < until:
+                expire_leases(actor=SYSTEM)
+                time.sleep(0.02)
+        for number in range(rounds):
+            if number == rounds // 2:
+                with time_machine.travel(timezone.now() - timedelta(hours=1)):
+                    _work()
+            else:
+                _work()
+
+
+def _work() -> None:
+    """Claim a task and complete it; between them the lease only ever ends later."""
+    (lease,) = claim_next("run", worker=f"w-{random.random()}", lease_seconds=30, actor=BOB).leases
+    for _ in range(3):
+        ends = Task.objects.values_list("lease_expires_at", flat=True).get(pk=lease.task.pk)
+        time.sleep(random.uniform(0, 0.05))
+        assert heartbeat(lease.task.pk, token=lease.token, actor=BOB).lease_expires_at >= ends
+    complete_task(lease.task.pk, token=lease.token, result=1, actor=BOB)
+
+
+@pytest.mark.parametrize("back", [5, HOUR])
+@pytest.mark.usefixtures("sound")
+def test_a_heartbeat_after_the_clock_stepped_back_shortens_no_lease(
+    run: HopperInstance, back: int
+) -> None:
+    begin = timezone.now() + timedelta(days=1)
+    with time_machine.travel(begin) as clock:
+        TaskFactory(instance=run)
+        (lease,) = claim_next("run", worker="bob", lease_seconds=60, actor=ALICE).leases
+        ends = Task.objects.get(pk=lease.task.pk).lease_expires_at
+        clock.shift(timedelta(seconds=-back))
+        beaten = heartbeat(lease.task.pk, token=lease.token, actor=ALICE)
+        assert beaten.lease_expires_at == ends
+        assert Task.objects.get(pk=lease.task.pk).lease_expires_at == ends
+        assert expire_leases() == 0
+        clock.move_to(begin + timedelta(seconds=50))
+        complete_task(lease.task.pk, token=lease.token, actor=ALICE)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_back_off_is_measured_by_the_database(
+    child_environ: dict[str, str], run: HopperInstance, offset: int
+) -> None:
+    task = TaskFactory(instance=run)
+    (lease,) = claim_next("run", worker="bob", actor=ALICE).leases
+    fail_task(task.pk, token=lease.token, error="once", actor=ALICE)
+    retry_at = Task.objects.get(pk=task.pk).retry_at
+    assert retry_at is not None
+    ((leases,),) = ([crowd(child_environ, "tests.concurrency.test_clocks:claims", [(offset,)])],)
+    assert leases == [0]
+    Task.objects.update(retry_at=now())
+    assert crowd(child_environ, "tests.concurrency.test_clocks:claims", [(offset,)]) == [1]
+
+
+def claims(offset: int) -> int:
+    """Claim with a clock that is off; return how many leases came."""
+    with time_machine.travel(timezone.now() + timedelta(seconds=offset)):
+        return len(claim_next("run", worker="w", actor=BOB).leases)
+
+
+def test_the_present_is_read_after_the_last_lock() -> None:
+    earlier, later = now(), now()
+    assert earlier <= later
+    assert earlier.tzinfo is not None
+    assert abs(earlier - timezone.now()) < timedelta(minutes=1)
