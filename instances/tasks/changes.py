@@ -202,7 +202,7 @@ def _set_status(task: Task, status: str, now: datetime) -> None:
     if status in (T.PENDING, T.BLOCKED):
         task.worker = ""
     if status in TERMINAL:
-        task.finished_at = now
+        task.finished_at = max(now, task.created_at)
         task.wait("")
     if status == T.IN_PROGRESS and task.started_at is None:
         task.started_at = now

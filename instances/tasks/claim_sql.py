@@ -38,7 +38,8 @@ _RIVALS = 32
 _MARK = f"""UPDATE {_TASK} SET status = 'claimed', attempt = attempt + 1, worker = %(worker)s,
     lease_token = (attempt + 1) || '.' || %(secret)s, lease_holder = %(holder)s,
     lease_seconds = %(seconds)s, lease_expires_at = %(until)s, retry_at = NULL,
-    waiting = '{{}}', updated_at = %(now)s"""
+    waiting = '{{}}',
+    updated_at = CASE WHEN updated_at > %(now)s THEN updated_at ELSE %(now)s END"""
 # A new attempt stands where the last one got to.
 _ATTEMPTS = f"""INSERT INTO {Attempt._meta.db_table}
     (task_id, number, epoch, instance_id, worker, lease_token, started_at, error, checkpoint)

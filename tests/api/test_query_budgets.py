@@ -25,7 +25,7 @@ BUDGETS = {
     "/tasks?search=task": 10,
     "/events": 5,
     "/events?after=0": 4,
-    "/delegations": 6,
+    "/delegations": 7,
     "/status": 16,
 }
 
