@@ -13,7 +13,6 @@ from django.utils import timezone
 
 from delegation.audit import audit
 from delegation.delegator import Delegator
-from hopper.actors import SYSTEM
 from hopper.database import now
 from instances.models import Attempt, Task
 from instances.tasks.leases import expire_leases
@@ -67,7 +66,7 @@ def serve_or_sweep(offset: int, rounds: int) -> None:
         if not rounds:
             until = time.monotonic() + 3
             while time.monotonic() < until:
-                expire_leases(actor=SYSTEM)
+                expire_leases()
                 time.sleep(0.02)
         for number in range(rounds):
             if number == rounds // 2:
