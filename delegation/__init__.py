@@ -1,1 +1,1 @@
-"""Doing it: the delegation record, the protocol, the bubbling."""
+"""Delegation: moving tasks along the tree, and reporting their ends upwards."""

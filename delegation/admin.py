@@ -1,4 +1,4 @@
-"""The pages of delegations, and what a task's page gains by them: its way, rerouting."""
+"""The pages of delegations, and the path and rerouting on the page of a task."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class RejectForm(forms.Form):
-    """Why an offer is refused."""
+    """The form that asks why an offer is refused."""
 
     reason = forms.CharField(
         max_length=500, help_text="Kept with the delegation; the task is placed elsewhere."
@@ -37,7 +37,7 @@ class RejectForm(forms.Form):
 
 @admin.register(TaskDelegation)
 class DelegationAdmin(ReadOnlyAdmin):
-    """Delegations; pending ones can be answered and taken back."""
+    """Delegations. Actions answer or withdraw pending ones."""
 
     list_display = (
         column("task", "task", lambda task: task.title),
@@ -62,12 +62,12 @@ class DelegationAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Accept", permissions=["change"])
     def accept(self, request: HttpRequest, rows: _Rows) -> None:
-        """Make the targets the holders (R8)."""
+        """Accept offers: their targets become the holders (R8)."""
         self.carry_out(request, rows, Delegator(actor_of(request)).accept_delegation)
 
     @admin.action(description="Reject ...", permissions=["change"])
     def reject(self, request: HttpRequest, rows: _Rows) -> HttpResponse | None:
-        """Refuse offers (R9), after asking why."""
+        """Ask for a reason, then refuse offers (R9)."""
         form = RejectForm(request.POST if "apply" in request.POST else None)
         if not form.is_valid():
             return self.ask(request, rows, action="reject", title="Reject offers", form=form)
@@ -77,7 +77,7 @@ class DelegationAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Take back", permissions=["change"])
     def cancel(self, request: HttpRequest, rows: _Rows) -> None:
-        """Take pending offers back (R7)."""
+        """Withdraw pending offers (R7)."""
         self.carry_out(request, rows, Delegator(actor_of(request)).cancel_delegation)
 
 
@@ -86,22 +86,22 @@ admin.site.unregister(Task)
 
 @admin.register(Task)
 class PlacedTaskAdmin(TaskAdmin):
-    """Tasks with the way they took and the decisions that sent them."""
+    """Tasks with their delegations and decisions."""
 
     actions: Sequence[Any] = (*TaskAdmin.actions, "reroute")
 
     def tables(self, record: Task) -> list[Table]:
-        """Return the task's way and decisions before what `instances` knows."""
+        """Return delegations and decisions, then the tables of `instances`."""
         return [_way(record), _decisions(record), *super().tables(record)]
 
     @admin.action(description="Route again", permissions=["change"])
     def reroute(self, request: HttpRequest, rows: QuerySet[Task]) -> None:
-        """Place resting tasks anew from where they are (R9)."""
+        """Route resting tasks again from their holders (R9)."""
         self.carry_out(request, rows, partial(reroute_task, actor=actor_of(request)))
 
 
 def _way(task: Task) -> Table:
-    """Return the task's delegations in order, headed by the path that led to where it is."""
+    """Return the task's delegations in order, with its path in the note."""
     made = list(TaskDelegation.objects.for_task(task.pk)[:ROWS_SHOWN])
     rows = [
         (
@@ -125,7 +125,7 @@ def _way(task: Task) -> Table:
 
 
 def _path(task: Task, made: list[TaskDelegation]) -> list[str]:
-    """Return the instances the task came through: its active path, or the one it ended on (R6)."""
+    """Return the instances of the task's active path, or of the path on which it ended (R6)."""
     hops = [
         d
         for d in made

@@ -1,4 +1,4 @@
-"""The app that moves tasks; it connects the receivers of `instances.signals`."""
+"""The Django app of delegation. Connects the receivers of `instances.signals`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from django.apps import AppConfig
 
 
 class DelegationConfig(AppConfig):
-    """Delegation: doing what scopes decide."""
+    """Delegation: carrying out the decisions of scopes."""
 
     default_auto_field = "django.db.models.BigAutoField"
     name = "delegation"
 
     def ready(self) -> None:
-        """Connect the receivers, and let commands without a server sweep first."""
+        """Connect the receivers, and add the first sweep of commands without a server."""
         from delegation import receivers  # noqa: F401
         from delegation.sweep import sweep
         from hopper import embedded

@@ -8,7 +8,7 @@ from hopper.protocol import DELEGATION
 
 
 class DelegationType(models.TextChoices):
-    """Why a task is handed over: down (route, decompose, reassign) or up (escalate)."""
+    """The kind of a hand-over: down (route, decompose, reassign) or up (escalate)."""
 
     ROUTE = "route", "route"
     DECOMPOSE = "decompose", "decompose"
@@ -32,7 +32,7 @@ OPEN = (DelegationStatus.PENDING, DelegationStatus.ACCEPTED)
 
 
 class Reason(models.TextChoices):
-    """Why a delegation ended as it did (R7)."""
+    """The reason of a delegation's end (R7)."""
 
     TASK_DONE = "task_done", "the task is done"
     TASK_FAILED = "task_failed", "the task failed"

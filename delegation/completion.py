@@ -1,4 +1,4 @@
-"""Completion travels up: hops closed last first, feeds written, parents aggregated (R14, R17)."""
+"""Completion: closing hops from the last, writing feeds, aggregating parents (R14, R17)."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ _ENDS = {
 
 @dataclass(frozen=True)
 class Tally:
-    """The children of a parent by how they stand; cancelled ones are out of the count (R14).
+    """The counts of a parent's children by status. Cancelled children do not count (R14).
 
-    `failures` says of each failed one which policy it is judged by: its own, else its parent's.
+    `failures` holds the policy for each failed child: its own, else the parent's.
     """
 
     done: int
@@ -55,25 +55,25 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """How many children failed."""
+        """The number of failed children."""
         return len(self.failures)
 
     @property
     def counted(self) -> int:
-        """How many children decide."""
+        """The number of children that count."""
         return self.done + self.failed + self.open
 
 
 class CompletionBubbler:
-    """Carries a task's end to every delegation, instance and parent task above it, once (M16)."""
+    """Reports a task's end once to every delegation, instance and parent task above (M16)."""
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor
 
     def bubble_completion(self, task: Task, now: datetime) -> None:
-        """Close the hops of a task that just ended, tell every instance above, then its parent.
+        """Close the hops of an ended task, write the feeds above, then aggregate its parent.
 
-        Runs inside the transaction that ended the task, under its root's lock.
+        Runs in the transaction that ended the task, under its root's lock.
         """
         path = self._close_delegations(task, now)
         self.propagate_status_change(task, now, path)
@@ -83,21 +83,21 @@ class CompletionBubbler:
             self.aggregate_child_completions(task.parent_id, now)
 
     def propagate_status_change(self, task: Task, now: datetime, path: Iterable[str]) -> None:
-        """Write the one event that each instance on the path and above it gets for this end."""
+        """Write one event of this end for each instance on the path and above."""
         event = task_event(
             task, f"task.{task.status}", actor=self.actor, now=now, ending=True, bubbled=True
         )
         record_above(event, filter(None, (*path, task.origin_id, task.instance_id)))
 
     def aggregate_child_completions(self, parent_id: str, now: datetime) -> None:
-        """End a parent task, or hand it back, as its children and its policy say (R14)."""
+        """End a parent task or return it to its holder, by its children and its policy (R14)."""
         parent = lock_task(parent_id)
         if parent.is_terminal or not parent.decomposed or parent.status != T.IN_PROGRESS:
             return
         tally = _tally(parent)
         if FailurePolicy.FAIL_FAST in tally.failures:
             hold_places(Task.objects.filter(root_id=parent.root_id))
-            # The parent first: children that only fall with it must not aggregate it again.
+            # The parent first: children cancelled with the parent must not aggregate it again.
             self._end_parent(parent, T.FAILED, tally, now)
             end_open_children(
                 parent, actor=self.actor, now=now, reason="a sibling failed (fail_fast)"
@@ -126,7 +126,7 @@ class CompletionBubbler:
     def _return_to_holder(
         self, parent: Task, now: datetime, kind: str, *, decomposed: bool
     ) -> None:
-        """Put the parent back to pending where it is held, with what its children brought."""
+        """Return the parent to pending at its holder, with the results of its children."""
         if decomposed:
             parent.result = _summary(parent, _tally(parent))
         parent.decomposed = False
@@ -170,9 +170,9 @@ def _tally(parent: Task) -> Tally:
 
 
 def _verdict(parent: Task, tally: Tally) -> T:
-    """Return how a parent ends whose children have all ended; pending: its holder goes on (R14).
+    """Return the end of a parent whose children have all ended; pending: the holder goes on (R14).
 
-    Of several failures the hardest counts: failed, then the holder's turn, then done in part.
+    Of several failures the strictest outcome wins: failed, then pending, then done.
     """
     too_few = FailurePolicy.BEST_EFFORT in tally.failures and tally.done < parent.quorum
     if FailurePolicy.WAIT_ALL in tally.failures or too_few:
@@ -182,7 +182,7 @@ def _verdict(parent: Task, tally: Tally) -> T:
 
 
 def _summary(parent: Task, tally: Tally) -> dict[str, Any]:
-    """Return what the children brought: counts and each one's id, status and result."""
+    """Return the results of the children: counts, and id, status and result of each child."""
     children = parent.children.order_by("created_at", "id").values(
         "id", "title", "status", "result", "error"
     )
@@ -198,9 +198,9 @@ _TASK_ENDS = (Reason.TASK_DONE, Reason.TASK_FAILED, Reason.TASK_CANCELLED)
 
 
 def remake_path(task: Task, ended_at: datetime | None, actor: Actor, now: datetime) -> None:
-    """Put a reopened task back to its last living holder, by accepted rows of the new epoch.
+    """Return a reopened task to its last live holder, with accepted rows in the new epoch.
 
-    The rows by which it had ended stay as they are. The tree lock is held.
+    The old rows stay unchanged. The caller holds the tree lock.
     """
     rows = list(
         TaskDelegation.objects.filter(
@@ -242,7 +242,7 @@ def _repeat_hops(hops: list[TaskDelegation], task: Task, actor: Actor, now: date
 
 
 def _living(rows: list[TaskDelegation]) -> list[TaskDelegation]:
-    """Return the hops that still lead down the tree, to targets that live."""
+    """Return the hops that still lead down the tree to live targets."""
     targets = HopperInstance.objects.live().filter(pk__in=[row.target_instance_id for row in rows])
     parents = dict(targets.values_list("pk", "parent_id"))
     return list(
@@ -253,7 +253,7 @@ def _living(rows: list[TaskDelegation]) -> list[TaskDelegation]:
 def _holder(
     task: Task, rows: list[TaskDelegation], kept: list[TaskDelegation]
 ) -> HopperInstance | None:
-    """Return the last living instance on the path, else the nearest living one above."""
+    """Return the last live instance on the path, else the nearest live instance above."""
     if kept:
         return kept[-1].target_instance
     start = rows[0].source_instance_id if rows else task.instance_id

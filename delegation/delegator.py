@@ -1,4 +1,4 @@
-"""The Delegator: hand over, answer, take back, hand up; one transaction each (R7)."""
+"""The Delegator: offer, answer, withdraw, escalate; one transaction each (R7)."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Handed:
-    """A delegation, and whether this call made it; not so where the task was there already."""
+    """A delegation, and whether this call created it. False if the task was there already."""
 
     delegation: TaskDelegation
     created: bool
 
 
 class Delegator:
-    """Changes delegations on behalf of one actor (M14); holds no other state."""
+    """Changes delegations in the name of one actor (M14). Holds no other state."""
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor
@@ -66,7 +66,7 @@ class Delegator:
         force: bool = False,
         reason: str = "",
     ) -> Handed:
-        """Offer a task to a child of its holder by name (R8); to where it is already: no change.
+        """Offer a task to a child of its holder by name (R8). No change for a task already there.
 
         With `accept` "auto", and always for a remote (R1), the target's behaviour answers at once.
         `force` with a `reason` (kept in the notes) overrides an exclusion (R10). Type `reassign`
@@ -76,7 +76,7 @@ class Delegator:
         """
         with transaction.atomic():
             if delegation_type == DelegationType.REASSIGN:
-                lock_tree()  # It points the task at two instances (R6).
+                lock_tree()  # A reassignment writes two instances to the task (R6).
             target = share_instance(target_id)
             task = lock_task(task_id)
             there = _already_there(task, target_id)
@@ -97,10 +97,10 @@ class Delegator:
         return Handed(TaskDelegation.objects.get(pk=delegation.pk), created=True)
 
     def accept_delegation(self, delegation_id: str, *, notes: str = "") -> TaskDelegation:
-        """Accept a pending delegation: the target becomes the holder (R8). Again: no change.
+        """Accept a pending delegation: the target becomes the holder (R8). Repeatable.
 
-        Raises Conflict where it has ended otherwise, where the target may not accept now (R3), or
-        where its queue is full (R22).
+        Raises Conflict for a delegation with another end, for a target that may not accept now
+        (R3), and for a full queue (R22).
         """
 
         def accept(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
@@ -114,10 +114,10 @@ class Delegator:
         return self._change(delegation_id, accept)
 
     def reject_delegation(self, delegation_id: str, *, reason: str) -> TaskDelegation:
-        """Refuse a pending delegation: the task is placed elsewhere (R9). Again: no change.
+        """Refuse a pending delegation; the task is routed again (R9). Repeatable.
 
-        Raises Conflict for one that was answered otherwise, and for an escalation (R11),
-        AlreadyEnded for one that was rejected for another reason.
+        Raises Conflict for a delegation with another answer, and for an escalation (R11). Raises
+        AlreadyEnded if the delegation was rejected for another reason.
         """
 
         def reject(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
@@ -139,10 +139,10 @@ class Delegator:
     def cancel_delegation(
         self, delegation_id: str, *, reason: str = "", code: str = Reason.WITHDRAWN
     ) -> TaskDelegation:
-        """Take a pending delegation back; the target is not excluded by it. Again: no change.
+        """Withdraw a pending delegation without excluding the target. Repeatable.
 
-        Raises Conflict for one that was answered, and for an escalation, AlreadyEnded for one that
-        was taken back for another reason.
+        Raises Conflict for an answered delegation, and for an escalation. Raises AlreadyEnded if
+        the delegation was withdrawn for another reason.
         """
 
         def cancel(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
@@ -165,11 +165,11 @@ class Delegator:
     def complete_delegation(
         self, delegation_id: str, *, result: Any = None, notes: str = "", token: str | None = None
     ) -> TaskDelegation:
-        """Complete the task by the last hop of its path; a pending one is accepted first (R7).
+        """Complete the task by the last hop of its path. A pending hop is accepted first (R7).
 
-        Raises Conflict where the task is held further down, naming by whom, and where a worker's
-        live lease exists and no token comes, LeaseLost or Gone for the token of one that is over,
-        AlreadyEnded where it was completed with another result.
+        Raises Conflict, naming the holder, if the task is held further down, and Conflict if a
+        worker has a live lease and no token is given. Raises LeaseLost or Gone for the token of an
+        ended lease, AlreadyEnded if the task was completed with another result.
         """
 
         def complete(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
@@ -208,12 +208,12 @@ class Delegator:
         code: str = Reason.ESCALATED,
         token: str | None = None,
     ) -> TaskDelegation | None:
-        """Hand a task up to where it came from, or to the tree parent (R11).
+        """Escalate a task to the instance that it came from, or to the tree parent (R11).
 
         Its lease is revoked. A running parent accepts in the same transaction. At a root the task
         is blocked for a person, and None is returned. Raises Conflict while another delegation is
-        pending, for an unassigned or a finished task, LeaseLost or Gone for the token of a lease
-        that is over.
+        pending, and for an unassigned or a finished task. Raises LeaseLost or Gone for the token of
+        an ended lease.
         """
         parent_id = escalation_target(present_task(task_id))
         with transaction.atomic():
@@ -238,7 +238,7 @@ class Delegator:
         return TaskDelegation.objects.get(pk=delegation.pk)
 
     def answer_waiting(self, delegation_id: str) -> TaskDelegation:
-        """Let the target of a waiting offer answer, if it runs now (R8)."""
+        """Let the target of a waiting offer answer, if the target runs now (R8)."""
 
         def answer(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
             if delegation.status == D.PENDING and target.standing().may("accept"):
@@ -247,7 +247,7 @@ class Delegator:
         return self._change(delegation_id, answer)
 
     def expire_delegation(self, delegation_id: str) -> TaskDelegation:
-        """End an offer whose time has run out; its condition is repeated under the lock (R7)."""
+        """End an expired offer. The time is checked again under the lock (R7)."""
 
         def expire(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
             due = delegation.expires_at
@@ -294,7 +294,7 @@ class Delegator:
         delegation_id: str,
         change: Callable[[TaskDelegation, Task, HopperInstance], None],
     ) -> TaskDelegation:
-        """Run a change under R6's locks: target shared, root and task, then read the row fresh."""
+        """Run a change under the locks of R6 (target shared, root, task), the row read again."""
         known = TaskDelegation.objects.filter(pk=delegation_id).first()
         if known is None:
             raise NotFound(f"There is no delegation {delegation_id}.")
@@ -307,7 +307,7 @@ class Delegator:
 
 
 def _already_there(task: Task, target_id: str) -> TaskDelegation | None:
-    """Return the row by which the task is offered to the target, or came to or through it (R8)."""
+    """Return the row that offers or brought the task to the target, or led through it (R8)."""
     rows = TaskDelegation.objects.filter(
         task=task, target_instance_id=target_id, status__in=OPEN
     ).exclude(delegation_type=DelegationType.ESCALATE, status=D.PENDING)
@@ -338,7 +338,7 @@ def _require_last_hop(delegation: TaskDelegation, task: Task) -> None:
 
 
 def escalation_target(task: Task) -> str | None:
-    """Return to whom a task goes up: the source of its last hop, else the tree parent (R11)."""
+    """Return the target of an escalation: the last hop's source, else the tree parent (R11)."""
     last = TaskDelegation.objects.chain(task.pk).last()
     if last is not None:
         return last.source_instance_id
@@ -368,15 +368,15 @@ def decompose_task(
     token: str | None = None,
     actor: Actor,
 ) -> Decomposed:
-    """Make all children of a task in one transaction; they are placed after it (R13).
+    """Create all children of a task in one transaction. Placing follows the commit (R13).
 
-    `instance_id` of a child is its target: a child of the holder, which is asked at once, or the
-    holder itself. The rest is as `create_children` says. Raises RuleBroken for any other target.
+    `instance_id` of a child is its target: a child of the holder, which gets an offer at once, or
+    the holder itself. For the rest see `create_children`. Raises RuleBroken for another target.
     """
     targets = {child.instance_id for child in children if child.instance_id}
     with transaction.atomic():
         if targets:
-            # They point at several instances, whose rows are locked before any task (R6).
+            # The children name several instances. Instance rows are locked before task rows (R6).
             lock_tree()
             targets |= set(filter(None, [present_task(task_id).instance_id]))
             for target_id in sorted(targets):

@@ -1,4 +1,4 @@
-"""Reading what a decision needs: the task, its holder and the candidates, without locks (R9)."""
+"""Reading the situation of a decision: task, holder and candidates, without locks (R9)."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _AN_HOUR = timedelta(hours=1)
 
 
 def facts_of(task: Task) -> TaskFacts:
-    """Return what a behaviour may know of a task."""
+    """Return the facts about a task for a behaviour."""
     return TaskFacts(
         id=task.pk,
         title=task.title,
-        # What rules read: a decision made from more could not be repeated from its record.
+        # Only the recorded facts: a decision from other facts could not be repeated.
         description=task.description[:MAX_TEXT],
         project=task.project,
         tags=tuple(task.tags),
@@ -56,7 +56,7 @@ def facts_of(task: Task) -> TaskFacts:
 
 
 def situation_of(task: Task, holder: HopperInstance) -> Situation:
-    """Return everything a decision about `task` at `holder` is made from.
+    """Return the situation of a decision about `task` at `holder`.
 
     The number of queries does not grow with the number of candidates.
     """
@@ -64,7 +64,7 @@ def situation_of(task: Task, holder: HopperInstance) -> Situation:
 
 
 def situation_for(task: TaskFacts, holder: HopperInstance, barred: Mapping[str, str]) -> Situation:
-    """Return everything a decision is made from, for a task that may not exist yet.
+    """Return the situation of a decision, also for a task that does not exist yet.
 
     `barred` gives the reason code of each instance that R10 bars.
     """
@@ -88,7 +88,7 @@ def situation_for(task: TaskFacts, holder: HopperInstance, barred: Mapping[str, 
 
 
 def instance_facts(instance: HopperInstance) -> InstanceFacts:
-    """Return what a behaviour may know of one instance, as when it answers an offer (R8)."""
+    """Return the facts about one instance for a behaviour that answers an offer (R8)."""
     return _facts(instance, [], with_subtrees=False)[instance.pk]
 
 
@@ -143,7 +143,7 @@ def _facts(
 
 
 def _last_assigned(ids: list[str]) -> dict[str, datetime]:
-    """Return when each was last offered a task; one look into an index each, whatever the past."""
+    """Return the time of the last offer to each instance, by one index look-up for each."""
     offers = TaskDelegation.objects.filter(target_instance=OuterRef("pk"))
     latest = offers.order_by("-delegated_at").values("delegated_at")[:1]
     rows = HopperInstance.objects.filter(pk__in=ids).annotate(last=Subquery(latest))

@@ -1,4 +1,4 @@
-"""What a change of an instance does to offers and tasks: stop, error, terminate, run again (R5)."""
+"""The effects of a changed instance on offers and tasks: stop, error, terminate, start (R5)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def refuse_crossing_move(*, instance: HopperInstance) -> None:
-    """Raise Conflict while an offer or an active path crosses the edge above an instance (R1)."""
+    """Raise Conflict if an offer or an active path crosses the edge above an instance (R1)."""
     edge = Q(source_instance=instance.parent_id, target_instance=instance) | Q(
         source_instance=instance, target_instance=instance.parent_id
     )
@@ -57,10 +57,10 @@ def evacuate_instance(
 ) -> int:
     """Send the unstarted tasks below an instance back up; return how many moved (R5).
 
-    None where its status is no longer one of `found`, those that are emptied.
+    Returns None if the status is no longer one of `found`, the statuses for an evacuation.
     """
     if not _unstarted(_below(instance_id)).exists():
-        # Nothing is locked for what is empty, however often it is asked for.
+        # An empty subtree needs no locks, even if the sweep asks often.
         return 0
     with transaction.atomic():
         lock_tree()
@@ -79,14 +79,14 @@ def _below(instance_id: str) -> frozenset[str]:
 def empty_stopping(
     *, instance_id: str, evacuate: bool, leased: Collection[str], actor: Actor, now: datetime
 ) -> None:
-    """Cancel the offers to and from a stopping instance and all below it; evacuate if asked."""
+    """Cancel the offers to and from a stopping instance and all below; evacuate if asked."""
     below = _below(instance_id)
     inward = _downward_offers().filter(target_instance__in=below)
     outward = _downward_offers().filter(source_instance__in=below)
     wanted = {*leased, *(inward | outward).values_list("task_id", flat=True)}
     if evacuate:
         wanted |= set(_unstarted(below).values_list("pk", flat=True))
-    # All roots at once: a later lock on one of them is held already (R6).
+    # All roots at once, so that no root is locked after a task (R6).
     tasks = lock_tasks(wanted)
     _cancel(inward.filter(task__in=wanted), Reason.TARGET_STOPPED, actor, now)
     _cancel(outward.filter(task__in=wanted), Reason.SOURCE_STOPPED, actor, now)
@@ -101,7 +101,7 @@ def cancel_offers_to(*, instance_id: str, actor: Actor, now: datetime) -> None:
 
 def _evacuate(tasks: list[Task], gone: Set[str], actor: Actor, now: datetime) -> int:
     moved = 0
-    # Cancelled offers have changed some of them since they were locked.
+    # The cancelled offers changed some of these tasks after the lock.
     for task in Task.objects.filter(pk__in=[task.pk for task in tasks]).order_by("pk"):
         stays = task.status != T.PENDING or task.waiting_code == "AwaitingEscalation"
         if stays or task.instance_id not in gone or _way_out(task, gone) is None:
@@ -113,7 +113,7 @@ def _evacuate(tasks: list[Task], gone: Set[str], actor: Actor, now: datetime) ->
 
 
 def empty_terminated(*, instance_ids: Collection[str], actor: Actor, now: datetime) -> None:
-    """Take every unfinished task out of instances that have just been terminated (R5)."""
+    """Move every unfinished task out of instances that were just terminated (R5)."""
     gone = frozenset(instance_ids)
     touched = Q(instance__in=gone) | Q(offered_to__in=gone)
     tasks = lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True))
@@ -139,9 +139,9 @@ def empty_terminated(*, instance_ids: Collection[str], actor: Actor, now: dateti
 
 
 def _move_out(task: Task, gone: Set[str], reason: str, actor: Actor, now: datetime) -> None:
-    """Move a locked task to its last place outside `gone`, failing the hops it goes back over.
+    """Move a locked task to its last holder outside `gone`; the hops on the way back fail.
 
-    The tree lock is held: nobody terminates or moves the new holder meanwhile.
+    The caller holds the tree lock, so the new holder is neither terminated nor moved meanwhile.
     """
     was, holder_id = task.instance_id, _way_out(task, gone)
     for row in TaskDelegation.objects.chain(task.pk).order_by("-hop", "-id"):
@@ -178,7 +178,7 @@ def _withdraw(task: Task, reason: str, actor: Actor, now: datetime) -> None:
 
 
 def _cancel(offers: Any, reason: str, actor: Actor, now: datetime) -> None:
-    """Cancel pending offers; their tasks are due for placing again."""
+    """Cancel pending offers. Their tasks become due again."""
     wanted = list(offers.values_list("pk", "task_id"))
     tasks = {task.pk: task for task in lock_tasks(task_id for _, task_id in wanted)}
     for row in TaskDelegation.objects.filter(pk__in=[pk for pk, _ in wanted], status=D.PENDING):
@@ -191,7 +191,7 @@ def _downward_offers() -> Any:
 
 
 def _unstarted(below: Set[str]) -> Any:
-    """Return the tasks that may leave these instances, by the way they came."""
+    """Return the tasks that may leave these instances on the way that they came."""
     tasks = Task.objects.filter(instance__in=below, status=T.PENDING)
     hops = TaskDelegation.objects.chain(OuterRef("pk"))
     return tasks.filter(Exists(hops.exclude(source_instance__in=below)))

@@ -1,4 +1,4 @@
-"""The record of a hand-over: who offered which task to whom, and what became of it (M12)."""
+"""The record of a hand-over: source, task, target and outcome (M12)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class DelegationQuerySet(models.QuerySet["TaskDelegation"]):
     """Chainable reads of delegations (M13)."""
 
     def for_task(self, task_id: str) -> DelegationQuerySet:
-        """Every delegation of a task, in the order they were made."""
+        """All delegations of a task, in order of creation."""
         return self.filter(task_id=task_id).order_by("delegated_at", "hop", "id")
 
     def chain(self, task_id: str | models.OuterRef) -> DelegationQuerySet:
@@ -26,20 +26,20 @@ class DelegationQuerySet(models.QuerySet["TaskDelegation"]):
         )
 
     def pending_for(self, instance_id: str) -> DelegationQuerySet:
-        """What waits for an instance's answer, oldest first."""
+        """The offers that wait for an instance's answer, oldest first."""
         return self.filter(
             target_instance_id=instance_id, status=DelegationStatus.PENDING
         ).order_by("delegated_at", "id")
 
     def open(self) -> DelegationQuerySet:
-        """Pending and accepted ones."""
+        """Pending and accepted delegations."""
         return self.filter(status__in=OPEN)
 
 
 class TaskDelegation(models.Model):
     """One hand-over. `hop` counts from 1 along the active path; `result` is any JSON value.
 
-    `explicit` marks an offer that a person answers: no behaviour is asked (R8).
+    `explicit` marks an offer that a person answers, not a behaviour (R8).
     `source_instance` is null where an unassigned task was handed out (R25). `completed_at` is the
     time of the final state, whichever it is.
     """
@@ -109,10 +109,10 @@ class TaskDelegation(models.Model):
 
     @property
     def is_pending(self) -> bool:
-        """Whether nobody has answered yet."""
+        """Whether the offer has no answer yet."""
         return self.status == DelegationStatus.PENDING
 
     @property
     def goes_up(self) -> bool:
-        """Whether this hands the task up (R11)."""
+        """Whether the delegation is an escalation (R11)."""
         return self.delegation_type == DelegationType.ESCALATE

@@ -1,4 +1,4 @@
-"""Whether a task may be offered, to whom, and whether a target may take it (R3, R8, R10, R22)."""
+"""The rules of offers: the task, the target, and the acceptance (R3, R8, R10, R22)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def require_delegable(task: Task) -> None:
-    """Raise Conflict unless the task rests and nobody has been asked about it yet (R8)."""
+    """Raise Conflict unless the task is pending without an offer (R8)."""
     if task.offered_to_id is not None:
         raise AlreadyDelegated(
             f"{task.pk} is already offered to {task.offered_to_id}; withdraw that first.",
@@ -45,7 +45,7 @@ def require_delegable(task: Task) -> None:
 
 
 def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, reason: str) -> None:
-    """Raise unless `target` is a child of the holder that R3 and R10 allow to be asked by name."""
+    """Raise unless `target` is a child of the holder and R3 and R10 allow an offer by name."""
     if task.instance is not None:
         if target.parent_id != task.instance_id:
             raise _not_a_child(task, target)
@@ -64,7 +64,7 @@ def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, r
 
 
 def offers_made(task: Task) -> Counter[str | None]:
-    """Return how many offers of this epoch count, by who made them; withdrawn ones do not (R10)."""
+    """Return the number of offers of this epoch by source, without withdrawn offers (R10)."""
     rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
     made = rows.exclude(delegation_type=DelegationType.ESCALATE)
     counted = made.exclude(status=D.CANCELLED, accepted_at__isnull=True)
@@ -72,9 +72,9 @@ def offers_made(task: Task) -> Counter[str | None]:
 
 
 def over_hop_limit(holder: HopperInstance, asked: Mapping[str | None, int]) -> str:
-    """Return why `holder` may offer a task no further in this epoch, or "" where it may (R10).
+    """Return why `holder` may make no further offer in this epoch, or "" if it may (R10).
 
-    `asked` says how many of the epoch's offers each instance made.
+    `asked` gives the number of the epoch's offers by source.
     """
     own = int(effective_settings(holder.scope, holder.config)["max_offers"])
     if asked.get(holder.pk, 0) >= own:
@@ -94,7 +94,7 @@ def _require_allowed_scope(holder: HopperInstance, target: HopperInstance) -> No
 
 
 def require_acceptance(target: HopperInstance) -> None:
-    """Raise Conflict unless the target may accept when it is named (R3) and has room (R22)."""
+    """Raise Conflict unless the target may accept by name (R3) and its queue has room (R22)."""
     standing = target.standing()
     standing.require("accept")
     waiting = waiting_at([target.pk]).get(target.pk, 0)
@@ -104,7 +104,7 @@ def require_acceptance(target: HopperInstance) -> None:
 
 
 def _not_a_child(task: Task, target: HopperInstance) -> RuleBroken:
-    """Return the refusal that names the next hop towards the target, where there is one."""
+    """Return the error for a target that is no child. The error names the next hop, if any."""
     holder_id = str(task.instance_id)
     lines = lineages([target.pk, holder_id])
     down = [lineal.id for lineal in lines[target.pk]]

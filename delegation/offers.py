@@ -1,4 +1,4 @@
-"""The edges of a delegation on locked rows: offer, accept, refuse, close (R7, R8)."""
+"""The changes of a delegation on locked rows: offer, accept, refuse, close (R7, R8)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Terms:
-    """How an offer is made: its type and words, whether a person answers, whether it is forced."""
+    """The terms of an offer: type, notes, whether a person answers, whether the offer is forced."""
 
     delegation_type: str = DelegationType.ROUTE
     notes: str = ""
@@ -50,10 +50,10 @@ def make_offer(
     actor: Actor,
     now: datetime,
 ) -> TaskDelegation:
-    """Offer a locked task to a locked target and return the pending row; the holder stays (R8).
+    """Offer a locked task to a locked target and return the pending row. The holder stays (R8).
 
-    An escalation never expires (R11); any other offer does after the target's `offer_seconds`.
-    `why` says what the answer waits for, where that is known.
+    An escalation never expires (R11). Any other offer expires after the target's `offer_seconds`.
+    `why` is the known reason why the answer waits.
     """
     up = terms.delegation_type == DelegationType.ESCALATE
     expires = None if up else now + _time_to_answer(target)
@@ -96,10 +96,10 @@ def _await_answer(task: Task, offer: TaskDelegation, why: str, now: datetime) ->
 
 
 def take_back(task: Task, *, force: bool, actor: Actor, now: datetime) -> None:
-    """Return a locked task from its holder to the source of its last hop (R12), tree lock held.
+    """Return a locked task to the source of its last hop, for a reassignment (R12).
 
-    The hop becomes cancelled (reassigned). Raises Conflict for a task that came by no hop, and for
-    running work unless `force` revokes its lease.
+    The caller holds the tree lock. The hop becomes cancelled (reassigned). Raises Conflict for a
+    task without a hop, and for running work unless `force` revokes its lease.
     """
     last = TaskDelegation.objects.chain(task.pk).last()
     if last is None or last.source_instance is None:
@@ -119,7 +119,7 @@ def take_back(task: Task, *, force: bool, actor: Actor, now: datetime) -> None:
 
 
 def target_answer(task: Task, target: HopperInstance) -> Answer:
-    """Return what the target's behaviour says to this task (R8, R22)."""
+    """Return the answer of the target's behaviour to this task (R8, R22)."""
     return answer(get_behavior_for_instance(target), facts_of(task), instance_facts(target))
 
 
@@ -132,7 +132,7 @@ def answer_offer(
     actor: Actor,
     now: datetime,
 ) -> None:
-    """Accept or reject a pending offer as its target answers; on "wait" leave it open (R8)."""
+    """Let the target answer a pending offer: accept, reject, or leave it open on "wait" (R8)."""
     if answer.verdict == "accept":
         accept_offer(delegation, task, target, actor=actor, now=now)
     elif answer.verdict == "refuse":
@@ -143,7 +143,7 @@ def answer_offer(
 def accept_offer(
     delegation: TaskDelegation, task: Task, target: HopperInstance, *, actor: Actor, now: datetime
 ) -> None:
-    """Make the target the holder of a locked task (R8); due for placing where it routes on."""
+    """Make the target the holder of a locked task (R8). The task is due if the target routes."""
     _move(delegation, D.ACCEPTED, actor, now)
     if delegation.goes_up:
         _leave_child(delegation, task, actor, now)
@@ -166,7 +166,7 @@ def close_offer(
 ) -> None:
     """End a pending delegation unaccepted: rejected, expired or cancelled (R7).
 
-    The task stays with its holder and is due for placing again, unless it has ended.
+    The task stays with its holder. Unless it has ended, the task is due again.
     """
     delegation.rejection_reason = words
     _move(delegation, status, actor, now, reason=reason)
@@ -185,16 +185,16 @@ def end_accepted(
     actor: Actor,
     now: datetime,
 ) -> None:
-    """End an accepted delegation: completed, failed or cancelled (R7). Its task speaks for it."""
+    """End an accepted delegation: completed, failed or cancelled (R7). Writes no event."""
     delegation.result = result
     _move(delegation, status, actor, now, reason=reason)
 
 
 @contextmanager
 def _as_origin(target: HopperInstance, task: Task) -> Iterator[None]:
-    """Make the target the origin of an unassigned task, which is written inside (R25).
+    """Make the target the origin of an unassigned task, which the block writes (R25).
 
-    Raises Conflict where another open task there bears its unique_key.
+    Raises Conflict if another open task there has its unique_key.
     """
     task.origin = target
     try:
@@ -208,7 +208,7 @@ def _as_origin(target: HopperInstance, task: Task) -> Iterator[None]:
 
 
 def _leave_child(escalation: TaskDelegation, task: Task, actor: Actor, now: datetime) -> None:
-    """End the downward hop by which the escalating child had got the task (R11)."""
+    """End the downward hop that had brought the task to the escalating child (R11)."""
     hops = TaskDelegation.objects.filter(
         task=task, status=D.ACCEPTED, target_instance=escalation.source_instance_id
     )
@@ -225,7 +225,7 @@ def _move(
     delegation.answered_by = actor.name
     if reason:
         delegation.reason = reason
-    # A change that waited for its locks may have begun before this row was made (I14).
+    # A change that waited for locks may have begun before the creation of this row (I14).
     moment = max(now, delegation.accepted_at or delegation.delegated_at)
     if status == D.ACCEPTED:
         delegation.accepted_at = moment
@@ -235,5 +235,5 @@ def _move(
 
 
 def _named(delegation: TaskDelegation) -> dict[str, str]:
-    """Return where the event of a delegation is told, and of which delegation."""
+    """Return the instance and the delegation for an event."""
     return {"instance_id": delegation.target_instance_id, "delegation_id": delegation.pk}

@@ -1,4 +1,4 @@
-"""Placing: decide without locks, then one hop in one transaction, until the task rests (R9)."""
+"""Placing: decide without locks, then make one hop in one transaction, until rest (R9)."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def block_unplaced(
     actor: Actor,
     now: datetime,
 ) -> None:
-    """Block a locked task for a person: the attention list (R26).
+    """Block a locked task for a person (R26).
 
-    Its event asks for attention, but for a capability gap that was said already.
+    Its event asks for attention, unless an alert about the same capability gap was sent before.
     """
     refusals = _refusals(task)
     full = {one["target_instance_id"] for one in refusals if one["reason"] == "queue_full"}
     full |= {one.instance_id for one in considered if one.filters.get("capacity") == "QueueFull"}
-    # Capabilities are compared whatever the case, and so are gaps.
+    # Capabilities, and so gaps, are compared without regard to case.
     words = sorted({word.casefold() for word in task.required_capabilities})
     required = {"required": ", ".join(words)} if code == GAP else {}
     told_before = code == GAP and _gap_alert_sent(task, required["required"])
@@ -97,23 +97,23 @@ def _gap_alert_sent(task: Task, required: str) -> bool:
 logger = logging.getLogger(__name__)
 
 _DECIDED_AGAIN = 3
-"""How often a decision is made again because the tree changed under it (R9)."""
+"""How often a decision is repeated because the tree changed meanwhile (R9)."""
 
 
 class _Stale(Exception):
-    """What the decision was made from no longer holds."""
+    """The situation of the decision no longer holds."""
 
 
 def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
-    """Place a due task hop by hop until it rests, and return it; any other task is left alone.
+    """Place a due task hop by hop until it rests, and return it. Ignores tasks that are not due.
 
-    Each hop is a transaction of its own; what this leaves due, the sweep takes up again. So is a
-    task whose behaviour fails: it says so meanwhile.
+    Each hop is a transaction of its own. The sweep places a task that stays due. A task whose
+    behaviour fails stays due, and its reason names the failure.
     """
     stale = 0
     for _ in range(MAX_HOPS):
         try:
-            # One decision and what is done about it know one configuration, whatever is edited.
+            # A decision and its execution use one configuration, even while files are edited.
             with CONFIGURATION.held():
                 if not _step(task_id, actor):
                     break
@@ -129,9 +129,9 @@ def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
 
 
 def try_to_place(task_id: str, *, actor: Actor = ROUTER) -> bool:
-    """Place a due task; return whether it rests now. A failure is logged and left to the sweep.
+    """Place a due task. Return whether it rests now. Logs a failure and leaves it to the sweep.
 
-    For callers whose own change is committed, and who have other tasks to place.
+    For callers with a committed change and further tasks to place.
     """
     try:
         return not place_task(task_id, actor=actor).route_due
@@ -143,7 +143,7 @@ def try_to_place(task_id: str, *, actor: Actor = ROUTER) -> bool:
 def reroute_task(task_id: str, *, actor: Actor) -> Task:
     """Begin a new epoch at the holder and place the task again (R9).
 
-    Raises Conflict for a task that is started, finished, escalating or blocked by a person.
+    Raises Conflict for a task that is started, finished, escalating, or blocked by a person.
     """
     with transaction.atomic():
         task = lock_task(task_id)
@@ -181,7 +181,7 @@ def _step(task_id: str, actor: Actor) -> bool:
 
 
 def _look(task: Task, actor: Actor) -> _Note | None:
-    """Return what is decided about a task now, or None where it is not due or cannot move on."""
+    """Return the decision about a task now, or None if the task is not due or cannot move on."""
     holder = task.instance
     if not task.route_due or holder is None:
         return None
@@ -194,7 +194,7 @@ def _look(task: Task, actor: Actor) -> _Note | None:
 
 
 def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
-    """Say at a task why it stays due: once in the log and in its history while that is the same."""
+    """Record why a task stays due. Logs and writes history only if the reason changed."""
     with transaction.atomic():
         task = lock_task(task_id)
         if not task.route_due or task.waiting.get("detail") == failure.detail:
@@ -210,7 +210,7 @@ def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
 
 @dataclass(frozen=True)
 class _Note:
-    """One decision about a due task, to be carried out and recorded."""
+    """One decision about a due task, ready to be carried out and recorded."""
 
     task: Task
     holder: HopperInstance
@@ -220,13 +220,13 @@ class _Note:
 
     @property
     def decision(self) -> Decision:
-        """What was decided."""
+        """The outcome of the decision."""
         return self.decided.decision
 
     def lock(self) -> Task:
-        """Return the task, locked, if it and the barred instances are as they were read (R9).
+        """Return the task, locked, if it and the barred instances are unchanged (R9).
 
-        Raises _Stale; also if a move of the task fell between the reading of it and of its path.
+        Raises _Stale otherwise, also if the task moved between the reads of task and path.
         """
         task = lock_task(self.task.pk)
         same = (task.instance_id, task.epoch) == (self.task.instance_id, self.task.epoch)
@@ -238,7 +238,7 @@ class _Note:
         return task
 
     def write(self, now: datetime, *, refused: str = "") -> None:
-        """Record the decision, one row a hop; `refused` is the code that overrules it."""
+        """Record the decision, one row for each hop. `refused` is the code of a refusal, if any."""
         record_decision(
             self.decided,
             epoch=self.task.epoch,
@@ -250,7 +250,7 @@ class _Note:
         )
 
     def require_nothing_began(self, read_at: datetime) -> None:
-        """Raise _Stale if an instance below the holder began to run since the reading (R9)."""
+        """Raise _Stale if an instance below the holder began to run since the read (R9)."""
         below = HopperInstance.objects.under(self.holder.pk).running()
         if below.filter(updated_at__gt=read_at).exclude(pk=self.holder.pk).exists():
             raise _Stale
@@ -260,7 +260,7 @@ def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
     with transaction.atomic():
         target = lock_shared(HopperInstance, target_id)
         task = note.lock()
-        # A target that was changed since may be able to do less now (R9).
+        # The target may have changed since, with fewer capabilities (R9).
         if target is None or target.updated_at > read_at:
             raise _Stale
         if not InstanceRouter().can_delegate_to(note.holder, target):
@@ -286,7 +286,7 @@ def _rest(note: _Note, read_at: datetime) -> bool:
         now = database.now()
         task.route_due = False
         if not task.waiting_code:
-            # What a failing behaviour left there holds no longer.
+            # The reason of an earlier failure of the behaviour no longer holds.
             task.wait("")
         note.write(now)
         told = {
@@ -298,11 +298,11 @@ def _rest(note: _Note, read_at: datetime) -> bool:
 
 
 def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
-    """Hand the task up where it came from above, else block it here for a person (R9)."""
+    """Escalate the task if it came from above, else block it here for a person (R9)."""
     path = TaskDelegation.objects.chain(note.task.pk)
     if decision.goes_up and path.exists():
         with transaction.atomic():
-            # The escalation locks the level above before the task (R6), and so must we.
+            # The escalation locks the level above before the task. So the same order here (R6).
             source = path.values_list("source_instance_id", flat=True).last()
             lock_shared(HopperInstance, str(source))
             note.lock()
@@ -320,9 +320,9 @@ def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
 
 
 def _hand_up(read: Task, actor: Actor) -> bool:
-    """Hand a task up that its holder has failed for good, whatever the holder's state (R11, R15).
+    """Escalate a task that failed for good at its holder, in any state of the holder (R11, R15).
 
-    No decision is made about it, so none is recorded.
+    This needs no decision, so none is recorded.
     """
     with transaction.atomic():
         above = escalation_target(read)
@@ -343,11 +343,11 @@ def _block(note: _Note, task: Task, code: str, detail: str, now: datetime) -> No
 
 
 def _create_child(task_id: str, actor: Actor) -> bool:
-    """Create and start the instance that the decision asks for; the next look sends it there (R25).
+    """Create and start the instance of the decision (R25). The next decision sends the task there.
 
-    It is decided once more under the tree lock, where nobody else creates: of two names that are
-    nearly alike one is made, and never a twenty-first in an hour or a run beyond the limit. What
-    was made is taken back where somebody has placed the task meanwhile.
+    The behaviour decides again under the tree lock, so that no other process creates meanwhile. So
+    of two nearly equal names only one is created, and the limits of created instances hold. If
+    another process has placed the task meanwhile, the creation is rolled back.
     """
     with transaction.atomic():
         lock_tree()
@@ -355,7 +355,7 @@ def _create_child(task_id: str, actor: Actor) -> bool:
         if note is None or not isinstance(note.decision, CreateChild):
             return True
         _create(note, note.decision)
-        # Last, for instances are locked before tasks (R6).
+        # Last, because instances are locked before tasks (R6).
         note.lock()
     return True
 
@@ -363,7 +363,7 @@ def _create_child(task_id: str, actor: Actor) -> bool:
 def _create(note: _Note, wanted: CreateChild) -> None:
     """Create and start a child of the holder.
 
-    Raises BehaviorFailed where there cannot be such a child, _Stale where the holder closed.
+    Raises BehaviorFailed if such a child is illegal, _Stale if the holder has closed.
     """
     try:
         instance = create_instance(

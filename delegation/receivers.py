@@ -1,4 +1,4 @@
-"""The listeners for what `instances` says (R5, R9, R17)."""
+"""The receivers of the signals of `instances` (R5, R9, R17)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ instance_moves.receiver(refuse_crossing_move)
 
 @instance_runs.receiver
 def wake_after_commit(*, instance_id: str, actor: Actor) -> None:
-    """Do what waited for an instance, after the commit; the sweep does it if this is lost."""
+    """Do the work that waited for an instance, after the commit. The sweep covers a crash."""
     transaction.on_commit(lambda: wake(instance_id, actor=actor), robust=True)
 
 
@@ -74,13 +74,13 @@ def withdraw_overtaken_offer(*, task: Task, reason: str, actor: Actor, now: date
 def return_reopened_task(
     *, task: Task, ended_at: datetime | None, actor: Actor, now: datetime
 ) -> None:
-    """Put a task that begins again back to where it was held."""
+    """Return a reopened task to its last holder."""
     remake_path(task, ended_at, actor, now)
 
 
 @receiver(rows_compared)
 def show_delegations(task_ids: list[str], **_: Any) -> dict[str, dict[str, dict[str, Any]]]:
-    """Say how the delegations of tasks stand."""
+    """Return the delegations of tasks, for a preview."""
     rows = TaskDelegation.objects.filter(task__in=task_ids).order_by("pk")
     names = ("source_instance_id", "target_instance_id", "delegation_type", "status", "reason")
     return {"delegations": {row["id"]: row for row in rows.values("id", "task_id", *names)}}

@@ -1,4 +1,4 @@
-"""The InstanceRouter: where a task would go, and who may be asked (M15). Reads only."""
+"""The InstanceRouter: the next instance for a task, and possible targets (M15). Reads only."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from scopes.decisions import Situation, TaskFacts
 
 MAX_HOPS = 40
-"""Steps that placing takes in one request, and a preview at most; the sweep goes on from there."""
+"""The most hops of placing in one request, and of a preview. The sweep makes further hops."""
 
 
 class InstanceRouter:
-    """Answers questions about routing; moves nothing."""
+    """Answers questions about routing. Moves no task."""
 
     def decide(self, task: Task, source: HopperInstance) -> Decided:
-        """Return what `source` decides about the task now (R9). Raises BehaviorFailed."""
+        """Return the decision of `source` about the task now (R9). Raises BehaviorFailed."""
         return self.decide_from(situation_of(task, source), source)
 
     def decide_from(self, situation: Situation, source: HopperInstance) -> Decided:
-        """Return what `source` decides in a situation, of a task that may not exist yet."""
+        """Return the decision of `source` in a situation, also for a task that is only planned."""
         behavior = get_behavior_for_instance(source)
         return Decided(situation, decide(behavior, situation), path_of(behavior))
 
     def find_target_instance(self, task: Task, source: HopperInstance) -> HopperInstance | None:
-        """Return the child that the task would be offered to, or None where it would not be."""
+        """Return the child that would get an offer of the task, or None."""
         decision = self.decide(task, source).decision
         if not isinstance(decision, SendTo):
             return None
@@ -50,8 +50,8 @@ class InstanceRouter:
     def can_delegate_to(self, source: HopperInstance, target: HopperInstance) -> bool:
         """Return whether placing may offer a task of `source` to `target` now.
 
-        It may if `target` is a child of a scope that policy allows (R1), and takes offers that do
-        not name it (R3).
+        This needs a child of a scope that the policy allows (R1), and R3 must allow offers that do
+        not name the child.
         """
         settings = effective_settings(source.scope, source.config)
         if target.parent_id != source.pk or target.scope not in scopes_below(
@@ -76,8 +76,8 @@ class InstanceRouter:
 def preview_route(task_id: str) -> list[dict[str, Any]]:
     """Return the decisions that routing a task again from its holder would make now, in order.
 
-    As rerouting begins an epoch, whoever refused before is asked again. Raises Conflict for an
-    unassigned task: nobody decides for it.
+    Rerouting begins an epoch, so instances that refused before may get an offer again. Raises
+    Conflict for an unassigned task: without a holder there is no behaviour.
     """
     task = present_task(task_id)
     if task.instance is None:
@@ -89,7 +89,7 @@ def preview_route(task_id: str) -> list[dict[str, Any]]:
 def preview_task(
     task: TaskFacts, start: HopperInstance, path: list[str] | None = None
 ) -> list[dict[str, Any]]:
-    """Return the decisions that would be made about a task at `start`, and from there on.
+    """Return the decisions that placing would make about a task, from `start` on.
 
     `path` names the instances it has come through. Each decision is {instance_id, verdict, code,
     target_id, reasons, candidates, rules, rule, confidence, answer, answer_reason}; `answer` is
@@ -103,7 +103,7 @@ def preview_task(
 
 
 class _Walk:
-    """The way of a task that nobody moves: where it would be, and whom it would pass over."""
+    """The simulated route of a task: its present instance, and the instances passed over."""
 
     def __init__(self, task: TaskFacts, start: HopperInstance, path: list[str]) -> None:
         self.task, self.at, self.path = task, start, path
@@ -112,7 +112,7 @@ class _Walk:
         self.found: list[dict[str, Any]] = []
 
     def go_on(self) -> bool:
-        """Decide where the task is, note it, and go there; return whether it would go further."""
+        """Decide at the present instance, note the decision, go on. Return whether to continue."""
         decision = self._decide()
         note = {"instance_id": self.at.pk, **described(decision), "answer": "", "answer_reason": ""}
         self.found.append(note)
@@ -151,7 +151,7 @@ class _Walk:
         return target.scope in ROUTING
 
     def _up(self, decision: Refuse) -> bool:
-        """Hand it up as placing would: only a level that runs takes it at once (R9, R11)."""
+        """Escalate like placing: only a running level accepts at once (R9, R11)."""
         if not decision.goes_up or not self.path:
             return False
         self.excluded.add(self.at.pk)

@@ -1,4 +1,4 @@
-"""The sweep: whatever time or a crash left to do; any number of sweepers may run (R21)."""
+"""The sweep: the due work of time and of crashes. Any number of sweepers may run (R21)."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 500
-"""How many of a kind one round deals with; the next round takes the rest."""
+"""The most rows of a kind in one round. The next round takes the rest."""
 
 INTERVAL_SECONDS = 10
-"""How often a looping sweeper comes round."""
+"""Seconds between two rounds of a looping sweeper."""
 
 REPLACE_PAUSE = timedelta(minutes=1)
-"""How often an unroutable task is placed again because the tree changed, at most (R9)."""
+"""The least time between two new attempts to place a stuck task (R9)."""
 
 ERROR_GRACE = timedelta(minutes=15)
 _KEPT_ANSWERS = timedelta(hours=24)
@@ -67,20 +67,20 @@ _UNPLACED = ("Unroutable", "CapabilityGap")
 
 @dataclass(frozen=True)
 class Round:
-    """One round of duties: for all instances, or along the line of the tree through `started`."""
+    """One round: for all instances, or along the line of the tree through `started`."""
 
     actor: Actor
     limit: int = AT_ONCE
     started: str | None = None
     known: frozenset[str] = frozenset()
     failed: set[str] = field(default_factory=set)
-    """The rows that failed in this round; those `known` to fail are not logged again."""
+    """The rows that failed in this round. Rows in `known` are not logged again."""
 
     @contextmanager
     def row(self, name: str) -> Iterator[None]:
-        """Keep a failure inside the block from other rows: count it, and log it with the row's id.
+        """Count and log a failure inside the block, so that the other rows are still handled.
 
-        Raises where the connection is lost: then no other row can be dealt with either.
+        Raises if the connection is lost, because then no other row can be handled either.
         """
         try:
             yield
@@ -93,7 +93,7 @@ class Round:
                 logger.exception("the sweep passes over %s", name, extra=told)
 
     def each(self, ids: Iterable[str], do: Callable[[str], object]) -> int:
-        """Do something for each row; return for how many of them it did something."""
+        """Call a function for each row. Return the number of rows that were changed."""
         done = 0
         for pk in ids:
             with self.row(pk):
@@ -103,7 +103,7 @@ class Round:
     def where(
         self, instance_ids: QuerySet[Any], holds: Callable[[list[Lineal]], bool]
     ) -> list[str]:
-        """Return the distinct instances of whose line from the root something holds."""
+        """Return the distinct instances whose line from the root meets the condition."""
         lines, found = lineages(instance_ids.order_by().distinct()), []
         for pk, line in lines.items():
             with self.row(pk):
@@ -112,12 +112,12 @@ class Round:
         return found
 
     def offers(self) -> QuerySet[TaskDelegation]:
-        """Return the offers to `started` and below it, or all."""
+        """Return the offers to `started` and below, or all offers."""
         offers = TaskDelegation.objects.all()
         return offers.filter(target_instance__in=self._below()) if self.started else offers
 
     def tasks(self) -> TaskQuerySet:
-        """Return the tasks above, at and below `started`, or all."""
+        """Return the tasks above, at and below `started`, or all tasks."""
         tasks = Task.objects.all()
         if not self.started:
             return tasks
@@ -134,9 +134,9 @@ class Round:
 
 @dataclass(frozen=True)
 class Duty:
-    """One kind of work that falls due: what it counts as, and what does it and counts.
+    """One kind of due work: its name in the counts, and the function that does and counts it.
 
-    `at_start`: the start of an instance makes it due too.
+    `at_start`: the start of an instance also makes this work due.
     """
 
     counts_as: str
@@ -146,7 +146,7 @@ class Duty:
 
 @dataclass(frozen=True)
 class Swept:
-    """How many of each the sweep dealt with."""
+    """The counts of a sweep."""
 
     leases_expired: int
     offers_expired: int
@@ -160,12 +160,12 @@ class Swept:
     rows_failed: int
 
     def total(self) -> int:
-        """Return how much there was to do in all."""
+        """Return the sum of the counts."""
         return sum(asdict(self).values())
 
 
 def sweep(*, limit: int = AT_ONCE, actor: Actor = SYSTEM, failing: set[str] | None = None) -> Swept:
-    """Do all that is due now, at most `limit` of each kind; every write repeats its condition.
+    """Do all due work, at most `limit` of each kind. Every write checks its condition again.
 
     A row that fails is passed over, logged and counted. `failing` is the memory of a caller that
     sweeps again and again: the rows that failed before, which are not logged again.
@@ -185,9 +185,9 @@ def sweep(*, limit: int = AT_ONCE, actor: Actor = SYSTEM, failing: set[str] | No
 
 
 def wake(instance_id: str, *, actor: Actor) -> None:
-    """Do what the start of an instance makes due: at it, below it and above it (R8, R9).
+    """Do the work that the start of an instance makes due: at, below and above it (R8, R9).
 
-    If a crash prevents this, the sweep does it.
+    After a crash the sweep does this work.
     """
     start = Round(actor, started=instance_id)
     for duty in DUTIES:
@@ -197,9 +197,9 @@ def wake(instance_id: str, *, actor: Actor) -> None:
 
 
 def _place_due(this: Round) -> int:
-    """Place due tasks at holders that may route (R9), hand up what any holder has failed (R15).
+    """Place due tasks at holders that may route (R9); escalate tasks that failed for good (R15).
 
-    Returns how many came to rest.
+    Returns the number of tasks that came to rest.
     """
     due = this.tasks().filter(route_due=True)
     holders = due.values_list("instance_id", flat=True)
@@ -213,10 +213,10 @@ def _place_due(this: Round) -> int:
 
 
 def _place_stuck(this: Round) -> int:
-    """Place unroutable tasks again after a change below their holder (R9).
+    """Place stuck tasks again after a change below their holder (R9).
 
-    A start is such a change for every stuck task above it. A decision that read the tree before the
-    start may block its task after it, so no times are compared then.
+    The start of an instance is such a change for every stuck task above. A decision may read the
+    tree before the start and block its task afterwards. So a start compares no times.
     """
     again = partial(_place_again, actor=this.actor)
     if this.started:
@@ -227,11 +227,11 @@ def _place_stuck(this: Round) -> int:
 
 
 def _changed_since(this: Round, task_ids: list[str]) -> list[str]:
-    """Return the stuck tasks below whose holder something changed since they got stuck.
+    """Return the stuck tasks with a change below their holder since they got stuck.
 
-    A full queue that has room again counts for as many tasks as it has room for.
+    A queue with room again counts as a change for as many tasks as there is room.
     """
-    # They are asked for again in the reading that uses them: a person may have unblocked some.
+    # The next query selects them again: a person may have unblocked some meanwhile.
     stuck = {task.pk: task for task in _stuck(Task.objects.filter(pk__in=task_ids))}
     changed = _last_changes({str(task.instance_id) for task in stuck.values()})
     targets = HopperInstance.objects.in_bulk(
@@ -263,9 +263,9 @@ def _changed_since(this: Round, task_ids: list[str]) -> list[str]:
 
 
 def fair_pick(rows: QuerySet[Any], limit: int) -> list[str]:
-    """Return up to `limit` keys in order, round from a random one where there are more.
+    """Return up to `limit` keys in order. If there are more, start at a random key and wrap.
 
-    So nothing waits for ever behind rows that are looked at and stay.
+    So no row waits for ever behind rows that a round reads but cannot change.
     """
     keys, total = rows.values_list("pk", flat=True), rows.count()
     if total <= limit:
@@ -276,7 +276,7 @@ def fair_pick(rows: QuerySet[Any], limit: int) -> list[str]:
 
 
 def _place_again(task_id: str, actor: Actor) -> bool:
-    """Begin a new epoch for a task that is stuck; the condition is repeated under the lock."""
+    """Begin a new epoch for a stuck task. The condition is checked again under the lock."""
     with transaction.atomic():
         task = lock_task(task_id)
         if not _stuck(Task.objects.filter(pk=task_id)).exists():
@@ -285,7 +285,7 @@ def _place_again(task_id: str, actor: Actor) -> bool:
 
 
 def _stuck(tasks: QuerySet[Task]) -> QuerySet[Task]:
-    """Return the unroutable ones among `tasks` that may be placed again now (R9)."""
+    """Return those of the stuck `tasks` that may be placed again now (R9)."""
     again = Event.objects.filter(
         task=OuterRef("pk"),
         kind="task.rerouted",
@@ -297,7 +297,7 @@ def _stuck(tasks: QuerySet[Task]) -> QuerySet[Task]:
 
 
 def _last_changes(holder_ids: Iterable[str]) -> dict[str, datetime | None]:
-    """Return, by holder, when last an instance below it began to run or was configured."""
+    """Return for each holder the time of the last start or configuration below."""
     since_made = Q(status__in=(I.CREATED, I.STARTING), updated_at__gt=F("created_at"))
     return {
         pk: HopperInstance.objects.under(pk)
@@ -320,7 +320,7 @@ def _expire_offers(this: Round) -> int:
 
 
 def _withdraw_closed_offers(this: Round) -> int:
-    """Cancel the offers to instances that take none, made while the instance stopped (R5)."""
+    """Cancel offers to closed instances, which were made while the instance stopped (R5)."""
     pending = TaskDelegation.objects.filter(status=D.PENDING).exclude(
         delegation_type=DelegationType.ESCALATE
     )
@@ -328,7 +328,7 @@ def _withdraw_closed_offers(this: Round) -> int:
     closed = this.where(targets, lambda line: not Standing.along(line).may("offer", by_name=True))
     withdraw = partial(Delegator(this.actor).cancel_delegation, code=Reason.TARGET_STOPPED)
     found = fair_pick(pending.filter(target_instance__in=closed).order_by("pk"), this.limit)
-    # One may have been answered since it was read.
+    # The offer may have been answered since the read.
     return this.each(found, lambda pk: _unless_refused(withdraw, pk))
 
 
@@ -337,7 +337,7 @@ def _answer_offers(this: Round) -> int:
 
 
 def answer_waiting_offers(this: Round, offers: QuerySet[TaskDelegation]) -> int:
-    """Have the targets answer offers that waited only for them to run (R8)."""
+    """Let targets that run now answer their waiting offers (R8)."""
     waiting = offers.filter(status=D.PENDING, explicit=False)
 
     def manual(line: list[Lineal]) -> bool:
@@ -354,13 +354,13 @@ def answer_waiting_offers(this: Round, offers: QuerySet[TaskDelegation]) -> int:
     def answer(pk: str) -> bool:
         return not Delegator(this.actor).answer_waiting(pk).is_pending
 
-    # One that cannot be accepted goes on waiting until it expires.
+    # An offer that the target cannot accept waits until it expires.
     found = fair_pick(can.order_by("delegated_at", "id"), this.limit)
     return this.each(found, lambda pk: _unless_refused(answer, pk))
 
 
 def _unless_refused(do: Callable[[str], object], pk: str) -> bool:
-    """Do something with a row; return whether it did something and was not refused."""
+    """Call a function for a row. Return whether the row changed; false after a refusal."""
     try:
         return bool(do(pk))
     except HopperError:
@@ -382,18 +382,18 @@ def _drain(this: Round) -> int:
     )
     ids = over.order_by("pk").values_list("pk", flat=True)
     stop = partial(stop_instance, evacuate=True, actor=actor)
-    # Somebody else may have changed one since it was read.
+    # Another transaction may have changed the instance since the read.
     open_still = ids.filter(status__in=(I.STARTING, I.RUNNING, I.PAUSED))
     drained = this.each(open_still, lambda pk: _unless_refused(stop, pk))
-    # Again and again: what was leased at the end may come back long after it.
+    # In every round: a task leased at the end may return to its queue much later.
     ended = (I.STOPPING, I.STOPPED)
     evacuate = partial(evacuate_instance, actor=actor)
     drained += this.each(ids.filter(status__in=ended), partial(evacuate, found=ended))
-    # One that is not empty yet is left to a person.
+    # A person has to handle an instance that is not empty.
     terminate = partial(terminate_instance, actor=actor)
     events = ids.filter(status=I.STOPPED, scope="EVENT")
     drained += this.each(events, lambda pk: _unless_refused(terminate, pk))
-    # Since it failed, not since it was last edited.
+    # The time since the error, not since the last edit.
     fresh = Event.objects.filter(
         instance=OuterRef("pk"), kind="instance.error", at__gte=moment - ERROR_GRACE
     )
@@ -402,7 +402,7 @@ def _drain(this: Round) -> int:
 
 
 def _reevaluate(this: Round) -> int:
-    """Look again at tasks that are not as their predecessors say (R23)."""
+    """Update tasks whose `ready` differs from their predecessors (R23)."""
     return sum(
         this.each(fair_pick(rows.order_by("id"), this.limit), reevaluate) for rows in overlooked()
     )
@@ -420,10 +420,10 @@ DUTIES = (
     Duty("offers_answered", _answer_offers, at_start=True),
     Duty("instances_settled", _settle),
     Duty("instances_drained", _drain),
-    # Before the stuck tasks: a due task is placed now, under its lock, or found stuck next.
+    # Before the stuck tasks: a due task is placed now, or becomes stuck and is next.
     Duty("tasks_placed", _place_due, at_start=True),
     Duty("tasks_placed", _place_stuck, at_start=True),
     Duty("tasks_reevaluated", _reevaluate),
     Duty("answers_forgotten", _forget_answers),
 )
-"""All that falls due, in the order in which a round does it."""
+"""All kinds of due work, in the order of a round."""

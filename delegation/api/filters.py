@@ -1,4 +1,4 @@
-"""What lists of delegations may be filtered by."""
+"""Filters of lists of delegations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DelegationFilter(filters.FilterSet):
         fields: tuple[str, ...] = ()
 
     def keep_under(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep those from or to an instance or anything below it."""
+        """Keep delegations from or to an instance or an instance below it."""
         below = HopperInstance.objects.under(value).values("pk")
         return queryset.filter(Q(source_instance__in=below) | Q(target_instance__in=below))
 
@@ -40,5 +40,5 @@ class InstanceDelegationFilter(DelegationFilter):
     )
 
     def keep_all(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep all: the view has chosen the direction."""
+        """Keep all rows: the view applies the direction."""
         return queryset

@@ -1,4 +1,4 @@
-"""The shapes of delegations on the wire, and of the bodies that change them."""
+"""Serializers of delegations, and of the bodies that create and change them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
 
     @extend_schema_field(ReasonSerializer(allow_null=True))
     def get_waiting_on(self, row: TaskDelegation) -> dict[str, Any] | None:
-        """Return why the offer waits for an answer (R26); None once it is answered."""
+        """Return why the offer waits for an answer (R26); None for an answered offer."""
         reason: dict[str, Any] | None = self.context["waiting"].get(row.pk)
         return reason and in_utc(reason)
 
@@ -64,7 +64,7 @@ class ChainSerializer(serializers.Serializer[Any]):
 
 
 class RouteSerializer(serializers.Serializer[Any]):
-    """The decisions for a task, hop by hop; `task_id` is null where the task does not exist yet."""
+    """The decisions for a task, hop by hop. `task_id` is null for a task that is only planned."""
 
     task_id = serializers.CharField(allow_null=True)
     preview = serializers.BooleanField()
@@ -73,7 +73,7 @@ class RouteSerializer(serializers.Serializer[Any]):
 
 
 class Delegate(StrictSerializer):
-    """The target of a delegation, and how it answers."""
+    """The target of a delegation, and the kind of answer."""
 
     ignored = frozenset({"task_id"})
 
@@ -112,7 +112,7 @@ class Withdraw(StrictSerializer):
 
 
 class Escalate(StrictSerializer):
-    """The question that goes to the parent with the task."""
+    """The question for the parent, sent with the task."""
 
     reason = Text(required=False, max_length=10_000)
     severity = Text(required=False, max_length=40)

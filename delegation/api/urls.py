@@ -1,4 +1,4 @@
-"""Addresses of delegations, and of what they add to tasks and instances."""
+"""The addresses of delegations, and their additions to tasks and instances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/delegations, and what delegation adds to /tasks/{id} and /instances/{id}."""
+"""/delegations, and the actions of delegation below /tasks/{id} and /instances/{id}."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 
 
 def offers_waiting_on(rows: Iterable[TaskDelegation]) -> dict[str, Reason]:
-    """Return the reason of each pending one among `rows`: that of the task that is offered.
+    """Return the reason of each pending delegation in `rows`: the reason of its task.
 
-    The number of queries does not grow with the rows.
+    The number of queries does not grow with the number of rows.
     """
     pending = {row.task_id: row.pk for row in rows if row.is_pending}
     if not pending:
@@ -62,7 +62,7 @@ def offers_waiting_on(rows: Iterable[TaskDelegation]) -> dict[str, Reason]:
 
 
 def shown(rows: Sequence[TaskDelegation]) -> list[Any]:
-    """Return delegations as JSON; a constant number of queries for the whole page."""
+    """Return delegations as JSON, with a constant number of queries for the whole page."""
     context = {"waiting": offers_waiting_on(rows)}
     return list(shapes.DelegationSerializer(rows, many=True, context=context).data)
 
@@ -102,7 +102,7 @@ class DelegationViewSet(Answering):
     @extend_schema(request=shapes.Accept, responses=shapes.DelegationSerializer)
     @action(detail=True, methods=["post"])
     def accept(self, request: Request, pk: str) -> Response:
-        """Accept an offer: the target becomes the holder (R8)."""
+        """Accept an offer. The target becomes the holder (R8)."""
         row = self._seen(pk, "target")
         data = self.body(shapes.Accept)
         Delegator(self.actor).accept_delegation(row.pk, **data)
@@ -111,7 +111,7 @@ class DelegationViewSet(Answering):
     @extend_schema(request=shapes.Reject, responses=shapes.DelegationSerializer)
     @action(detail=True, methods=["post"])
     def reject(self, request: Request, pk: str) -> Response:
-        """Refuse an offer, saying why (R7)."""
+        """Refuse an offer, with a reason (R7)."""
         row = self._seen(pk, "target")
         data = self.body(shapes.Reject)
         Delegator(self.actor).reject_delegation(row.pk, **data)
@@ -120,7 +120,7 @@ class DelegationViewSet(Answering):
     @extend_schema(request=shapes.CompleteDelegation, responses=shapes.DelegationSerializer)
     @action(detail=True, methods=["post"])
     def complete(self, request: Request, pk: str) -> Response:
-        """Complete the task, if this hop is the end of its path (R7)."""
+        """Complete the task. The delegation must be the last hop of its path (R7)."""
         row = self._seen(pk)
         data = self.body(shapes.CompleteDelegation)
         if not is_workers_own(row.task_id, data.get("token")):
@@ -131,14 +131,14 @@ class DelegationViewSet(Answering):
     @extend_schema(request=shapes.Withdraw, responses=shapes.DelegationSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """Take an offer back."""
+        """Withdraw an offer."""
         row = self._seen(pk, "source")
         data = self.body(shapes.Withdraw)
         Delegator(self.actor).cancel_delegation(row.pk, **data)
         return self.fresh(lambda: shown_one(pk))
 
     def _seen(self, pk: str, operated_end: str = "") -> TaskDelegation:
-        """Return the row if the caller sees it, and operates the end that is named."""
+        """Return the row if the caller sees the row and is an operator at the given end."""
         row = visible_delegations(self.actor).filter(pk=pk).select_related("task").first()
         if row is None:
             raise NotFound(f"There is no delegation {pk}.")
@@ -150,7 +150,7 @@ class DelegationViewSet(Answering):
 
 
 class TaskDelegationViewSet(Answering):
-    """What delegation adds to a task."""
+    """The actions of delegation on a task."""
 
     queryset = TaskDelegation.objects.all()
     serializer_class = shapes.DelegationSerializer
@@ -163,7 +163,7 @@ class TaskDelegationViewSet(Answering):
         responses={201: shapes.DelegationSerializer, 200: shapes.DelegationSerializer},
     )
     def delegate(self, request: Request, pk: str) -> Response:
-        """Offer a task to an instance by name (R8); 200 where it is there already."""
+        """Offer a task to an instance by name (R8). Returns 200 if the task is there already."""
         task = seen_task(self.actor, pk)
         data = self.body(shapes.Delegate)
         target_id = data.pop("target_instance_id")
@@ -176,7 +176,7 @@ class TaskDelegationViewSet(Answering):
 
     @extend_schema(responses=shapes.ChainSerializer)
     def delegations(self, request: Request, pk: str) -> Response:
-        """Show the whole way of a task, in order."""
+        """Show all delegations of a task, in order."""
         task = seen_task(self.actor, pk)
         rows = shown(list(TaskDelegation.objects.for_task(pk)))
         return Response(
@@ -197,7 +197,7 @@ class TaskDelegationViewSet(Answering):
         responses=shapes.RouteSerializer,
     )
     def route(self, request: Request, pk: str) -> Response:
-        """Route a task again from its holder, or say where it would go (R9)."""
+        """Route a task again from its holder, or preview its route (R9)."""
         task = seen_task(self.actor, pk)
         self.body()
         if flag(request.query_params, "preview"):
@@ -218,13 +218,13 @@ class TaskDelegationViewSet(Answering):
         responses={201: TaskSerializer(many=True), 200: TaskSerializer(many=True)},
     )
     def decompose(self, request: Request, pk: str) -> Response:
-        """Make all children of a task in one call (R13); 200 where all keys are known already."""
+        """Create all children of a task in one call (R13). Returns 200 if all keys are known."""
         task = worked_task(self.actor, pk, token_in(request))
         terms = self.body(shapes.Decompose)
         children, token = terms.pop("children"), terms.pop("token", None)
         terms.pop("worker", None)
         if token is None and task.has_live_lease:
-            # Over its worker's head.
+            # Without the lease token: needs more than the role worker.
             require_role(self.actor, "operator", [task.instance_id])
         _require_seen(self.actor, task, children)
         made = decompose_task(
@@ -236,21 +236,21 @@ class TaskDelegationViewSet(Answering):
 
     @extend_schema(request=shapes.Escalate, responses=TaskSerializer)
     def escalate(self, request: Request, pk: str) -> Response:
-        """Hand a task up to where it came from, with the question (R11)."""
+        """Escalate a task with a question to the instance that it came from (R11)."""
         task = worked_task(self.actor, pk, token_in(self.request))
         data = self.body(shapes.Escalate)
         data.pop("worker", None)
         if data.get("token") is None and task.has_live_lease:
-            # Over its worker's head.
+            # Without the lease token: needs more than the role worker.
             require_role(self.actor, "operator", [task.instance_id])
         Delegator(self.actor).escalate_task(pk, **data)
         return self.fresh(lambda: shown_task(pk))
 
 
 def _require_seen(actor: Actor, parent: Task, children: Sequence[Mapping[str, Any]]) -> None:
-    """Raise Invalid for targets and predecessors that the caller cannot see; siblings are seen.
+    """Raise Invalid for invisible targets and predecessors. Siblings are always visible.
 
-    Children of an unassigned task go to any instance, by an operator of that instance alone (R25).
+    A child of an unassigned task may go to any instance. This needs the role operator there (R25).
     """
     known = parent.children.filter(key__isnull=False).values_list("key", flat=True)
     keys = {*known, *(child["key"] for child in children if child.get("key"))}
@@ -261,7 +261,7 @@ def _require_seen(actor: Actor, parent: Task, children: Sequence[Mapping[str, An
 
 
 def _route_of(task_id: str, epoch: int) -> dict[str, Any]:
-    """Return the decisions of an epoch as they stand after the commit."""
+    """Return the decisions of an epoch, read after the commit."""
     task = shown_task(task_id)
     rows = DecisionSerializer.of_task(task_id, epoch)
     return {
@@ -273,7 +273,7 @@ def _route_of(task_id: str, epoch: int) -> dict[str, Any]:
 
 
 class PreviewViewSet(Answering):
-    """What the rules would make of a task that does not exist yet."""
+    """Previews the route of a task that does not exist yet."""
 
     queryset = TaskDelegation.objects.none()
     serializer_class = shapes.RouteSerializer
@@ -282,9 +282,10 @@ class PreviewViewSet(Answering):
 
     @extend_schema(request=NewTaskBody, responses={200: shapes.RouteSerializer})
     def create(self, request: Request) -> Response:
-        """Say where such a task would go and why; nothing is written, rules come from files only.
+        """Show the route of such a task, with reasons. Writes nothing.
 
-        It would begin at `instance_id`, else with its parent, else at the oldest live GLOBAL.
+        The route begins at `instance_id`, else at the parent's holder, else at the oldest live
+        GLOBAL.
         """
         data = self.body(NewTaskBody)
         require_references(self.actor, [data], new=False)
@@ -316,7 +317,7 @@ _FACTS = tuple(field.name for field in fields(TaskFacts) if field.name != "id")
 
 
 class InstanceDelegationViewSet(Answering):
-    """What delegation adds to an instance."""
+    """The lists of delegations of an instance."""
 
     queryset = TaskDelegation.objects.all()
     serializer_class = shapes.DelegationSerializer
@@ -324,7 +325,7 @@ class InstanceDelegationViewSet(Answering):
 
     @extend_schema(responses=shapes.DelegationSerializer(many=True))
     def list(self, request: Request, pk: str) -> Response:
-        """List the delegations to an instance, from it, or both."""
+        """List the delegations to an instance, from the instance, or both."""
         seen_instance(self.actor, pk)
         incoming, outgoing = Q(target_instance=pk), Q(source_instance=pk)
         wanted = {"incoming": incoming, "outgoing": outgoing}.get(

@@ -1,4 +1,4 @@
-"""The audit: each invariant as one question to the database, answered with what breaks it."""
+"""The audit: each invariant is a question to the database; the answer lists its breaches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finding:
-    """One breach: the invariant, what breaks it, and how, in words."""
+    """One breach: the invariant, the id of the object, and the fault in words."""
 
     invariant: str
     object: str
@@ -28,7 +28,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Invariant:
-    """An invariant: its number in the protocol, its promise, the question that finds breaches.
+    """An invariant: its number in the protocol, its statement, and the question.
 
     The question yields pairs of object id and detail.
     """
@@ -55,10 +55,10 @@ INVARIANTS: tuple[Invariant, ...] = tuple(
 
 
 def audit(numbers: Iterable[str] = (), *, since: datetime | None = None) -> list[Finding]:
-    """Return every breach of the invariants asked for (all by default); reads only, locks nothing.
+    """Return every breach of the given invariants (default: all). Writes and locks nothing.
 
-    With `since`, only what has changed since that moment is looked at. Safe on a live system: all
-    questions see one moment of the database.
+    With `since`, only rows that changed since that time are read. Safe on a live system: all
+    questions read one snapshot of the database.
     """
     wanted = set(numbers)
     asked = [one for one in INVARIANTS if not wanted or one.number in wanted]

@@ -76,7 +76,7 @@ def pending(asked: Extent) -> Breaches:
 def legal_hops(asked: Extent) -> Breaches:
     """I5: every target was a legal child (escalate: parent) of its source, by R1 too.
 
-    A source may be missing only where the task was unassigned when it was offered.
+    A source may be missing only if the task was unassigned at the offer.
     """
     rows = asked.tasks(TaskDelegation.objects.all(), "task")
     hops = rows.filter(source_instance__isnull=False)
@@ -107,7 +107,7 @@ def legal_hops(asked: Extent) -> Breaches:
 
 
 def _strangers(hops: QuerySet[TaskDelegation]) -> Breaches:
-    """Yield the hops between instances that are not, and never were, child and parent."""
+    """Yield the hops between two instances that never were child and parent."""
     down = hops.exclude(_UP).exclude(target_instance__parent=F("source_instance"))
     up = hops.filter(_UP).exclude(source_instance__parent=F("target_instance"))
     ends = ("pk", "target_instance_id", "source_instance_id")
@@ -127,7 +127,7 @@ def _strangers(hops: QuerySet[TaskDelegation]) -> Breaches:
 def asked_again(asked: Extent) -> Breaches:
     """I6: no offer to an instance excluded in that epoch unless forced.
 
-    Excluded is who refused, who let an offer expire, and who escalated the task (R10).
+    Excluded instances refused the task, let an offer expire, or escalated the task (R10).
     """
     same = TaskDelegation.objects.filter(task=OuterRef("task"), epoch=OuterRef("epoch"))
     refused = same.filter(

@@ -1,4 +1,4 @@
-"""What an audit looks at: everything, or what the latest events speak of."""
+"""The extent of an audit: all rows, or the rows that recent events name."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 Breaches = Iterator[tuple[str, str]]
 
 TWO_SWEEPS = timedelta(seconds=20)
-"""What may be left to the sweep for so long (R21)."""
+"""How long due work may wait for the sweep (R21)."""
 
 _OVERLAP = timedelta(minutes=5)
-"""How much earlier than asked the look begins: an event may commit long after its time."""
+"""How much earlier than `since` the audit begins: an event may commit long after its time."""
 
 _STEP = 10_000
-"""So many events in a row that are older say that nothing before them is newer."""
+"""After so many older events in a row, no earlier event is newer."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """The moment of an audit, and the event after which changes are looked at (None: all).
+    """The time of an audit, and the event after which changes are read (None: all).
 
     Each method narrows a queryset by one column, so that indexes lead to the few rows.
     """
@@ -41,14 +41,14 @@ class Extent:
 
     @classmethod
     def since(cls, moment: datetime | None, now: datetime) -> Extent:
-        """Return the extent of all that changed since a moment; None: everything."""
+        """Return the extent of the changes since a time; None means all rows."""
         if moment is None:
             return cls(now)
         return cls(now, _last_before(moment - _OVERLAP))
 
     @property
     def whole(self) -> bool:
-        """Whether everything is looked at."""
+        """Whether the audit reads all rows."""
         return self.after is None
 
     def tasks(self, rows: Any, column: str = "pk") -> Any:
@@ -64,21 +64,21 @@ class Extent:
         return rows.filter(**{f"{column}__in": self._tasks().union(parents)})
 
     def dependants(self, rows: Any) -> Any:
-        """Keep the tasks that changed, or that depend on one that did."""
+        """Keep the tasks that changed, or that depend on a changed task."""
         if self.whole:
             return rows
         after = TaskDependency.objects.filter(depends_on__in=self._tasks()).values("task_id")
         return rows.filter(pk__in=self._tasks().union(after))
 
     def instances(self, rows: Any, column: str = "pk") -> Any:
-        """Keep the rows whose `column` names an instance of which an event speaks."""
+        """Keep the rows whose `column` names an instance of a recent event."""
         if self.whole:
             return rows
         told = self.events().filter(instance__isnull=False).order_by()
         return rows.filter(**{f"{column}__in": told.values("instance_id")})
 
     def events(self) -> Any:
-        """Return the events looked at."""
+        """Return the events in the extent."""
         return Event.objects.all() if self.whole else Event.objects.filter(pk__gt=self.after)
 
     def _tasks(self) -> Any:
@@ -95,11 +95,11 @@ class Extent:
 
 
 def _last_before(moment: datetime) -> int:
-    """Return the number after which all events since a moment come.
+    """Return an event number; all events since a time have greater numbers.
 
-    Numbers follow times but for what commits late or comes by a slow clock, so that one old event
-    says nothing: back it goes, in growing steps, to a step without a new one. That costs what has
-    happened since.
+    Numbers follow times, except for late commits and slow clocks. So one old event proves nothing:
+    the search goes back in growing steps until a step holds no newer event. The cost grows with
+    the number of events since that time.
     """
     events = Event.objects.order_by()
     last = events.aggregate(last=Max("pk"))["last"] or 0
@@ -129,11 +129,11 @@ def rows_of(sql: str, parameters: Iterable[Any]) -> list[tuple[Any, ...]]:
 
 
 KEPT = 100
-"""Records that are kept, besides the last that was sound."""
+"""How many results are kept, besides the last one without a breach."""
 
 
 def last_sound() -> datetime | None:
-    """Return when the latest check began that found everything sound, or None."""
+    """Return the start of the latest check that found no breach, or None."""
     record = CheckRecord.latest(broken=[])
     return record.began_at if record else None
 
@@ -141,9 +141,9 @@ def last_sound() -> datetime | None:
 def remember(
     findings: Iterable[Finding], *, began_at: datetime, seconds: float, since: datetime | None
 ) -> bool:
-    """Keep the result of a check of all invariants; return whether it speaks of the whole.
+    """Store the result of a check of all invariants. Return whether the result covers all rows.
 
-    One that began later than everything was last known to be sound speaks of a part only.
+    A check whose `since` is later than the start of the last sound check covers only a part.
     """
     sound = last_sound()
     if since is not None and (sound is None or since > sound):

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from delegation.audit.extent import Breaches, Extent
 
 _READ_BEFORE = timedelta(minutes=1)
-"""How long before it is granted a lease's limit may have been read."""
+"""How long before the grant of a lease its limit may have been read."""
 
 
 def leases(asked: Extent) -> Breaches:
-    """I7: a lease exactly while started, save hand work and decomposed parents, one at a time."""
+    """I7: a started task has one lease, except hand work and decomposed parents; others none."""
     tasks = asked.tasks(Task.objects.all())
     unstarted = tasks.exclude(status__in=(*STARTED, *TERMINAL)).filter(lease_token__isnull=False)
     for pk, status in unstarted.values_list("pk", "status"):
@@ -58,7 +58,7 @@ def leases_in_the_right_place(asked: Extent) -> Breaches:
 
 
 def limits(asked: Extent) -> Breaches:
-    """I9: live leases do not exceed a limit, unless it was lowered since they were granted."""
+    """I9: live leases do not exceed the limit, unless the limit was lowered after their grant."""
     leased = asked.instances(Task.objects.leased(), "instance_id")
     counts = leased.order_by().values("instance_id").annotate(n=Count("pk"))
     crowded = {row["instance_id"]: row["n"] for row in counts}

@@ -1,4 +1,4 @@
-"""Questions about what waits: whether for a reason that holds, and not too long: I18, I21."""
+"""Questions about waiting: does the reason hold, and is the wait short enough: I18, I21."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _OFFERED = (W.AWAITING_ACCEPTANCE, W.AWAITING_ESCALATION)
 
 
 def reasons(asked: Extent) -> Breaches:
-    """I18: every unfinished task and pending offer waits for something alive, and says so.
+    """I18: every unfinished task and pending offer has a reason that still holds.
 
-    What is derived when read (R26) is asked of the rows from which it is derived.
+    For a reason that is derived at each read (R26), the question reads the source rows.
     """
     yield from _stored_codes(asked)
     yield from _offers(asked)
@@ -40,7 +40,7 @@ def reasons(asked: Extent) -> Breaches:
 
 
 def _stored_codes(asked: Extent) -> Breaches:
-    """Yield tasks whose stored code is missing, or belongs to another state."""
+    """Yield tasks whose stored reason is missing or belongs to another status."""
     tasks = asked.tasks(Task.objects.open()).annotate(code=_word("waiting__code"))
     coded = Q(code__isnull=False) & ~Q(code="")
     fits = (
@@ -63,7 +63,7 @@ def _stored_codes(asked: Extent) -> Breaches:
 
 
 def _offers(asked: Extent) -> Breaches:
-    """Yield pending offers to the dead, and tasks that wait for another delegation than theirs."""
+    """Yield offers to terminated instances, and tasks that wait for another task's delegation."""
     offers = TaskDelegation.objects.filter(status=D.PENDING)
     dead = offers.filter(target_instance__status=InstanceStatus.TERMINATED)
     for rows in (asked.tasks(dead, "task"), asked.instances(dead, "target_instance")):
@@ -79,7 +79,7 @@ def _offers(asked: Extent) -> Breaches:
 
 
 def _objects(asked: Extent) -> Breaches:
-    """Yield tasks that placing blocked at an instance which is no longer there."""
+    """Yield tasks that placing blocked at an instance that no longer exists."""
     blocked = Task.objects.filter(status=T.BLOCKED, waiting__code__in=sorted(PLACING_BLOCKS))
     live = HopperInstance.objects.live().filter(pk=OuterRef("named"))
     named = asked.tasks(blocked).annotate(named=_word("waiting__object"))
@@ -88,7 +88,7 @@ def _objects(asked: Extent) -> Breaches:
 
 
 def _dependencies(asked: Extent) -> Breaches:
-    """Yield tasks that are not as ready as their predecessors say, two sweeps after these ended."""
+    """Yield tasks whose `ready` differs from their predecessors, two sweeps after these ended."""
     patience = asked.now - TWO_SWEEPS
     before = TaskDependency.objects.filter(task=OuterRef("pk"))
     fresh = before.filter(depends_on__updated_at__gte=patience)
@@ -103,7 +103,7 @@ def _dependencies(asked: Extent) -> Breaches:
     still_open = before.exclude(depends_on__status__in=TERMINAL)
     for pk in waiting.filter(~Exists(still_open)).values_list("pk", flat=True):
         yield pk, "waits for its predecessors, which have all ended"
-    # At work, too: whenever it is given back, it may be claimed.
+    # Also a task in work: after a release, the task may be claimed.
     early = settled.exclude(status__in=TERMINAL).filter(Exists(before.exclude(met)), ready=True)
     for pk in early.values_list("pk", flat=True):
         yield pk, "is ready, though a predecessor is not done"
@@ -127,15 +127,15 @@ def _undecided(asked: Extent) -> Breaches:
 def nothing_left_due(asked: Extent) -> Breaches:
     """I21: no task is due for placing longer than two sweeps while its holder may route.
 
-    The events are the outbox: a message is due to nobody but those who poll.
+    Events need no question: readers poll for them.
     """
-    # Few are ever due, and time alone breaks this: all of them are looked at, whatever changed.
+    # Few tasks are due, and time alone breaks this. So all due tasks are read, without the extent.
     patience = asked.now - TWO_SWEEPS
     late = Task.objects.filter(route_due=True, updated_at__lt=patience)
     holders = set(late.order_by().values_list("instance_id", flat=True).distinct()) - {None}
     lines = lineages(map(str, holders))
     places = {lineal.id for line in lines.values() for lineal in line}
-    # One that is younger than the wait has not held it up.
+    # A younger change cannot have caused the wait.
     changed = HopperInstance.objects.filter(
         pk__in=places, updated_at__gte=patience, created_at__lt=patience
     )

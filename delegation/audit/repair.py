@@ -1,4 +1,4 @@
-"""The repairs that lose nothing: what is derived is derived again, each under its lock."""
+"""Repairs without loss: derived values are computed again, each under its lock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def repair() -> Iterator[str]:
     """Rebuild the tree numbers and recount the live leases where they are wrong (I16, I17).
 
-    Yields a line for each repair that was made. Nothing that is not derived is touched.
+    Yields a line for each repair. Changes derived values only.
     """
     wrong = sorted({pk for pk, _ in unsound_places()})
     if wrong:
@@ -37,7 +37,7 @@ def recount_load(instance_id: str) -> str | None:
     """Set the counter of live leases to the count (R22); return what was changed, or None."""
     with transaction.atomic():
         load = lock_row(InstanceLoad, instance_id)
-        # Whoever leases or frees a task marks it first and waits for this counter afterwards, so
+        # A claim or an end of a lease writes the task first and then waits for this counter. So
         # that what is counted here is what the counter must say when the lock is gone.
         count = Task.objects.leased().filter(instance=instance_id).count()
         if load is None:

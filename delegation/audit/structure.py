@@ -1,4 +1,4 @@
-"""Questions about trees and graphs: I16 and the soundness of the instance tree, I22."""
+"""Questions about trees and graphs: I16 and I22."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def acyclic(asked: Extent) -> Breaches:
-    """I16: the trees, and who waits for whom, are acyclic, instances placed as R1 allows."""
+    """I16: trees and waits have no cycle, and instances stand where R1 allows."""
     if asked.whole or asked.events().filter(task__isnull=True).exists():
         parents = HopperInstance.objects.filter(parent__isnull=False).values_list("pk", "parent_id")
         yield from _cycles(parents, "is its own ancestor")
@@ -27,7 +27,7 @@ def acyclic(asked: Extent) -> Breaches:
     children = Task.objects.filter(parent__isnull=False)
     yield from _cycles(_edges(asked, (children, "pk", "parent_id")), "is its own ancestor")
     order = (TaskDependency.objects.all(), "task_id", "depends_on_id")
-    # A parent waits as well: for its open children.
+    # A parent also waits, for its open children.
     waits = (children.exclude(status__in=TERMINAL), "parent_id", "pk")
     yield from _cycles(_edges(asked, order, waits), "waits for itself")
     tasks = asked.families(Task.objects.all())
@@ -40,9 +40,10 @@ def acyclic(asked: Extent) -> Breaches:
 
 
 def _edges(asked: Extent, *kinds: tuple[Any, str, str]) -> list[tuple[str, str]]:
-    """Return the edges from what changed, and all that these lead to; all, if all asked.
+    """Return the edges from changed rows, and all edges reachable from them.
 
-    A kind of edges is rows, and the columns that name where an edge starts and ends.
+    Without a limit of the extent, returns all edges. A kind of edges is a queryset with the
+    columns of the start and the end of an edge.
     """
     found = [
         edge
@@ -82,14 +83,14 @@ def closed_runs(asked: Extent) -> Breaches:
         )
     closed = set(ended.values_list("pk", flat=True))
     for holder, line in sorted(lineages(holders).items()):
-        # What a terminated instance itself still holds is I2's.
+        # I2 covers tasks that a terminated instance itself holds.
         for lineal in line[:-1]:
             if lineal.id in closed:
                 yield lineal.id, f"is terminated, with open work at {holder} below it"
 
 
 def _cycles(pairs: Iterable[tuple[str, str]], detail: str) -> Breaches:
-    """Yield every node that lies on a cycle, or leads to one: what remains without the leaves."""
+    """Yield every node on a cycle or leading to one: the rest after removing leaves repeatedly."""
     edges: dict[str, set[str]] = {}
     for start, end in pairs:
         edges.setdefault(start, set()).add(end)

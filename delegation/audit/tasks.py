@@ -1,4 +1,4 @@
-"""Questions about tasks and what belongs to them: I1, I2, I10, I14, I20."""
+"""Questions about tasks and their rows: I1, I2, I10, I12, I13, I14, I19, I20."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def history(asked: Extent) -> Breaches:
 
 
 def _differences(sql: str, parameters: object) -> Breaches:
-    """Yield what the statement found: an id, the present values, those of the last event."""
+    """Yield the rows of the statement: an id, the present values, the values of the last event."""
     for pk, *values in rows_of(sql, parameters):  # type: ignore[arg-type]
         half = len(values) // 2
         now, then = (", ".join(map(str, part)) for part in (values[:half], values[half:]))
@@ -168,13 +168,13 @@ def closed_by_children(asked: Extent) -> Breaches:
 
 
 def _judged_by(policy: FailurePolicy) -> Q:
-    """Return the condition for children whose failure this policy judges, not another."""
+    """Return the condition for children whose failure is judged by this policy."""
     as_parent = Q(children__failure_means=ChildFailure.AS_PARENT, failure_policy=policy)
     return as_parent | Q(children__failure_means=policy)
 
 
 def _due(parent: dict[str, Any]) -> str:
-    """Return how R14 closes a parent of these children, "" where it does not close it."""
+    """Return how R14 closes a parent of these children, "" if R14 leaves the parent open."""
     failing = {policy for policy in FailurePolicy.values if parent[policy]}
     if not (failing or parent["done"]):
         return ""
@@ -224,9 +224,9 @@ def _told_twice(endings: object) -> Breaches:
 
 
 def _deaf(asked: Extent) -> Breaches:
-    """Yield each instance on a finished task's path, or above it, that was not told.
+    """Yield each instance on a finished task's path, or above, without the event of the end.
 
-    The path lies between the task's origin and its holder, so their lines hold all of it.
+    The path lies between origin and holder, so the lines of both contain the path.
     """
     tasks, events, instances = table(Task), table(Event), table(HopperInstance)
     narrowed, parameters = asked.sql("t.id")
@@ -255,7 +255,7 @@ def _deaf(asked: Extent) -> Breaches:
         return
     moves = Event.objects.filter(kind="instance.moved").aggregate(at=Max("at"))["at"]
     told = Task.objects.filter(pk__in={task_id for task_id, _ in missing})
-    # A line that was moved after the end is not the line that was told.
+    # A move after the end changed the line; the event went to the old line.
     moved = set(told.filter(finished_at__lt=moves).values_list("pk", flat=True)) if moves else ()
     for task_id, place in missing:
         if task_id not in moved:

@@ -37,16 +37,16 @@ GLOBAL_DEFAULTS: dict[str, Any] = {
 
 
 class HopperParser(argparse.ArgumentParser):
-    """A parser that knows the global options, wherever they stand.
+    """A parser that accepts the global options in any place.
 
-    With `takes_command` everything after `--` is a command line of its own; with `takes_rest`
-    whatever the parser does not know is handed on. `fill` adds what it knows when it is needed.
+    With `takes_command` the arguments after `--` are a command line of their own. With
+    `takes_rest` unknown arguments are passed on. `fill` adds the arguments on first use.
     """
 
     def __init__(
         self, *, fill: Callable[[HopperParser], None] | None = None, **options: Any
     ) -> None:
-        # `resolve`: where a command has an option of a global one's name, the command's wins.
+        # `resolve`: an option of the command hides a global option of the same name.
         super().__init__(**{"allow_abbrev": False, "conflict_handler": "resolve", **options})
         self.takes_command = False
         self.takes_rest = False
@@ -54,7 +54,7 @@ class HopperParser(argparse.ArgumentParser):
         add_global_options(self)
 
     def filled(self) -> HopperParser:
-        """Return the parser with all that it knows."""
+        """Return the parser with all its arguments."""
         fill, self._fill = self._fill, None
         if fill is not None:
             fill(self)
@@ -82,7 +82,7 @@ class HopperParser(argparse.ArgumentParser):
 
 
 def add_global_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that are accepted before the group and after it."""
+    """Add the options that are accepted before and after the group."""
     group = parser.add_argument_group("global options")
     add = group.add_argument
     absent = argparse.SUPPRESS
@@ -105,7 +105,7 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
 
 
 def settle(args: argparse.Namespace) -> argparse.Namespace:
-    """Give the global options that were not given their defaults."""
+    """Set the defaults of the global options that were not given."""
     for name, default in GLOBAL_DEFAULTS.items():
         if not hasattr(args, name):
             setattr(args, name, default)
@@ -113,7 +113,7 @@ def settle(args: argparse.Namespace) -> argparse.Namespace:
 
 
 class Group:
-    """The commands of one group, as they are added to the tree."""
+    """Adds the commands of one group to the tree."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._commands = parser.add_subparsers(
@@ -121,19 +121,19 @@ class Group:
         )
 
     def add(self, name: str, handler: Handler, show: Show, help: str) -> HopperParser:
-        """Add a command: what it does (`handler`) and how the result is shown."""
+        """Add a command with its `handler` and the function that shows the result."""
         parser: HopperParser = self._commands.add_parser(name, help=help, description=help)
         return bind(parser, handler, show)
 
 
 def bind(parser: HopperParser, handler: Handler, show: Show) -> HopperParser:
-    """Let a parser's command be done by `handler` and shown by `show`."""
+    """Set the `handler` of a parser's command and the function `show` for its result."""
     parser.set_defaults(handler=handler, show=show)
     return parser
 
 
 def add_field(parser: Any, field: TaskField) -> None:
-    """Add the option of a field of a task to a parser."""
+    """Add the option for a field of a task to a parser."""
     help = field.words[0].lower() + field.words[1:].removesuffix(".")
     options: dict[str, Any] = {"dest": field.name, "help": help, "metavar": field.metavar}
     if field.choices:
@@ -148,7 +148,7 @@ def add_field(parser: Any, field: TaskField) -> None:
 
 
 def confirmed(args: argparse.Namespace, question: str) -> None:
-    """Ask on a terminal before something destructive; raise CliError on anything but yes."""
+    """Ask for confirmation on a terminal. Raises CliError for any answer but yes."""
     if args.yes or not args.interactive or args.json or not sys.stdin.isatty():
         return
     sys.stderr.write(f"{question} [y/N] ")
@@ -158,7 +158,7 @@ def confirmed(args: argparse.Namespace, question: str) -> None:
 
 
 def text_of(path: str) -> str:
-    """Return the text of a file (`-` is standard input), line ends as they are."""
+    """Return the text of a file (`-` is standard input) with its line ends unchanged."""
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
         return data.decode()
@@ -172,9 +172,9 @@ TIME_HELP = "such as 2026-12-01, 2026-12-01T08:00 (local time) or 2026-12-01T08:
 
 
 def moment(text: str) -> str:
-    """Return a time as RFC 3339 in UTC; a time without an offset is this machine's local time.
+    """Return a time as RFC 3339 in UTC. A time without an offset is this machine's local time.
 
-    A local time is told on stderr with the UTC that was made of it.
+    For a local time, stderr shows the time in UTC.
     """
     try:
         given = datetime.fromisoformat(text.strip().upper())
@@ -187,7 +187,7 @@ def moment(text: str) -> str:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Return the JSON object that an argument holds."""
+    """Return the JSON object in an argument."""
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -198,7 +198,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def json_list(text: str) -> list[Any]:
-    """Return the JSON list that a file holds. Raises UsageError."""
+    """Return the JSON list in a file. Raises UsageError."""
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -209,7 +209,7 @@ def json_list(text: str) -> list[Any]:
 
 
 def json_or_text(text: str) -> Any:
-    """Return the JSON that an argument holds, or {"output": text} when it is none."""
+    """Return the JSON value of an argument, or {"output": text} if the text is not JSON."""
     try:
         return json.loads(text)
     except ValueError:
@@ -217,7 +217,7 @@ def json_or_text(text: str) -> Any:
 
 
 def user_name() -> str:
-    """Return the name of the person at this machine."""
+    """Return the name of the user of this machine."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

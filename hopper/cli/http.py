@@ -59,7 +59,7 @@ class HttpTransport:
         key: str | None = None,
         seconds: float | None = None,
     ) -> Reply:
-        """Return the answer; raise Unreachable when there is none after the retries."""
+        """Return the answer. Raises Unreachable if all retries fail."""
         headers = dict(self._headers)
         payload = None
         if body is not None:
@@ -82,14 +82,14 @@ class HttpTransport:
 
 
 def reason(error: Exception) -> str:
-    """Return why a connection failed, without the library's wrapping."""
+    """Return the cause of a failed connection, without the wrapping of the library."""
     inner = getattr(error, "reason", None) or error
     text = str(inner)
     return text.split(": ", 1)[-1] if "object at 0x" in text else text
 
 
 def decoded(data: bytes, status: int, server: str) -> Any:
-    """Return the JSON of an answer; a success that is no JSON did not come from Hopper."""
+    """Return the JSON of an answer. A success without JSON did not come from Hopper."""
     if not data:
         return None
     try:

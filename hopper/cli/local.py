@@ -29,10 +29,10 @@ OPERATOR_KEY = "hopper.local_operator"
 
 
 class ApiHandler(WSGIHandler):
-    """The application without what only browsers need: files, sessions, redirects."""
+    """The application without the parts for browsers: files, sessions, redirects."""
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """Load our own middleware alone: the rest would cost a command half its time."""
+        """Load only the middleware of Hopper. The rest would take half the time of a command."""
         everything = settings.MIDDLEWARE
         settings.MIDDLEWARE = [name for name in everything if name.startswith("hopper.")]
         try:
@@ -42,7 +42,7 @@ class ApiHandler(WSGIHandler):
 
 
 class LocalTransport:
-    """Calls the application as the local operator: a key in the environ that no header can set."""
+    """Calls the application as the local operator, by an environ key that no header can set."""
 
     def __init__(self) -> None:
         self._application = ApiHandler()
@@ -103,7 +103,7 @@ class LocalTransport:
 
 @contextmanager
 def connection_kept() -> Iterator[None]:
-    """Keep Django from closing the connection of a caller who is inside a transaction."""
+    """Keep Django from closing the connection of a caller inside a transaction."""
     ends = (request_started, request_finished) if connection.in_atomic_block else ()
     for signal in ends:
         signal.disconnect(close_old_connections)
@@ -122,11 +122,11 @@ def _decoded(data: bytes, status: int) -> Any:
 
 
 def open_transport() -> LocalTransport:
-    """Return the transport on the configured database, made and migrated where it is our own."""
+    """Return the transport to the configured database. Creates and migrates an embedded store."""
     store = startup.set_up()
     if store is not None:
         startup.sweep(store)
-    # The caller gets the refusal; Django's log would write it to stderr a second time.
+    # The caller gets the refusal. Django's log would write the refusal to stderr again.
     log = logging.getLogger("django.request")
     log.setLevel(logging.ERROR)
     log.addFilter(_is_failure)

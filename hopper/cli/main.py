@@ -24,7 +24,7 @@ WATCH_SECONDS = 2
 
 
 class LateTransport:
-    """Opens the way to the server or the store at the first call: some commands make none."""
+    """Opens the connection to the server or store at the first call. Some commands make no call."""
 
     def __init__(self, args: Namespace) -> None:
         self._args = args
@@ -45,14 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Closed(io.StringIO):
-    """Stands for a standard stream that the caller has closed: nothing can be written."""
+    """Stands in for a standard stream that the caller has closed. Every write fails."""
 
     def write(self, text: str) -> int:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def _open_streams() -> None:
-    """Make both output streams usable: any character can be written, none is missing."""
+    """Prepare both output streams: any character can be written, and neither stream is missing."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -79,7 +79,7 @@ def run(args: Namespace, transport: Transport | None = None, out: TextIO | None 
 
 
 def carry_out(args: Namespace, client: Client, screen: Screen) -> None:
-    """Do the command and show what it returns, once or with --watch again and again."""
+    """Carry out the command and show the result, once or repeatedly with --watch."""
     while True:
         data = args.handler(args, client)
         if getattr(args, "watch", False) and screen.tty:
@@ -91,7 +91,7 @@ def carry_out(args: Namespace, client: Client, screen: Screen) -> None:
             raise
         except OSError as error:
             _drop_output()
-            # The command is carried out: its outcome must not be lost with the output.
+            # The command has been carried out. Its exit code must not be lost with the output.
             with suppress(OSError):
                 show(data, args, Screen(sys.stderr, json=screen.json, quiet=screen.quiet))
             raise CliError(f"The output cannot be written: {error.strerror}.") from error
@@ -101,7 +101,7 @@ def carry_out(args: Namespace, client: Client, screen: Screen) -> None:
 
 
 def show(data: Any, args: Namespace, screen: Screen) -> None:
-    """Write what a command returned, as JSON or as its own `show` draws it."""
+    """Write the result of a command, as JSON or by its own `show`."""
     if screen.json and data is not None:
         screen.data(data)
     else:
@@ -109,13 +109,13 @@ def show(data: Any, args: Namespace, screen: Screen) -> None:
 
 
 def _drop_output() -> None:
-    """Send what is still buffered for stdout nowhere: Python would fail on it at exit."""
+    """Discard the buffered output: Python would fail on it at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(error: CliError, args: Namespace) -> None:
-    """Write the error on stderr, field by field, with what is allowed."""
+    """Write the error on stderr, field by field, with the allowed values."""
     screen = Screen(sys.stderr)
     first, *rest = error.lines()
     with suppress(OSError):

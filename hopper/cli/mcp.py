@@ -1,7 +1,7 @@
-"""The MCP server: Hopper's verbs as tools for agents, over stdio, with the rights of the caller.
+"""The MCP server: tools for agents over stdio, with the rights of the caller.
 
-A client of the API like every other command; it imports no app. Loaded by `hopper mcp` alone,
-because the SDK (the extra `mcp`) takes longer to load than all the rest.
+The server is a client of the API like every other command and imports no app. Only `hopper mcp`
+loads this module, because the SDK (the extra `mcp`) takes longer to load than all the rest.
 """
 
 from __future__ import annotations
@@ -132,15 +132,15 @@ class Tools:
         return [{name: row[name] for name in BRIEF} for row in rows]
 
     def get_task(self, task_id: TaskId) -> Json:
-        """Show a task whole, with its description, result and what it waits for."""
+        """Show a task whole, with its description, its result and its reason for waiting."""
         return self._get("tasks", task_id)
 
     def why_task(self, task_id: TaskId) -> Json:
-        """Say the one reason why a task is not done yet, and who can move it."""
+        """Show the reason why a task waits, and the person or part that can move it."""
         return self._get("tasks", task_id, "why")
 
     def trace_task(self, task_id: TaskId) -> Json:
-        """Show the way of a task: its hand-overs in order, and why it went there."""
+        """Show the delegations of a task in order, with their reasons."""
         chain = self._get("tasks", task_id, "delegations")
         return {**chain, "decisions": self._client.pages(at("tasks", task_id, "decisions"))}
 
@@ -190,7 +190,7 @@ class Tools:
             Field(description="From where another could go on.", examples=[{"step": 3}]),
         ] = None,
     ) -> Json:
-        """Extend your lease; say how far you are and from where another could go on."""
+        """Extend your lease. Report your progress, and a checkpoint for another worker."""
         return self._work(task_id, "heartbeat", token, progress=progress, checkpoint=checkpoint)
 
     def complete_task(
@@ -226,7 +226,7 @@ class Tools:
         reason: Annotated[str, Field(description="The question to be decided.", max_length=10_000)],
         token: MaybeToken = None,
     ) -> Json:
-        """Hand a task up to whoever gave it, with the question that must be decided."""
+        """Escalate a task to the instance that it came from, with a question to be decided."""
         return self._work(task_id, "escalate", token, reason=reason)
 
     def delegate_task(
@@ -279,10 +279,10 @@ WRITING = (
 
 
 class StrictTool(Tool):
-    """A tool that refuses an argument which it does not know; null counts as left out."""
+    """A tool that refuses unknown arguments. null counts as a missing argument."""
 
     async def run(self, arguments: Json, *args: Any, **options: Any) -> Any:
-        """Return what the tool answers. Raises ToolError, naming the known arguments."""
+        """Return the answer of the tool. Raises ToolError with the known arguments."""
         known = self.parameters["properties"]
         for name in arguments.keys() - known.keys():
             close = get_close_matches(name, known, 1)
@@ -303,7 +303,7 @@ def build_server(client: Client) -> MCPServer[Any]:
         tool = StrictTool.from_function(_told(getattr(tools, name)), annotations=hints)
         tool.parameters["additionalProperties"] = False
         for parameter in tool.parameters["properties"].values():
-            # Its name again, and "no value": both say nothing.
+            # The title repeats the name, and the default null says nothing.
             del parameter["title"]
             if parameter.get("default", "") is None:
                 del parameter["default"]
@@ -323,7 +323,7 @@ def serve(client: Client) -> None:
 
 
 def _told(tool: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a tool whose refusals are told to the agent, field by field."""
+    """Return a tool that reports refusals to the agent, field by field."""
 
     @wraps(tool)
     def carry_out(*args: Any, **kwargs: Any) -> Any:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 GROUPS = {
     "task": ("tasks.add_commands", "create, find, read and change tasks"),
     "instance": ("instances.add_commands", "the tree of instances"),
-    "delegation": ("delegations.add_commands", "offers and what became of them"),
-    "lesson": ("lessons.add_commands", "what tasks taught"),
+    "delegation": ("delegations.add_commands", "offers and their outcomes"),
+    "lesson": ("lessons.add_commands", "lessons of tasks"),
     "run": ("runs.add_commands", "an orchestration for a run"),
     "worker": ("worker.add_options", "let a command do the tasks of an instance"),
     "route": ("routing.add_route_commands", "where a task would go, and why"),
@@ -49,7 +49,7 @@ def build_parser() -> HopperParser:
 
 
 def _filler(place: str, *more: str) -> Callable[[HopperParser], None]:
-    """Return what fills a group's parser: it is loaded late, for a command is of one group."""
+    """Return the function that fills a group's parser. Only the group of the command is loaded."""
     module, function = place.split(".")
 
     def fill(parser: HopperParser) -> None:

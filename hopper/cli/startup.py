@@ -1,4 +1,4 @@
-"""Set-up of a command without a server: Django, the embedded store, its schema, a first sweep."""
+"""Start-up of a command without a server: Django, the embedded store, its schema, a sweep."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ NO_SCHEMA = "rest_framework.schemas.inspectors.ViewInspector"
 
 
 def set_up(*, whole: bool = False) -> Store | None:
-    """Load Django, unless it is loaded: the `whole`, or the part that the REST interface needs.
+    """Load Django once: `whole`, or only the part for the REST interface.
 
-    Brings an embedded store to the newest schema and returns it. Raises CliError where the store
-    cannot be used.
+    Migrates an embedded store to the newest schema and returns it. Raises CliError for a store
+    that cannot be used.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
     try:
@@ -71,7 +71,7 @@ def set_up(*, whole: bool = False) -> Store | None:
 
 
 def prepare() -> Store | None:
-    """Bring an embedded store to the newest schema and return it; None for any other database."""
+    """Migrate an embedded store to the newest schema and return it; None for another database."""
     store = embedded_store()
     if store is not None:
         migrate(store)
@@ -81,35 +81,35 @@ def prepare() -> Store | None:
 def embedded_store() -> Store | None:
     """Return the store that the settings name; None for a server's database."""
     database = settings.DATABASES["default"]
-    # A caller inside a transaction (a test) has a schema, and holds the lock that migrating needs.
+    # A caller inside a transaction (a test) has a schema, and holds the lock of the migration.
     if database["ENGINE"] != embedded.ENGINE or (apps.ready and connection.in_atomic_block):
         return None
     return Store(Path(database["NAME"]))
 
 
 def leave_out_what_browsers_need() -> None:
-    """Make this process load the REST interface alone: a third of the time of all there is."""
+    """Let this process load only the REST interface, in a third of the time."""
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name not in FOR_BROWSERS]
     settings.ROOT_URLCONF = "hopper.rest.urls"
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_SCHEMA_CLASS": NO_SCHEMA}
-    # DRF loads whatever it could make use of, the PostgreSQL driver first of all.
+    # DRF loads every library that it can use, the PostgreSQL driver first.
     unneeded = [name for name in OPTIONAL_TO_DRF if name not in sys.modules]
     sys.modules.update(dict.fromkeys(unneeded, cast("Any", None)))
     import rest_framework.compat  # noqa: F401
 
     for name in unneeded:
         del sys.modules[name]
-    # Of all the admin it wants one function, for a schema that is never drawn here.
+    # drf-spectacular needs one function of the admin, for a schema that is never drawn here.
     pages = ModuleType("django.contrib.admindocs.views")
     pages.__dict__["simplify_regex"] = None
     sys.modules.setdefault(pages.__name__, pages)
 
 
 def migrate(store: Store) -> None:
-    """Migrate an embedded store that is not of this schema; other processes wait meanwhile.
+    """Migrate an embedded store with another schema. Other processes wait meanwhile.
 
-    The schema's fingerprint stands in the database file itself (`user_version`), so that a
-    current store costs one look and a store that was removed and made anew is seen as such.
+    The database file itself holds the fingerprint of its schema (`user_version`). So a current
+    store costs one read, and a store that was removed and created again is noticed.
     """
     wanted = fingerprint()
     if version_of(store) == wanted:
@@ -126,7 +126,7 @@ def migrate(store: Store) -> None:
 
 
 def version_of(store: Store) -> int | None:
-    """Return the fingerprint of the schema that a store has; None where there is no database."""
+    """Return the fingerprint of a store's schema; None without a database."""
     if not store.database.exists():
         return None
     with closing(sqlite3.connect(store.database, timeout=30)) as database_file:
@@ -134,19 +134,19 @@ def version_of(store: Store) -> int | None:
 
 
 def sweep(store: Store) -> None:
-    """Do up to 100 due things, at most once in 10 s: on a laptop no sweeper runs (R21)."""
+    """Sweep up to 100 rows, at most once in 10 s, because a laptop runs no sweeper (R21)."""
     mark = store.home / "swept"
     if mark.exists() and abs(time.time() - mark.stat().st_mtime) < SWEEP_SECONDS:
         return
     mark.touch()
     if _faults(CONFIGURATION.current):
-        # A command that needs the configuration reports its faults itself.
+        # A command that needs the configuration reports the faults itself.
         return
     try:
         for duty in embedded.duties:
             duty(limit=SWEEP_LIMIT)
     except Exception:
-        # The command itself must not fail because something else is due.
+        # The command must not fail because of other due work.
         logger.exception("sweep failed", extra={"event": "sweep_failed"})
 
 

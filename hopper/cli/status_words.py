@@ -13,7 +13,7 @@ OPEN_STATUSES = tuple(status for status in TASK.transitions if status not in END
 
 
 def status_word(text: str) -> str:
-    """Return a status in the command line's words or the server's, as typed by anyone."""
+    """Return a status, in the words of the command line or the server, from typed text."""
     word = text.strip().lower().replace("-", "_")
     if word not in STATUS_WORDS and word not in CLI_WORDS:
         raise ArgumentTypeError(
@@ -24,7 +24,7 @@ def status_word(text: str) -> str:
 
 
 def settable_word(text: str) -> str:
-    """Return a status that a task can be given by hand: a failure is reported (R19)."""
+    """Return a status that a person may set. "failed" is refused: failures are reported (R19)."""
     word = status_word(text)
     if word == "failed":
         words = ", ".join(one for one in STATUS_WORDS if one != word)
@@ -39,7 +39,7 @@ def server_words(word: str) -> tuple[str, ...]:
 
 
 def server_word(word: str) -> str:
-    """Return the server's status that a word asks for (R19)."""
+    """Return the server's status for a word (R19)."""
     return ASKED_FOR.get(word, word)
 
 

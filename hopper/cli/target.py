@@ -1,4 +1,4 @@
-"""Where a command goes to: a server or the store of this machine."""
+"""The target of a command: a server, or the store of this machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """A server with the token for it; no server means the database of this machine."""
+    """A server and its token. No server means the database of this machine."""
 
     server: str | None
     token: str | None
 
 
 def chosen(args: Namespace) -> Target:
-    """Return where to go: an option beats the environment, that beats the file."""
+    """Return the target. Options win over the environment, which wins over the file."""
     file = from_file(args.config) if args.config else {}
     token = _one_word(args.token or os.environ.get("HOPPER_TOKEN") or file.get("token"))
     if args.local:
@@ -32,9 +32,9 @@ def chosen(args: Namespace) -> Target:
 
 
 def _one_word(token: str | None) -> str | None:
-    """Return the token without the spaces around it. Raises CliError for one that no server takes.
+    """Return the token without surrounding spaces. Raises CliError for a malformed token.
 
-    The error does not show the token: it is a secret.
+    The error does not show the token, which is a secret.
     """
     token = (token or "").strip()
     if not token.isascii() or not token.isprintable() or " " in token:
@@ -46,7 +46,7 @@ def _one_word(token: str | None) -> str | None:
 
 
 def require_local(args: Namespace, command: str) -> None:
-    """Raise CliError where a server is chosen for a command that works on the database itself."""
+    """Raise CliError if a server is chosen for a command that works on the database itself."""
     server = chosen(args).server
     if server:
         raise CliError(
@@ -58,7 +58,7 @@ def require_local(args: Namespace, command: str) -> None:
 
 def from_file(path: str) -> dict[str, str]:
     """Return `server` and `token` of a TOML file."""
-    # Late, here and below: most commands read no file and are told no place.
+    # Late, here and below: most commands read no file and get no target.
     import tomllib
 
     try:
@@ -74,7 +74,7 @@ def from_file(path: str) -> dict[str, str]:
 
 
 def database() -> str:
-    """Return which database a command without a server works on."""
+    """Return the database of a command without a server, in words."""
     from hopper import embedded
 
     url = os.environ.get("HOPPER_DATABASE_URL")
@@ -82,7 +82,7 @@ def database() -> str:
 
 
 def transport(args: Namespace) -> Transport:
-    """Return the transport to where the command goes."""
+    """Return the transport to the target of the command."""
     target = chosen(args)
     if target.server:
         # Late, because urllib3 alone takes as long to load as all the rest.
@@ -91,7 +91,7 @@ def transport(args: Namespace) -> Transport:
         return HttpTransport(
             target.server, target.token, lease=os.environ.get("HOPPER_LEASE_TOKEN")
         )
-    # All that Django makes while it loads stays: looking through it for waste takes a tenth more.
+    # The objects that Django creates while loading stay. Collecting garbage costs a tenth more.
     gc.disable()
     try:
         # Late, because it loads Django.

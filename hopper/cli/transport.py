@@ -1,4 +1,4 @@
-"""What the commands speak through: a transport of REST calls, and the client on top of it."""
+"""The transport of REST calls, and the client that the commands use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Reply:
 
 
 class Transport(Protocol):
-    """Carries one call; raises CliError when no answer can be had, never for a refusal.
+    """Makes one call. Raises CliError if there is no answer, never for a refusal.
 
     `key` is the Idempotency-Key of a POST (R20): None for a new one, empty for none. `seconds`: one
     try, given up after so long; the caller repeats it.
@@ -41,7 +41,7 @@ class Transport(Protocol):
 
 
 class CliError(Exception):
-    """A command cannot go on: a message, and what to do next where there is something."""
+    """A command cannot go on: a message, and an optional hint."""
 
     exit_code = 1
 
@@ -51,7 +51,7 @@ class CliError(Exception):
         self.hint = hint
 
     def lines(self) -> Iterator[str]:
-        """Yield what a person reads, most important first."""
+        """Yield the lines for a person, the most important first."""
         yield self.message
         if self.hint:
             yield self.hint
@@ -64,11 +64,11 @@ class UsageError(CliError):
 
 
 class Unreachable(CliError):
-    """There was no answer, or none of ours."""
+    """There was no answer, or no answer of Hopper."""
 
 
 class Refused(CliError):
-    """The server said no: its problem (RFC 9457) in words."""
+    """The server refused: its problem (RFC 9457) in words."""
 
     KNOWN = frozenset({"type", "title", "status", "detail", "code", "errors", "instance"})
 
@@ -88,7 +88,7 @@ class Refused(CliError):
             if not isinstance(error, Mapping):
                 continue
             line = f"{error.get('field') or 'body'}: {error.get('detail', '')}"
-            # Where one field alone is wrong, the message has said so.
+            # For a single wrong field the message already names it.
             if line.removesuffix(".") != self.message.removesuffix("."):
                 yield f"  {line}"
         for key, value in self.problem.items():
@@ -110,7 +110,7 @@ def in_words(value: Any) -> str:
 
 
 def at(*parts: str) -> str:
-    """Return the path of a resource below `/api/v1`; every part is quoted whole."""
+    """Return the path of a resource below `/api/v1`, with every part quoted."""
     for part in parts:
         if part.strip(".") == "":
             raise CliError(f"'{part}' is not an id.")
@@ -128,7 +128,7 @@ def query(params: Params | None) -> str:
 
 
 def clean(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that were given: those that are not None."""
+    """Return the fields that are not None."""
     return {key: value for key, value in fields.items() if value is not None}
 
 
@@ -149,7 +149,7 @@ class Client:
         self._transport = transport
 
     def call(self, method: str, path: str, **options: Any) -> Reply:
-        """Return the reply to one call; raise Refused for 4xx and 5xx."""
+        """Return the reply to one call. Raises Refused for 4xx and 5xx."""
         reply = self._transport.request(method, path, **options)
         if reply.status >= 400:
             raise Refused(reply)
@@ -189,7 +189,7 @@ class Client:
             page = self.get(path, page_params)
             if isinstance(page, list):
                 return page[:limit]
-            # A row that came in meanwhile pushes another one onto the next page once more.
+            # A new row may push a row that was already read onto the next page.
             rows += [row for row in page["results"] if unseen(row, seen)]
             if not page.get("next") or (limit is not None and len(rows) >= limit):
                 return rows[:limit]

@@ -1,1 +1,1 @@
-"""The configuration: the shipped YAML files, and how YAML files are read, checked and swapped."""
+"""The configuration: the shipped YAML files, and reading, checking and swapping YAML files."""

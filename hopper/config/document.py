@@ -1,4 +1,4 @@
-"""Plain data into a pydantic model: every fault with its file, line and key."""
+"""Turns plain data into a pydantic model; every fault names its file, line and key."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ KeyPath = tuple[str | int, ...]
 
 
 AT_KEY = "at_key"
-"""The type of a fault that a validator finds at one key of a mapping."""
+"""The error type for a fault at one key of a mapping."""
 
 
 def fault_at(key: str, words: str) -> PydanticCustomError:
-    """Return a fault at one key of the mapping that is being read, for its validator to raise."""
+    """Return a fault at one key of a mapping, for the validator of the mapping to raise."""
     return PydanticCustomError(AT_KEY, "{words}", {"words": words, "key": key})
 
 
@@ -36,7 +36,7 @@ def require_known(given: Iterable[Any], known: Sequence[str], what: str) -> None
 
 
 class Section(BaseModel):
-    """A part of a configuration file: wrong types and unknown keys are errors."""
+    """A part of a configuration file. Wrong types and unknown keys are errors."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
 
@@ -52,7 +52,7 @@ class Section(BaseModel):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a file: where, at which key, and what is allowed, in words."""
+    """One fault of a file: its line, its key, and a message with the allowed values."""
 
     file: str
     line: int
@@ -65,7 +65,7 @@ class Problem:
 
 
 class BrokenConfig(ImproperlyConfigured):
-    """A configuration file is not usable; `problems` names file, line and key of each fault."""
+    """A configuration file is not usable. `problems` names file, line and key of each fault."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -74,7 +74,7 @@ class BrokenConfig(ImproperlyConfigured):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands: `source` is "shipped" or the operator's file."""
+    """The place of a value. `source` is "shipped" or the operator's file."""
 
     source: str
     file: str
@@ -83,13 +83,13 @@ class Place:
 
 @dataclass
 class Document:
-    """Plain data with the place of every key in it."""
+    """Plain data with the place of every key."""
 
     data: Any = field(default_factory=dict)
     places: dict[KeyPath, Place] = field(default_factory=dict)
 
     def over(self, other: Document) -> Document:
-        """Return `other` with this laid over it: mappings merge, all else is replaced."""
+        """Return `other` with this document on top: mappings merge, other values are replaced."""
         merged = Document(dict(other.data), {**other.places, (): self.places[()]})
         _lay(merged, self, (), merged.data, self.data)
         return merged
@@ -134,10 +134,10 @@ def build(model: type[Model], document: Document) -> Model:
 
 
 def message_of(error: Mapping[str, Any]) -> str:
-    """Return what pydantic found, in words, with the value where it is a plain one."""
+    """Return the fault in words, with the value if it is a plain one."""
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "tuple_type":
-        # A tuple is Python's; who writes YAML or JSON knows lists.
+        # "tuple" is a word of Python. YAML and JSON have lists.
         message = message.replace("tuple", "list")
     value = error.get("input")
     plain = isinstance(value, str | int | float | bool) and error["type"] != AT_KEY
@@ -145,7 +145,7 @@ def message_of(error: Mapping[str, Any]) -> str:
 
 
 def _path_in(document: Document, error: Mapping[str, Any]) -> KeyPath:
-    """Return the error's path as written: pydantic puts the tag of a union into its own."""
+    """Return the error's path in the file. Pydantic adds the tag of a union to its own path."""
     path: KeyPath = ()
     loc = list(error["loc"])
     if error["type"] == AT_KEY:

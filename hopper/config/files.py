@@ -1,4 +1,4 @@
-"""The configuration in force: all files as one, taken whole or not at all, held while deciding."""
+"""The configuration in force: all files together, replaced whole or not at all."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ Check = Callable[[Any, Document], Iterable[Problem]]
 
 @dataclass(frozen=True)
 class Loaded(Generic[Model]):
-    """One file as it was read: the value, where each key was written, and its digest."""
+    """One file as read: the value, the place of each key, and the digest."""
 
     value: Model
     document: Document
     digest: str
 
     def place(self, *path: str | int) -> Place:
-        """Return where the value at `path` was written; a value that nobody wrote is shipped."""
+        """Return the place of the value at `path`. A default counts as shipped."""
         return self.document.places.get(path, Place(SHIPPED, SHIPPED, 0))
 
     def source(self, *path: str | int) -> str:
-        """Return where the value at `path` comes from: "shipped" or the operator's file."""
+        """Return the source of the value at `path`: "shipped" or the operator's file."""
         return self.place(*path).source
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All files as they were at one moment, by name."""
+    """All files at one moment, by name."""
 
     files: Mapping[str, Loaded[Any]]
 
@@ -65,8 +65,8 @@ _held: ContextVar[Snapshot | None] = ContextVar("held", default=None)
 class Configuration:
     """All configuration files, shipped and the operator's, as one.
 
-    They are looked at once a second and taken together or not at all: where one of them is broken
-    the old configuration stays in force as a whole, and `problems` says what is wrong.
+    Hopper looks for changes once a second and takes all files together. If a file is broken, the
+    whole old configuration stays in force, and `problems` lists the faults.
     """
 
     def __init__(self) -> None:
@@ -79,14 +79,14 @@ class Configuration:
         self._lock = threading.RLock()
 
     def add(self, *files: ConfigFile[Any]) -> None:
-        """Make files a part of the configuration. Each room calls this in AppConfig.ready()."""
+        """Register files of the configuration. Each app calls this in AppConfig.ready()."""
         self._files.extend(files)
         self._signature, self._next_look = None, 0.0
 
     def current(self) -> Snapshot:
-        """Return the configuration in force: the held one, else what the last look found.
+        """Return the configuration in force: the held one, else the last one read.
 
-        Raises BrokenConfig if there has never been a usable one.
+        Raises BrokenConfig if no configuration was ever usable.
         """
         held = _held.get()
         if held is not None:
@@ -104,7 +104,7 @@ class Configuration:
             return self._snapshot
 
     def reload(self) -> Snapshot:
-        """Read the files now. Raises BrokenConfig; the old configuration then stays in force."""
+        """Read the files now. Raises BrokenConfig and keeps the old configuration in force."""
         with self._lock:
             self._folder = operator_folder()
             self._take(self._folder)
@@ -113,15 +113,14 @@ class Configuration:
             return self._snapshot
 
     def look_again(self) -> None:
-        """Have the next reader look for changed files, however short ago the last look was."""
+        """Let the next reader look for changed files, even within the second."""
         self._next_look = 0.0
 
     def load(self, folder: Path | None, instead: Mapping[str, Path] | None = None) -> Snapshot:
-        """Return what the files in `folder` say; changes nothing in force.
+        """Return the configuration in `folder`, without putting it in force.
 
-        `instead` names files that take the place of the folder's of that name. Raises BrokenConfig
-        with every fault of every file; a file that fails its own expectations is broken, and so is
-        a folder that is not there.
+        `instead` names files that replace files of the folder. Raises BrokenConfig with every fault
+        of every file. A file that fails its own expectations is broken, and so is a missing folder.
         """
         if folder is not None and not os.path.isdir(folder):
             words = "there is no such folder: HOPPER_CONFIG_DIR names it"
@@ -145,10 +144,10 @@ class Configuration:
         return snapshot
 
     def candidate(self, path: Path) -> Snapshot:
-        """Return what the configuration would be under `path`, a folder or one of the files.
+        """Return the configuration with `path`, a folder or a file, in place of the operator's.
 
-        A folder stands for the operator's; a file for the one of its name, or, under a name of its
-        own, for routing_rules.yaml. Raises BrokenConfig as `load` does.
+        A folder replaces the operator's folder. A file replaces the file of its name; a file with
+        another name replaces routing_rules.yaml. Raises BrokenConfig like `load`.
         """
         if os.path.isdir(path):
             return self.load(path)
@@ -160,7 +159,7 @@ class Configuration:
 
     @contextmanager
     def held(self, snapshot: Snapshot | None = None) -> Iterator[Snapshot]:
-        """Let all that is read inside come from one snapshot: the given one, or the current."""
+        """Let all reads inside the block use one snapshot: the given one, or the current one."""
         chosen = snapshot or self.current()
         token = _held.set(chosen)
         try:
@@ -169,12 +168,12 @@ class Configuration:
             _held.reset(token)
 
     def _take(self, folder: Path | None) -> None:
-        """Put what the files say into force, unless they are broken or just being written."""
+        """Put the files in force, unless they are broken or just being written."""
         found: Snapshot | None = None
         problems: tuple[Problem, ...] = ()
         for _ in range(_READINGS):
             self._signature = self._sign(folder)
-            # Where the folder is a link that is turned, all is read from one side of it.
+            # The folder may be a link that changes meanwhile. Read all files from one target.
             real = Path(os.path.realpath(folder)) if folder else None
             before = self._sign(real)
             try:
@@ -189,7 +188,7 @@ class Configuration:
                 return
         self._snapshot, self.problems = found or self._snapshot, problems
         if problems and self._snapshot is not None:
-            # Where nothing is in force, whoever asks is told by the exception.
+            # Without a configuration in force, the caller gets the exception.
             logger.error(
                 "configuration refused",
                 extra={"event": "config.refused", "problems": [str(one) for one in problems]},
@@ -202,7 +201,7 @@ class Configuration:
                 try:
                     stat = path.stat()
                 except OSError as error:
-                    # An absent file is legal, a link that leads nowhere is not.
+                    # A missing file is legal; a link to a missing file is not.
                     found.append((str(path), error.errno, os.path.islink(path)))
                     continue
                 times = (stat.st_mtime_ns, stat.st_ctime_ns)
@@ -212,13 +211,13 @@ class Configuration:
 
 @contextmanager
 def _noting(problems: list[Problem], file: str) -> Iterator[None]:
-    """Note the faults of a file; what fails in any other way while it is read is one, too."""
+    """Collect the faults of a file. Any other exception while reading is a fault, too."""
     try:
         yield
     except BrokenConfig as error:
         problems += error.problems
     except Exception as error:
-        # Behaviours are the operator's own code, which runs where they are checked.
+        # Behaviours are the operator's code. Checking the file runs this code.
         logger.exception("checking failed", extra={"event": "config.check_failed", "file": file})
         words = f"cannot be checked: {type(error).__name__}: {error}"
         problems.append(Problem(file, 1, "", words))
@@ -229,11 +228,11 @@ CONFIGURATION = Configuration()
 
 
 class ConfigFile(Generic[Model]):
-    """One file by name: shipped defaults with the operator's own laid over them.
+    """One file by name: shipped defaults with the operator's values on top.
 
-    `model` returns the schema. `checks` find faults that the schema cannot know. `proofs` find
-    those that show only once all files are read, as where a file fails its own expectations; the
-    first proof with faults ends them.
+    `model` returns the schema. `checks` find faults that the schema cannot find. `proofs` find
+    faults that need all files, such as a failed expectation of a file. The first proof with faults
+    ends the search.
     """
 
     def __init__(self, name: str, model: Callable[[], type[Model]]) -> None:
@@ -243,14 +242,14 @@ class ConfigFile(Generic[Model]):
         self.proofs: list[Check] = []
 
     def current(self) -> Loaded[Model]:
-        """Return the file as it is in force. Raises BrokenConfig if it never was usable."""
+        """Return the file in force. Raises BrokenConfig if the file was never usable."""
         found = CONFIGURATION.current().files.get(self.name)
         if found is None:
             raise BrokenConfig(CONFIGURATION.problems)
         return cast("Loaded[Model]", found)
 
     def load(self, own: Path | None) -> Loaded[Model]:
-        """Return what the shipped file says with the operator's `own` over it, where there is one.
+        """Return the shipped file with the operator's `own` file on top, if there is one.
 
         Raises BrokenConfig.
         """
@@ -275,7 +274,7 @@ class ConfigFile(Generic[Model]):
 
 
 def _stands(path: Path) -> bool:
-    """Return whether there is anything of that name; whether it can be read is another question."""
+    """Return whether a file of that name exists, readable or not."""
     try:
         path.lstat()
     except OSError as error:

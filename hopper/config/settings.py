@@ -1,4 +1,4 @@
-"""The registry of settings: which room owns which keys, and the values that an instance goes by."""
+"""The registry of settings: the keys of each app, and the values for an instance."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Traced:
 
 @dataclass(frozen=True, eq=False)
 class Part(Generic[Keys]):
-    """Keys that one concept owns, with their types and defaults.
+    """The keys of one concept, with types and defaults.
 
-    The `file` gives their values by scope, under the key `section` where there is one. An instance
-    may set them in its own `config`, unless `own` is false.
+    The `file` gives values by scope, under the key `section` if set. An instance may set the keys
+    in its own `config`, unless `own` is false.
     """
 
     model: type[Keys]
@@ -70,7 +70,7 @@ _own_only: list[type[Section]] = []
 
 
 def register(*parts: Part[Any], own_only: tuple[type[Section], ...] = ()) -> None:
-    """Make keys a part of the configuration. Each room calls this in its AppConfig.ready().
+    """Register keys of the configuration. Each app calls this in its AppConfig.ready().
 
     The keys of `own_only` stand in no file, only in the `config` of instances.
     """
@@ -82,13 +82,13 @@ def register(*parts: Part[Any], own_only: tuple[type[Section], ...] = ()) -> Non
 
 @cache
 def own_keys() -> frozenset[str]:
-    """Return the keys of `instance.config` that mean something to Hopper."""
+    """Return the keys of `instance.config` that Hopper uses."""
     return frozenset(_own_model().model_fields)
 
 
 @cache
 def setting_keys() -> frozenset[str]:
-    """Return the keys of `instance.config` for which the files have a value, too."""
+    """Return the keys of `instance.config` that the files may also set."""
     return frozenset(key for part in _settable() for key in part.model.model_fields)
 
 
@@ -117,7 +117,7 @@ def traced_settings(scope: str, config: Mapping[str, Any]) -> dict[str, Traced]:
 def own_values(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the known keys that an instance sets in its `config`.
 
-    A service refuses a value of a wrong type; one that is stored all the same is ignored.
+    Services refuse a value of a wrong type. A stored value of a wrong type is ignored.
     """
     mentioned = {key: config[key] for key in own_keys() & config.keys()}
     if not mentioned:
@@ -128,7 +128,7 @@ def own_values(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def config_errors(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the faults of an instance's `config` as (key, message); [] where there are none.
 
-    The known keys are the same for every scope; other keys belong to the user and are never wrong.
+    The known keys are the same for every scope. Other keys belong to the user and are never wrong.
     """
     return _errors(_own_model(), {key: config[key] for key in own_keys() & config.keys()})
 
@@ -143,7 +143,7 @@ def _errors(model: type[BaseModel], mentioned: Mapping[str, Any]) -> list[tuple[
 
 @lru_cache(maxsize=4096)
 def _sound_values(model: type[BaseModel], text: str) -> Mapping[str, Any]:
-    """Return the values of a right type in a JSON object; the same text is validated once."""
+    """Return the valid values of a JSON object. Caches the result for each text."""
     mentioned = json.loads(text)
     wrong = [key for key, _ in _errors(model, mentioned)]
     if wrong:
@@ -183,11 +183,11 @@ def _joined(name: str, models: list[type[Section]], **fields: Any) -> type[BaseM
 
 
 def _scopes_only(value: dict[str, Any]) -> dict[str, Any]:
-    # Before the keys are read: under a word that is no scope, keys would seem to be missing.
+    # Before the keys: under a word that is no scope, keys would seem to be missing.
     require_known(value, tuple(PARENTS), "scope")
     return value
 
 
-# These files have the same keys for each scope; the rooms register the keys.
+# These files have the same keys for each scope. The apps register the keys.
 BEHAVIORS: ConfigFile[Any] = ConfigFile("scope_behaviors.yaml", lambda: _model_of(BEHAVIORS))
 POLICIES: ConfigFile[Any] = ConfigFile("delegation_policies.yaml", lambda: _model_of(POLICIES))

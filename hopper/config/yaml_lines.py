@@ -17,7 +17,7 @@ _MAX_NODES = 100_000
 
 
 def read(path: Path, source: str) -> Document:
-    """Read one YAML file with safe_load's meaning. Raises BrokenConfig naming line and key."""
+    """Read one YAML file like safe_load. Raises BrokenConfig with line and key."""
     try:
         if not (path.is_file() or os.path.realpath(path) == os.devnull):
             words = "is no file, or a link that leads to none"
@@ -44,7 +44,7 @@ def read(path: Path, source: str) -> Document:
 
 
 class _Walk:
-    """Notes the line of every key and refuses what a reader would not see: keys given twice."""
+    """Notes the line of every key. Refuses a key that is given twice."""
 
     def __init__(self, source: str, file: str) -> None:
         self._source, self._file = source, file

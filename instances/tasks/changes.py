@@ -64,27 +64,27 @@ def lock_task(task_id: str) -> Task:
 
 
 def lock_tasks(task_ids: Iterable[str]) -> list[Task]:
-    """Lock the roots of tasks, then them and all open tasks of their trees, each in id order.
+    """Lock the roots of tasks, then the tasks and all open tasks of their trees, in id order.
 
-    The whole trees, because an end may reach every open relative, and no task row may be asked for
-    after a capacity counter (R6). Returns the wanted tasks, fresh, in id order.
+    Locks whole trees, because an end may reach every open relative, and no task row may be locked
+    after a capacity counter (R6). Returns the wanted tasks, read again, in id order.
     """
     wanted = set(task_ids)
     rows = Task.objects.select_for_update(no_key=True, of=("self",))
     above = Task.objects.filter(pk__in=wanted).values_list("root_id", flat=True)
-    # One root is found in the statement that locks it; of several the planner makes a mess.
+    # One root is found in the locking statement. For several the planner makes a slow plan.
     one = Q(pk=above[:1]) if len(wanted) == 1 else Q(pk__in=set(above))
     roots = list(rows.filter(one).order_by("pk"))
     root_ids = {root.pk for root in roots}
     if wanted == root_ids and not any(root.decomposed for root in roots):
-        # Trees of one task: the lock on the root was the lock on all.
+        # Each tree has one task: the locks on the roots are all locks.
         return roots
-    # Who waited for a root may find its task cut loose (R16): the new root, before any task row.
+    # During the wait for a root its child may have become a root (R16). Lock the new root first.
     moved = Task.objects.filter(pk__in=wanted)
     while loose := set(moved.exclude(root__in=root_ids).values_list("root_id", flat=True)):
         root_ids |= {root.pk for root in rows.filter(pk__in=loose).order_by("pk")}
     tree = rows.filter(Q(pk__in=wanted) | (Q(root__in=root_ids) & ~Q(status__in=TERMINAL)))
-    # All are locked, the wanted alone are read whole: of a large family that is far less.
+    # All tasks are locked, but only the wanted ones are read whole: far less in a large family.
     list(tree.order_by("pk").values_list("pk"))
     return list(Task.objects.filter(pk__in=wanted).order_by("pk"))
 
@@ -122,7 +122,7 @@ def change_task(
     if ending:
         task_finished.announce(task=task, actor=actor, now=now)
     if slot is not None:
-        # Last, so that the counter of a busy instance is held for the commit alone (R6).
+        # Last, so that the counter of a busy instance is locked only until the commit (R6).
         release_slot(slot)
 
 
@@ -246,7 +246,7 @@ def _closing(task: Task, outcome: str, now: datetime) -> Write:
     values = [outcome, connection.ops.adapt_datetimefield_value(now), error]
     later = engine().greatest
     return (
-        # A change that waited for its locks may have begun before the attempt did (I14).
+        # A change that waited for locks may have begun before the attempt (I14).
         f"UPDATE {table} SET outcome = %s, ended_at = {later}(started_at, %s), error = %s"  # noqa: S608
         " WHERE task_id = %s AND number = %s AND outcome IS NULL",
         [*values, task.pk, task.attempt],

@@ -1,4 +1,4 @@
-"""Granting leases: one statement picks, counts and marks, so nobody gets a task twice (R21)."""
+"""Granting leases: one statement picks, counts and marks, so no task is leased twice (R21)."""
 
 # ruff: noqa: S608 - what is put into the statements is named here; values are parameters
 
@@ -26,14 +26,14 @@ _TASK = Task._meta.db_table
 _INSTANCE = HopperInstance._meta.db_table
 _COLUMNS = ", ".join(str(field.column) for field in Task._meta.concrete_fields)
 _MAX_PROBES = 50
-"""How many kinds of tasks are probed one by one; above, the queue is filtered."""
+"""The most kinds of tasks that are probed one by one. Above, the queue is filtered."""
 _MAX_KINDS = 1000
-"""How many kinds a queue may have to be told one by one; above, it is filtered."""
+"""The most kinds in a queue that are listed one by one. Above, the queue is filtered."""
 _FURTHEST = 4 * AGEING
 """How far ahead of now a claimable task stands at most, and some."""
 _BOUNDLESS = 10**9
 _RIVALS = 32
-"""How many tasks, taken by others meanwhile, a probe may meet and still find one."""
+"""How many tasks that other claims have locked a probe may skip and still find a task."""
 
 _MARK = f"""UPDATE {_TASK} SET status = 'claimed', attempt = attempt + 1, worker = %(worker)s,
     lease_token = (attempt + 1) || '.' || %(secret)s, lease_holder = %(holder)s,
@@ -64,7 +64,7 @@ def _words(values: Iterable[str]) -> str:
     return ", ".join(f"'{value}'" for value in values)
 
 
-# R3 and R4 in SQL: every status on the line grants claims, unstarted ancestors left out.
+# R3 and R4 in SQL: every status on the line grants claims, except unstarted ancestors.
 _CLAIMING = f"""NOT EXISTS (
     WITH RECURSIVE line (parent_id, status, own) AS (
         SELECT parent_id, status, TRUE FROM {_INSTANCE} WHERE id = %(instance)s
@@ -79,9 +79,9 @@ _ROOM = f"""(SELECT running FROM {InstanceLoad._meta.db_table}
 
 @dataclass(frozen=True)
 class Wish:
-    """What a worker asks for. `capabilities` None means that it takes any work.
+    """The request of a worker. `capabilities` None means any work.
 
-    `task_id` asks for that one instead of the next `limit` in the queue.
+    `task_id` asks for that task instead of the next `limit` tasks of the queue.
     """
 
     instance_id: str
@@ -96,7 +96,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Grant:
-    """A task just leased, and the checkpoint that its last attempt left."""
+    """A task just leased, and the checkpoint of its last attempt."""
 
     task: Task
     checkpoint: Any
@@ -155,7 +155,7 @@ def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
 
 
 def _in_one_transaction(picking: str, params: dict[str, Any]) -> list[Grant]:
-    """The same statement by statement, where the database has but one writer."""
+    """Do the same in several statements, for a database with one writer at a time."""
     with transaction.atomic(), connection.cursor() as cursor:
         now = database.now()
         params = {**params, "now": now, "until": now + params["length"]}
@@ -200,19 +200,19 @@ def _pick(wish: Wish, params: dict[str, Any], *, lock: bool = True) -> str:
     params |= {f"key{n}": key for n, key in enumerate(keys)}
     if len(keys) < 2:
         return cut(f"{fits} AND {column} = %(key0)s" if keys else f"{fits} AND 1 = 0")
-    # Each kind has its own stretch of the index: what does not fit is not even looked at.
+    # Each kind has its own range of the index, so tasks that do not fit are not read.
     probes = " UNION ALL ".join(
         f"SELECT * FROM (SELECT id FROM {_TASK} WHERE {fits} AND {column} = %(key{n})s"
         f" ORDER BY {CLAIM_ORDER_SQL} LIMIT %(near)s) probe{n}"
         for n in range(len(keys))
     )
-    # From the few that were found to their rows, and not through the queue: the join is CROSS.
+    # CROSS JOIN, so that SQLite reads the found rows first and not the whole queue.
     near = f"near (found) AS {engine().once} ({probes}), "
     return near + cut(f"{fits} AND id = found", source=f"near CROSS JOIN {_TASK}")
 
 
 def _cut(fits: str, *, source: str = _TASK, skip: bool = True, locking: bool = True) -> str:
-    """Return `pick`: the first of those that fit, locked, as far as there is room."""
+    """Return `pick`: the first fitting tasks, locked, as many as there is room for."""
     lock = engine().locking(_TASK, skip=skip) if locking else ""
     room = f"{engine().least}(%(limit)s, abs(%(most)s - {_ROOM}))"
     return f"""pick (picked) AS {engine().once} (SELECT id FROM {source}
@@ -221,9 +221,9 @@ def _cut(fits: str, *, source: str = _TASK, skip: bool = True, locking: bool = T
 
 
 def _keys(wish: Wish, column: str) -> list[str] | None:
-    """Return the keys of the kinds in the queue that may fit the worker, None for too many kinds.
+    """Return the keys of the kinds in the queue that may fit the worker; None for too many.
 
-    Steps from key to key through the index: what it costs is the number of kinds, not of tasks.
+    Steps from key to key through the index. The cost grows with the kinds, not with the tasks.
     """
     next_key = f"""SELECT min({column}) FROM {_TASK} WHERE instance_id = %(instance)s
         AND {condition_sql(Task.objects.in_queue())}"""
@@ -245,7 +245,7 @@ def _keys(wish: Wish, column: str) -> list[str] | None:
 
 
 def _may_fit(key: str, wish: Wish) -> bool:
-    """Return whether tasks under the key may be for the worker; the statement looks at each."""
+    """Return whether tasks with this key may fit the worker. The statement checks each task."""
     if key == UNREAD:
         return True
     needed, _, tags = (set(filter(None, words.split("\n"))) for words in key.partition("\f"))
@@ -254,15 +254,15 @@ def _may_fit(key: str, wish: Wish) -> bool:
 
 
 def free_places(instance_id: str, most: int) -> int:
-    """Return how many leases the instance may still grant, as read now."""
+    """Return how many further leases the instance may grant now."""
     running = InstanceLoad.objects.values_list("running", flat=True).get(pk=instance_id)
     return max(0, most - int(running))
 
 
 def why_nothing(wish: Wish, now: datetime) -> dict[str, str] | None:
-    """Return the reason why a claim came back empty though there is room: {code, detail} (R22).
+    """Return why a claim got no task although there is room: {code, detail} (R22).
 
-    None where a task fits: then others are taking or reporting it at this moment.
+    None if a task fits: then another claim or report holds that task at this moment.
     """
     waiting = Task.objects.filter(instance_id=wish.instance_id, status=T.PENDING)
     if Task.objects.claimable(now).filter(instance_id=wish.instance_id).exists():
@@ -279,7 +279,7 @@ def why_nothing(wish: Wish, now: datetime) -> dict[str, str] | None:
 
 
 def _anything_fits(wish: Wish, now: datetime) -> bool:
-    """Return whether a task could be granted were nothing locked and all places free."""
+    """Return whether a task could be granted without locks and with all slots free."""
     params = _searching(replace(wish, limit=1), _BOUNDLESS, now)
     with connection.cursor() as cursor:
         cursor.execute(f"WITH {_pick(wish, params, lock=False)} SELECT 1 FROM pick", params)

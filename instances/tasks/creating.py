@@ -1,4 +1,4 @@
-"""Tasks are created, with their parents and predecessors (R6, R13, R23)."""
+"""Creating tasks, with their parents and predecessors (R6, R13, R23)."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from hopper.actors import Actor
 
 MAX_TASK_DEPTH = 5
-"""Levels of decomposition (R13), the root being the first."""
+"""The most levels of decomposition (R13). The root task is level 1."""
 
 
 def adopt_child(parent: Task, *, actor: Actor, now: datetime) -> None:
     """Make a locked, open task the parent of a child that is being created (R13).
 
-    It becomes in progress without a lease, waiting for its children.
+    The parent becomes in progress, without a lease, and waits for its children.
     """
     if parent.is_terminal or parent.status == T.BLOCKED or parent.offered_to_id is not None:
         raise Conflict(
@@ -76,9 +76,9 @@ def _lock_parent(parent_id: str, actor: Actor) -> Task:
 
 
 def require_lease_given(parent: Task, actor: Actor) -> None:
-    """Raise NotAllowed where a child would end the lease of somebody else (R13).
+    """Raise NotAllowed if a child would end the lease of another worker (R13).
 
-    Over its worker's head only an operator of the holder may do that.
+    Without the lease token this needs the role operator at the holder.
     """
     holder_id = parent.instance_id
     if holder_id is None or not parent.has_live_lease or parent.lease_holder == actor.name:
@@ -92,7 +92,7 @@ def require_lease_given(parent: Task, actor: Actor) -> None:
 
 
 def require_room_below(parent: Task) -> None:
-    """Raise RuleBroken for a task at the lowest level: it can have no children (R13)."""
+    """Raise RuleBroken for a task at the lowest level, which can have no children (R13)."""
     depth, above = 1, parent
     while above.parent_id is not None and above.parent is not None:
         depth, above = depth + 1, above.parent
@@ -136,14 +136,14 @@ _SETTABLE = {field.name for field in (*set_at(CREATE), *set_at(CHILD))}
 
 @dataclass(frozen=True)
 class Created:
-    """A task, and whether it was there already under its `unique_key` (R20)."""
+    """A task, and whether it existed already under its `unique_key` (R20)."""
 
     task: Task
     existed: bool = False
 
 
 def create_task(new: NewTask, *, actor: Actor) -> Created:
-    """Create a task and place it as far as it goes; or return the open one of that `unique_key`.
+    """Create a task and route it, or return the open task of that `unique_key`.
 
     Raises Invalid for unknown ids, NotAccepting where the instance takes no new tasks (R3),
     Conflict where the parent cannot have children or, if asked to reject, the key is taken.
@@ -163,7 +163,7 @@ def create_task(new: NewTask, *, actor: Actor) -> Created:
                 task = _insert(new, actor)
             break
         except IntegrityError:
-            # Somebody took the key meanwhile: look again.
+            # Another transaction took the key meanwhile: look again.
             if new.unique_key is None:
                 raise
     else:
@@ -172,7 +172,7 @@ def create_task(new: NewTask, *, actor: Actor) -> Created:
 
 
 def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
-    """Create several tasks, all or nothing, in their order; each is placed after the commit."""
+    """Create several tasks in order, all or nothing. Each is placed after the commit."""
     with transaction.atomic():
         # All instance rows before any task row, several only under the tree lock (R6).
         places = {place for new in many if (place := _place_for(new))}
@@ -181,7 +181,7 @@ def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
         for instance_id in sorted(places):
             lock_shared(HopperInstance, instance_id)
         parents = lock_tasks(new.parent_id for new in many if new.parent_id)
-        # Each gives its lease back when its first child comes.
+        # Each parent's lease ends with its first child.
         hold_places(Task.objects.leased().filter(pk__in=[parent.pk for parent in parents]))
         created = [create_task(new, actor=actor) for new in many]
     fresh = Task.objects.in_bulk([one.task.pk for one in created])
@@ -214,7 +214,7 @@ def insert_task(
     record(task_event(task, "task.created", actor=actor, now=now))
     announce_due(task, actor)
     if depends_on:
-        # After it is placed: what still moves is not blocked (R23).
+        # After placing: a task that is still moving is not blocked (R23).
         transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
     return task
 
@@ -259,12 +259,12 @@ def _insert(new: NewTask, actor: Actor) -> Task:
 
 
 def _joins(new: NewTask) -> bool:
-    """Return whether a task is waited for and waits: an edit beside it could close a cycle."""
+    """Return whether a task waits and is waited for: a parallel edit could close a cycle."""
     return bool(new.parent_id and new.depends_on)
 
 
 def _place_for(new: NewTask) -> str | None:
-    """Return where a task is to be created: as said, with its parent, or, if on, at the GLOBAL."""
+    """Return the instance for a new task: the given one, its parent's holder, or the GLOBAL."""
     if new.instance_id:
         return new.instance_id
     if new.parent_id:

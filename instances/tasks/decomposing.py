@@ -1,4 +1,4 @@
-"""One call makes all children of a task, and made again with the same keys none twice (R13)."""
+"""Decomposition: one call creates all children. A repeated call creates no key twice (R13)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decomposed:
-    """The children that were asked for, in their order, and the ids of those that are new."""
+    """The requested children, in order, and the ids of the new ones."""
 
     children: list[Task]
     new: frozenset[str] = frozenset()
@@ -48,7 +48,7 @@ def create_children(
     token: str | None = None,
     actor: Actor,
 ) -> Decomposed:
-    """Create children of a task at its holder, all or none; those whose key is known are returned.
+    """Create children of a task at its holder, all or none. Returns known keys unchanged.
 
     `depends_on` of a child names siblings by key and other tasks by id. `terms` may set the
     parent's `completion`, `failure_policy`, `quorum`. `token` is the lease's, which ends with it.
@@ -61,7 +61,7 @@ def create_children(
         return Decomposed([known[child.key] for child in children])
     with transaction.atomic():
         if _waits_for_others(children):
-            # Their parent waits for them: an edit beside this call could close a cycle.
+            # The parent waits for the children: a parallel edit could close a cycle.
             lock_tree()
         holder_id = present_task(task_id).instance_id
         holder = admitting(holder_id) if holder_id else None
@@ -101,7 +101,7 @@ def _insert(
 def _open(
     parent: Task, terms: Mapping[str, Any], token: str | None, actor: Actor, now: datetime
 ) -> None:
-    """Make a locked task wait for children, on these terms, giving back the lease of `token`."""
+    """Let a locked task wait for children on these terms, and end the lease of `token`."""
     waits = parent.decomposed and parent.status == T.IN_PROGRESS
     if token is not None and not (waits and _was_leased_by(parent, token)):
         require_lease(parent, token)
@@ -117,12 +117,12 @@ def _open(
 
 
 def _was_leased_by(parent: Task, token: str) -> bool:
-    """Whether the lease that the decomposition ended was this one: its worker may add more."""
+    """Whether the decomposition ended this lease. Its worker may then add children."""
     return parent.attempts.filter(number=parent.attempt, lease_token=token).exists()
 
 
 def _resolved(child: NewTask, siblings: Mapping[str | None, Task]) -> NewTask:
-    """Return the child without a place of its own, its siblings' keys replaced by their ids."""
+    """Return the child without its own target, with ids in place of its siblings' keys."""
     before = [siblings[word].pk if word in siblings else word for word in child.depends_on]
     return NewTask(**child.columns, depends_on=before)
 
@@ -137,7 +137,7 @@ def _by_key(parent_id: str) -> dict[str | None, Task]:
 
 
 def _in_order(children: Sequence[NewTask]) -> list[int]:
-    """Return the places of the children, each after the siblings it depends on by key."""
+    """Return the indexes of the children, each after the siblings on which it depends."""
     places: dict[str, int] = {}
     for place, child in enumerate(children):
         if child.key is not None and places.setdefault(child.key, place) != place:

@@ -1,4 +1,4 @@
-"""Order between tasks: what is ready, what never will be (R23)."""
+"""Dependencies between tasks: readiness and failed predecessors (R23)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def require_known(task_ids: Iterable[str]) -> list[str]:
-    """Return the ids without repeats, in their order. Raises Invalid naming unknown ones."""
+    """Return the ids without repeats, in order. Raises Invalid with the unknown ids."""
     wanted = list(dict.fromkeys(task_ids))
     known = set(Task.objects.filter(pk__in=wanted).values_list("pk", flat=True))
     unknown = [task_id for task_id in wanted if task_id not in known]
@@ -35,13 +35,13 @@ def require_known(task_ids: Iterable[str]) -> list[str]:
 
 
 def predecessors(task: Task) -> list[str]:
-    """Return the ids of the tasks that a task waits for, in the order in which they were named."""
+    """Return the ids of the predecessors of a task, in the given order."""
     before = TaskDependency.objects.filter(task=task).order_by("id")
     return list(before.values_list("depends_on_id", flat=True))
 
 
 def set_dependencies(task: Task, depends_on: list[str]) -> None:
-    """Make `depends_on` the predecessors of a task, under the tree lock if somebody waits for it.
+    """Set the predecessors of a task. The caller holds the tree lock if the task has dependants.
 
     Raises RuleBroken for a cycle.
     """
@@ -60,11 +60,11 @@ def set_dependencies(task: Task, depends_on: list[str]) -> None:
 
 
 def reevaluate(task_id: str) -> bool:
-    """Set `ready` from the predecessors as they stand, in a transaction of its own (R23).
+    """Set `ready` from the present predecessors, in a transaction of its own (R23).
 
-    Returns whether something changed. Of a task that is at work or blocked for another reason only
-    the flag follows, so that it is true when the task comes back. One under an offer or due for
-    placing is not blocked until it rests; the sweep comes back to it.
+    Returns whether a field changed. For a task in work or blocked for another reason only the flag
+    changes, so that the flag is right when the task comes back. A task with an offer, or due, is
+    not blocked until it rests. The sweep looks at such a task again.
     """
     with transaction.atomic():
         task = lock_task(task_id)
@@ -106,17 +106,18 @@ def _block(task: Task, failed: list[str], now: datetime) -> bool:
 
 
 def reevaluate_dependants(task_id: str) -> None:
-    """Look again at every task that waits for this one, each under its own root."""
+    """Update every dependant of this task, each under its own root."""
     dependants = TaskDependency.objects.filter(depends_on_id=task_id).order_by("task_id")
     for dependant_id in dependants.values_list("task_id", flat=True):
         reevaluate(dependant_id)
 
 
 def overlooked() -> tuple[QuerySet[Task, Any], ...]:
-    """Return the tasks that were not looked at again when a predecessor ended or was reopened.
+    """Return the tasks that were not updated after the end or the reopening of a predecessor.
 
-    Those that are not ready though all have ended, those that are ready, be it at work, though one
-    does not satisfy them, and those blocked for one that has not failed any more.
+    These are: tasks that are not ready although all predecessors satisfy them; tasks that are
+    ready, also in work, although a predecessor does not satisfy them; and tasks blocked by a
+    predecessor that is no longer failed.
     """
     open_before = Task.objects.open().filter(dependants__task_id__isnull=False)
     waiting = Task.objects.filter(status=T.PENDING, ready=False)
@@ -136,14 +137,15 @@ def overlooked() -> tuple[QuerySet[Task, Any], ...]:
 
 
 def _satisfying(task: Task) -> tuple[T, ...]:
-    """Return the ends of a predecessor that let the task begin (R23)."""
+    """Return the final statuses of a predecessor that let the task begin (R23)."""
     return TERMINAL if task.dependency_rule == DependencyRule.ANY_TERMINAL else (T.DONE,)
 
 
 def waits_for_itself(task_id: str, depends_on: Iterable[str]) -> bool:
-    """Return whether a task that waits for these waits for itself: parents wait for children too.
+    """Return whether a task with these predecessors would wait for itself.
 
-    Under the tree lock, if somebody waits for the task.
+    Parents count as waiting for their children. The caller holds the tree lock if the task has
+    dependants.
     """
     frontier, seen = set(depends_on), set(depends_on)
     while frontier:

@@ -1,4 +1,4 @@
-"""A person edits a task; an edit of what routing reads places it anew (R9, R10)."""
+"""Editing tasks. A change of a field that routing reads routes the task again (R9, R10)."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _ROUTING_FIELDS = ("project", "tags", "required_capabilities")
 
 
 def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Task:
-    """Edit a task's own fields; an edit of project, tags or capabilities places it anew (R9).
+    """Edit a task. A change of project, tags or capabilities routes the task again (R9).
 
     Raises Conflict for a finished task, Invalid for unknown predecessors.
     """
     with transaction.atomic():
         depends_on = changes.get("depends_on")
         if depends_on is not None:
-            # Two edits at once could close a cycle that neither sees alone.
+            # Two parallel edits could close a cycle that neither of them sees.
             lock_tree()
         task = lock_task(task_id)
         if task.is_terminal:
@@ -63,13 +63,13 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
         if any(name in changed for name in _ROUTING_FIELDS):
             begin_placing_anew(task, actor=actor, now=now, reason="edited")
         if depends_on is not None:
-            # After it is placed: what still moves is not blocked (R23).
+            # After placing: a task that is still moving is not blocked (R23).
             transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
     return Task.objects.get(pk=task_id)
 
 
 def _edit(task: Task, changes: Mapping[str, Any]) -> list[str]:
-    """Set the fields that differ on the object, predecessors apart; return their names.
+    """Set the changed fields on the object, except predecessors. Return their names.
 
     Raises TypeError for a name that a caller may not edit.
     """

@@ -1,4 +1,4 @@
-"""A task is cancelled, or a failed one discarded (R15, R16)."""
+"""Cancelling tasks, and discarding failed ones (R15, R16)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 def discard_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
-    """Take a failed task out of the dead letters; it stays failed, and again changes nothing (R15).
+    """Take a failed task out of the dead letters (R15). Repeating changes nothing.
 
-    A retry is possible still. Raises Conflict for a task that has not failed.
+    The task stays failed and may still be retried. Raises Conflict for a task that has not failed.
     """
     with transaction.atomic():
         task = lock_task(task_id)
@@ -47,7 +47,7 @@ def discard_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
 
 
 def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
-    """Cancel a task and its open descendants, in one transaction (R16); again changes nothing.
+    """Cancel a task and its open descendants in one transaction (R16). Repeatable.
 
     Children with `on_parent_close` abandon stay and become roots. Raises Conflict for a task that
     is done or failed, AlreadyEnded for one that was cancelled for another reason.
@@ -69,7 +69,7 @@ def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
 def end_open_children(task: Task, *, actor: Actor, now: datetime, reason: str) -> None:
     """Cancel the open descendants of a locked, ended task; release abandoned ones.
 
-    Each before its own children, so that these do not aggregate it while they fall (R14).
+    Each task is cancelled before its own children, so that these do not aggregate it (R14).
     """
     for child in lock_tasks(task.children.open().values_list("pk", flat=True)):
         if child.on_parent_close == "abandon":

@@ -1,4 +1,4 @@
-"""What a lease is, and how it ends without its worker: expiry and revocation (R15, R21)."""
+"""Leases, and their ends without a report of the worker: expiry and revocation (R15, R21)."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ MAX_ARTIFACTS = 20
 _MAX_BACKOFF_SECONDS = 3600
 _RESCUE_SECONDS = 10
 _rescued: dict[str, float] = {}
-"""When this process last looked for lost leases, by instance."""
+"""When this process last looked for expired leases, by instance."""
 
 
 def new_secret() -> str:
-    """Return the random part of a lease's token; the attempt's number goes in front."""
+    """Return the random part of a lease token. The number of the attempt goes in front."""
     return secrets.token_urlsafe(18)
 
 
 def max_attempts(task: Task) -> int:
-    """Return how often the task may fail before it has failed for good (R15)."""
+    """Return the number of failed attempts after which the task has failed for good (R15)."""
     if task.max_attempts is not None:
         return task.max_attempts
     return _settings(task).max_attempts
 
 
 def backoff(task: Task) -> timedelta:
-    """Return how long to wait after the task's latest failure: min(cap, base * 2^n) plus jitter."""
+    """Return the pause after the latest failure: min(cap, base * 2^n) plus jitter."""
     base = _settings(task).retry_backoff_seconds
     seconds = min(_MAX_BACKOFF_SECONDS, base * 2 ** min(max(task.failures - 1, 0), 20))
     return timedelta(seconds=seconds * (1 + secrets.randbelow(100) / 1000))
@@ -61,9 +61,9 @@ def backoff(task: Task) -> timedelta:
 def lose_attempt(
     task: Task, outcome: str, *, error: str, retryable: bool, actor: Actor, now: datetime
 ) -> None:
-    """End a locked task's attempt as a failure: back to its queue, handed up, or failed (R15).
+    """End a locked task's attempt as a failure: queued again, escalated, or failed (R15).
 
-    A lost lease is claimable at once (R21's bound); a failure that was reported backs off first.
+    After an expired lease the task is claimable at once (R21); a reported failure backs off first.
     """
     task.failures += 1
     task.error = error
@@ -114,11 +114,12 @@ def expire_leases(*, instance_id: str | None = None, limit: int = 200) -> int:
 
 
 def rescue_leases(instance_id: str, *, in_need: bool = False) -> bool:
-    """Take back leases lost at an instance; return whether there were any (R21).
+    """Rescue expired leases at an instance. Return whether there were any (R21).
 
-    For where no sweeper runs: once in 10 s a process, and always for who is `in_need`, having found
-    nothing. Inside somebody's transaction (that of a key) it follows the commit, for it takes the
-    counter of one lease and then the tree of the next, which no transaction may (R6).
+    For a machine without a sweeper: at most once in 10 s for each process, and always if a claim
+    found no task (`in_need`). Inside a transaction (that of a key) the rescue follows the commit:
+    it locks the counter of one lease and then the tree of the next, which one transaction must not
+    do (R6).
     """
     now = time.monotonic()
     if not in_need and now - _rescued.get(instance_id, -_RESCUE_SECONDS) < _RESCUE_SECONDS:
@@ -134,7 +135,7 @@ def rescue_leases(instance_id: str, *, in_need: bool = False) -> bool:
 
 
 def expire_lease(task: Task, actor: Actor = SYSTEM) -> bool:
-    """Take back the lease of a task if its time has run out; return whether it was.
+    """Rescue the lease of a task if it has expired. Return whether it was rescued.
 
     A transaction of its own repeats the condition under the lock, so that a heartbeat that comes
     first wins and any number of sweepers may run. A task whose root somebody else holds is left for
@@ -156,7 +157,7 @@ def expire_lease(task: Task, actor: Actor = SYSTEM) -> bool:
 
 
 def revoke_leases(tasks: TaskQuerySet, *, outcome: str, actor: Actor, now: datetime) -> list[Task]:
-    """Take leases back by order: the attempts are not counted, the tasks pending where they were.
+    """Revoke leases: the attempts do not count, the tasks become pending at their holders.
 
     Returns the tasks, locked. Hand work without a lease goes on.
     """
@@ -179,7 +180,7 @@ def _requeue(
     task: Task, *, kind: str, outcome: str, actor: Actor, now: datetime, **data: Any
 ) -> None:
     if task.has_live_lease:
-        # A leased task was placed before; a task taken by hand perhaps was not (R9).
+        # A leased task is placed already; a task taken by hand may not be (R9).
         change_task(task, T.PENDING, actor=actor, now=now, kind=kind, outcome=outcome, **data)
     else:
         rest_task(task, kind=kind, actor=actor, now=now, outcome=outcome, **data)
@@ -191,7 +192,7 @@ def _settings(task: Task) -> QueueSettings:
 
 
 def refuse_open_children(task: Task) -> None:
-    """Raise Conflict naming them where a decomposed task still has open children (R19)."""
+    """Raise Conflict with the ids of the open children of a decomposed task, if any (R19)."""
     if not task.decomposed:
         return
     open_children = list(task.children.open().values_list("pk", flat=True)[:20])
@@ -224,7 +225,7 @@ def keep_artifact(task_id: str, token: str | None, artifact: Any) -> None:
 
 
 def require_lease(task: Task, token: str | None) -> None:
-    """Raise unless `token` is the task's live lease, or the task is hand work without one (R21)."""
+    """Raise unless `token` is the task's live lease, or the task is hand work (R21)."""
     if token is not None and token == task.lease_token:
         return
     if token is None and not task.has_live_lease:

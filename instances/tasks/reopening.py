@@ -1,4 +1,4 @@
-"""A finished task begins again, with the parents that ended because of it (R18)."""
+"""Reopening a finished task, with the parents that ended because of it (R18)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 
 def reopen_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
-    """Open a done, failed or cancelled task again, in a new epoch; an open one is left as it is.
+    """Open a done, failed or cancelled task again, in a new epoch. An open task stays as it is.
 
-    Raises Conflict where its parent was closed by hand, is at work, or is waited for by what the
-    task waits for, naming it, and where another open task bears its `unique_key`.
+    Raises Conflict, naming the parent, if the parent was closed by hand, is in work, or if a
+    predecessor of the task waits for the parent. Raises Conflict if another open task has its
+    `unique_key`.
     """
     with transaction.atomic():
         lock_tree()
@@ -48,12 +49,12 @@ def reopen(task: Task, *, reason: str, actor: Actor, now: datetime) -> None:
     _begin_again(task, reason, actor, now)
     _require_no_cycle(task)
     task_id = task.pk
-    # After it is placed: what still moves is not blocked (R23).
+    # After placing: a task that is still moving is not blocked (R23).
     transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
 
 
 def _wait_again(parent_id: str, child: Task, actor: Actor, now: datetime) -> None:
-    """Have a parent wait for its children again, or refuse for it (R18)."""
+    """Let a parent wait for its children again, or refuse (R18)."""
     parent = lock_row(Task, parent_id)
     if parent is None or (parent.decomposed and parent.status == T.IN_PROGRESS):
         return
@@ -89,9 +90,9 @@ def _begin_again(task: Task, reason: str, actor: Actor, now: datetime) -> None:
 
 
 def _require_no_cycle(task: Task) -> None:
-    """Raise Conflict where a reopened task waits for its parent, which waits for it again (R23).
+    """Raise Conflict if a reopened task and its parent would wait for each other (R23).
 
-    An edit made while it was finished could not see that: a parent waits for open children only.
+    An edit of the finished task could not see this: a parent waits for open children only.
     """
     if waits_for_itself(task.pk, predecessors(task)):
         raise Conflict(

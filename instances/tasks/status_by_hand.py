@@ -1,4 +1,4 @@
-"""Any status from any state by hand: the legal path is walked, every step recorded (R19)."""
+"""Setting a status by hand: the task takes the legal path, and every step is recorded (R19)."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def set_status(
     force: bool = False,
     actor: Actor,
 ) -> Task:
-    """Walk a task to `status`, in one transaction; being there already is no change.
+    """Bring a task to `status` in one transaction. The present status is no change.
 
-    Work taken this way is lease-less and belongs to `owner` (by default the actor). `force`
-    overrides a foreign lease or a pending offer and is flagged administrative. Raises Invalid for
-    failed, Conflict for open children, a live lease or an offer without `force`, and without it for
-    a finished task, which `force` reopens first (R18).
+    Work taken this way has no lease and belongs to `owner` (default: the actor). `force` overrides
+    another worker's lease or a pending offer, reopens a finished task first (R18), and is recorded
+    as administrative. Raises Invalid for "failed", and Conflict for open children. Without `force`
+    raises Conflict for a live lease, an offer, and a finished task.
     """
     if status not in SETTABLE:
         allowed = ", ".join(SETTABLE)
@@ -84,7 +84,7 @@ def _open_again(task: Task, force: bool, reason: str, actor: Actor, now: datetim
 
 
 def _make_free(task: Task, force: bool, actor: Actor, now: datetime) -> None:
-    """End what binds the task, a live lease or a pending offer; only by force."""
+    """End a live lease or a pending offer of the task. Raises Conflict without `force`."""
     if task.has_live_lease:
         if not force:
             raise Conflict(
@@ -93,7 +93,7 @@ def _make_free(task: Task, force: bool, actor: Actor, now: datetime) -> None:
                 state=task.status,
                 worker=task.worker,
             )
-        # Its end may end its whole family.
+        # The end of the task may end its whole family.
         hold_places(Task.objects.filter(root_id=task.root_id))
         end_attempt(task, AttemptOutcome.EVICTED, now)
     if task.offered_to_id is not None:

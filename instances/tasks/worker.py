@@ -44,7 +44,7 @@ _PAUSE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Lease:
-    """A granted lease. `token` is shown to its claimer only.
+    """A granted lease. Only the worker that claimed the task sees `token`.
 
     `checkpoint` is where the attempt before got to, any JSON value (R21). `max_runtime_seconds` is
     how long the attempt may run: as the task says, else as its holder does.
@@ -61,7 +61,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Claim:
-    """The answer to a claim: the leases, and {code, detail} why there are none (R22)."""
+    """The answer to a claim: the leases, or the reason for none as {code, detail} (R22)."""
 
     leases: list[Lease]
     waiting: dict[str, str] | None = None
@@ -79,9 +79,10 @@ def claim_next(
 ) -> Claim:
     """Lease up to `limit` of the next ready tasks to a worker, in R22's order.
 
-    `capabilities` None takes any work, a list only what it covers; `tags` only tasks with one of
-    them; `lease_seconds` from 30 s to 24 h, by default as the instance says. Raises Conflict where
-    the instance does not execute or may not start work now, Gone where it is terminated.
+    `capabilities` None means any work; a list limits the claim to tasks that need no other
+    capability. `tags` limits it to tasks with one of the tags. `lease_seconds` is from 30 s to
+    24 h, by default the setting of the instance. Raises Conflict if the instance does not execute
+    or may not start work now, Gone if it is terminated.
     """
     settings = _require_claiming(instance_id)
     lease_seconds = lease_seconds or settings.lease_seconds
@@ -96,9 +97,9 @@ def claim_next(
 def claim_task(
     task_id: str, *, worker: str, lease_seconds: int | None = None, actor: Actor
 ) -> Lease:
-    """Lease one given task to a worker; the same worker asking again gets the same lease (R20).
+    """Lease one given task to a worker. The same worker gets the same lease again (R20).
 
-    Raises Conflict where the task cannot be claimed now, saying why.
+    Raises Conflict with the reason if the task cannot be claimed now.
     """
     task = present_task(task_id)
     holder_id = task.instance_id
@@ -132,7 +133,7 @@ def claim_task(
 
 
 def start_task(task_id: str, *, token: str | None = None, actor: Actor) -> Task:
-    """Say that work on a claimed task has begun; saying it again changes nothing."""
+    """Report the start of work on a claimed task. Repeating changes nothing."""
     with transaction.atomic():
         task = lock_task(task_id)
         require_lease(task, token)
@@ -151,9 +152,9 @@ def heartbeat(
     progress: float | None = None,
     actor: Actor,
 ) -> Task:
-    """Extend a lease by its own length from now; keep a checkpoint and the progress (0 to 1).
+    """Extend a lease by its length from now. Store the checkpoint and the progress (0 to 1).
 
-    One conditional update: it wins against a sweep that has not yet taken the lease back.
+    One conditional update, which wins against a sweep that has not yet rescued the lease.
     """
     with transaction.atomic():
         task = lock_row(Task, task_id)
@@ -197,7 +198,7 @@ def fail_task(
     retryable: bool = True,
     actor: Actor,
 ) -> Task:
-    """Report that an attempt failed: retried with back-off while it may be, else failed (R15).
+    """Report a failed attempt. The task is retried with back-off, or has failed for good (R15).
 
     Raises as `complete_task` does.
     """
@@ -219,7 +220,7 @@ def fail_task(
 
 
 def release_task(task_id: str, *, token: str | None = None, reason: str = "", actor: Actor) -> Task:
-    """Give a task back to its queue; the attempt is not counted against it."""
+    """Give a task back to its queue. The attempt does not count."""
 
     def finish(task: Task) -> None:
         if task.status == T.PENDING and token is None:
@@ -241,7 +242,7 @@ def _report(
     artifact: Any,
     actor: Actor,
 ) -> Task:
-    """Run one of the worker's reports under the task's lock and lease."""
+    """Carry out a report of the worker under the task's lock, with its lease checked."""
     try:
         with transaction.atomic():
             task = lock_task(task_id)
@@ -255,7 +256,7 @@ def _report(
 
 
 def _is_repeat(task: Task, token: str | None, end: str, said: Any) -> bool:
-    """Return whether the report was already made, by the same lease or by hand (R20).
+    """Return whether the same lease, or a person, already made this report (R20).
 
     Raises AlreadyEnded where that report said something else.
     """
@@ -286,7 +287,7 @@ def _stored_end(task: Task, token: str | None) -> tuple[str, Any] | None:
         return None
     if attempt.outcome == AttemptOutcome.COMPLETED and task.status == T.DONE:
         return T.DONE, task.result
-    # A failure that is retried leaves the task pending, one that is handed up to a root blocked.
+    # After a retried failure the task is pending; after an escalation from a root, blocked.
     after_failure = (T.FAILED, T.PENDING, T.BLOCKED)
     if attempt.outcome == AttemptOutcome.FAILED and task.status in after_failure:
         return T.FAILED, attempt.error
@@ -302,7 +303,7 @@ def _not_started(task: Task) -> InvalidTransition:
 
 
 def _require_claiming(instance_id: str) -> QueueSettings:
-    """Return the queue's settings. Raises where R1 or R3 forbid to claim at the instance now."""
+    """Return the settings of the queue. Raises if R1 or R3 forbid a claim at the instance now."""
     line = lineages([instance_id]).get(instance_id)
     if not line:
         raise no_instance(instance_id)
@@ -334,17 +335,17 @@ def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
 
 
 def _claim(wish: Wish, settings: QueueSettings) -> Claim:
-    """Grant what there is room for, looking again where others were faster at this moment."""
+    """Grant leases while there is room. Tries again if other claims were faster."""
     most = settings.max_concurrent_tasks
     for left in reversed(range(_TRIES)):
         now = database.now()
         if not left:
-            # Of many places some may be taken meanwhile; for one there is room, or there is none.
+            # Other claims may take some of many free slots. One slot is either free or taken.
             wish = replace(wish, limit=1)
         granted = grant(wish, new_secret(), most, now)
         if granted:
             return Claim([_lease(one, settings) for one in granted])
-        # It may have been stopped since.
+        # The instance may have been stopped since.
         _require_claiming(wish.instance_id)
         if not free_places(wish.instance_id, most):
             return Claim([], {"code": "AtCapacity", "detail": f"{most} of {most} places are taken"})

@@ -80,7 +80,7 @@ class Command(OperatorCommand):
             sys.exit(1)
 
     def _remember(self, findings: list[Finding], **when: Any) -> None:
-        """Keep the result for the dashboard; a database that cannot be written is checked too."""
+        """Store the result for the dashboard. A read-only database can be checked as well."""
         try:
             remember(findings, **when)
         except DatabaseError as error:
@@ -105,7 +105,7 @@ class Command(OperatorCommand):
 
 
 def _moment(text: str | None) -> datetime | None:
-    """Return the moment that --since names; None: everything."""
+    """Return the time of --since; None means all rows."""
     if text is None:
         return None
     if text == "last":
@@ -127,7 +127,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _named(numbers: list[str]) -> list[Invariant]:
-    """Return the invariants asked for, all where none was named, in the order of their numbers."""
+    """Return the given invariants, or all if none is given, ordered by number."""
     wanted = {number.upper() for number in numbers}
     known = {invariant.number for invariant in INVARIANTS}
     if wanted - known:

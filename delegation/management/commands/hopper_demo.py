@@ -1,4 +1,4 @@
-"""`manage.py hopper_demo`: watch tasks fall down the tree and their completion rise."""
+"""`manage.py hopper_demo`: shows tasks going down the tree and their completion coming up."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Story:
-    """What the demo is about: the hierarchy (nested) and the tasks that come in at its root."""
+    """The content of the demo: the hierarchy (nested) and the tasks that enter at its root."""
 
     root: dict[str, Any]
     tasks: list[dict[str, Any]]
@@ -50,23 +50,22 @@ class Story:
 
 @dataclass
 class Built:
-    """Which instances were made, and which were there already, by id."""
+    """The ids of created instances and of instances that existed already."""
 
     made: list[str] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
 
 
 def read_story(path: Path) -> Story:
-    """Return the story in a file."""
+    """Read a story from a file."""
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     return Story(data["instances"], data["tasks"])
 
 
 def build_hierarchy(story: Story, *, actor: Actor) -> Built:
-    """Create and start what is missing of the hierarchy, parents first.
+    """Create the missing instances of the hierarchy, parents first, and start all of them.
 
-    What is there stays as it is, but for being started. Raises Conflict where one of the ids is
-    terminated, for an id is never used twice.
+    Raises Conflict if one of the ids is terminated: an id is never used twice.
     """
     built = Built()
     _grow(story.root, None, built, actor)
@@ -107,7 +106,7 @@ def _nodes(node: dict[str, Any]) -> list[dict[str, Any]]:
 STORY = settings.BASE_DIR / "fixtures" / "demo.yaml"
 PATIENCE = 60  # seconds until unfinished tasks count as stuck
 TOKEN = "demo"  # noqa: S105 - its name, not the token
-# What the workers run: it takes a moment and answers with JSON, as a real command would.
+# The command of the workers: takes a moment and answers with JSON, like a real command.
 WORK = (
     "import json, sys, time; task = json.load(sys.stdin); time.sleep(0.05);"
     "print(json.dumps({'did': task['title']}))"
@@ -128,7 +127,7 @@ class Command(OperatorCommand):
         if not STORY.is_file():
             raise CommandError(f"The demo's story is not here: {STORY} comes with the sources.")
         began = time.monotonic()
-        if embedded_store() is None:  # an embedded store is migrated already
+        if embedded_store() is None:  # An embedded store is already migrated.
             call_command("migrate", verbosity=0, interactive=False)
         self.client = Client(LocalTransport())
         story = read_story(STORY)
@@ -165,7 +164,7 @@ class Command(OperatorCommand):
 
     @contextmanager
     def _workers(self, story: Story) -> Iterator[None]:
-        """Run one worker process for each run; they end with the block, however it ends."""
+        """Run one worker process for each run. The processes end with the block."""
         workers = [_worker(f"worker-{number}", run) for number, run in enumerate(story.runs, 1)]
         try:
             yield
@@ -180,9 +179,9 @@ class Command(OperatorCommand):
                     worker.wait()
 
     def _wait(self, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the tasks that are for workers as they stand when all have ended, or in the end.
+        """Return the tasks for workers once all have ended or the time is over.
 
-        Says how far it is whenever that changes.
+        Writes a line whenever the counts change.
         """
         wanted = [task["id"] for task in tasks if not task["rests"]]
         self._head(f"{len(wanted)} tasks are worked off by processes, each under a lease")
@@ -239,7 +238,7 @@ class Command(OperatorCommand):
         self.say(self.style.MIGRATE_HEADING(words))
 
     def _hopper(self, *arguments: str) -> None:
-        """Carry out a command line of `hopper` as anybody would, and show it."""
+        """Show a command line of `hopper` and carry it out."""
         self.say(f"$ hopper {' '.join(arguments)}")
         out: Any = self.stdout
         self.stdout.ending = ""
@@ -251,7 +250,7 @@ class Command(OperatorCommand):
 
 
 def _worker(name: str, instance_id: str) -> subprocess.Popen[bytes]:
-    """Start a worker as a person would from a shell."""
+    """Start a worker by its command line."""
     command = [sys.executable, "-m", "hopper.cli.main", "--local", "worker", name]
     options = ["--instance", instance_id, "--poll", "0.2", "--", sys.executable, "-c", WORK]
     path = [str(settings.BASE_DIR), *filter(None, [os.environ.get("PYTHONPATH")])]

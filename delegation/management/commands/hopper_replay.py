@@ -1,4 +1,4 @@
-"""`manage.py hopper_replay`: the last decisions made again, and what would differ (what-if)."""
+"""`manage.py hopper_replay`: decide again on past situations and show the differences."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ class Command(OperatorCommand):
 
 
 def in_words(one: Difference) -> str:
-    """Return a difference as lines: what was decided, what would be, and why."""
+    """Return a difference as lines: the old decision, the new one, and the reasons."""
     lines = [f"{one.task_id} at {one.instance_id}: {one.was} -> {one.now}"]
     return "\n".join([*lines, *(f"  because {reason}" for reason in one.now.reasons)])

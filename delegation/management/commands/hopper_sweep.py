@@ -1,4 +1,4 @@
-"""`manage.py hopper_sweep`: do what time or a crash left to do, once or again and again (R21)."""
+"""`manage.py hopper_sweep`: do the due work of time and of crashes, once or in a loop (R21)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Command(OperatorCommand):
                 signal.signal(number, handler)
 
     def _sweep_once(self, json: bool) -> None:
-        """Sweep, or say why not: the next round tries again, with a new connection."""
+        """Sweep once. After a failure of the database, the next round uses a new connection."""
         close_old_connections()
         try:
             swept = sweep(failing=self.failing)
@@ -98,6 +98,6 @@ class Command(OperatorCommand):
 
 
 def in_words(swept: Swept) -> str:
-    """Return what a sweep did as one line."""
+    """Return the counts of a sweep as one line."""
     done = {name.replace("_", " "): number for name, number in asdict(swept).items() if number}
     return ", ".join(f"{name}: {number}" for name, number in done.items()) or "nothing was due"

@@ -1,4 +1,4 @@
-"""`manage.py hopper_token`: make, list and revoke credentials; a token is shown once."""
+"""`manage.py hopper_token`: create, list and revoke tokens. A token is shown once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Command(OperatorCommand):
         with transaction.atomic():
             user, is_new = get_user_model().objects.get_or_create(username=name)
             if is_new:
-                # It has no way in but the token.
+                # The account can log in only by its token.
                 user.set_unusable_password()
                 user.save(update_fields=["password"])
             token, secret = AgentToken.objects.create(

@@ -1,1 +1,1 @@
-"""The commands: arguments in, API calls out, data back; nothing is printed here."""
+"""The commands: they turn arguments into API calls and return data. They print nothing."""

@@ -1,4 +1,4 @@
-"""`hopper delegation`: offers and what became of them."""
+"""`hopper delegation`: offers and their outcomes."""
 
 from __future__ import annotations
 

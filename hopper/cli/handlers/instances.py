@@ -110,7 +110,7 @@ def _delete_options(parser: ArgumentParser) -> None:
 
 
 def create(args: Namespace, client: Client) -> Any:
-    """Create an instance; without --parent under the one GLOBAL, where R1 lets it hang there."""
+    """Create an instance. Without --parent it stands under the one GLOBAL if R1 allows that."""
     parent = args.parent_id
     if parent is None and not args.root and "GLOBAL" in PARENTS[args.scope]:
         parent = the_global(client)
@@ -131,7 +131,7 @@ def create(args: Namespace, client: Client) -> Any:
 
 
 def the_global(client: Client) -> str | None:
-    """Return the id of the one live GLOBAL; None when there is none or more than one."""
+    """Return the id of the one live GLOBAL; None for no GLOBAL or several."""
     found = client.pages(at("instances"), {"scope": "GLOBAL"}, limit=2)
     return str(found[0]["id"]) if len(found) == 1 else None
 
@@ -156,7 +156,7 @@ def show(args: Namespace, client: Client) -> Any:
 
 
 def tree(args: Namespace, client: Client) -> list[Any]:
-    """Return every root (or --root) with what is below it."""
+    """Return every root (or --root) with its subtree."""
     shown = {"include_terminated": True if args.all else None}
     roots = [args.root]
     if not args.root:
@@ -199,7 +199,7 @@ def update(args: Namespace, client: Client) -> Any:
 
 
 def delete(args: Namespace, client: Client) -> Any:
-    """Terminate an instance, with --cascade everything below it too (R5)."""
+    """Terminate an instance; with --cascade everything below too (R5)."""
     params = {
         "cascade": True if args.cascade else None,
         "preview": True if args.preview else None,

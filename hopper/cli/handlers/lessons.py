@@ -1,4 +1,4 @@
-"""`hopper lesson`: what a task taught, for those who come after."""
+"""`hopper lesson`: lessons of tasks, for later tasks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add_commands(parser: ArgumentParser) -> None:
 
 
 def add(args: Namespace, client: Client) -> Any:
-    """File a lesson; its text may be asked for on a terminal."""
+    """File a lesson. Asks for a missing text on a terminal."""
     body = args.body
     if body is None and args.interactive and not args.json and sys.stdin.isatty():
         sys.stderr.write("The lesson (end with Ctrl-D):\n")
@@ -63,19 +63,19 @@ def get(args: Namespace, client: Client) -> Any:
 
 
 def show_lesson_filed(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say the id of the new lesson."""
+    """Show the id of the new lesson."""
     screen.done(f"Filed lesson: {data['id']}", data["id"])
 
 
 def show_lessons(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
-    """List lessons, one a line."""
+    """List lessons, one for each line."""
     names = ("domain", "confidence", "project", "title")
     columns = {"ID": "id", **{name.capitalize(): name for name in names}}
     screen.rows(data, columns, none="No lessons.")
 
 
 def show_lesson(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show one lesson; its text comes last and verbatim."""
+    """Show one lesson. Its text comes last, unchanged."""
     text = data.get("description")
     show_any({key: data[key] for key in data if key != "description"}, args, screen)
     if text:

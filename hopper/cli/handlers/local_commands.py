@@ -1,4 +1,4 @@
-"""`hopper check`, `sweep`, `demo`, `token`: on the database; `config`; `mcp`."""
+"""`hopper check`, `sweep`, `demo`, `token` (on the database), `config` and `mcp`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 def database_command(parser: HopperParser, name: str) -> None:
-    """Make a parser hand its arguments to the management command `hopper_<name>`."""
+    """Let a parser pass its arguments to the management command `hopper_<name>`."""
     on_database(bind(parser, call, show_any), name)
 
 
 def on_database(parser: HopperParser, name: str) -> None:
-    """Let a parser whose handler is `call` hand on what it does not know to `hopper_<name>`."""
+    """Let a parser with the handler `call` pass unknown arguments to `hopper_<name>`."""
     parser.set_defaults(management=f"hopper_{name}")
     parser.takes_rest = True
     parser.epilog = f"Further arguments are those of `manage.py hopper_{name}`."
 
 
 def call(args: Namespace, client: Client) -> None:
-    """Run a management command on the database; it writes its own output."""
+    """Run a management command on the database. The command writes its own output."""
     name = args.management.removeprefix("hopper_")
     target.require_local(args, "route replay" if name == "replay" else name)
     rest = [*args.rest, *(["--json"] if args.json else [])]
@@ -48,7 +48,7 @@ def add_config_commands(parser: ArgumentParser) -> None:
 
 
 def config(args: Namespace, client: Client) -> dict[str, Any]:
-    """Return where commands go to and what decides it, no secrets; or an instance's settings."""
+    """Return the target of commands and its source, without secrets; or an instance's settings."""
     if args.instance:
         found: dict[str, Any] = client.get(at("instances", args.instance, "settings"))
         return found
@@ -80,7 +80,7 @@ def mcp(args: Namespace, client: Client) -> None:
 
 
 def show_config(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show where commands go to; or an instance's settings, one a line, with their sources."""
+    """Show the target of commands, or an instance's settings with their sources."""
     if "settings" not in data:
         show_any(data, args, screen)
         return

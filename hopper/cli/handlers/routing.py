@@ -1,4 +1,4 @@
-"""`hopper route` and `hopper rules`: where a task would go, and why one went where it did."""
+"""`hopper route` and `hopper rules`: previews and records of routing decisions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def add_rules_commands(parser: ArgumentParser) -> None:
 
 
 def preview(args: Namespace, client: Client) -> Any:
-    """Return the decisions that a task, of an id or of these options, would get; writes nothing."""
+    """Return the decisions that a stored or planned task would get. Writes nothing."""
     if TASK_ID.fullmatch(args.title):
         return client.post(at("tasks", args.title, "route"), params={"preview": True})
     return client.post(at("rules", "preview"), given_fields(args, set_at(CREATE)))
@@ -59,9 +59,9 @@ def rules(args: Namespace, client: Client) -> list[Any]:
 
 
 def check(args: Namespace, client: Client) -> Any:
-    """Return how many rules or files are sound; raise CliError naming what is wrong with others.
+    """Return the number of sound rules or files. Raises CliError with the faults of the others.
 
-    Files are read on this machine and run against their own expectations; nothing comes into force.
+    Files are read on this machine and checked against their expectations. None comes into force.
     """
     if args.files:
         # Late, because it loads Django.
@@ -87,7 +87,7 @@ def check(args: Namespace, client: Client) -> Any:
 
 
 def show_rules(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
-    """List routing rules, one a line."""
+    """List routing rules, one for each line."""
     if not data:
         screen.line("No rules.")
         return
@@ -97,13 +97,13 @@ def show_rules(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
 
 
 def _matches(row: dict[str, Any]) -> str:
-    """Return how many of those who judged a rule's choices found them good."""
+    """Return the good judgements of a rule's choices, out of all judgements."""
     good, judged = row.get("good_matches", 0), row.get("judged", 0)
     return f"{good} of {judged} ({row['accuracy']:.0%})" if judged else "-"
 
 
 def show_decisions(data: Any, args: Any, screen: Screen) -> None:
-    """Say hop by hop where a task goes and why, candidate by candidate."""
+    """Show hop by hop where a task goes, with the reasons for each candidate."""
     rows = data if isinstance(data, list) else data.get("decisions") or [data]
     if not rows:
         screen.line("Nothing was decided yet.")

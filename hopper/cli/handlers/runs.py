@@ -29,7 +29,7 @@ SOURCE = "czarina"
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is made of: its project, its name, and its workers in order of dependency."""
+    """The content of a run: its project, its name, and its workers in order of dependency."""
 
     project: str
     name: str
@@ -61,7 +61,7 @@ def add_commands(parser: ArgumentParser) -> None:
 def start(args: Namespace, client: Client) -> dict[str, Any]:
     """Create and start the run's ORCHESTRATION and register each worker's brief as a task.
 
-    Repeating it changes nothing: the run is found by its id, a task by its `unique_key`.
+    Repeating changes nothing: a run is found by its id, a task by its `unique_key`.
     """
     run = planned(args)
     project = the_project(run.project, client)
@@ -124,7 +124,7 @@ def from_config(args: Namespace) -> Run:
 
 
 def in_order(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the workers, each after those it depends on."""
+    """Return the workers, each after the workers on which it depends."""
     by_id = {worker["id"]: worker for worker in workers}
     graph = {id: worker.get("dependencies") or () for id, worker in by_id.items()}
     unknown = {name for names in graph.values() for name in names} - by_id.keys()
@@ -137,7 +137,7 @@ def in_order(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def the_project(name: str, client: Client) -> dict[str, Any]:
-    """Return the live PROJECT of that id or name, created and running where it is missing."""
+    """Return the live PROJECT of that id or name. Creates and starts a missing one."""
     wanted = name.casefold()
     for row in client.pages(at("instances"), {"scope": "PROJECT"}):
         if wanted in (row["id"].casefold(), row["name"].casefold()):
@@ -148,7 +148,7 @@ def the_project(name: str, client: Client) -> dict[str, Any]:
 
 
 def running(instance: dict[str, Any], client: Client) -> dict[str, Any]:
-    """Return the instance, started if nobody ever did."""
+    """Return the instance. Starts an instance in status created."""
     if instance["status"] != "created":
         return instance
     started: dict[str, Any] = client.post(at("instances", instance["id"], "start"))
@@ -156,7 +156,7 @@ def running(instance: dict[str, Any], client: Client) -> dict[str, Any]:
 
 
 def the_run(run: Run, project: str, limit: int | None, client: Client) -> dict[str, Any]:
-    """Return the run's ORCHESTRATION, created and running where it is missing."""
+    """Return the run's ORCHESTRATION. Creates and starts a missing one."""
     try:
         found = client.get(at("instances", run.id))
     except Refused as refusal:
@@ -199,7 +199,7 @@ def _task(run: Run, worker: dict[str, Any], key: str, depends_on: list[str]) -> 
 
 
 def tag_of(run: Run) -> str:
-    """Return the tag that all tasks of a run carry, wherever they are."""
+    """Return the tag of all tasks of a run."""
     return f"run-{run.id}"
 
 
@@ -220,7 +220,7 @@ def status(args: Namespace, client: Client) -> dict[str, Any]:
 
 
 def close(args: Namespace, client: Client) -> Any:
-    """Close the run: its summary stays with the parent (R5)."""
+    """Close the run. Its summary is stored with the parent (R5)."""
     if args.force and not args.preview:
         confirmed(args, f"Close {args.id} and cancel what is still open?")
     flags = {name: True for name in ("force", "preview") if getattr(args, name)}
@@ -228,7 +228,7 @@ def close(args: Namespace, client: Client) -> Any:
 
 
 def show_run_started(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say what the run consists of."""
+    """Show the tasks of a new run."""
     run = data["instance"]
     screen.done(f"Started run: {run['id']}", run["id"])
     screen.remark(f"  {run['scope']} under {data['project']['id']} [{run['status']}]")
@@ -240,7 +240,7 @@ def show_run_started(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 
 def show_run_status(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say how far the run is, task by task."""
+    """Show the progress of a run, task by task."""
     run = data["instance"]
     counts = ", ".join(f"{number} {word}" for word, number in data["by_status"].items())
     screen.line(f"{run['id']} ({run['scope']}) [{run['status']}]: {counts or 'no tasks'}")
@@ -249,7 +249,7 @@ def show_run_status(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 
 def show_run_closed(data: Any, args: Any, screen: Screen) -> None:
-    """Say that the run is closed, and its summary (R5), or what closing it would do."""
+    """Show the summary of the closed run (R5), or the preview of closing it."""
     if args.preview:
         show_preview(data, args, screen)
         return

@@ -1,4 +1,4 @@
-"""`hopper task`: the way of one task: delegation, history, and a worker's verbs."""
+"""`hopper task`: delegation, history, and the calls of a worker."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _held(args: Namespace, **fields: Any) -> dict[str, Any]:
 
 
 def delegate(args: Namespace, client: Client) -> Any:
-    """Send a task to an instance below its holder; it answers at once unless --offer (R8)."""
+    """Send a task to a child of its holder. The child answers at once unless --offer (R8)."""
     body = {
         "target_instance_id": args.to,
         "delegation_type": args.delegation_type,
@@ -129,12 +129,12 @@ def delegate(args: Namespace, client: Client) -> Any:
 
 
 def chain(args: Namespace, client: Client) -> Any:
-    """Return the way of a task from its origin to where it is."""
+    """Return the delegations of a task from its origin to its holder."""
     return client.get(at("tasks", args.id, "delegations"))
 
 
 def why(args: Namespace, client: Client) -> Any:
-    """Return the one reason why a task is where it is."""
+    """Return the reason why a task waits (R26)."""
     return spoken(client.get(at("tasks", args.id, "why")))
 
 
@@ -144,7 +144,7 @@ def events(args: Namespace, client: Client) -> list[Any]:
 
 
 def decompose(args: Namespace, client: Client) -> list[Any]:
-    """Make children from a JSON list; those whose `key` is known are only returned (R13)."""
+    """Create children from a JSON list. A child with a known `key` is only returned (R13)."""
     terms = {field.name: getattr(args, field.name) for field in set_at(TERMS)}
     body = _held(args, children=json_list(text_of(args.children)), **terms)
     return [spoken(task) for task in client.post(at("tasks", args.id, "decompose"), body)]
@@ -156,25 +156,25 @@ def retry(args: Namespace, client: Client) -> Any:
 
 
 def dead_letters(args: Namespace, client: Client) -> list[Any]:
-    """Return the failed tasks that nobody has discarded, the newest first."""
+    """Return the dead letters, the newest first (R15)."""
     params = {"dead_letter": True, "under": args.instance}
     return [spoken(task) for task in client.pages(at("tasks"), params, limit=args.limit)]
 
 
 def discard(args: Namespace, client: Client) -> Any:
-    """Take a failed task out of the dead letters; it stays failed."""
+    """Take a failed task out of the dead letters. The task stays failed."""
     body = clean({"reason": args.reason})
     return spoken(client.post(at("tasks", args.id, "discard"), body))
 
 
 def cancel(args: Namespace, client: Client) -> Any:
-    """Cancel a task and what is open below it."""
+    """Cancel a task and its open descendants."""
     body = clean({"reason": args.reason, "preview": True if args.preview else None})
     return spoken(client.post(at("tasks", args.id, "cancel"), body))
 
 
 def escalate(args: Namespace, client: Client) -> Any:
-    """Hand a task up to where it came from."""
+    """Escalate a task to the instance that it came from."""
     body = _held(args, reason=args.reason, severity=args.severity)
     return spoken(client.post(at("tasks", args.id, "escalate"), body))
 
@@ -191,7 +191,7 @@ def claim(args: Namespace, client: Client) -> Any:
 
 
 def heartbeat(args: Namespace, client: Client) -> Any:
-    """Extend a lease, storing progress and checkpoint."""
+    """Extend a lease and store progress and checkpoint."""
     body = _held(args, progress=args.progress, checkpoint=args.checkpoint)
     return spoken(client.post(at("tasks", args.id, "heartbeat"), body))
 
@@ -202,7 +202,7 @@ def complete(args: Namespace, client: Client) -> Any:
 
 
 def fail(args: Namespace, client: Client) -> Any:
-    """Report a task as failed; it is tried again unless --no-retry (R15)."""
+    """Report a task as failed. It is tried again unless --no-retry (R15)."""
     body = _held(args, error=args.error, retryable=not args.no_retry)
     return spoken(client.post(at("tasks", args.id, "fail"), body))
 
@@ -213,7 +213,7 @@ def release(args: Namespace, client: Client) -> Any:
 
 
 def asked(args: Namespace, task: dict[str, Any]) -> dict[str, str]:
-    """Ask on the terminal for each field; an empty answer keeps what it is."""
+    """Ask on the terminal for each field. An empty answer keeps the value."""
     if not args.interactive or not sys.stdin.isatty():
         raise UsageError("-i asks questions and needs a terminal.")
     answers = {}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hopper.task_fields import TaskField
 
 CHANGEABLE = tuple(field for field in set_at(EDIT) if field.option and field.kind != "words")
-"""The fields that `task update` replaces; it adds and removes tags one by one."""
+"""The fields that `task update` replaces. Tags are added and removed one by one."""
 
 SORT_FIELDS = {
     "created": "created_at",
@@ -73,14 +73,14 @@ def add_commands(parser: ArgumentParser) -> None:
 
 
 def add_options(parser: ArgumentParser, title: str | None = None) -> None:
-    """Add what `task add` (and `hopper add`) takes; `title` says what else the title may be."""
+    """Add the arguments of `task add` (and `hopper add`). `title` is the help of the title."""
     parser.add_argument("title", help=title)
     _field_options(parser, set_at(CREATE))
     parser.add_argument("--status", type=settable_word, metavar="WORD")
 
 
 def list_options(parser: ArgumentParser) -> None:
-    """Add what `task list` (and `hopper ls`) takes."""
+    """Add the arguments of `task list` (and `hopper ls`)."""
     parser.add_argument("-s", "--status", type=status_word, action="append", metavar="WORD")
     add_field(parser, BY_NAME["priority"])
     parser.add_argument("--project")
@@ -114,7 +114,7 @@ def short_list(parser: Any) -> None:
 
 
 def _field_options(parser: ArgumentParser, fields: Iterable[TaskField]) -> None:
-    """Add the options of fields; the description may also come from a file."""
+    """Add the options of fields, and --brief-file for the description."""
     for field in fields:
         if field.name == "description":
             text = parser.add_mutually_exclusive_group()
@@ -126,7 +126,7 @@ def _field_options(parser: ArgumentParser, fields: Iterable[TaskField]) -> None:
 
 
 def given_fields(args: Namespace, fields: Iterable[TaskField]) -> dict[str, Any]:
-    """Return the fields that the options gave, with the text of --brief-file."""
+    """Return the given fields, with the text of --brief-file."""
     given = {field.name: getattr(args, field.name, None) for field in fields}
     if args.brief_file is not None:
         given["description"] = text_of(args.brief_file)
@@ -134,7 +134,7 @@ def given_fields(args: Namespace, fields: Iterable[TaskField]) -> dict[str, Any]
 
 
 def add(args: Namespace, client: Client) -> Any:
-    """Create a task, and bring it to `--status` where one is given."""
+    """Create a task, and bring it to `--status` if given."""
     task = client.post(at("tasks"), given_fields(args, set_at(CREATE)))
     if args.status and server_word(args.status) != task["status"]:
         body = {"status": server_word(args.status), "owner": user_name()}
@@ -171,7 +171,7 @@ def search(args: Namespace, client: Client) -> list[Any]:
 
 
 def get(args: Namespace, client: Client) -> Any:
-    """Return a task, with the lessons that apply to it where asked."""
+    """Return a task, with its lessons on request."""
     task = client.get(at("tasks", args.id))
     if args.with_lessons:
         task = {**task, "lessons": lessons_for(task, client)}
@@ -179,7 +179,7 @@ def get(args: Namespace, client: Client) -> Any:
 
 
 def lessons_for(task: dict[str, Any], client: Client) -> list[Any]:
-    """Return the lessons of the task's project: the one it names or one of its tags."""
+    """Return the lessons of the task's project or of its tags."""
     projects = dict.fromkeys(filter(None, [task.get("project"), *(task.get("tags") or ())]))
     found: dict[str, Any] = {}
     for project in projects:
@@ -194,7 +194,7 @@ def lessons_for(task: dict[str, Any], client: Client) -> list[Any]:
 
 
 def update(args: Namespace, client: Client) -> Any:
-    """Change the given fields of a task; tags are added to and taken from those it has."""
+    """Change the given fields of a task, and add and remove tags."""
     fields = given_fields(args, (BY_NAME["title"], *CHANGEABLE))
     if args.add_tag or args.remove_tag or args.ask:
         task = client.get(at("tasks", args.id))

@@ -1,4 +1,4 @@
-"""Instances as text: the tree and the dashboard of the seed, lists and details."""
+"""Instances as text: the tree, the dashboard, lists and details."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ BOX = 51
 
 
 def state(instance: dict[str, Any]) -> str:
-    """Return the own status and, where it differs, the effective one (R4)."""
+    """Return the own status and, if different, the effective status (R4)."""
     own = str(instance["status"])
     effective = instance.get("effective_status") or own
     return own if effective == own else f"{own}, effectively {effective}"
 
 
 def open_tasks(instance: dict[str, Any]) -> int:
-    """Return how many unfinished tasks the instance itself holds."""
+    """Return the number of unfinished tasks that the instance itself holds."""
     counts = instance.get("task_counts") or {}
     if "open" in counts:
         return int(counts["open"])
@@ -41,7 +41,7 @@ def open_tasks(instance: dict[str, Any]) -> int:
 
 
 def label(instance: dict[str, Any], *, tasks: bool, screen: Screen) -> Text:
-    """Return the one line that stands for an instance in the tree."""
+    """Return the line of an instance in the tree."""
     from rich.text import Text
 
     name, id = screen.cell(instance["name"]), screen.cell(instance["id"])
@@ -58,7 +58,7 @@ def label(instance: dict[str, Any], *, tasks: bool, screen: Screen) -> Text:
 
 
 def show_tree(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
-    """Draw every root with what is below it."""
+    """Draw every root with its subtree."""
     if not data:
         screen.line("No instances yet. `hopper instance create NAME --scope GLOBAL` makes one.")
     for root in data:
@@ -131,7 +131,7 @@ def _attention(data: dict[str, Any]) -> list[str]:
 
 
 def _waiting(data: dict[str, Any]) -> list[str]:
-    """Return what the unfinished tasks wait for (R26), the most first, three reasons a line."""
+    """Return the reasons of the unfinished tasks (R26), the most frequent first, three a line."""
     waiting = data.get("waiting") or {}
     most_first = sorted(waiting.items(), key=lambda pair: (-pair[1], pair[0]))
     parts = [f"{number} {code}" for code, number in most_first]
@@ -187,7 +187,7 @@ def show_instance(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 
 def show_created(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say what was created, and where it hangs."""
+    """Show the new instance and its parent."""
     screen.done(f"Created instance: {data['id']}", data["id"])
     parent = data.get("parent_id")
     screen.remark(f"  {data['scope']} under {parent}" if parent else f"  {data['scope']}, a root")
@@ -198,7 +198,7 @@ def show_created(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 
 def show_changed(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
-    """Say the status each instance has now, or what the action would do."""
+    """Show the new status of each instance, or the preview of the action."""
     for row in data:
         if getattr(args, "preview", False):
             show_preview(row, args, screen)
@@ -207,12 +207,12 @@ def show_changed(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
 
 
 def show_updated(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say that the instance was changed."""
+    """Show the changed instance."""
     screen.done(f"Updated instance: {data['id']}", data["id"])
 
 
 def show_deleted(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say that the instance is terminated, or what terminating it would do."""
+    """Show the terminated instance, or the preview of the termination."""
     if args.preview:
         show_preview(data, args, screen)
     else:

@@ -1,4 +1,4 @@
-"""Previews as text: what would become of instances and tasks, counted and one by one."""
+"""Previews as text: the changes of instances and tasks, counted and one by one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KINDS = ("instances", "tasks", "delegations", "attempts")
 
 
 def show_preview(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say what an action would change, and that nothing was changed."""
+    """Show the changes that an action would make, and that nothing was changed."""
     screen.line(f"{data.get('instance_id') or data.get('task_id')}, nothing changed yet:")
     if "live_leases" in data:
         screen.line(

@@ -1,4 +1,4 @@
-"""Where output goes: verbatim into a pipe, escaped and coloured on a terminal."""
+"""Output: unchanged into a pipe, escaped and coloured on a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Column = str | Callable[[dict[str, Any]], object]
 
-# Control characters, and those that turn the direction of writing round.
+# Control characters, and characters that change the direction of writing.
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _LINE_ENDS = re.compile(r"[\t\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029]")
 _NO_TERMINAL_WIDTH = 100_000
@@ -54,7 +54,7 @@ def one_line(text: str) -> str:
 
 
 class Screen:
-    """One stream of output. Text of users is never markup; a pipe gets it as it is."""
+    """One stream of output. Text of users is never markup. A pipe gets the text unchanged."""
 
     def __init__(
         self, out: TextIO, *, json: bool = False, quiet: bool = False, color: bool = True
@@ -136,7 +136,7 @@ class Screen:
         self.draw(table, least=_least_width(columns, cells))
 
     def draw(self, renderable: RenderableType, *, least: int = 0) -> None:
-        """Write something of Rich's; without a terminal there is no width to wrap at.
+        """Write a renderable of Rich. Without a terminal lines are not wrapped.
 
         On a terminal of fewer than `least` columns it is drawn that wide, and the terminal wraps.
         """
@@ -155,7 +155,7 @@ class Screen:
 
 
 def _least_width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
-    """Return the width at which the columns that are never folded are whole."""
+    """Return the width that shows the unfoldable columns whole."""
     widths = (
         max(map(len, column)) if name in _WHOLE else _LEAST_FOLDED
         for name, *column in zip(columns, columns, *cells, strict=True)

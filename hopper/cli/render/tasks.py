@@ -34,7 +34,7 @@ def _held_by(task: dict[str, Any]) -> str:
 
 
 def show_task(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show one task; its description comes last and verbatim."""
+    """Show one task. Its description comes last, unchanged."""
     waiting = data.get("waiting_on") or {}
     reason = " ".join(str(waiting[key]) for key in ("code", "detail") if waiting.get(key))
     screen.fields(
@@ -74,28 +74,28 @@ def show_task(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 
 def show_created(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say the id of the new task: scripts read it here."""
+    """Show the id of the new task; scripts read this line."""
     screen.done(f"Created task: {data['id']}", data["id"])
 
 
 def show_updated(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say that the task was changed."""
+    """Show the changed task."""
     screen.done(f"Updated task: {data['id']}", data["id"])
 
 
 def show_status(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say the status that the task has now."""
+    """Show the new status of the task."""
     screen.done(f"Changed status to: {data['status']}", data["id"])
 
 
 def show_cancelled(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say the status that the task has now, or what cancelling it would do."""
+    """Show the new status of the task, or the preview of the cancellation."""
     show = show_preview if args.preview else show_status
     show(data, args, screen)
 
 
 def show_children(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
-    """Say the ids of the children, in the order in which they were given."""
+    """Show the ids of the children in the given order."""
     for row in data:
         at = row.get("offered_to") or row.get("instance_id") or "unassigned"
         screen.done(
@@ -104,7 +104,7 @@ def show_children(data: list[dict[str, Any]], args: Any, screen: Screen) -> None
 
 
 def show_dead_letters(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
-    """List what failed for good, with the attempts it took and the last error."""
+    """List dead letters with their attempts and last errors."""
     columns: dict[str, Any] = {
         "ID": "id",
         "Failed": "finished_at",
@@ -117,12 +117,12 @@ def show_dead_letters(data: list[dict[str, Any]], args: Any, screen: Screen) -> 
 
 
 def show_discarded(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say that the task is no dead letter any more."""
+    """Show that the task was discarded."""
     screen.done(f"Discarded task: {data['id']}", data["id"])
 
 
 def show_deleted(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say that the task is gone from the work: cancelled (R16), or what that would do."""
+    """Show that the task was cancelled (R16), or the preview of the cancellation."""
     if args.preview:
         show_preview(data, args, screen)
         return
@@ -130,7 +130,7 @@ def show_deleted(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 
 def show_claimed(data: Any, args: Any, screen: Screen) -> None:
-    """Say what was claimed, and with which lease."""
+    """Show the claimed task and its lease."""
     for task in data.get("tasks", [data]):
         screen.done(f"Claimed task: {task['id']}", task["id"])
         lease = task.get("lease") or {}
@@ -141,7 +141,7 @@ def show_claimed(data: Any, args: Any, screen: Screen) -> None:
 
 
 def show_why(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Give the one reason why the task waits (R26), in words and then its data."""
+    """Show the reason why the task waits (R26), in words and then as data."""
     screen.line(data["words"])
     reason = data.get("waiting_on") or {}
     screen.fields(
@@ -168,7 +168,7 @@ def show_events(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
 
 
 def show_delegated(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say how the target answered and what comes next (R8)."""
+    """Show the answer of the target and the next step (R8)."""
     task, target, id = data["task_id"], data["target_instance_id"], data["id"]
     status = data["status"]
     if status == "pending":
@@ -186,7 +186,7 @@ def show_delegated(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 
 def show_chain(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Draw the way of a task: origin, each hop, and where it is."""
+    """Draw the path of a task: origin, each hop, and holder."""
     screen.line(f"{data['task_id']}: {data['total_delegations']} delegations")
     screen.line(f"origin   {data.get('origin_instance_id') or 'none (unassigned)'}")
     for depth, hop in enumerate(data["delegations"]):
@@ -220,5 +220,5 @@ def show_delegation(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 
 def show_answered(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say what became of the delegation."""
+    """Show the new status of the delegation."""
     screen.done(f"Delegation {data['id']}: {data['status']}", data["id"])
