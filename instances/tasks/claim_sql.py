@@ -53,8 +53,8 @@ _EVENTS = f"""INSERT INTO {Event._meta.db_table}
     SELECT 'task.claimed', %(now)s, %(holder)s, id, instance_id, '', epoch, attempt, 'pending',
         status, instance_id, FALSE, {{data}}
     FROM {{marked}}"""
-# The row is read as it is now, all else as it was when the statement began: who stops the
-# instance meanwhile writes this row, and so is seen.
+# The locked row has its present value; all other rows have their values from the start of the
+# statement. A stop writes this row, so the statement sees a stop that came meanwhile.
 _COUNT = f"""UPDATE {InstanceLoad._meta.db_table} SET running = running + {{count}}
     WHERE instance_id = %(instance)s AND running + {{count}} <= %(most)s AND stops =
     (SELECT stops FROM {InstanceLoad._meta.db_table} WHERE instance_id = %(instance)s)"""

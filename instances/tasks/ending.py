@@ -49,8 +49,8 @@ def discard_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
 def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
     """Cancel a task and its open descendants in one transaction (R16). Repeatable.
 
-    Children with `on_parent_close` abandon stay and become roots. Raises Conflict for a task that
-    is done or failed, AlreadyEnded for one that was cancelled for another reason.
+    Children with `on_parent_close` "abandon" stay open and become roots. Raises Conflict for a task
+    that is done or failed, AlreadyEnded for a task that was cancelled for another reason.
     """
     with transaction.atomic():
         task = lock_task(task_id)

@@ -137,9 +137,9 @@ def rescue_leases(instance_id: str, *, in_need: bool = False) -> bool:
 def expire_lease(task: Task, actor: Actor = SYSTEM) -> bool:
     """Rescue the lease of a task if it has expired. Return whether it was rescued.
 
-    A transaction of its own repeats the condition under the lock, so that a heartbeat that comes
-    first wins and any number of sweepers may run. A task whose root somebody else holds is left for
-    the next sweep.
+    A transaction of its own checks the time again under the lock. So an earlier heartbeat wins, and
+    any number of sweepers may run. A task whose root another transaction has locked is left for the
+    next sweep.
     """
     with transaction.atomic():
         roots = Task.objects.select_for_update(skip_locked=True, no_key=True)

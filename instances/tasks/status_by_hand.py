@@ -54,8 +54,8 @@ def set_status(
         raise Invalid.field("status", f"{status!r} cannot be set; allowed: {allowed}")
     with transaction.atomic():
         if force:
-            # It may have to be reopened, which points tasks at several instances (R6); whether it
-            # has ended is known only when it is locked.
+            # The task may have to be reopened, which writes several instances to tasks (R6). Only
+            # under its lock is it known whether the task has ended.
             lock_tree()
         task = lock_task(task_id)
         if task.status == status:
