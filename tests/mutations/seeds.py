@@ -287,8 +287,8 @@ MUTATIONS = (
     _one(
         "whether a forced task has ended is asked before it is locked",
         "instances/tasks/status_by_hand.py",
-        "        if force:\n            # The task may",
-        "        if force and Task.objects.get(pk=task_id).is_terminal:\n            # The task may",
+        "        if force:\n            # The",
+        "        if force and Task.objects.get(pk=task_id).is_terminal:\n            # The",
         "tests/concurrency/test_forcing_a_status.py",
         database="postgres",
     ),
