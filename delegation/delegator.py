@@ -21,7 +21,7 @@ from delegation.offers import (
     target_answer,
 )
 from hopper import database
-from hopper.database import lock_tree
+from hopper.database import lock_lines, lock_tree
 from hopper.errors import AlreadyDelegated, AlreadyEnded, Conflict, Gone, LeaseLost, NotFound
 from hopper.protocol import DELEGATION
 from instances.choices import STARTED, AttemptOutcome, HopperScope
@@ -193,7 +193,10 @@ class Delegator:
             change_task(task, T.DONE, actor=self.actor, now=now, administrative=token is None)
 
         try:
-            return self._change(delegation_id, complete)
+            with transaction.atomic():
+                # Before the target's row (R6).
+                lock_lines(shared=True)
+                return self._change(delegation_id, complete)
         except (LeaseLost, Gone, AlreadyEnded):
             row = TaskDelegation.objects.get(pk=delegation_id)
             keep_artifact(row.task_id, token, result)

@@ -44,6 +44,16 @@ def lock_tree() -> None:
         engine().lock_tree(cursor)
 
 
+def lock_lines(*, shared: bool) -> None:
+    """Lock the lines from the instances up to the roots until the transaction ends (R6, kind 1).
+
+    An end of a task shares the lock and tells every instance above (R17). A move takes it alone.
+    """
+    _require_transaction()
+    with connection.cursor() as cursor:
+        engine().lock_lines(cursor, shared=shared)
+
+
 def lock_shared(model: type[Row], pk: str) -> Row | None:
     """Lock a row against change, not against other sharers, and return it fresh (R6, kind 2)."""
     _require_transaction()

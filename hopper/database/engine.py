@@ -45,6 +45,10 @@ class Engine(ABC):
         """Take the instance-tree lock until the transaction ends (R6, kind 1)."""
 
     @abstractmethod
+    def lock_lines(self, cursor: CursorWrapper, *, shared: bool) -> None:
+        """Take the lock of the instances' lines until the transaction ends (R6, kind 1)."""
+
+    @abstractmethod
     def lock_shared(self, cursor: CursorWrapper, model: type[Model], pk: str) -> None:
         """Lock a row against change until the transaction ends, not against other sharers."""
 

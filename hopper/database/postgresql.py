@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # One fixed key a database; any constant will do as long as nobody else takes it.
 _TREE_KEY = 0x486F70706572
+_LINES_KEY = 0x486F70706573
 # Connection lost, out of resources, server going down or coming up, idle in a transaction for too
 # long, victim of a deadlock, lock or statement timed out, read-only.
 _OUTAGES = ("08", "53", "57P", "25P03", "40001", "40P01", "55P03", "57014", "25006")
@@ -61,6 +62,11 @@ class PostgreSQL(Engine):
     def lock_tree(self, cursor: CursorWrapper) -> None:
         """Take an advisory lock."""
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_TREE_KEY])
+
+    def lock_lines(self, cursor: CursorWrapper, *, shared: bool) -> None:
+        """Take an advisory lock."""
+        mode = "_shared" if shared else ""
+        cursor.execute(f"SELECT pg_advisory_xact_lock{mode}(%s)", [_LINES_KEY])
 
     def lock_shared(self, cursor: CursorWrapper, model: type[Model], pk: str) -> None:
         """Lock FOR SHARE: Django has no word for it, and a terminate does not wait for the

@@ -44,6 +44,9 @@ class SQLite(Engine):
     def lock_tree(self, cursor: CursorWrapper) -> None:
         """Do nothing: the transaction is the lock."""
 
+    def lock_lines(self, cursor: CursorWrapper, *, shared: bool) -> None:
+        """Do nothing: the transaction is the lock."""
+
     def lock_shared(self, cursor: CursorWrapper, model: type[Model], pk: str) -> None:
         """Do nothing: the transaction is the lock."""
 

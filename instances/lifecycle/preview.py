@@ -23,7 +23,7 @@ from instances.lifecycle.actions import stop_instance, terminate_instance
 from instances.lifecycle.closing import close_instance
 from instances.models import Attempt, HopperInstance, Task
 from instances.signals import rows_compared
-from instances.tasks.changes import lock_task, lock_tasks
+from instances.tasks.changes import lock_ending_task, lock_tasks
 from instances.tasks.ending import cancel_task
 from instances.tree.reads import closing_preview, effective_statuses
 from instances.tree.status import present_instance
@@ -102,7 +102,7 @@ def preview_cancel(task_id: str, *, reason: str = "", actor: Actor) -> Preview:
     """Return the changes of cancelling a task. Raises the errors of the cancellation."""
 
     def hold() -> _Reach:
-        return _Reach([], _tree_mates([lock_task(task_id)]))
+        return _Reach([], _tree_mates([lock_ending_task(task_id)]))
 
     return _tried(hold, partial(cancel_task, task_id, reason=reason, actor=actor))
 

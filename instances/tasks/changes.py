@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 from django.db.models import F, Q
 
-from hopper.database import engine, inserting, lock_rows, updating, write_together
+from hopper.database import engine, inserting, lock_lines, lock_rows, updating, write_together
 from hopper.errors import NotFound
 from hopper.protocol import TASK
 from instances.allowances import ROUTING
@@ -61,6 +61,15 @@ def lock_task(task_id: str) -> Task:
     if not locked:
         raise NotFound(f"There is no task {task_id}.")
     return locked[0]
+
+
+def lock_ending_task(task_id: str) -> Task:
+    """Lock a task that may end in this transaction, as `lock_task`; its end is told above (R17).
+
+    No instance moves until the transaction ends (R6, kind 1). Raises NotFound.
+    """
+    lock_lines(shared=True)
+    return lock_task(task_id)
 
 
 def lock_tasks(task_ids: Iterable[str]) -> list[Task]:

@@ -14,6 +14,7 @@ from instances.tasks.changes import (
     amend_task,
     change_task,
     hold_places,
+    lock_ending_task,
     lock_task,
     lock_tasks,
     make_root,
@@ -53,7 +54,7 @@ def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
     that is done or failed, AlreadyEnded for a task that was cancelled for another reason.
     """
     with transaction.atomic():
-        task = lock_task(task_id)
+        task = lock_ending_task(task_id)
         if task.status == T.CANCELLED:
             require_repeat(task_id, task.status, word="reason", stored=task.error, said=reason)
             return task

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from hopper import database
 from hopper.actors import SYSTEM, Actor
+from hopper.database import lock_lines
 from hopper.errors import Conflict, Gone, LeaseLost
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
@@ -142,6 +143,8 @@ def expire_lease(task: Task, actor: Actor = SYSTEM) -> bool:
     next sweep.
     """
     with transaction.atomic():
+        # Before the root: the failure may be the last one (R6).
+        lock_lines(shared=True)
         roots = Task.objects.select_for_update(skip_locked=True, no_key=True)
         if not roots.filter(pk=task.root_id).exists():
             return False

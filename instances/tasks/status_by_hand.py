@@ -17,7 +17,7 @@ from instances.tasks.changes import (
     change_task,
     end_attempt,
     hold_places,
-    lock_task,
+    lock_ending_task,
     rest_task,
 )
 from instances.tasks.editing import begin_placing_anew
@@ -57,7 +57,7 @@ def set_status(
             # The task may have to be reopened, which writes several instances to tasks (R6). Only
             # under its lock is it known whether the task has ended.
             lock_tree()
-        task = lock_task(task_id)
+        task = lock_ending_task(task_id)
         if task.status == status:
             return task
         now = database.now()

@@ -18,7 +18,13 @@ from instances.choices import TaskStatus as T
 from instances.config import QueueSettings, queue_settings
 from instances.models import Attempt, Task
 from instances.models.instance import lineages
-from instances.tasks.changes import change_task, extend_lease, lock_task, present_task
+from instances.tasks.changes import (
+    change_task,
+    extend_lease,
+    lock_ending_task,
+    lock_task,
+    present_task,
+)
 from instances.tasks.claim_sql import Grant, Wish, free_places, grant, why_nothing
 from instances.tasks.leases import (
     expire_lease,
@@ -245,7 +251,7 @@ def _report(
     """Carry out a report of the worker under the task's lock, with its lease checked."""
     try:
         with transaction.atomic():
-            task = lock_task(task_id)
+            task = lock_ending_task(task_id)
             if not (end and _is_repeat(task, token, end, artifact)):
                 require_lease(task, token)
                 finish(task)

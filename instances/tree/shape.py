@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from hopper import database
-from hopper.database import lock_tree
+from hopper.database import lock_lines, lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from hopper.ids import is_slug, slug_of
 from hopper.protocol import PARENTS, ROOTS
@@ -77,6 +77,7 @@ def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> H
     """
     with transaction.atomic():
         lock_tree()
+        lock_lines(shared=False)
         instance = lock_instance(instance_id)
         now = database.now()
         before = instance.parent_id

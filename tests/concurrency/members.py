@@ -265,6 +265,19 @@ def post_each(secret: str, calls: list[tuple[str, Any, str]]) -> list[tuple[int,
     return answers
 
 
+def complete_and_move(lots: list[tuple[str, str]]) -> list[str]:
+    """Complete each (task, token), or move each (instance, parent); all members nearly at once."""
+    outcomes, dice = [], random.Random(str(lots))
+    for pk, word in lots:
+        together()
+        time.sleep(dice.random() * JITTER)
+        if word.startswith("to-"):
+            outcomes.append(_tried(partial(move_instance, pk, parent_id=word, actor=BOB)))
+        else:
+            outcomes.append(_tried(partial(complete_task, pk, token=word, actor=BOB)))
+    return outcomes
+
+
 def meet_each(role: str, families: list[dict[str, str]]) -> list[str]:
     """Do this role's part in every family of tasks, all members nearly at once."""
     outcomes, dice = [], random.Random(role)
