@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.offers import close_offer, end_accepted
+from hopper.database import after_commit
 from hopper.ids import new_id
 from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
@@ -78,7 +77,7 @@ class CompletionBubbler:
         path = self._close_delegations(task, now)
         self.propagate_status_change(task, now, path)
         task_id = task.pk
-        transaction.on_commit(lambda: reevaluate_dependants(task_id), robust=True)
+        after_commit(lambda: reevaluate_dependants(task_id))
         if task.parent_id is not None:
             self.aggregate_child_completions(task.parent_id, now)
 

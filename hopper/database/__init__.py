@@ -5,18 +5,21 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import Error, connection, models
+from django.db import Error, connection, models, transaction
 
 from hopper.database.postgresql import PostgreSQL
 from hopper.database.sqlite import SQLite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from django.db.models import Field, Model
 
     from hopper.database.engine import Engine, Write
+
+AFTER_COMMIT = 100
+"""How many calls of one request follow its commit, at most; the sweep does the rest."""
 
 Row = TypeVar("Row", bound=models.Model)
 _ENGINES: dict[str, Engine] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}
@@ -132,6 +135,16 @@ def write_together(*writes: Write) -> None:
     if writes:
         with connection.cursor() as cursor:
             engine().write_together(cursor, writes)
+
+
+def after_commit(call: Callable[[], object]) -> None:
+    """Call something after the commit, as long as fewer than 100 calls wait for it.
+
+    For what the sweep does too: a request with many rows answers in time, and leaves the rest to
+    the sweep. A failure of the call is logged and stops no other.
+    """
+    if len(connection.run_on_commit) < AFTER_COMMIT:
+        transaction.on_commit(call, robust=True)
 
 
 def is_outage(error: BaseException | None) -> bool:

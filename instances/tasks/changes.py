@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import F, Q
 
-from hopper.database import engine, inserting, lock_lines, lock_rows, updating, write_together
+from hopper.database import (
+    after_commit,
+    engine,
+    inserting,
+    lock_lines,
+    lock_rows,
+    updating,
+    write_together,
+)
 from hopper.errors import NotFound
 from hopper.protocol import TASK
 from instances.allowances import ROUTING
@@ -281,7 +289,7 @@ def routes_on(task: Task) -> bool:
 def announce_due(task: Task, actor: Actor) -> None:
     """Place a due task after the commit, if it is still due; the sweep places what is left."""
     if task.route_due:
-        transaction.on_commit(lambda: _send_due(task, actor))
+        after_commit(lambda: _send_due(task, actor))
 
 
 def _send_due(task: Task, actor: Actor) -> None:

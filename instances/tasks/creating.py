@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from hopper import database
-from hopper.database import lock_shared, lock_tree
+from hopper.database import after_commit, lock_shared, lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, NotAllowed, RuleBroken
 from hopper.ids import new_id
 from hopper.task_fields import CHILD, CREATE, set_at
@@ -28,7 +28,12 @@ from instances.tasks.changes import (
     lock_tasks,
     routes_on,
 )
-from instances.tasks.dependencies import reevaluate, require_known, set_dependencies
+from instances.tasks.dependencies import (
+    reevaluate,
+    require_few_edges,
+    require_known,
+    set_dependencies,
+)
 from instances.tree.status import share_instance
 
 if TYPE_CHECKING:
@@ -172,7 +177,12 @@ def create_task(new: NewTask, *, actor: Actor) -> Created:
 
 
 def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
-    """Create several tasks in order, all or nothing. Each is placed after the commit."""
+    """Create several tasks, all or nothing, in their order.
+
+    100 of them are placed after the commit, the others by the sweep. Raises Invalid for more than
+    10,000 predecessors in all.
+    """
+    require_few_edges(len(new.depends_on) for new in many)
     with transaction.atomic():
         # All instance rows before any task row, several only under the tree lock (R6).
         places = {place for new in many if (place := _place_for(new))}
@@ -215,7 +225,7 @@ def insert_task(
     announce_due(task, actor)
     if depends_on:
         # After placing: a task that is still moving is not blocked (R23).
-        transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
+        after_commit(lambda: reevaluate(task_id))
     return task
 
 
@@ -291,7 +301,3 @@ def _open_task_of(new: NewTask) -> Task | None:
         return None
     found = Task.objects.open().filter(origin_id=_place_for(new), unique_key=new.unique_key)
     return found.first()
-
-
-def _reevaluate(task_id: str) -> None:
-    reevaluate(task_id)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 
+MAX_EDGES = 10_000
+"""How many predecessors the tasks of one request may name in all."""
+
+
 def require_known(task_ids: Iterable[str]) -> list[str]:
     """Return the ids without repeats, in order. Raises Invalid with the unknown ids."""
     wanted = list(dict.fromkeys(task_ids))
@@ -32,6 +36,13 @@ def require_known(task_ids: Iterable[str]) -> list[str]:
     if unknown:
         raise Invalid.field("depends_on", f"there is no task {', '.join(unknown)}", "unknown")
     return wanted
+
+
+def require_few_edges(counts: Iterable[int]) -> None:
+    """Raise Invalid where the tasks of one request name more than 10,000 predecessors in all."""
+    if sum(counts) > MAX_EDGES:
+        words = f"at most {MAX_EDGES:,} predecessors in one request"
+        raise Invalid.field("depends_on", words, "too_many")
 
 
 def predecessors(task: Task) -> list[str]:
@@ -145,8 +156,12 @@ def waits_for_itself(task_id: str, depends_on: Iterable[str]) -> bool:
     """Return whether a task with these predecessors would wait for itself.
 
     Parents count as waiting for their children. The caller holds the tree lock if the task has
-    dependants.
+    dependants. Where it has neither dependants nor a parent, there is no
+    cycle.
     """
+    awaited = TaskDependency.objects.filter(depends_on=task_id)
+    if not awaited.exists() and not Task.objects.filter(pk=task_id, parent__isnull=False).exists():
+        return False
     frontier, seen = set(depends_on), set(depends_on)
     while frontier:
         if task_id in frontier:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from hopper import database
-from hopper.database import lock_tree
+from hopper.database import after_commit, lock_tree
 from hopper.errors import Conflict
 from hopper.task_fields import EDIT, set_at
 from instances.choices import (
@@ -22,8 +22,7 @@ from instances.tasks.changes import (
     lock_task,
     rest_task,
 )
-from instances.tasks.creating import _reevaluate
-from instances.tasks.dependencies import predecessors, require_known, set_dependencies
+from instances.tasks.dependencies import predecessors, reevaluate, require_known, set_dependencies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +63,7 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
             begin_placing_anew(task, actor=actor, now=now, reason="edited")
         if depends_on is not None:
             # After placing: a task that is still moving is not blocked (R23).
-            transaction.on_commit(lambda: _reevaluate(task_id), robust=True)
+            after_commit(lambda: reevaluate(task_id))
     return Task.objects.get(pk=task_id)
 
 

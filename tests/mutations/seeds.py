@@ -273,8 +273,8 @@ MUTATIONS = (
     _one(
         "those who waited for a task are not told",
         _COMPLETION,
-        "transaction.on_commit(lambda: reevaluate_dependants(task_id), robust=True)",
-        "transaction.on_commit(lambda: None, robust=True)",
+        "after_commit(lambda: reevaluate_dependants(task_id))",
+        "after_commit(lambda: None)",
         "tests/instances/test_dependencies.py",
     ),
     _one(
