@@ -48,6 +48,7 @@ class Reason(models.TextChoices):
     SOURCE_TERMINATED = "source_terminated", "the source was terminated"
     EVACUATED = "evacuated", "the task was evacuated"
     ESCALATED = "escalated", "the task was escalated"
+    ANSWERED = "answered", "the question was answered"
     REASSIGNED = "reassigned", "the task was reassigned"
     REOPENED = "reopened", "the task was reopened"
     QUEUE_FULL = "queue_full", "the target's queue is full"

@@ -26,10 +26,11 @@ from hopper.errors import AlreadyDelegated, AlreadyEnded, Conflict, Gone, LeaseL
 from hopper.protocol import DELEGATION
 from instances.choices import STARTED, AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
-from instances.models import HopperInstance, Task
+from instances.models import HopperInstance, Question, Task
 from instances.tasks.changes import change_task, lock_task, present_task
 from instances.tasks.decomposing import Decomposed, create_children
 from instances.tasks.leases import keep_artifact, put_back, refuse_open_children, require_lease
+from instances.tasks.questions import NewQuestion, open_question, require_answer
 from instances.tasks.repeats import require_repeat
 from instances.tree.status import share_instance
 
@@ -213,10 +214,11 @@ class Delegator:
     ) -> TaskDelegation | None:
         """Escalate a task to the instance that it came from, or to the tree parent (R11).
 
-        Its lease is revoked. A running parent accepts in the same transaction. At a root the task
-        is blocked for a person, and None is returned. Raises Conflict while another delegation is
-        pending, and for an unassigned or a finished task. Raises LeaseLost or Gone for the token of
-        an ended lease.
+        The words of a worker or a person open a question, and so does every escalation at a root;
+        a question that is open goes along. The lease is revoked. A running parent accepts in the
+        same transaction. At a root the task is blocked for a person, and None is returned. Raises
+        Conflict while another delegation is pending, for an unassigned or a finished task,
+        LeaseLost or Gone for the token of a lease that is over.
         """
         parent_id = escalation_target(present_task(task_id))
         with transaction.atomic():
@@ -228,13 +230,16 @@ class Delegator:
                 raise Conflict(f"{task_id} moved meanwhile; try again.", state=task.status)
             _require_escalatable(task)
             now = database.now()
+            asks = parent is None or (reason != "" and code == Reason.ESCALATED)
+            by = task.worker if token else self.actor.name
+            question = _question_of(task, reason, asks, by, now)
             self._make_pending(task, now)
             if parent is None:
-                task.wait("InputRequired", now, detail=reason or "escalated at a root")
-                change_task(task, T.BLOCKED, actor=self.actor, now=now, reason=reason)
+                require_answer(task, question, actor=self.actor, now=now)
                 return None
             words = f"[{severity}] {reason}" if severity else reason
-            terms = Terms(DelegationType.ESCALATE, words, reason=code)
+            carried = question.pk if question else None
+            terms = Terms(DelegationType.ESCALATE, words, reason=code, question_id=carried)
             delegation = make_offer(task, parent, terms, actor=self.actor, now=now)
             if parent.standing().may("accept"):
                 accept_offer(delegation, task, parent, actor=self.actor, now=now)
@@ -346,6 +351,15 @@ def escalation_target(task: Task) -> str | None:
     if last is not None:
         return last.source_instance_id
     return task.instance.parent_id if task.instance else None
+
+
+def _question_of(task: Task, words: str, asks: bool, by: str, now: datetime) -> Question | None:
+    """Return the open question of a task; where there is none and somebody `asks`, a new one."""
+    question = Question.objects.open_of(task)
+    if question is not None or not asks:
+        return question
+    new = NewQuestion(words or f"{task.instance_id} escalated it: what now?")
+    return open_question(task, new, by=by, now=now)
 
 
 def _require_escalatable(task: Task) -> None:

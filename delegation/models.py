@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from delegation.choices import OPEN, DelegationStatus, DelegationType
-from instances.models import HopperInstance, Task
+from instances.models import HopperInstance, Question, Task
 
 
 class DelegationQuerySet(models.QuerySet["TaskDelegation"]):
@@ -41,7 +41,8 @@ class TaskDelegation(models.Model):
 
     `explicit` marks an offer that a person answers, not a behaviour (R8).
     `source_instance` is null where an unassigned task was handed out (R25). `completed_at` is the
-    time of the final state, whichever it is.
+    time of the final state, whichever it is. `question` is the open one that an escalation carries,
+    or the answered one with which a task goes back to the asker (R11).
     """
 
     id = models.CharField(primary_key=True, max_length=64)
@@ -79,6 +80,14 @@ class TaskDelegation(models.Model):
     reason = models.CharField(max_length=40, default="", blank=True)
     rejection_reason = models.TextField(default="", blank=True)
     notes = models.TextField(default="", blank=True)
+    question = models.ForeignKey(
+        Question,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,
+    )
     delegated_by = models.CharField(max_length=150, default="")
     answered_by = models.CharField(max_length=150, default="", blank=True)
 

@@ -15,7 +15,7 @@ from instances.allowances import queue_full
 from instances.choices import PLACING_BLOCKS
 from instances.choices import TaskStatus as T
 from instances.config import queue_settings
-from instances.models import HopperInstance, Task
+from instances.models import HopperInstance, Question, Task
 from instances.models.instance import lineages
 from instances.tree.reads import waiting_at
 from scopes.settings import MAX_OFFERS, scopes_below
@@ -32,6 +32,13 @@ def require_delegable(task: Task) -> None:
         raise AlreadyDelegated(
             f"{task.pk} is already offered to {task.offered_to_id}; withdraw that first.",
             offered_to=task.offered_to_id,
+            state=task.status,
+        )
+    question = Question.objects.open_of(task)
+    if question is not None and question.instance_id == task.instance_id:
+        raise Conflict(
+            f"{task.pk} waits for the answer to {question.pk}, which {task.instance_id} asked.",
+            code="question_open",
             state=task.status,
         )
     by_placing = task.status == T.BLOCKED and task.waiting_code in PLACING_BLOCKS
@@ -66,7 +73,8 @@ def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, r
 def offers_made(task: Task) -> Counter[str | None]:
     """Return the number of offers of this epoch by source, without withdrawn offers (R10)."""
     rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
-    made = rows.exclude(delegation_type=DelegationType.ESCALATE)
+    # Nor does the way back of an answered task (R11).
+    made = rows.exclude(delegation_type=DelegationType.ESCALATE).filter(question=None)
     counted = made.exclude(status=D.CANCELLED, accepted_at__isnull=True)
     return Counter(counted.values_list("source_instance_id", flat=True))
 

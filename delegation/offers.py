@@ -39,6 +39,7 @@ class Terms:
     explicit: bool = False
     forced: bool = False
     reason: str = ""
+    question_id: str | None = None
 
 
 def make_offer(
@@ -71,6 +72,8 @@ def make_offer(
     )
     task.offered_to = target
     task.route_due = False
+    if terms.reason != Reason.ANSWERED:
+        task.return_to_id = None
     _await_answer(task, delegation, why, now)
     feed = delegation.source_instance_id or target.pk
     told = {"instance_id": feed, "delegation_id": delegation.pk, "words": terms.notes}
@@ -151,7 +154,7 @@ def accept_offer(
     first = delegation.source_instance_id is None
     with _as_origin(target, task) if first else nullcontext():
         kind, told = "delegation.accepted", _named(delegation)
-        move_task(task, target, kind=kind, actor=actor, now=now, **told)
+        move_task(task, target, kind=kind, onward=True, actor=actor, now=now, **told)
 
 
 def close_offer(
@@ -170,9 +173,9 @@ def close_offer(
     """
     delegation.rejection_reason = words
     _move(delegation, status, actor, now, reason=reason)
-    task.offered_to = None
+    task.offered_to = task.return_to = None
     write = amend_task if task.is_terminal else rest_task
-    told = {**_named(delegation), "reason": reason, "words": words}
+    told: dict[str, Any] = {**_named(delegation), "reason": reason, "words": words}
     write(task, kind=f"delegation.{status}", actor=actor, now=now, **told)
 
 

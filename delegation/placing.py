@@ -21,11 +21,16 @@ from hopper.actors import ROUTER, Actor
 from hopper.config.files import CONFIGURATION
 from hopper.database import lock_shared, lock_tree
 from hopper.errors import Conflict, HopperError
+from instances.allowances import EXECUTING, Standing
+from instances.choices import InstanceStatus as I
 from instances.choices import TaskStatus as T
+from instances.choices import WaitingCode as W
 from instances.lifecycle.actions import start_instance
-from instances.models import Event, HopperInstance, Task
+from instances.models import Event, HopperInstance, Question, Task
+from instances.models.instance import lineages
 from instances.tasks.changes import amend_task, change_task, lock_task, present_task
 from instances.tasks.editing import begin_placing_anew
+from instances.tasks.questions import require_answer
 from instances.tree.shape import create_instance
 from scopes.deciding import BehaviorFailed
 from scopes.decisions import CreateChild, Refuse, SendTo
@@ -167,6 +172,9 @@ def _step(task_id: str, actor: Actor) -> bool:
     task = present_task(task_id)
     if task.is_given_up:
         return _hand_up(task, actor)
+    back = _way_back(task)
+    if back is not None:
+        return _give_back(task, back, actor)
     note = _look(task, actor)
     if note is None:
         return False
@@ -187,10 +195,11 @@ def _look(task: Task, actor: Actor) -> _Note | None:
         return None
     if not holder.standing().may("route"):
         return None
+    question = Question.objects.open_of(task)
     began = time.perf_counter()
     decided = InstanceRouter().decide(task, holder)
     elapsed = (time.perf_counter() - began) * 1000
-    return _Note(task, holder, decided, elapsed, actor)
+    return _Note(task, holder, decided, question, elapsed, actor)
 
 
 def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
@@ -215,6 +224,7 @@ class _Note:
     task: Task
     holder: HopperInstance
     decided: Decided
+    question: Question | None
     elapsed_ms: float
     actor: Actor
 
@@ -224,13 +234,17 @@ class _Note:
         return self.decided.decision
 
     def lock(self) -> Task:
-        """Return the task, locked, if it and the barred instances are unchanged (R9).
+        """Return the task, locked, if it, its question and the barred instances are as read (R9).
 
         Raises _Stale otherwise, also if the task moved between the reads of task and path.
         """
         task = lock_task(self.task.pk)
         same = (task.instance_id, task.epoch) == (self.task.instance_id, self.task.epoch)
         if not (task.route_due and same):
+            raise _Stale
+        if self.question != Question.objects.open_of(task) or task.return_to_id != (
+            self.task.return_to_id
+        ):
             raise _Stale
         barred = barred_for(task)
         if any(barred.get(one.id, "") != one.barred for one in self.decided.situation.candidates):
@@ -284,6 +298,11 @@ def _rest(note: _Note, read_at: datetime) -> bool:
         task = note.lock()
         note.require_nothing_began(read_at)
         now = database.now()
+        if note.question is not None and note.holder.scope not in EXECUTING:
+            # Nobody may claim it here: its question stays the reason (R11).
+            note.write(now)
+            require_answer(task, note.question, actor=note.actor, now=now)
+            return False
         task.route_due = False
         if not task.waiting_code:
             # The reason of an earlier failure of the behaviour no longer holds.
@@ -300,7 +319,8 @@ def _rest(note: _Note, read_at: datetime) -> bool:
 def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
     """Escalate the task if it came from above, else block it here for a person (R9)."""
     path = TaskDelegation.objects.chain(note.task.pk)
-    if decision.goes_up and path.exists():
+    rises = decision.goes_up and path.exists()
+    if rises and note.question is None:
         with transaction.atomic():
             # The escalation locks the level above before the task. So the same order here (R6).
             source = path.values_list("source_instance_id", flat=True).last()
@@ -315,7 +335,8 @@ def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
     with transaction.atomic():
         task = note.lock()
         note.require_nothing_began(read_at)
-        _block(note, task, decision.code, "; ".join(decision.reasons), database.now())
+        code = W.UNROUTABLE if rises else decision.code
+        _block(note, task, code, "; ".join(decision.reasons), database.now())
     return False
 
 
@@ -336,8 +357,50 @@ def _hand_up(read: Task, actor: Actor) -> bool:
     return True
 
 
+def _way_back(task: Task) -> str | None:
+    """Return the child of the holder on the way to the asker of an answered task (R11).
+
+    None where no answered task goes back, and where the child does not run: it is then placed as
+    always.
+    """
+    if not task.route_due or task.return_to_id is None:
+        return None
+    line = lineages([task.return_to_id])[task.return_to_id]
+    ids = [one.id for one in line]
+    if task.instance_id not in ids[:-1]:
+        return None
+    place = ids.index(task.instance_id) + 1
+    return ids[place] if Standing.along(line[: place + 1]).effective == I.RUNNING else None
+
+
+def _give_back(read: Task, child_id: str, actor: Actor) -> bool:
+    """Offer an answered task to the child towards its asker, whatever R10 excludes (R11).
+
+    No decision is made about it, so none is recorded.
+    """
+    with transaction.atomic():
+        child = lock_shared(HopperInstance, child_id)
+        task = lock_task(read.pk)
+        if child is None or _way_back(task) != child_id:
+            raise _Stale
+        now = database.now()
+        answered = task.questions.filter(answer__isnull=False).latest("number")
+        terms = Terms(forced=True, reason=Reason.ANSWERED, question_id=answered.pk)
+        delegation = make_offer(task, child, terms, actor=actor, now=now)
+        answer = target_answer(task, child)
+        answer_offer(delegation, task, child, answer, actor=actor, now=now)
+    return True
+
+
+QUESTION_STANDS = frozenset({W.UNROUTABLE, W.HOP_LIMIT, W.EXPLICIT_TARGET_REFUSED})
+"""The blocks by placing in the place of which an open question stays the reason (R11)."""
+
+
 def _block(note: _Note, task: Task, code: str, detail: str, now: datetime) -> None:
     note.write(now, refused=code)
+    if note.question is not None and code in QUESTION_STANDS:
+        require_answer(task, note.question, actor=note.actor, now=now)
+        return
     considered = note.decision.considered
     block_unplaced(task, code, detail, considered=considered, actor=note.actor, now=now)
 

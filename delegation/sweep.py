@@ -20,6 +20,7 @@ from delegation.delegator import Delegator
 from delegation.instance_changes import evacuate_instance
 from delegation.models import TaskDelegation
 from delegation.placing import place_task
+from delegation.questions import overdue_questions, time_out_question
 from hopper import database
 from hopper.actors import SYSTEM, Actor
 from hopper.config.settings import effective_settings
@@ -155,6 +156,7 @@ class Swept:
     instances_settled: int
     instances_drained: int
     tasks_placed: int
+    questions_timed_out: int
     tasks_reevaluated: int
     answers_forgotten: int
     rows_failed: int
@@ -408,6 +410,11 @@ def _reevaluate(this: Round) -> int:
     )
 
 
+def _time_out_questions(this: Round) -> int:
+    due = fair_pick(overdue_questions(), this.limit)
+    return this.each(due, partial(time_out_question, actor=this.actor))
+
+
 def _forget_answers(this: Round) -> int:
     old = IdempotencyRecord.objects.filter(created_at__lt=database.now() - _KEPT_ANSWERS)
     return old.delete()[0]
@@ -424,6 +431,7 @@ DUTIES = (
     Duty("tasks_placed", _place_due, at_start=True),
     Duty("tasks_placed", _place_stuck, at_start=True),
     Duty("tasks_reevaluated", _reevaluate),
+    Duty("questions_timed_out", _time_out_questions),
     Duty("answers_forgotten", _forget_answers),
 )
 """All kinds of due work, in the order of a round."""

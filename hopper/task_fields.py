@@ -226,6 +226,8 @@ TASK_FIELDS = (
         "on_conflict", "The answer to a taken unique_key: return the open task, or refuse.",
         ("return_existing", "reject"), set_at=(CREATE,), shown=False, for_agents=False,
     ),
+    TaskField("questions", "What was asked about the task, and the answers; oldest first (R11)."),
+    TaskField("return_to", "The instance to which an answered task is on its way back (R11)."),
     TaskField("waiting_on", "The one reason why the task waits; null once it has ended (R26)."),
     TaskField("result", "The result that the worker reported: any JSON value."),
     TaskField("error", "The error of the latest failure."),

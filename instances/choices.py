@@ -120,6 +120,18 @@ class AttemptOutcome(models.TextChoices):
     EXPIRED = "expired", "expired"
     EVICTED = "evicted", "evicted"
     CANCELLED = "cancelled", "cancelled"
+    ASKED = "asked", "asked"
+
+
+class QuestionState(models.TextChoices):
+    """The life of a question (R11); only an open one changes."""
+
+    OPEN = "open", "open"
+    ANSWERED = "answered", "answered"
+    EXPIRED = "expired", "expired"
+    SET_ASIDE = "set_aside", "set aside"
+    WITHDRAWN = "withdrawn", "withdrawn"
+    CANCELLED = "cancelled", "cancelled"
 
 
 class Role(models.TextChoices):

@@ -3,56 +3,66 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count
 
-from instances.choices import HopperScope, TaskStatus, WaitingCode
+from instances.attention import attention_counts
+from instances.choices import HopperScope, TaskStatus
 from instances.models import CheckRecord, HopperInstance, Task
 from instances.tree.reads import effective_statuses
 from instances.waiting import count_reasons
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-def dashboard(under: str | None = None, visible: Any = None) -> dict[str, Any]:
+    from instances.models.task import TaskQuerySet
+
+
+def dashboard(
+    under: str | None = None, visible: Any = None, held: TaskQuerySet | None = None
+) -> dict[str, Any]:
     """Return the figures of the dashboard, for the whole tree or one subtree.
 
-    `visible` is a queryset of the instances that the caller may see, None for all.
+    `visible` are the instances that the caller may see and `held` the tasks that are counted, None
+    for all.
     """
     instances = HopperInstance.objects.live()
-    tasks = Task.objects.all()
+    tasks = Task.objects.all() if held is None else held
     if under is not None:
         instances = instances.under(under)
         tasks = tasks.in_subtree(under)
     if visible is not None:
         instances = instances.filter(pk__in=visible.values("pk"))
-        tasks = tasks.filter(instance__in=visible.values("pk"))
     rows = list(instances.order_by("created_at", "id").values_list("pk", "name", "scope", "status"))
     effective = effective_statuses(pk for pk, *_ in rows)
     scopes: dict[str, Counter[str]] = defaultdict(Counter)
     for pk, _, scope, _ in rows:
         scopes[scope][effective[pk]] += 1
-    top = next((row for row in rows if row[2] == HopperScope.GLOBAL), None)
     by_status = Counter(dict(tasks.order_by().values_list("status").annotate(Count("pk"))))
     waiting = count_reasons(tasks)
     return {
-        "global": {
-            "id": top[0],
-            "name": top[1],
-            "status": top[3],
-            "effective_status": effective[top[0]],
-        }
-        if top
-        else None,
+        "global": _top(rows, effective),
         "scopes": {scope: dict(counts) for scope, counts in sorted(scopes.items())},
         "tasks": {
             "total": sum(by_status.values()),
             "in_progress": by_status["claimed"] + by_status["in_progress"],
             "by_status": {status: by_status[status] for status in TaskStatus.values},
         },
-        "attention": _attention(tasks, by_status, waiting),
+        "attention": attention_counts(tasks, waiting),
         "waiting": waiting,
         **_checked(),
     }
+
+
+def _top(
+    rows: list[tuple[str, str, str, str]], effective: Mapping[str, str]
+) -> dict[str, str] | None:
+    """Return the oldest GLOBAL, or None where there is none."""
+    for pk, name, scope, status in rows:
+        if scope == HopperScope.GLOBAL:
+            return {"id": pk, "name": name, "status": status, "effective_status": effective[pk]}
+    return None
 
 
 def _checked() -> dict[str, Any]:
@@ -69,12 +79,3 @@ def _checked() -> dict[str, Any]:
             "broken": last.broken,
         },
     }
-
-
-def _attention(tasks: Any, by_status: Counter[str], waiting: dict[str, int]) -> dict[str, int]:
-    found = {
-        "blocked": by_status["blocked"],
-        "failed": tasks.dead_letters().count(),
-        "awaiting_triage": waiting.get(WaitingCode.AWAITING_TRIAGE, 0),
-    }
-    return found | {"total": sum(found.values())}

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 INSTRUCTIONS = """Hopper is a tree of queues. To work: `claim_task` at an instance gives a task \
 with a lease; its `lease.token` goes into every later call about it. Send `heartbeat` before \
 `lease.expires_at`, with a checkpoint from which another could go on. End with `complete_task`, \
-`fail_task`, `release_task` (somebody else should) or `escalate_task` (a person must decide). An \
-answer `lease_lost` means that the task is no longer yours: stop working on it. `why_task` says \
+`fail_task`, `release_task` (somebody else should), `ask_question` (a person must answer; the next \
+claim has the answer) or `escalate_task` (the level above must decide). An answer `lease_lost` \
+means that the task is no longer yours: stop working on it. `why_task` says \
 what any task waits for and who can move it."""
 
 BRIEF = ("id", "title", "status", "priority", "instance_id", "project", "tags", "waiting_on")
@@ -115,7 +116,7 @@ class Tools:
             str | None, Field(description="Only tasks with this text in title or description.")
         ] = None,
         ready: Annotated[
-            bool | None, Field(description="true: only pending tasks that wait for no other task.")
+            bool | None, Field(description="true: only what a worker could claim now.")
         ] = None,
         limit: Annotated[int, Field(description="The most tasks to list.", examples=[20])] = 20,
     ) -> list[Json]:
@@ -138,6 +139,17 @@ class Tools:
     def why_task(self, task_id: TaskId) -> Json:
         """Show the reason why a task waits, and the person or part that can move it."""
         return self._get("tasks", task_id, "why")
+
+    def attention(
+        self,
+        mine: Annotated[bool | None, Field(description="true: only what you may move.")] = None,
+    ) -> Json:
+        """List what waits for a person: open questions, triage, hand work, dead letters.
+
+        Grouped by who can move it; each task has its `next` command and request.
+        """
+        answer: Json = self._client.get(at("attention"), {"mine": mine})
+        return answer
 
     def trace_task(self, task_id: TaskId) -> Json:
         """Show the delegations of a task in order, with their reasons."""
@@ -220,6 +232,40 @@ class Tools:
         """Give a task back undone, for another worker."""
         return self._work(task_id, "release", token)
 
+    def ask_question(
+        self,
+        task_id: TaskId,
+        question: Annotated[str, Field(description="What you ask a person.", max_length=10_000)],
+        choices: Annotated[
+            list[str] | None,
+            Field(description="The answers to choose from.", examples=[["MIT", "Apache-2.0"]]),
+        ] = None,
+        default: Annotated[
+            str | None, Field(description="The answer if nobody answers in time.")
+        ] = None,
+        timeout_seconds: Annotated[
+            int | None, Field(description="How long to wait for an answer.", ge=1, examples=[3600])
+        ] = None,
+        token: MaybeToken = None,
+    ) -> Json:
+        """Ask a person about your task: your lease ends and the task waits for the answer.
+
+        The next claim of the task has the answer in `questions`, and your last checkpoint. Send a
+        heartbeat with a checkpoint first. Repeating the same question is harmless.
+        """
+        asked = {"question": question, "choices": choices, "default": default}
+        return self._work(task_id, "ask", token, timeout_seconds=timeout_seconds, **asked)
+
+    def answer_question(
+        self,
+        task_id: TaskId,
+        question_id: Annotated[str, Field(description="`id` of the open question.")],
+        answer: Annotated[str, Field(description="One of its choices, if any.", max_length=10_000)],
+    ) -> Json:
+        """Answer a question about a task; the task goes on where it was asked."""
+        body = {"question_id": question_id, "answer": answer}
+        return self._post(body, "tasks", task_id, "answer")
+
     def escalate_task(
         self,
         task_id: TaskId,
@@ -264,7 +310,7 @@ class Tools:
         return answer
 
 
-READING = ("show_tree", "list_tasks", "get_task", "why_task", "trace_task")
+READING = ("show_tree", "list_tasks", "get_task", "why_task", "trace_task", "attention")
 WRITING = (
     "add_task",
     "claim_task",
@@ -272,6 +318,8 @@ WRITING = (
     "complete_task",
     "fail_task",
     "release_task",
+    "ask_question",
+    "answer_question",
     "escalate_task",
     "delegate_task",
     "decompose_task",

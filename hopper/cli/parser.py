@@ -16,6 +16,7 @@ GROUPS = {
     "delegation": ("delegations.add_commands", "offers and their outcomes"),
     "lesson": ("lessons.add_commands", "lessons of tasks"),
     "run": ("runs.add_commands", "an orchestration for a run"),
+    "attention": ("questions.attention_options", "what waits for a person"),
     "worker": ("worker.add_options", "let a command do the tasks of an instance"),
     "route": ("routing.add_route_commands", "where a task would go, and why"),
     "rules": ("routing.add_rules_commands", "the routing rules"),

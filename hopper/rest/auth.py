@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OPERATOR_KEY = "hopper.local_operator"
 CHALLENGE = 'Bearer realm="hopper"'
-BY_LEASE = frozenset({"heartbeat", "complete", "fail", "release"})
+BY_LEASE = frozenset({"ask", "heartbeat", "complete", "fail", "release"})
 """Actions that a lease's token alone may do, on its own task (R21)."""
 _WORDS = (b"bearer", b"token")
 

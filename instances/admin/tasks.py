@@ -6,16 +6,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.shortcuts import redirect
+from django.urls import path
+from django.views.decorators.http import require_POST
 
+from hopper.errors import HopperError, Invalid
 from hopper.task_fields import BY_NAME, EDIT, set_at
 from instances.admin.base import NOTHING, Table, actor_of, column, compact, cut, link, moment, pill
 from instances.admin.forms import JsonField, ServedAdmin, ServiceForm, WordsField
-from instances.models import Task
+from instances.models import Question, Task
 from instances.tasks.editing import update_task
 from instances.tasks.ending import cancel_task, discard_task
+from instances.tasks.questions import answer_question
 from instances.tasks.reopening import reopen_task
 from instances.waiting import waiting_on
 
@@ -162,8 +168,41 @@ class TaskAdmin(ServedAdmin):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def tables(self, record: Task) -> list[Table]:
-        """Return the task's attempts and events."""
-        return [_attempts(record), _events(record)]
+        """Return the task's questions, attempts and events."""
+        asked = [_questions(record)] if record.asked else []
+        return [*asked, _attempts(record), _events(record)]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Show the open question of a task with a form for its answer (R11)."""
+        task = context["original"]
+        context["question"] = Question.objects.open_of(task) if task else None
+        return super().render_change_form(request, context, *args, **options)
+
+    def get_urls(self) -> list[Any]:
+        """Return the addresses of the pages, and that of the form for an answer."""
+        answer = self.admin_site.admin_view(require_POST(self.answer))
+        return [
+            path("<path:pk>/answer/", answer, name="instances_task_answer"),
+            *super().get_urls(),
+        ]
+
+    def answer(self, request: HttpRequest, pk: str) -> HttpResponse:
+        """Answer the open question of a task, and return to its page (R11)."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        sent = request.POST
+        try:
+            question_id, words = sent.get("question_id", ""), sent.get("answer", "").strip()
+            if not words:
+                raise Invalid.field("answer", "there is none", "blank")
+            answer_question(pk, question_id, answer=words, actor=actor_of(request))
+        except HopperError as refusal:
+            self.message_user(request, f"Refused for {pk}: {refusal.detail}", messages.ERROR)
+        else:
+            self.message_user(request, f"Answered {question_id} with {words}.", messages.SUCCESS)
+        return redirect("admin:instances_task_change", pk)
 
     @admin.display(description="status")
     def state(self, task: Task) -> SafeString | str:
@@ -207,6 +246,24 @@ class TaskAdmin(ServedAdmin):
     def discard(self, request: HttpRequest, rows: _Rows) -> None:
         """Take failed tasks out of the dead letters. The tasks stay failed (R15)."""
         self.carry_out(request, rows, partial(discard_task, actor=actor_of(request)))
+
+
+def _questions(task: Task) -> Table:
+    rows = [
+        (
+            moment(q.asked_at),
+            q.asked_by,
+            link("hopperinstance", q.instance_id),
+            q.text,
+            pill(q.state),
+            q.answer or "",
+            q.answered_by,
+            moment(q.answered_at),
+        )
+        for q in task.questions.order_by("-number")
+    ]
+    columns = ("Asked (UTC)", "By", "At", "Question", "State", "Answer", "By", "Answered (UTC)")
+    return Table("Questions, newest first", columns, rows)
 
 
 def _attempts(task: Task) -> Table:

@@ -9,16 +9,19 @@ from rest_framework.response import Response
 from hopper.actors import EVERYWHERE
 from hopper.errors import Invalid
 from hopper.rest.described import OpenApiParameter, extend_schema
+from hopper.rest.input import flag
 from hopper.rest.pagination import FeedPage
 from instances.api.base import Answering
 from instances.api.filters import EventFilter
-from instances.api.instance_serializers import DashboardSerializer
-from instances.api.permissions import visible_events, visible_instances
+from instances.api.instance_serializers import AttentionSerializer, DashboardSerializer
+from instances.api.permissions import held_tasks, visible_events, visible_instances
 from instances.api.shown import shown_events
 from instances.api.task_serializers import EventSerializer
+from instances.attention import attention_counts, attention_groups
 from instances.dashboard import dashboard
 from instances.history import feed
-from instances.models import Event, HopperInstance
+from instances.models import Event, HopperInstance, Task
+from instances.waiting import count_reasons
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -44,7 +47,52 @@ class StatusViewSet(Answering):
         if under is not None and not seen.filter(pk=under).exists():
             raise Invalid.field("under", "there is no such instance", "unknown")
         everywhere = EVERYWHERE in self.actor.grants
-        return Response(dashboard(under, None if everywhere else seen))
+        held = held_tasks(self.actor)
+        return Response(dashboard(under, None if everywhere else seen, held))
+
+
+class AttentionViewSet(Answering):
+    """What waits for a person."""
+
+    queryset = Task.objects.none()
+    query_parameters = {"retrieve": ("under", "mine", "limit")}
+    pagination_class = None
+    filter_backends = ()
+
+    @extend_schema(
+        operation_id="attention",
+        parameters=[
+            OpenApiParameter("under", str, description="Only this subtree."),
+            OpenApiParameter("mine", bool, description="Only what you may move as an operator."),
+            OpenApiParameter("limit", int, description="The most tasks to list: 1 to 500 (500)."),
+        ],
+        responses=AttentionSerializer,
+    )
+    def retrieve(self, request: Request) -> Response:
+        """List what waits for a person, grouped by who can move it, with the next step of each.
+
+        `counts` is of all of it, as on the dashboard.
+        """
+        under = request.query_params.get("under")
+        if under is not None and not visible_instances(self.actor).filter(pk=under).exists():
+            raise Invalid.field("under", "there is no such instance", "unknown")
+        tasks = held_tasks(self.actor, movable=flag(request.query_params, "mine"))
+        if under is not None:
+            tasks = tasks.in_subtree(under)
+        groups = attention_groups(tasks, limit=_limit(request))
+        counts = attention_counts(tasks, count_reasons(tasks))
+        return Response({"counts": counts, "groups": groups})
+
+
+def _limit(request: Request) -> int:
+    """Return how many tasks are asked for. Raises Invalid."""
+    text = request.query_params.get("limit", str(_MOST))
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST:
+        raise Invalid.field("limit", f"a whole number from 1 to {_MOST}", "invalid")
+    return int(text)
+
+
+_MOST = 500
 
 
 class EventViewSet(Answering):

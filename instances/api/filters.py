@@ -24,7 +24,7 @@ from instances.choices import (
     WaitingCode,
 )
 from instances.models import Event, HopperInstance, Task
-from instances.waiting import waiting_condition
+from instances.waiting import claimable_anywhere, waiting_condition
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -144,8 +144,11 @@ class TaskFilter(filters.FilterSet):
         return queryset.filter(tags__has_all_words=value)
 
     def keep_ready(self, queryset: Any, name: str, value: bool) -> Any:
-        """Keep pending tasks that are ready, or pending tasks that wait for predecessors (R23)."""
-        return queryset.filter(status=TaskStatus.PENDING, ready=value)
+        """Keep the tasks that a worker could claim now, or the pending ones that none could."""
+        now = claimable_anywhere()
+        if value:
+            return queryset.filter(now)
+        return queryset.filter(~now, status=TaskStatus.PENDING)
 
     def keep_open(self, queryset: Any, name: str, value: bool) -> Any:
         """Keep unfinished tasks, or finished ones."""

@@ -226,6 +226,54 @@ class DashboardSerializer(serializers.Serializer[Any]):
         return {"global": top, **super().get_fields()}
 
 
+class OpenQuestionSerializer(serializers.Serializer[Any]):
+    """The open question of a task, in brief."""
+
+    id = serializers.CharField()
+    text = serializers.CharField()
+    choices = serializers.ListField(child=serializers.CharField())
+    default = serializers.CharField(allow_null=True)
+    asked_by = serializers.CharField()
+    instance_id = serializers.CharField()
+
+
+class StepSerializer(serializers.Serializer[Any]):
+    """The command and the request, below /api/v1, that move a task on."""
+
+    command = serializers.CharField()
+    request = serializers.CharField()
+
+
+class WaitingTaskSerializer(serializers.Serializer[Any]):
+    """A task that waits for a person."""
+
+    task_id = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.CharField()
+    priority = serializers.CharField()
+    instance_id = serializers.CharField(allow_null=True)
+    code = serializers.CharField()
+    detail = serializers.CharField(allow_blank=True)
+    since = serializers.DateTimeField(allow_null=True)
+    until = serializers.DateTimeField(allow_null=True)
+    question = OpenQuestionSerializer(allow_null=True)
+    next = StepSerializer(allow_null=True)
+
+
+class AttentionGroupSerializer(serializers.Serializer[Any]):
+    """The tasks that the same person can move."""
+
+    who = serializers.CharField()
+    tasks = WaitingTaskSerializer(many=True)
+
+
+class AttentionSerializer(serializers.Serializer[Any]):
+    """Everything that waits for a person; `counts` as on the dashboard."""
+
+    counts = serializers.DictField(child=serializers.IntegerField())
+    groups = AttentionGroupSerializer(many=True)
+
+
 class MetricsSerializer(serializers.Serializer[Any]):
     """The load and the speed of an instance."""
 

@@ -11,7 +11,7 @@ from hopper.actors import EVERYWHERE, ROLES, Actor
 from hopper.errors import FieldError, Invalid, NotAllowed, NotFound
 from hopper.json_values import text_problem
 from hopper.rest.auth import Lease, Operator
-from instances.choices import HopperScope, InstanceStatus
+from instances.choices import HopperScope, InstanceStatus, WaitingCode
 from instances.models import AgentToken, Attempt, Event, Grant, HopperInstance, Lesson, Task
 from instances.models.instance import lineages
 from instances.tree.status import no_instance
@@ -73,6 +73,22 @@ def visible_tasks(actor: Actor) -> TaskQuerySet:
     return Task.objects.filter(
         Q(instance__in=places) | Q(origin__in=places) | Q(offered_to__in=places) | mine
     )
+
+
+def held_tasks(actor: Actor, *, movable: bool = False) -> TaskQuerySet:
+    """Return the tasks held by visible instances, and unassigned ones that the caller made.
+
+    `movable` keeps those that the caller may move as an operator.
+    """
+    roles = {"operator", "admin"} if movable else set(ROLES)
+    places = [place for place, role in actor.grants.items() if role in roles]
+    if EVERYWHERE in places:
+        return Task.objects.all()
+    mine = Q(instance__isnull=True, created_by=actor.name)
+    below = HopperInstance.objects.none()
+    for place in places:
+        below = below | HopperInstance.objects.under(place)
+    return Task.objects.filter(Q(instance__in=below.values("pk")) | mine)
 
 
 def visible_lessons(actor: Actor) -> LessonQuerySet:
@@ -166,6 +182,18 @@ def require_cancelling(actor: Actor, task: Task) -> None:
     """Raise NotAllowed unless the caller created the task or is an operator on its path (R16)."""
     if task.created_by != actor.name:
         require_role(actor, "operator", [task.instance_id, task.origin_id])
+
+
+def require_answering(actor: Actor, task: Task) -> None:
+    """Raise NotAllowed unless the caller may answer a question about the task (R11).
+
+    That takes an operator at the holder, or at the level above to which an escalation waits; an
+    unassigned task is its creator's.
+    """
+    if task.instance_id is None and task.created_by == actor.name:
+        return
+    rises = task.waiting_code == WaitingCode.AWAITING_ESCALATION
+    require_role(actor, "operator", [task.instance_id, task.offered_to_id if rises else None])
 
 
 def require_creation(actor: Actor, scope: str, parent_id: str | None) -> None:

@@ -10,7 +10,7 @@ from django.db.models import Count
 from instances.allowances import Standing
 from instances.api.instance_serializers import InstanceSerializer
 from instances.api.task_serializers import EventSerializer, LeaseSerializer, TaskSerializer
-from instances.models import HopperInstance, Task, TaskDependency
+from instances.models import HopperInstance, Question, Task, TaskDependency
 from instances.models.instance import lineages
 from instances.tree.reads import as_counts, task_counts
 from instances.waiting import waiting_on
@@ -62,6 +62,7 @@ def task_context(rows: Sequence[Task]) -> dict[str, Any]:
         "depends_on": depends_on,
         "children": {pk: as_counts(children[pk]) for pk in ids},
         "waiting": waiting_on(rows),
+        "questions": Question.objects.of_tasks(rows),
     }
 
 

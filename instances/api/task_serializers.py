@@ -24,7 +24,7 @@ from hopper.rest.fields import (
 from hopper.task_fields import BY_NAME, CREATE, EDIT, TASK_FIELDS, TaskField, set_at
 from instances.api.instance_serializers import CountsSerializer
 from instances.choices import TaskStatus, WaitingCode
-from instances.models import Attempt, Event, Task
+from instances.models import Attempt, Event, Question, Task
 from instances.tasks.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
 from instances.tasks.status_by_hand import SETTABLE
 
@@ -45,6 +45,34 @@ def _known(serializer: serializers.BaseSerializer[Any]) -> dict[str, Any]:
     return dict(serializer.context)
 
 
+class QuestionSerializer(serializers.ModelSerializer[Question]):
+    """A question about a task, and its answer (R11)."""
+
+    instance_id = serializers.CharField()
+    choices = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = Question
+        fields = (
+            "id",
+            "state",
+            "text",
+            "choices",
+            "default",
+            "until",
+            "answer",
+            "answered_by",
+            "answered_at",
+            "asked_by",
+            "asked_at",
+            "raised_at",
+            "instance_id",
+            "epoch",
+            "attempt",
+        )
+        read_only_fields = fields
+
+
 class TaskSerializer(serializers.ModelSerializer[Task]):
     """A task. The context holds its reason, its predecessors and its children."""
 
@@ -56,6 +84,8 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
     depends_on = serializers.SerializerMethodField()
     waiting_on = serializers.SerializerMethodField()
     children = serializers.SerializerMethodField()
+    questions = serializers.SerializerMethodField()
+    return_to = serializers.CharField(source="return_to_id", allow_null=True)
     context = Object()  # type: ignore[assignment]
     result = Anything()
 
@@ -86,6 +116,12 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
     def get_children(self, task: Task) -> dict[str, int]:
         """Return how many children of each status the task has."""
         return dict(_known(self)["children"][task.pk])
+
+    @extend_schema_field(QuestionSerializer(many=True))
+    def get_questions(self, task: Task) -> list[Any]:
+        """Return the questions about it, oldest first."""
+        rows = _known(self)["questions"].get(task.pk, ())
+        return list(QuestionSerializer(rows, many=True).data) if rows else []
 
 
 def in_utc(reason: dict[str, Any]) -> dict[str, Any]:
@@ -133,6 +169,9 @@ class ClaimSerializer(serializers.Serializer[Any]):
     tasks = ClaimedTaskSerializer(many=True)
     waiting = EmptyQueueSerializer(allow_null=True)
 
+
+MAX_TIMEOUT_SECONDS = 365 * 86_400
+"""The longest time-out of a question."""
 
 _READ_ONLY = frozenset(TaskSerializer.Meta.fields) | {"lease"}
 
@@ -272,6 +311,28 @@ class Release(_Report):
     """The worker gives the task back."""
 
     reason = Text(required=False, max_length=10_000)
+
+
+class Ask(_Report):
+    """A question about the task."""
+
+    question = Line(max_length=10_000)
+    choices = Words(required=False, length=500, most=20)
+    default = Line(required=False, allow_null=True, max_length=10_000)
+    timeout_seconds = Whole(
+        required=False, allow_null=True, min_value=1, max_value=MAX_TIMEOUT_SECONDS
+    )
+
+
+class AnswerQuestion(StrictSerializer):
+    """The answer to a question; `return` false does not send the task back to the asker."""
+
+    question_id = Line(max_length=64)
+    answer = Line(max_length=10_000)
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields; one has the name of a Python keyword."""
+        return {**super().get_fields(), "return": Flag(required=False)}
 
 
 class Cancel(StrictSerializer):

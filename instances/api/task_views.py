@@ -22,7 +22,9 @@ from instances.api import task_serializers as shapes
 from instances.api.base import Answering
 from instances.api.filters import HistoryFilter, TaskFilter, TaskSearchFilter
 from instances.api.permissions import (
+    is_workers_own,
     lease_as_credential,
+    require_answering,
     require_cancelling,
     require_references,
     require_role,
@@ -36,11 +38,12 @@ from instances.api.shown import shown_events, shown_lease, shown_now, shown_task
 from instances.api.task_serializers import in_utc
 from instances.history import feed
 from instances.lifecycle.preview import preview_cancel
-from instances.models import Attempt, Event, Task
+from instances.models import Attempt, Event, Question, Task
 from instances.tasks import worker
 from instances.tasks.creating import NewTask, create_task, create_tasks
 from instances.tasks.editing import update_task
 from instances.tasks.ending import cancel_task, discard_task
+from instances.tasks.questions import NewQuestion, answer_question, ask
 from instances.tasks.reopening import reopen_task
 from instances.tasks.status_by_hand import set_status
 from instances.waiting import in_words, next_step, waiting_on
@@ -58,7 +61,7 @@ class TaskViewSet(Answering):
     lookup_value_regex = r"[^/]+"
     filterset_class = TaskFilter
     query_parameters = {"destroy": ("preview",)}
-    listed = ("list", "search", "events", "attempts")
+    listed = ("list", "search", "events", "attempts", "questions")
 
     def list(self, request: Request) -> Response:
         """List the tasks that the caller may see."""
@@ -224,6 +227,41 @@ class TaskViewSet(Answering):
     def release(self, request: Request, pk: str) -> Response:
         """Give a task back to its queue."""
         return self._report(worker.release_task, pk, shapes.Release)
+
+    @extend_schema(request=shapes.Ask, responses=shapes.TaskSerializer)
+    @action(detail=True, methods=["post"])
+    def ask(self, request: Request, pk: str) -> Response:
+        """Ask a person about a task; its lease ends, the task is blocked until the answer (R11)."""
+        token = token_in(request)
+        if not is_workers_own(pk, token):
+            seen_task(self.actor, pk, "operator")
+        data = self.body(shapes.Ask)
+        new = NewQuestion(
+            data["question"],
+            tuple(data.get("choices", ())),
+            data.get("default"),
+            data.get("timeout_seconds"),
+        )
+        ask(pk, new, token=token, actor=self.actor)
+        return self.fresh(lambda: shown_task(pk))
+
+    @extend_schema(request=shapes.AnswerQuestion, responses=shapes.TaskSerializer)
+    @action(detail=True, methods=["post"])
+    def answer(self, request: Request, pk: str) -> Response:
+        """Answer a question about a task; the same answer again changes nothing (R11)."""
+        require_answering(self.actor, seen_task(self.actor, pk))
+        data = self.body(shapes.AnswerQuestion)
+        back = data.get("return", True)
+        answer_question(pk, data["question_id"], answer=data["answer"], back=back, actor=self.actor)
+        return self.fresh(lambda: shown_task(pk))
+
+    @extend_schema(responses=shapes.QuestionSerializer(many=True), filters=False)
+    @action(detail=True, queryset=Question.objects.none(), filterset_class=None)
+    def questions(self, request: Request, pk: str) -> Response:
+        """List the questions about a task and their answers, oldest first."""
+        task = seen_task(self.actor, pk)
+        page = self.paginate_queryset(task.questions.order_by("number"))
+        return self.get_paginated_response(shapes.QuestionSerializer(page, many=True).data)
 
     @extend_schema(
         request=shapes.Cancel,

@@ -5,6 +5,7 @@ from instances.models.attempt import Attempt
 from instances.models.event import Event
 from instances.models.instance import HopperInstance, InstanceLoad
 from instances.models.lesson import Lesson
+from instances.models.question import Question
 from instances.models.records import CheckRecord, IdempotencyRecord
 from instances.models.task import Task, TaskDependency
 
@@ -18,6 +19,7 @@ __all__ = [
     "IdempotencyRecord",
     "InstanceLoad",
     "Lesson",
+    "Question",
     "Task",
     "TaskDependency",
 ]

@@ -188,6 +188,15 @@ class Task(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     failures = models.PositiveIntegerField(default=0)
     route_due = models.BooleanField(default=False)
+    return_to = models.ForeignKey(
+        HopperInstance,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+    )
+    asked = models.PositiveSmallIntegerField(default=0)
     ready = models.BooleanField(default=True)
     waiting = models.JSONField(default=dict, blank=True)
 
@@ -301,6 +310,13 @@ class Task(models.Model):
                     status=TaskStatus.PENDING, instance__isnull=False, offered_to__isnull=True
                 ),
                 name="task_due_only_when_it_can_move",
+            ),
+            # An answered task goes back only while it moves (R11, I23).
+            models.CheckConstraint(
+                condition=models.Q(return_to__isnull=True)
+                | models.Q(route_due=True)
+                | models.Q(offered_to__isnull=False),
+                name="task_goes_back_only_while_it_moves",
             ),
         )
 

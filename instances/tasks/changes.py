@@ -27,11 +27,12 @@ from instances.choices import (
     TERMINAL,
     AttemptOutcome,
     InstanceStatus,
+    QuestionState,
     WaitingCode,
 )
 from instances.choices import TaskStatus as T
 from instances.history import task_event
-from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
+from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
 from instances.signals import routing_due, task_finished
 from instances.tree.status import settle_after_commit
 
@@ -130,8 +131,12 @@ def change_task(
         outcome = outcome or _OUTCOMES.get(T(status), AttemptOutcome.RELEASED)
         writes.append(_closing(task, outcome, now))
         task.end_lease()
-    _set_status(task, status, now)
     ending = status in TERMINAL
+    if ending or (status in STARTED and before not in STARTED):
+        # Work that begins goes on without an answer (R11).
+        aside = QuestionState.CANCELLED if ending else QuestionState.SET_ASIDE
+        Question.objects.close_open(task, aside)
+    _set_status(task, status, now)
     kind = kind or f"task.{status}"
     event = task_event(task, kind, actor=actor, now=now, before=before, ending=ending, **data)
     _write(task, now, *writes, event=event)
@@ -144,16 +149,23 @@ def change_task(
 
 
 def rest_task(
-    task: Task, *, kind: str, actor: Actor, now: datetime, outcome: str = "", **data: Any
+    task: Task,
+    *,
+    kind: str,
+    actor: Actor,
+    now: datetime,
+    outcome: str = "",
+    placed: bool = False,
+    **data: Any,
 ) -> None:
     """Let a locked task be pending at its holder: write the task and one event, of `kind`.
 
     The stored reason is cleared, but for the pause before a retry. Where the holder routes work
-    on, the task is due and is placed after the commit (R9).
+    on, the task is due and is placed after the commit (R9), unless it was `placed` there before.
     """
     if task.waiting_code != WaitingCode.RETRY_BACKOFF:
         task.wait("")
-    task.route_due = routes_on(task)
+    task.route_due = routes_on(task) and not placed
     if task.status != T.PENDING:
         change_task(task, T.PENDING, actor=actor, now=now, kind=kind, outcome=outcome, **data)
         return
@@ -168,14 +180,17 @@ def move_task(
     actor: Actor,
     now: datetime,
     kind: str = "task.moved",
+    onward: bool = False,
     **data: Any,
 ) -> None:
     """Give a locked task another holder: write the task and one event.
 
     A pending task rests there; a blocked task and one that waits for its children keep their
-    status.
+    status. `onward` says that an answered task may have to go further on its way back (R11).
     """
     task.instance = holder
+    if not onward or task.return_to_id == task.instance_id:
+        task.return_to_id = None
     if task.status == T.PENDING:
         rest_task(task, kind=kind, actor=actor, now=now, **data)
     else:
@@ -227,6 +242,9 @@ def _set_status(task: Task, status: str, now: datetime) -> None:
 
 def _write(task: Task, now: datetime, *writes: Write, event: Event | None = None) -> None:
     """Write what changed of a locked task, together with other rows."""
+    if task.return_to_id is not None and not task.route_due and task.offered_to_id is None:
+        # An answered task goes back only while it moves (R11).
+        task.return_to_id = None
     task.updated_at = max(now, task.updated_at)
     changed = task.changed_fields()
     mine = [updating(task, changed)] if changed else []
@@ -281,9 +299,11 @@ def release_slot(instance_id: str) -> None:
 
 
 def routes_on(task: Task) -> bool:
-    """Return whether the holder of a pending task is to place it (R9)."""
+    """Return whether a pending task is to be placed: by its holder (R9), or back (R11)."""
     holder = task.instance
-    return holder is not None and holder.scope in ROUTING and task.offered_to_id is None
+    if holder is None or task.offered_to_id is not None:
+        return False
+    return holder.scope in ROUTING or task.return_to_id is not None
 
 
 def announce_due(task: Task, actor: Actor) -> None:

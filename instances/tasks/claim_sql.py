@@ -16,7 +16,7 @@ from hopper import database
 from hopper.database import engine
 from instances.allowances import UNSTARTED, allowing
 from instances.choices import TaskStatus as T
-from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
+from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
 from instances.models.task import AGEING, CLAIM_ORDER_SQL, UNREAD, claimable_sql, condition_sql
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ _EVENTS = f"""INSERT INTO {Event._meta.db_table}
     SELECT 'task.claimed', %(now)s, %(holder)s, id, instance_id, '', epoch, attempt, 'pending',
         status, instance_id, FALSE, {{data}}
     FROM {{marked}}"""
+# The work goes on without an answer (R11).
+_SET_ASIDE = f"""UPDATE {Question._meta.db_table} SET state = 'set_aside'
+    WHERE state = 'open' AND task_id IN (SELECT id FROM {{marked}} {{asked}} asked > 0)"""
 # The locked row has its present value; all other rows have their values from the start of the
 # statement. A stop writes this row, so the statement sees a stop that came meanwhile.
 _COUNT = f"""UPDATE {InstanceLoad._meta.db_table} SET running = running + {{count}}
@@ -147,7 +150,8 @@ def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
         place AS ({counted} AND EXISTS (SELECT 1 FROM pick) RETURNING 1),
         marked AS ({marked}),
         tried AS ({_ATTEMPTS.format(marked="marked")}),
-        told AS ({_EVENTS.format(marked="marked", data="%(data)s::jsonb")})
+        told AS ({_EVENTS.format(marked="marked", data="%(data)s::jsonb")}),
+        aside AS ({_SET_ASIDE.format(marked="marked", asked="WHERE")})
         SELECT {_COLUMNS}, carried FROM marked JOIN tried ON task_id = id"""
     statement = statement.replace("%(until)s", f"{moment} + %(length)s")
     rows: Iterable[Any] = Task.objects.raw(statement.replace("%(now)s", moment), params)
@@ -170,6 +174,8 @@ def _in_one_transaction(picking: str, params: dict[str, Any]) -> list[Grant]:
         cursor.execute(_ATTEMPTS.format(marked=source), values)
         carried = dict(cursor.fetchall())
         cursor.execute(_EVENTS.format(marked=source, data="%(data)s"), values)
+        if any(task.asked for task in tasks.values()):
+            cursor.execute(_SET_ASIDE.format(marked=source, asked="AND"), values)
         cursor.execute(_COUNT.format(count="%(count)s"), values)
     return [Grant(task, _checkpoint(carried[pk])) for pk, task in tasks.items()]
 

@@ -93,6 +93,7 @@ def begin_placing_anew(task: Task, *, actor: Actor, now: datetime, reason: str) 
     if task.offered_to_id is not None:
         offer_overtaken.announce(task=task, reason="rerouted", actor=actor, now=now)
     task.epoch += 1
+    task.return_to = None
     task.wait("")
     if by_placing:
         change_task(task, T.PENDING, actor=actor, now=now, kind="task.unblocked", reason=reason)

@@ -9,9 +9,9 @@ from django.db import transaction
 from hopper import database
 from hopper.database import lock_tree
 from hopper.errors import Conflict, Invalid
-from instances.choices import PLACING_BLOCKS, AttemptOutcome
+from instances.choices import PLACING_BLOCKS, AttemptOutcome, QuestionState
 from instances.choices import TaskStatus as T
-from instances.models import Task
+from instances.models import Question, Task
 from instances.signals import offer_overtaken
 from instances.tasks.changes import (
     change_task,
@@ -23,6 +23,7 @@ from instances.tasks.changes import (
 from instances.tasks.editing import begin_placing_anew
 from instances.tasks.ending import cancel_task
 from instances.tasks.leases import refuse_open_children
+from instances.tasks.questions import await_answer
 from instances.tasks.reopening import reopen
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def set_status(
         if task.status != status:
             refuse_open_children(task)
             _make_free(task, force, actor, now)
+            if task.status == T.BLOCKED:
+                Question.objects.close_open(task, QuestionState.WITHDRAWN)
             _WALKS[T(status)](task, owner or actor.name, reason, actor, now)
     return Task.objects.get(pk=task_id)
 
@@ -132,7 +135,11 @@ def _to_in_progress(task: Task, owner: str, reason: str, actor: Actor, now: date
 
 
 def _to_blocked(task: Task, owner: str, reason: str, actor: Actor, now: datetime) -> None:
-    task.wait("InputRequired", now, detail=reason or "blocked by hand")
+    question = Question.objects.open_of(task)
+    if question is not None:
+        await_answer(task, question, now, detail=reason)
+    else:
+        task.wait("InputRequired", now, detail=reason or "blocked by hand")
     change_task(task, T.BLOCKED, actor=actor, now=now, reason=reason)
 
 

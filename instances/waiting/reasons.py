@@ -17,6 +17,7 @@ from hopper import database
 from instances.allowances import EXECUTING
 from instances.choices import ATTENTION, STARTED, HopperScope, TaskStatus
 from instances.choices import WaitingCode as W
+from instances.models import Task
 from instances.waiting.line import behind, positions
 from instances.waiting.places import Places
 from instances.waiting.wording import Reason, Wording
@@ -25,69 +26,68 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
     from datetime import datetime
 
-    from instances.models import Task
     from instances.models.task import TaskQuerySet
 
 
 @dataclass(frozen=True)
-class Question:
+class Condition:
     """A condition: `where` for rows in the database, `holds` for a task that was read."""
 
     where: Q
     holds: Callable[[Task], bool]
 
-    def __and__(self, other: Question) -> Question:
-        return Question(
+    def __and__(self, other: Condition) -> Condition:
+        return Condition(
             self.where & other.where, lambda task: self.holds(task) and other.holds(task)
         )
 
-    def __invert__(self) -> Question:
-        return Question(~self.where, lambda task: not self.holds(task))
+    def __invert__(self) -> Condition:
+        return Condition(~self.where, lambda task: not self.holds(task))
 
 
-ALWAYS = Question(Q(), lambda task: True)
+ALWAYS = Condition(Q(), lambda task: True)
 
 
-def equals(column: str, value: Any) -> Question:
+def equals(column: str, value: Any) -> Condition:
     """Whether a column, never null, has the value."""
-    return Question(Q((column, value)), lambda task: bool(getattr(task, column) == value))
+    return Condition(Q((column, value)), lambda task: bool(getattr(task, column) == value))
 
 
-def among(column: str, values: Container[Any]) -> Question:
+def among(column: str, values: Container[Any]) -> Condition:
     """Whether a column has one of the values."""
-    return Question(Q((f"{column}__in", values)), lambda task: getattr(task, column) in values)
+    return Condition(Q((f"{column}__in", values)), lambda task: getattr(task, column) in values)
 
 
-def missing(column: str) -> Question:
+def missing(column: str) -> Condition:
     """Whether a column is null."""
-    return Question(Q((f"{column}__isnull", True)), lambda task: getattr(task, column) is None)
+    return Condition(Q((f"{column}__isnull", True)), lambda task: getattr(task, column) is None)
 
 
-def later(column: str, now: datetime) -> Question:
+def later(column: str, now: datetime) -> Condition:
     """Whether the time in a column lies ahead; null does not."""
 
     def holds(task: Task) -> bool:
         time: datetime | None = getattr(task, column)
         return time is not None and time > now
 
-    return Question(Q((f"{column}__gt", now)), holds)
+    return Condition(Q((f"{column}__gt", now)), holds)
 
 
-def says(code: str) -> Question:
+def says(code: str) -> Condition:
     """Whether the transition stored this code with the task."""
     # With a missing key the comparison would be unknown, and its opposite too.
     kept = Cast(KT("waiting__code"), TextField())
     stored = Coalesce(kept, Value(""), output_field=TextField())
-    return Question(
+    return Condition(
         Q(Exact(stored, Value(str(code), output_field=TextField()))),
         lambda task: task.waiting_code == code,
     )
 
 
-_Rows = tuple[tuple[W, Question], ...]
+_Rows = tuple[tuple[W, Condition], ...]
 
 _PENDING = equals("status", TaskStatus.PENDING)
-_SETTLED: tuple[tuple[Question, _Rows], ...] = (
+_SETTLED: tuple[tuple[Condition, _Rows], ...] = (
     (
         equals("status", TaskStatus.BLOCKED),
         (
@@ -114,7 +114,7 @@ _AT_HOLDER = (
 )
 
 
-def _pending(places: Places, behind_others: Question, now: datetime) -> _Rows:
+def _pending(places: Places, behind_others: Condition, now: datetime) -> _Rows:
     """Return the reasons of pending tasks: the first row that applies.
 
     `behind_others` asks whether a task stands behind the free slots of its queue. For an offered
@@ -169,9 +169,9 @@ def waiting_on(tasks: Iterable[Task]) -> dict[str, Reason]:
     return {task.pk: wording.reason(task) for task in unfinished}
 
 
-def _code(task: Task, groups: Sequence[tuple[Question, _Rows]]) -> W:
+def _code(task: Task, groups: Sequence[tuple[Condition, _Rows]]) -> W:
     rows = next(rows for group, rows in groups if group.holds(task))
-    return next(code for code, question in rows if question.holds(task))
+    return next(code for code, condition in rows if condition.holds(task))
 
 
 def waiting_condition(code: str) -> Q:
@@ -182,13 +182,25 @@ def waiting_condition(code: str) -> Q:
     return _first(_PENDING, _pending_anywhere(), code)
 
 
+def claimable_anywhere() -> Q:
+    """Return the condition that a worker could claim a task now: it is ready at a queue with room.
+
+    One query builds it.
+    """
+    open_queues = [
+        one.id for one in Places.all() if one.scope in EXECUTING and one.free and not one.hindrance
+    ]
+    ready = Task.objects.claimable(database.now()).filter(instance__in=open_queues)
+    return Q(pk__in=ready.values("pk"))
+
+
 def count_reasons(tasks: TaskQuerySet) -> dict[str, int]:
     """Return the number of unfinished tasks among `tasks` by code; few queries."""
     groups = (*_SETTLED, (_PENDING, _pending_anywhere()))
     cases = (
-        When(group.where & question.where, then=Value(str(code)))
+        When(group.where & condition.where, then=Value(str(code)))
         for group, rows in groups
-        for code, question in rows
+        for code, condition in rows
     )
     code = Case(*cases, output_field=CharField())
     counted = tasks.open().order_by().annotate(code=code).values_list("code")
@@ -199,14 +211,14 @@ def _pending_anywhere() -> _Rows:
     places, now = Places.all(), database.now()
     after = behind((places[pk] for pk in places.queues), now)
     # Only the database is asked.
-    return _pending(places, Question(after, lambda task: False), now)
+    return _pending(places, Condition(after, lambda task: False), now)
 
 
-def _first(group: Question, rows: _Rows, code: str) -> Q:
+def _first(group: Condition, rows: _Rows, code: str) -> Q:
     """Return the condition that the row of `code` is the first of its group that applies."""
     where = group.where
-    for other, question in rows:
+    for other, condition in rows:
         if other == code:
-            return where & question.where
-        where &= ~question.where
+            return where & condition.where
+        where &= ~condition.where
     raise KeyError(code)

@@ -9,7 +9,7 @@ from django.db.models.functions import Concat
 
 from instances.choices import ATTENTION, PLACING_BLOCKS, TERMINAL, InstanceStatus, TaskStatus
 from instances.choices import WaitingCode as W
-from instances.models import Event, HopperInstance, Task, TaskDependency
+from instances.models import Event, HopperInstance, Question, Task, TaskDependency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +44,8 @@ class Wording:
         )
         hindrances = filter(None, map(self._hindrance, tasks))
         self._since = _last_changes({one.instance_id for one in hindrances})
+        asked = Question.objects.of_tasks(tasks)
+        self._open = {pk: row for pk, rows in asked.items() for row in rows if row.is_open}
 
     def reason(self, task: Task) -> Reason:
         """Return the reason of a task for a known code."""
@@ -61,7 +63,15 @@ class Wording:
             "since": _text(task.updated_at),
             "until": None,
             "who": None,
-        } | told
+        } | self._with_question(task, told)
+
+    def _with_question(self, task: Task, told: Reason) -> Reason:
+        """Return the reason with the open question beside it, where it is not the reason (R11)."""
+        question = self._open.get(task.pk)
+        if question is None or task.waiting.get("question") == question.pk:
+            return told
+        asker = question.instance_id
+        return {**told, "detail": f"{told['detail']}; {asker} asks: {question.text}"}
 
     def _hindrance(self, task: Task) -> Hindrance | None:
         """Return the obstacle of a task's holder, or of the target that has to answer."""
@@ -72,11 +82,13 @@ class Wording:
 
     def _decision(self, task: Task, code: W) -> Reason:
         stored = task.waiting
-        who = operator_of(task.instance_id) if code in PLACING_BLOCKS else "a person"
+        asks = code in PLACING_BLOCKS or stored.get("question")
+        who = operator_of(task.instance_id) if asks and task.instance_id else "a person"
         return {
             "detail": stored.get("detail") or "blocked",
             "object": stored.get("object") or task.pk,
             "since": stored.get("since") or _text(task.updated_at),
+            "until": stored.get("until"),
             "who": who,
         }
 
@@ -182,7 +194,7 @@ class Wording:
 
     def _manual_queue(self, task: Task, holder: str) -> Reason:
         detail = f"waits at {holder} for somebody to take it"
-        return {"detail": detail, "object": holder, "who": "a person"}
+        return {"detail": detail, "object": holder, "who": f"a person at {holder}"}
 
     def _awaiting_triage(self, task: Task, holder: str) -> Reason:
         detail = f"nothing below {holder} matches it: delegate it by hand"
@@ -244,6 +256,7 @@ _OPEN = ("hopper task status {task} open", "POST /tasks/{task}/status")
 _ACCEPT = ("hopper delegation accept {object}", "POST /delegations/{object}/accept")
 _ASK = ("hopper task why {object}", "GET /tasks/{object}/why")
 _CLAIM = ("hopper task claim {task}", "POST /tasks/{task}/claim")
+_ANSWER = ("hopper task answer {task} --answer TEXT", "POST /tasks/{task}/answer")
 _LEFT_OVER = ("hopper sweep", "GET /tasks/{task}/why")
 """The next step for waits that only the sweep ends: look again later."""
 _CLOSED = ("hopper config show --instance {object}", "PATCH /instances/{object}")
@@ -296,6 +309,8 @@ def next_step(task: Task, reason: Reason) -> dict[str, str] | None:
         command, request = _LEFT_OVER
     elif code == W.AT_CAPACITY and reason["who"] == operator_of(reason["object"]):
         command, request = _CLOSED
+    elif code == W.INPUT_REQUIRED and task.waiting.get("question"):
+        command, request = _ANSWER
     elif code in _STEPS:
         command, request = _STEPS[code]
     else:

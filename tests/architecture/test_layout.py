@@ -10,8 +10,9 @@ from tests.architecture.sources import ROOT, Source, sources
 
 CONCEPTS = {
     "instances": {
-        "admin", "allowances", "api", "choices", "config", "dashboard", "history", "lessons",
-        "lifecycle", "models", "signals", "static", "tasks", "templates", "tree", "waiting",
+        "admin", "allowances", "api", "attention", "choices", "config", "dashboard", "history",
+        "lessons", "lifecycle", "models", "signals", "static", "tasks", "templates", "tree",
+        "waiting",
     },
     "scopes": {
         "admin", "api", "behaviors", "deciding", "decisions", "expectations", "feedback", "models",
@@ -19,7 +20,7 @@ CONCEPTS = {
     },
     "delegation": {
         "admin", "api", "audit", "choices", "completion", "delegator", "facts", "instance_changes",
-        "models", "offer_rules", "offers", "placing", "receivers", "router", "sweep",
+        "models", "offer_rules", "offers", "placing", "questions", "receivers", "router", "sweep",
     },
 }  # fmt: skip
 """What each room is about, one folder or file a concept."""

@@ -82,8 +82,10 @@ class Explorer:
         for step, after in following(self.rules, state, self.steps):
             self.report.transitions += 1
             busy = busy or step.by == SYSTEM
-            for breach in wrong_steps(step, state, after):
+            for breach in wrong_steps(self.rules, step, state, after):
                 return self._breach(breach, place, step)
+            if step.by == SYSTEM and after == state:
+                return self._breach("the system sweeps for ever", place, step)
             if after == state or not self._within(after):
                 continue
             number = self.known.setdefault(after, len(self.states))
@@ -100,7 +102,11 @@ class Explorer:
         return None
 
     def _within(self, state: State) -> bool:
-        return all(work.epoch <= self.rules.most_epochs for work in state.works)
+        rules = self.rules
+        return all(
+            work.epoch <= rules.most_epochs and work.asked <= rules.most_questions
+            for work in state.works
+        )
 
     def _require_rest(self) -> None:
         """Find a circle in what the system does by itself: what never comes to rest.

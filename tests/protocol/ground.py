@@ -18,6 +18,7 @@ class Ground:
     most_failures = 2
     most_offers = 4
     most_thoughts = 1
+    most_questions = 1
     policy = "wait_all"
 
     def __init__(self, tree: Tree, **bounds: Any) -> None:
@@ -92,8 +93,9 @@ class Ground:
         )
 
     def rest_or_route(self, work: Work) -> Work:
-        """Due for placing where it is pending, held where work is routed on, and not offered."""
-        due = work.status == "pending" and not work.offers and self.routes(work.holder)
+        """Due for placing where it is pending, not offered, and routed on or going back (R11)."""
+        onward = self.routes(work.holder) or bool(work.return_to)
+        due = work.status == "pending" and not work.offers and onward
         return work._replace(due=due, decided="")
 
     def blocked_by_placing(self, work: Work) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.protocol.placing import Placing
-from tests.protocol.state import Offer, State, Work
+from tests.protocol.state import Offer, Question, State, Work
 
 
 class Handing(Placing):
@@ -22,6 +22,8 @@ class Handing(Placing):
         """A task at rest, without another offer, to a child of its holder that R3 and R10 allow."""
         work = state.works[task]
         at_rest = work.status == "pending" or self.blocked_by_placing(work)
+        if work.question and work.question.at == work.holder:
+            return False
         if not at_rest or not self.none_pending(work):
             return False
         if work.holder is not None:
@@ -40,7 +42,9 @@ class Handing(Placing):
 
     def delegate(self, state: State, task: int, target: str, auto: bool) -> State:
         """Offer it; with `auto` the target's behaviour answers at once."""
-        work = state.works[task]._replace(status="pending", waits="", again=frozenset())
+        work = state.works[task]._replace(
+            status="pending", waits="", again=frozenset(), return_to=""
+        )
         work = self.offered(work, Offer(work.holder, target, explicit=not auto))
         state = self.put(state, task, work)
         if auto and self.allows(state, target).accept == "yes":
@@ -116,14 +120,42 @@ class Handing(Placing):
         return held and not work.decomposed and self.none_pending(work)
 
     def escalate(self, state: State, task: int) -> State:
-        """The holder gives up: its lease ends at once. At a root a person must decide."""
+        """The holder gives up: its lease ends at once. At a root a person is asked why."""
+        if self.level_above(state.works[task]) is None:
+            return self.escalate_with_words(state, task)
+        return self.given_up(state, task)
+
+    def may_escalate_with_words(self, state: State, task: int) -> bool:
+        """As without."""
+        return self.may_escalate(state, task)
+
+    def escalate_with_words(self, state: State, task: int) -> State:
+        """The words open a question, unless one is open that goes along (R11)."""
+        work = state.works[task]
+        asks = not work.questions or self.asks_again
+        asked = self.asking(work, work.holder or "") if asks else work
+        return self.given_up(self.put(state, task, asked), task)
+
+    asks_again = False
+
+    def asking(self, work: Work, at: str, timed: str = "") -> Work:
+        """The task with one more open question."""
+        rests = work.leased or (work.status == "pending" and not work.due)
+        question = Question(work.asked + 1, at, work.epoch, timed, rests)
+        return work._replace(questions=(*work.questions, question), asked=question.number)
+
+    def given_up(self, state: State, task: int) -> State:
+        """The task without its lease, offered to the level above; at a root it is blocked."""
         work = state.works[task]
         lease = work.lease if self.lease_outlives_escalation else None
-        work = work._replace(status="pending", lease=lease, waits="", again=frozenset())
+        work = work._replace(
+            status="pending", lease=lease, waits="", again=frozenset(), return_to=""
+        )
         state = self.put(state, task, work)
         if self.level_above(work) is None:
-            blocked = work._replace(status="blocked", waits="InputRequired", due=False)
-            return self.put(state, task, blocked)
+            decided = work.decided
+            state = self.block_it(state, task, "InputRequired")
+            return self.put(state, task, state.works[task]._replace(decided=decided))
         return self.hand_up(state, task)
 
     lease_outlives_escalation = False
@@ -139,7 +171,8 @@ class Handing(Placing):
         work = state.works[task]
         parent = self.level_above(work) or ""
         refused = work.refused | {work.holder or ""}
-        offer = Offer(work.holder, parent, up=True)
+        carries = work.question.number if work.question else 0
+        offer = Offer(work.holder, parent, up=True, carries=carries)
         work = self.offered(work._replace(refused=refused, decided=work.holder or ""), offer)
         state = self.put(state, task, work)
         if self.allows(state, parent).accept == "yes":
@@ -173,6 +206,7 @@ class Handing(Placing):
             again=frozenset(),
             holder=source,
             hops=work.hops[:-1],
+            return_to="",
             made=max(0, work.made - 1),
             decided="",
         )
@@ -187,14 +221,17 @@ class Handing(Placing):
             hops = hops[:-1] if hops and hops[-1][1] == offer.source else hops
         elif offer.source is not None:
             hops = (*hops, (offer.source, offer.target))
-        return self.rest_or_route(work._replace(holder=offer.target, hops=hops, offers=()))
+        back = "" if work.return_to == offer.target else work.return_to
+        moved = work._replace(holder=offer.target, hops=hops, offers=(), return_to=back)
+        return self.rest_or_route(moved)
 
     def refused_by(self, work: Work) -> Work:
         """The task back with its source, the target excluded for this epoch."""
-        target = work.offers[0].target
-        return self.rest_or_route(work._replace(offers=(), refused=work.refused | {target}))
+        refused = work.refused | {work.offers[0].target}
+        return self.rest_or_route(work._replace(offers=(), refused=refused, return_to=""))
 
     def withdrawn(self, work: Work) -> Work:
         """The task back with its source, the offer refunded (R10)."""
         counts = sum(not offer.up for offer in work.offers)
-        return self.rest_or_route(work._replace(offers=(), made=max(0, work.made - counts)))
+        made = max(0, work.made - counts)
+        return self.rest_or_route(work._replace(offers=(), made=made, return_to=""))

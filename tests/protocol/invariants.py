@@ -8,6 +8,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from tests.protocol.steps import SYSTEM, TREE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,6 +29,7 @@ def breaches(rules: Rules, state: State) -> Iterator[str]:
         yield from _offers(rules, state, work)
         yield from _work_on_it(rules, work)
         yield from _children(rules, state, place)
+        yield from _questions(rules, work)
 
 
 def _task(rules: Rules, state: State, work: Work) -> Iterator[str]:
@@ -59,7 +62,8 @@ def _offers(rules: Rules, state: State, work: Work) -> Iterator[str]:
         child, parent = (offer.source, offer.target) if offer.up else (offer.target, offer.source)
         if offer.source is not None and rules.tree.parent[child or ""] != parent:
             yield f"I5: {offer} is no edge of the tree"
-        if not offer.up and offer.target in work.refused:
+        back = bool(work.return_to) and work.return_to in rules.tree.below[offer.target]
+        if not offer.up and offer.target in work.refused and not back:
             yield f"I6: {offer.target} is asked again"
         if any(offer.target in hop for hop in work.hops) and not offer.up:
             yield f"I6: {offer.target} is on the path already"
@@ -93,6 +97,27 @@ def _children(rules: Rules, state: State, place: int) -> Iterator[str]:
         yield f"I13: waits for children that are {states}"
 
 
+def _questions(rules: Rules, work: Work) -> Iterator[str]:
+    if len(work.questions) > 1:
+        yield f"I23: {len(work.questions)} open questions"
+    if work.questions and (not work.open or work.started):
+        yield f"I23: {work.status}, and a question is open"
+    if work.waits == "Question" and not work.questions:
+        yield "I23: blocked by a question, and none is open"
+    if work.questions and work.status == "blocked" and work.waits != "Question":
+        yield f"R11: {work.waits} hides the question"
+    resting = work.status == "pending" and not work.due and not work.offers
+    if work.questions and resting and work.holder and not rules.executes(work.holder):
+        yield "R11: AwaitingTriage hides the question"
+    if work.return_to and not work.due and not work.offers:
+        yield f"I23: goes back to {work.return_to}, and does not move"
+    numbers = {question.number for question in work.questions}
+    if any(offer.carries and offer.carries not in numbers for offer in work.offers):
+        yield "I23: an escalation carries a closed question"
+    if work.leased and work.lease in work.unanswered:
+        yield f"I23: {work.lease} has its task again without an answer"
+
+
 def _judged(rules: Rules, states: list[str]) -> set[str]:
     """Return what R14's table makes of a parent whose children ended so."""
     failed, done = "failed" in states, "done" in states
@@ -103,7 +128,7 @@ def _judged(rules: Rules, states: list[str]) -> set[str]:
     return {"done"} if rules.policy == "best_effort" and done else {"failed"}
 
 
-def wrong_steps(step: Bound, before: State, after: State) -> Iterator[str]:
+def wrong_steps(rules: Rules, step: Bound, before: State, after: State) -> Iterator[str]:
     """Yield each breach of an invariant between two states: times and epochs run one way."""
     for was, now in zip(before.works, after.works, strict=True):
         if was is now:
@@ -116,8 +141,30 @@ def wrong_steps(step: Bound, before: State, after: State) -> Iterator[str]:
             yield "I1: a task is lost"
         if now.leased and not was.leased and (was.due or was.offers):
             yield "R21: claimed while it was being placed"
+        yield from _wrong_closing(step, was, now)
+        lost = was.return_to and step.name == "act" and now.status == "blocked"
+        if lost and _running_way(rules, before, was):
+            yield f"R11: answered, and not given back to {was.return_to}"
         if was.open and now.holder != was.holder and now.offers and not _may_move(step):
             yield f"R8: {step.name} moved the holder to {now.holder} at the offer"
+
+
+def _wrong_closing(step: Bound, was: Work, now: Work) -> Iterator[str]:
+    if not was.questions or now.questions:
+        return
+    number = was.questions[0].number
+    if step.name == "answer_question" and step.arguments[1] != number:
+        yield f"R11: the answer to question {step.arguments[1]} closed question {number}"
+    if now.open and step.by in (SYSTEM, TREE) and step.name != "time_out":
+        yield f"R11: {step.name} lost the question"
+
+
+def _running_way(rules: Rules, state: State, work: Work) -> bool:
+    """Whether the child on the way to the asker runs."""
+    return any(
+        work.return_to in rules.tree.below[child] and rules.effective(state, child) == "running"
+        for child in rules.tree.children[work.holder or ""]
+    )
 
 
 def _may_move(step: Bound) -> bool:

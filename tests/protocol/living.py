@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hopper.protocol import INSTANCE
+from tests.protocol.asking import Asking
 from tests.protocol.state import State, Work
-from tests.protocol.working import Working
 
 if TYPE_CHECKING:
     from collections.abc import Set
 
 
-class Living(Working):
+class Living(Asking):
     """Start, pause, stop, error, terminate; and the sweep's part in them."""
 
     def permits(self, state: State, name: str, status: str) -> bool:
@@ -179,7 +179,7 @@ class Living(Working):
             hops = hops[:-1]
         if holder is None:
             holder = self.nearest_live(state, work.holder, gone)
-        return self.rest_or_route(work._replace(holder=holder, hops=hops))
+        return self.rest_or_route(work._replace(holder=holder, hops=hops, return_to=""))
 
 
 class Rules(Living):

@@ -22,7 +22,7 @@ from tests.protocol.walks import DUE, SIX
 TASKS = 2
 BEGIN = State(tuple("running" for _ in SIX.names), (DUE, *[Work()] * (TASKS - 1)))
 
-NOT_ASKED = {"withdraw_hopeless", "unblock", "lose_lease"}
+NOT_ASKED = {"withdraw_hopeless", "unblock", "lose_lease", "time_out"}
 """Steps whose guard only says when the system takes them; a person may do the same elsewhere."""
 
 ONLY_BY_SWEEP = ("decide", "act", "crash", "replace")
@@ -34,7 +34,13 @@ def seen(state: State) -> State:
     return state._replace(
         works=tuple(
             work._replace(
-                made=0, again=frozenset(), decided="", was=(), closed="", aggregated=False
+                made=0,
+                again=frozenset(),
+                decided="",
+                unanswered=frozenset(),
+                was=(),
+                closed="",
+                aggregated=False,
             )
             for work in state.works
         )
@@ -56,7 +62,7 @@ class Model:
     """The states in which the model may be, given what has been seen."""
 
     def __init__(self) -> None:
-        self.rules = Rules(SIX, most_offers=16, most_failures=3, most_epochs=1000)
+        self.rules = Rules(SIX, most_offers=16, most_failures=3, most_epochs=1000, most_questions=8)
         steps = bind(self.rules, TASKS, moving=SIX.names)
         self.steps = [one for one in steps if one.name not in ONLY_BY_SWEEP]
         self.steps += [Bound("place", SYSTEM, (task,)) for task in range(TASKS)]
@@ -209,6 +215,8 @@ class Compared(RuleBasedStateMachine):
             return False
         if step.name == "decompose":
             return state.works[step.arguments[1]].status == "absent"
+        if step.name == "answer_question":
+            return bool(task is not None and state.works[task].asked >= step.arguments[1])
         needs_offer = ("answer", "expire", "accept", "reject", "withdraw")
         return step.name not in needs_offer or bool(task is not None and state.works[task].offers)
 

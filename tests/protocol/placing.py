@@ -13,10 +13,39 @@ class Placing(Ground):
     # What the scopes decide
 
     def verdicts(self, state: State, work: Work) -> list[tuple[str, str]]:
-        """What the holder may decide, as (verdict, target); several where load alone decides."""
+        """What placing may decide, as (verdict, target); several where load alone decides.
+
+        An answered task goes back. An open question stays the reason of what finds no place (R11).
+        """
+        back = self.way_back(state, work)
+        if back:
+            return [("return", back)]
+        chosen = self.chosen(state, work)
+        return [("block", "")] if work.questions and self.nowhere(work, chosen) else chosen
+
+    def way_back(self, state: State, work: Work) -> str:
+        """The child towards the asker, while it runs; R10's exclusions do not matter (R11)."""
+        for child in self.tree.children[work.holder or ""] if work.return_to else ():
+            if work.return_to in self.tree.below[child] and self.runs(state, child):
+                return child
+        return ""
+
+    def runs(self, state: State, name: str) -> bool:
+        """Whether the instance is effectively running."""
+        return self.effective(state, name) == "running"
+
+    def nowhere(self, work: Work, chosen: list[tuple[str, str]]) -> bool:
+        """Whether this would hand a task up, or let it rest where nobody may claim it."""
+        rests = chosen == [("rest", "")] and not self.executes(work.holder)
+        return rests or chosen == [("up", "")]
+
+    def chosen(self, state: State, work: Work) -> list[tuple[str, str]]:
+        """What the holder's behaviour may decide."""
         holder = work.holder or ""
         live = [one for one in self.tree.children[holder] if self.live(state, one)]
         fit = [one for one in live if self.fits(state, work, one)]
+        if not self.routes(holder):
+            return [("rest", "")]
         if self.tree.scope[holder] == "GLOBAL":
             if fit:
                 return [("send", fit[0])]
@@ -60,11 +89,17 @@ class Placing(Ground):
             state._replace(
                 thoughts=(
                     *state.thoughts,
-                    Thought(task, work.holder or "", work.epoch, work.refused, verdict, target),
+                    self.thought_of(task, work, verdict, target),
                 )
             )
             for verdict, target in self.verdicts(state, work)
         ]
+
+    def thought_of(self, task: int, work: Work, verdict: str, target: str) -> Thought:
+        """A decision with what it was made from."""
+        number = work.question.number if work.question else 0
+        read = (work.holder or "", work.epoch, work.refused, verdict, target)
+        return Thought(task, *read, number, work.return_to)
 
     def may_crash(self, state: State, thought: int) -> bool:
         """A process dies between any two of its transactions."""
@@ -90,8 +125,11 @@ class Placing(Ground):
         if not self.still_so(state, known):
             return [state]
         work = state.works[known.task]
-        if known.verdict == "send":
-            sent = self._send(state, known.task, known.target)
+        if known.verdict != "return":
+            work = work._replace(return_to="")
+            state = self.put(state, known.task, work)
+        if known.verdict in ("send", "return"):
+            sent = self._send(state, known.task, known.target, back=known.verdict == "return")
             unseen = self.allows(state, known.target).offer != "yes"
             return [sent, state] if unseen else [sent]
         if known.verdict == "up":
@@ -101,14 +139,21 @@ class Placing(Ground):
         return [self.block_it(state, known.task, "Unroutable")]
 
     def still_so(self, state: State, known: Thought) -> bool:
-        """Due, at the same holder, in the same epoch, barring the same; and the target receives."""
+        """Due, and all as it was read, the open question and `return_to` too; target receives."""
         work = state.works[known.task]
         if not work.due or (work.holder, work.epoch) != (known.holder, known.epoch):
             return False
-        if known.verdict != "send":
+        if not self.same_question(work, known):
+            return False
+        if known.verdict not in ("send", "return"):
             return self.nothing_began(known)
         receives = ALLOWANCES[self.status(state, known.target)].offer == "yes"
         return receives and work.refused == known.refused
+
+    def same_question(self, work: Work, known: Thought) -> bool:
+        """Whether the same question is open, and the same answered one goes back (R11)."""
+        now = self.thought_of(known.task, work, known.verdict, known.target)
+        return (now.question, now.return_to) == (known.question, known.return_to)
 
     def nothing_began(self, known: Thought) -> bool:
         """Whether no instance below the holder began to run since it was read."""
@@ -118,22 +163,31 @@ class Placing(Ground):
         rest = state.thoughts
         return state._replace(thoughts=rest[:thought] + rest[thought + 1 :])
 
-    def _send(self, state: State, task: int, target: str) -> State:
+    def _send(self, state: State, task: int, target: str, *, back: bool = False) -> State:
         work = state.works[task]
-        if work.made >= self.most_offers:
+        if work.made >= self.most_offers and not back:
             return self.block_it(state, task, "HopLimit")
-        work = work._replace(decided=work.holder or "")
-        state = self.put(state, task, self.offered(work, Offer(work.holder, target)))
+        offered = self.offered(work._replace(decided=work.holder or ""), Offer(work.holder, target))
+        state = self.put(state, task, offered._replace(made=work.made) if back else offered)
         if ALLOWANCES[self.status(state, target)].accept == "yes":
             return self.behaviour_answers(state, task, target)
         return state
 
     def block_it(self, state: State, task: int, code: str) -> State:
-        """Block a task for a person: the attention list."""
+        """Block a task for a person: the attention list. An open question is the reason (R11)."""
         work = state.works[task]
-        decided = work.holder or ""
-        blocked = work._replace(status="blocked", waits=code, due=False, decided=decided)
+        blocked = work._replace(
+            status="blocked",
+            waits=self.reason(work, code),
+            due=False,
+            return_to="",
+            decided=work.holder or "",
+        )
         return self.put(state, task, blocked)
+
+    def reason(self, work: Work, code: str) -> str:
+        """The reason of a block: the open question, where there is one."""
+        return "Question" if work.questions else code
 
     # Placing again
 
@@ -168,6 +222,8 @@ class Placing(Ground):
                 made=0,
                 waits="",
                 again=frozenset(),
+                return_to="",
+                unanswered=frozenset(),
             )
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from django.db.models import Q
+from django.utils import timezone
 
 from delegation import placing, router
 from delegation.choices import DelegationStatus as D
@@ -14,12 +15,14 @@ from delegation.choices import DelegationType, Reason
 from delegation.delegator import Delegator
 from delegation.instance_changes import evacuate_instance
 from delegation.models import TaskDelegation
+from delegation.questions import overdue_questions, time_out_question
 from delegation.sweep import Round, answer_waiting_offers, sweep
 from instances.lifecycle import actions as lifecycle
-from instances.models import HopperInstance, Task
+from instances.models import HopperInstance, Question, Task
 from instances.tasks.creating import NewTask, create_task
 from instances.tasks.ending import cancel_task
 from instances.tasks.leases import expire_leases
+from instances.tasks.questions import NewQuestion, answer_question, ask
 from instances.tasks.reopening import reopen_task
 from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import (
@@ -34,14 +37,16 @@ from instances.tree.shape import create_instance
 from instances.tree.status import settle_instance
 from tests.factories import ALICE
 from tests.protocol.state import HAND, Offer, State, Tree, Work
+from tests.protocol.state import Question as SeenQuestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from time_machine import Coordinates
 
 A_STEP = timedelta(seconds=90)
 A_DAY = timedelta(days=1)
+A_MONTH = 30 * 86_400
 
 WANTS = {"tags": ("x", "y"), "executor_preference": "orchestration"}
 """Speaks for both projects, for the first of them more, and is to be executed."""
@@ -106,7 +111,13 @@ class Services:
             holder=task.instance_id,
             hops=tuple(TaskDelegation.objects.chain(pk).values_list(*_ENDS)),
             offers=tuple(
-                Offer(row.source_instance_id, row.target_instance_id, row.goes_up, row.explicit)
+                Offer(
+                    row.source_instance_id,
+                    row.target_instance_id,
+                    row.goes_up,
+                    row.explicit,
+                    row.question.number if row.goes_up and row.question else 0,
+                )
                 for row in rows
                 if row.is_pending
             ),
@@ -114,10 +125,13 @@ class Services:
             epoch=task.epoch,
             refused=_refused(task),
             lease=None if task.decomposed else leased if task.lease_token else by_hand,
-            waits=task.waiting_code if task.status == "blocked" else "",
+            waits=_reason(task) if task.status == "blocked" else "",
             failures=task.failures,
             parent=self.ids.index(task.parent_id) if task.parent_id else None,
             decomposed=task.decomposed,
+            questions=tuple(_open_questions(task)),
+            asked=task.asked,
+            return_to=task.return_to_id or "",
         )
 
     # Steps
@@ -189,7 +203,27 @@ class Services:
         self.people.cancel_delegation(self._pending(task).get().pk)
 
     def _escalate(self, task: str) -> None:
+        self.people.escalate_task(task)
+
+    def _escalate_with_words(self, task: str) -> None:
         self.people.escalate_task(task, reason="too hard")
+
+    def _ask(self, task: str, timed: str) -> None:
+        default = "no" if timed == "default" else None
+        new = NewQuestion(f"question {timed}", (), default, A_MONTH if timed else None)
+        ask(task, new, actor=ALICE)
+
+    def _answer_question(self, task: str, number: int, back: bool) -> None:
+        question = Question.objects.get(task=task, number=number)
+        answer_question(task, question.pk, answer=f"answer {number}", back=back, actor=ALICE)
+
+    def _time_out(self, task: str) -> None:
+        over = Question.objects.filter(task=task, state="open")
+        until = over.get().until
+        over.update(until=timezone.now())
+        for question in overdue_questions().filter(task=task):
+            time_out_question(question.pk, actor=ALICE)
+        over.update(until=until)
 
     def _reassign(self, task: str, target: str, force: bool) -> None:
         self.people.delegate_task(
@@ -257,13 +291,24 @@ class Services:
     def come_to_rest(self) -> None:
         """Let days go by, and the sweep do all that it finds, until it finds nothing."""
         for _ in range(20):
-            self.clock.shift(A_DAY)
+            self.clock.shift(A_DAY * 30)
             if not sweep().total():
                 return
         raise AssertionError("the sweep still finds something to do")
 
     def _pending(self, task: str) -> Any:
         return TaskDelegation.objects.filter(task_id=task, status=D.PENDING)
+
+
+def _reason(task: Task) -> str:
+    return "Question" if task.waiting.get("question") else task.waiting_code
+
+
+def _open_questions(task: Task) -> Iterator[SeenQuestion]:
+    for row in task.questions.filter(state="open"):
+        timed = "" if row.until is None else "raise" if row.default is None else "default"
+        raised = row.raised_at is not None
+        yield SeenQuestion(row.number, row.instance_id, row.epoch, timed, row.rests, raised)
 
 
 _ENDS = ("source_instance_id", "target_instance_id")

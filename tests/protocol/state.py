@@ -11,23 +11,44 @@ PLACING_BLOCKS = ("Unroutable", "HopLimit")
 """The blocks of the model that placing sets, and a new routing lifts (R9)."""
 
 
+class Question(NamedTuple):
+    """An open question (R11): its number, the instance and the epoch where it was asked.
+
+    `timed` is "default" or "raise" for a question that has a time-out, with or without a default.
+    `rests` is set where the task was leased or rested when the question was asked.
+    """
+
+    number: int
+    at: str
+    epoch: int = 1
+    timed: str = ""
+    rests: bool = False
+    raised: bool = False
+
+
 class Offer(NamedTuple):
-    """A pending delegation; `up` is an escalation, `explicit` one that a person answers (R8)."""
+    """A pending delegation; `up` is an escalation, `explicit` one that a person answers (R8).
+
+    `carries` is the number of the open question that an escalation takes along (R11).
+    """
 
     source: str | None
     target: str
     up: bool = False
     explicit: bool = False
+    carries: int = 0
 
 
 class Work(NamedTuple):
     """A task. `lease` is the leasing instance or HAND, `hops` the active path as (from, to).
 
     `refused` are those excluded in this epoch, `made` the offers that count in it (R10), `waits`
-    the code of a block, `again` the instances that began to run since and run still (R9). What no
-    rule asks but the invariants do: `decided`, the holder that the latest decision of this epoch
-    was made at; `was` and `closed`, the path as it ended and how; `aggregated`, that the children
-    ended it.
+    the code of a block, `again` the instances that began to run since and run still (R9),
+    `questions` the open ones, `asked` how many there ever were, `return_to` the asker that an
+    answered task goes back to (R11). What no rule asks but the invariants do: `decided`, the holder
+    that the latest decision of this epoch was made at; `unanswered`, the askers of this epoch whose
+    question was set aside; `was` and `closed`, the path as it ended and how; `aggregated`, that the
+    children ended it.
     """
 
     status: str = "absent"
@@ -44,7 +65,11 @@ class Work(NamedTuple):
     parent: int | None = None
     decomposed: bool = False
     again: frozenset[str] = frozenset()
+    questions: tuple[Question, ...] = ()
+    asked: int = 0
+    return_to: str = ""
     decided: str = ""
+    unanswered: frozenset[str] = frozenset()
     was: tuple[tuple[str, str], ...] = ()
     closed: str = ""
     aggregated: bool = False
@@ -60,6 +85,11 @@ class Work(NamedTuple):
         return self.status in ("claimed", "in_progress")
 
     @property
+    def question(self) -> Question | None:
+        """The open question."""
+        return self.questions[0] if self.questions else None
+
+    @property
     def leased(self) -> bool:
         """Whether a worker holds a lease."""
         return self.lease is not None and self.lease != HAND
@@ -68,7 +98,8 @@ class Work(NamedTuple):
 class Thought(NamedTuple):
     """A decision made from what was read without locks, and not yet acted on (R9).
 
-    `fresh` ends when an instance below the holder begins to run.
+    `fresh` ends when an instance below the holder begins to run. `question` is the number of the
+    open question, or 0.
     """
 
     task: int
@@ -77,6 +108,8 @@ class Thought(NamedTuple):
     refused: frozenset[str]
     verdict: str
     target: str = ""
+    question: int = 0
+    return_to: str = ""
     fresh: bool = True
 
 

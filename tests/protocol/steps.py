@@ -20,7 +20,8 @@ PEOPLE = "people"
 TREE = "tree"
 FATE = "fate"
 
-TASK, CHILD, TARGET, INSTANCE, THOUGHT = "task", "child", "target", "instance", "thought"
+TASK, CHILD, TARGET, INSTANCE = "task", "child", "target", "instance"
+THOUGHT, QUESTION = "thought", "question"
 
 
 class Step(NamedTuple):
@@ -45,6 +46,7 @@ STEPS = (
     Step("withdraw_hopeless", SYSTEM, (TASK,)),
     Step("lose_lease", SYSTEM, (TASK,)),
     Step("replace", SYSTEM, (TASK,)),
+    Step("time_out", SYSTEM, (TASK,)),
     Step("settle", SYSTEM, (INSTANCE,)),
     Step("evacuate", SYSTEM, (INSTANCE,)),
     Step("delegate", PEOPLE, (TASK, TARGET), (False, True)),
@@ -52,6 +54,9 @@ STEPS = (
     Step("reject", PEOPLE, (TASK,)),
     Step("withdraw", PEOPLE, (TASK,)),
     Step("escalate", PEOPLE, (TASK,)),
+    Step("escalate_with_words", PEOPLE, (TASK,)),
+    Step("ask", PEOPLE, (TASK,), ("", "default", "raise")),
+    Step("answer_question", PEOPLE, (TASK, QUESTION), (True, False)),
     Step("reassign", PEOPLE, (TASK, TARGET), (False, True)),
     Step("reroute", PEOPLE, (TASK,)),
     Step("claim", PEOPLE, (TASK,)),
@@ -97,6 +102,7 @@ def bind(
         TARGET: rules.tree.names[1:],
         INSTANCE: moving,
         THOUGHT: range(rules.most_thoughts),
+        QUESTION: range(1, rules.most_questions + 1),
     }
     return [
         Bound(step.name, step.by, (*arguments, *last))

@@ -11,6 +11,7 @@ import pytest
 
 from tests.protocol.explorer import Explorer
 from tests.protocol.walks import LARGE, SMALL, walk
+from tests.protocol.wrong_questions import WRONG_ABOUT_QUESTIONS
 from tests.protocol.wrong_readings import WRONG, SweepInTwoSteps, Wrong
 
 full = pytest.mark.skipif(os.environ.get("HOPPER_STORM") != "1", reason="minutes: HOPPER_STORM=1")
@@ -32,7 +33,9 @@ def test_the_rules_hold_in_every_state_of_a_larger_world(name: str) -> None:
     assert report.breach == "", report
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.reading.__name__)
+@pytest.mark.parametrize(
+    "wrong", [*WRONG, *WRONG_ABOUT_QUESTIONS], ids=lambda wrong: wrong.reading.__name__
+)
 def test_another_reading_breaks_something(wrong: Wrong) -> None:
     report = Explorer(walk(wrong.walk, **SMALL[wrong.walk], rules=wrong.reading)).run()
     assert wrong.breach in report.breach, report

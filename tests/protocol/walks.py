@@ -35,38 +35,96 @@ NONE = Work()
 BY_HAND = ("take", "block", "unblock", "start")
 BY_NAME = ("delegate", "reassign", "reroute", "withdraw")
 
+QUESTIONS = ("escalate_with_words", "ask", "answer_question", "time_out")
+PEOPLE = (*BY_HAND, *QUESTIONS)
+
+DEEP = Tree(
+    ("web", "PROJECT", None),
+    ("run1", "ORCHESTRATION", "web"),
+    ("phase", "ORCHESTRATION", "run1"),
+    ("run2", "ORCHESTRATION", "web"),
+    manual=("phase", "run2"),
+)
+"""A run with a phase, and another run; at both of them a person accepts."""
+
+ASKED: dict[str, Any] = {
+    "most_epochs": 1,
+    "most_failures": 1,
+    "without": (*BY_HAND, "decompose", "reassign", "release"),
+}
+"""What bounds the walks with questions."""
+
+NO_ENDS = (*BY_HAND, "decompose", "release", "complete", "fail", "cancel", "reopen")
+
 SMALL: dict[str, dict[str, Any]] = {
-    "hands": {"tree": SIX, "most_epochs": 1, "most_failures": 1, "without": BY_HAND},
+    "hands": {"tree": SIX, "most_epochs": 1, "most_failures": 1, "without": PEOPLE},
     "tree": {
         "tree": THREE,
         "moving": ("web",),
         "most_failures": 1,
-        "without": (*BY_HAND, "decompose", "reassign", "release"),
+        "without": (*PEOPLE, "decompose", "reassign", "release"),
     },
     "above": {
         "tree": THREE,
         "moving": ("top", "run1"),
         "most_epochs": 1,
         "most_failures": 1,
-        "without": (*BY_HAND, *BY_NAME, "decompose", "release"),
+        "without": (*PEOPLE, *BY_NAME, "decompose", "release"),
     },
     "family": {
         "tree": TWO,
         "works": (AT_WEB, NONE, NONE),
         "most_failures": 1,
-        "without": (*BY_HAND, *BY_NAME, "escalate", "release", "reject", "expire", "accept"),
+        "without": (*PEOPLE, *BY_NAME, "escalate", "release", "reject", "expire", "accept"),
     },
+    "questions": {"tree": THREE, "most_questions": 2, **ASKED},
+    "questions by hand": {
+        "tree": TWO,
+        "works": (AT_WEB,),
+        "most_questions": 2,
+        **ASKED,
+        "without": ("decompose", "escalate"),
+    },
+    "questions in depth": {"tree": DEEP, "works": (AT_WEB,), "most_questions": 2, **ASKED},
+    "questions that move": {
+        "tree": THREE,
+        "moving": ("web",),
+        **ASKED,
+        "without": (*NO_ENDS, *BY_NAME),
+    },
+    "questions above": {"tree": THREE, "moving": ("top",), **ASKED, "without": NO_ENDS},
 }
 """Walked in every run, in a few seconds together; wrong readings show here."""
 
 LARGE: dict[str, dict[str, Any]] = {
+    "questions, six instances": {"tree": SIX, "most_questions": 2, **ASKED},
+    "questions, all of it moves": {
+        "tree": THREE,
+        "moving": ("top", "web", "run1"),
+        "most_questions": 2,
+        **ASKED,
+    },
+    "questions, two epochs": {
+        "tree": THREE,
+        "moving": ("web",),
+        "most_failures": 2,
+        "most_questions": 2,
+        "without": ("decompose",),
+    },
+    "questions of a child": {
+        "tree": TWO,
+        "works": (AT_WEB, NONE),
+        "moving": ("run1",),
+        **ASKED,
+        "without": (*BY_HAND, *BY_NAME, "release"),
+    },
     "hands, two epochs": {"tree": SIX, "most_failures": 2},
     "tree, all of it moves": {
         "tree": SIX,
         "moving": ("web", "run1"),
         "most_epochs": 1,
         "most_failures": 1,
-        "without": (*BY_HAND, "decompose", "release", "reassign"),
+        "without": (*PEOPLE, "decompose", "release", "reassign"),
     },
     "two decisions at once": {
         "tree": THREE,
@@ -74,7 +132,7 @@ LARGE: dict[str, dict[str, Any]] = {
         "most_epochs": 1,
         "most_failures": 1,
         "most_thoughts": 2,
-        "without": (*BY_HAND, "decompose", "release"),
+        "without": (*PEOPLE, "decompose", "release"),
     },
     "parent and child in a tree that moves": {
         "tree": THREE,
@@ -82,7 +140,7 @@ LARGE: dict[str, dict[str, Any]] = {
         "moving": ("run1",),
         "most_epochs": 1,
         "most_failures": 1,
-        "without": (*BY_HAND, "reassign", "reroute", "delegate", "withdraw"),
+        "without": (*PEOPLE, "reassign", "reroute", "delegate", "withdraw"),
     },
     **{
         f"family, {policy}": {

@@ -24,8 +24,13 @@ class Working(Handing):
 
     def claim(self, state: State, task: int) -> State:
         """Lease it."""
-        work = state.works[task]
+        work = self.set_aside(state.works[task])
         return self.put(state, task, work._replace(status="claimed", lease=work.holder))
+
+    def set_aside(self, work: Work) -> Work:
+        """The task without its open question: the work goes on unanswered (R11)."""
+        askers = {one.at for one in work.questions if one.epoch == work.epoch}
+        return work._replace(questions=(), unanswered=work.unanswered | askers)
 
     def may_start(self, state: State, task: int) -> bool:
         """The worker says that he has begun."""
@@ -90,8 +95,17 @@ class Working(Handing):
 
     def take(self, state: State, task: int) -> State:
         """In progress without a lease."""
-        work = state.works[task]._replace(
-            status="in_progress", lease=HAND, due=False, waits="", again=frozenset()
+        work = state.works[task]
+        # Unblocking by hand withdraws a question, a claim sets it aside (R11).
+        blocked = work.status == "blocked"
+        work = self.question_withdrawn(work) if blocked else self.set_aside(work)
+        work = work._replace(
+            status="in_progress",
+            lease=HAND,
+            due=False,
+            waits="",
+            again=frozenset(),
+            return_to="",
         )
         return self.put(state, task, work)
 
@@ -103,9 +117,9 @@ class Working(Handing):
 
     def block(self, state: State, task: int) -> State:
         """Blocked for people: no routing lifts it."""
-        work = state.works[task]._replace(
-            status="blocked", waits="InputRequired", due=False, lease=None
-        )
+        work = state.works[task]
+        waits = self.reason(work, "InputRequired")
+        work = work._replace(status="blocked", waits=waits, due=False, lease=None, return_to="")
         return self.put(state, task, work)
 
     def may_unblock(self, state: State, task: int) -> bool:
@@ -113,12 +127,16 @@ class Working(Handing):
         return state.works[task].status == "blocked"
 
     def unblock(self, state: State, task: int) -> State:
-        """Pending; what placing had blocked begins a new epoch."""
-        work = state.works[task]
+        """Pending; what placing had blocked begins a new epoch. A question is withdrawn."""
+        work = self.question_withdrawn(state.works[task])
         if self.blocked_by_placing(work):
             return self.put(state, task, self.anew(work))
         pending = self.rest_or_route(work._replace(status="pending", waits=""))
         return self.put(state, task, pending)
+
+    def question_withdrawn(self, work: Work) -> Work:
+        """The task without its open question: nobody asks any more (R11)."""
+        return work._replace(questions=())
 
     # Children
 
@@ -138,7 +156,9 @@ class Working(Handing):
         return self.put(self.put(state, task, self._waiting(work)), child, new)
 
     def _waiting(self, work: Work) -> Work:
-        return work._replace(status="in_progress", lease=None, due=False, decomposed=True)
+        return self.set_aside(work)._replace(
+            status="in_progress", lease=None, due=False, decomposed=True, return_to=""
+        )
 
     # Ends
 
@@ -169,6 +189,8 @@ class Working(Handing):
             lease=None,
             waits="",
             again=frozenset(),
+            questions=(),
+            return_to="",
         )
 
     def aggregate(self, state: State, task: int) -> State:
@@ -244,5 +266,6 @@ class Working(Handing):
                 hops=kept,
                 epoch=work.epoch + 1,
                 parent=work.parent,
+                asked=work.asked,
             )
         )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import (
     Group,
     add_field,
+    add_lease_options,
     json_list,
     json_object,
     json_or_text,
+    lease_body,
     text_of,
     user_name,
 )
+from hopper.cli.handlers import questions
 from hopper.cli.render import tasks as render
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, UsageError, at, clean
@@ -31,6 +33,7 @@ def add_commands(group: Group) -> None:
     _add_tracing(group)
     _add_deciding(group)
     _add_working(group)
+    questions.add_commands(group)
 
 
 def _add_tracing(group: Group) -> None:
@@ -56,7 +59,7 @@ def _add_deciding(group: Group) -> None:
     split.add_argument("--children", required=True, metavar="FILE", help="JSON list; - = stdin")
     for field in set_at(TERMS):
         add_field(split, field)
-    _lease(split)
+    add_lease_options(split)
     dead = group.add(
         "dead-letters", dead_letters, render.show_dead_letters, "list what failed for good (R15)"
     )
@@ -75,7 +78,7 @@ def _add_deciding(group: Group) -> None:
     up.add_argument("id")
     up.add_argument("--reason", required=True)
     up.add_argument("--severity")
-    _lease(up)
+    add_lease_options(up)
 
 
 def _add_working(group: Group) -> None:
@@ -98,21 +101,7 @@ def _add_working(group: Group) -> None:
     back = group.add("release", release, render.show_status, "give a task back unfinished")
     back.add_argument("id")
     for parser in (beat, end, broke, back):
-        _lease(parser)
-
-
-def _lease(parser: Any) -> None:
-    parser.add_argument("--worker", help="who works (default: you)")
-    parser.add_argument("--lease-token", metavar="TOKEN", help="else HOPPER_LEASE_TOKEN")
-
-
-def _held(args: Namespace, **fields: Any) -> dict[str, Any]:
-    """Return the body of a report: with the lease's token, which a worker's command has at hand."""
-    worker = args.worker or user_name()
-    token = args.lease_token
-    if os.environ.get("HOPPER_TASK_ID") == args.id:
-        token = token or os.environ.get("HOPPER_LEASE_TOKEN")
-    return clean({"worker": worker, "token": token, **fields})
+        add_lease_options(parser)
 
 
 def delegate(args: Namespace, client: Client) -> Any:
@@ -146,7 +135,7 @@ def events(args: Namespace, client: Client) -> list[Any]:
 def decompose(args: Namespace, client: Client) -> list[Any]:
     """Create children from a JSON list. A child with a known `key` is only returned (R13)."""
     terms = {field.name: getattr(args, field.name) for field in set_at(TERMS)}
-    body = _held(args, children=json_list(text_of(args.children)), **terms)
+    body = lease_body(args, children=json_list(text_of(args.children)), **terms)
     return [spoken(task) for task in client.post(at("tasks", args.id, "decompose"), body)]
 
 
@@ -175,7 +164,7 @@ def cancel(args: Namespace, client: Client) -> Any:
 
 def escalate(args: Namespace, client: Client) -> Any:
     """Escalate a task to the instance that it came from."""
-    body = _held(args, reason=args.reason, severity=args.severity)
+    body = lease_body(args, reason=args.reason, severity=args.severity)
     return spoken(client.post(at("tasks", args.id, "escalate"), body))
 
 
@@ -192,24 +181,26 @@ def claim(args: Namespace, client: Client) -> Any:
 
 def heartbeat(args: Namespace, client: Client) -> Any:
     """Extend a lease and store progress and checkpoint."""
-    body = _held(args, progress=args.progress, checkpoint=args.checkpoint)
+    body = lease_body(args, progress=args.progress, checkpoint=args.checkpoint)
     return spoken(client.post(at("tasks", args.id, "heartbeat"), body))
 
 
 def complete(args: Namespace, client: Client) -> Any:
     """Report a task as done."""
-    return spoken(client.post(at("tasks", args.id, "complete"), _held(args, result=args.result)))
+    return spoken(
+        client.post(at("tasks", args.id, "complete"), lease_body(args, result=args.result))
+    )
 
 
 def fail(args: Namespace, client: Client) -> Any:
     """Report a task as failed. It is tried again unless --no-retry (R15)."""
-    body = _held(args, error=args.error, retryable=not args.no_retry)
+    body = lease_body(args, error=args.error, retryable=not args.no_retry)
     return spoken(client.post(at("tasks", args.id, "fail"), body))
 
 
 def release(args: Namespace, client: Client) -> Any:
     """Give a task back unfinished."""
-    return spoken(client.post(at("tasks", args.id, "release"), _held(args)))
+    return spoken(client.post(at("tasks", args.id, "release"), lease_body(args)))
 
 
 def asked(args: Namespace, task: dict[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.render.previews import show_preview
+from hopper.cli.render.questions import question_lines
 from hopper.cli.render.screen import one_line
 from hopper.cli.transport import in_words
 
@@ -47,6 +48,7 @@ def show_task(data: dict[str, Any], args: Any, screen: Screen) -> None:
             ("Instance", data.get("instance_id") or "none (unassigned)"),
             ("Origin", data.get("origin_instance_id")),
             ("Offered to", data.get("offered_to")),
+            ("Goes back to", data.get("return_to")),
             ("Project", data.get("project")),
             ("Tags", ", ".join(data.get("tags") or ())),
             ("Parent", data.get("parent_id")),
@@ -62,6 +64,14 @@ def show_task(data: dict[str, Any], args: Any, screen: Screen) -> None:
             ("Error", in_words(data.get("error") or {})),
         ]
     )
+    for question in data.get("questions") or ():
+        for line in question_lines(question):
+            screen.line(line)
+    _show_texts(data, screen)
+
+
+def _show_texts(data: dict[str, Any], screen: Screen) -> None:
+    """Show the description of a task verbatim, then its lessons."""
     if data.get("description"):
         screen.line()
         text = str(data["description"])

@@ -1,0 +1,96 @@
+"""`hopper task ask`, `answer` and `questions`; `hopper attention` (R11, R26)."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli.arguments import Group, HopperParser, add_lease_options, bind, lease_body
+from hopper.cli.render import questions as render
+from hopper.cli.render.tasks import show_status
+from hopper.cli.status_words import spoken
+from hopper.cli.transport import Client, UsageError, at, clean
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+
+def add_commands(group: Group) -> None:
+    """Add the commands about questions to the group `task`."""
+    new = group.add("ask", ask, render.show_asked, "ask a person about a task (R11)")
+    new.add_argument("id")
+    new.add_argument("--question", required=True, metavar="TEXT")
+    new.add_argument("--choice", action="append", metavar="TEXT", help="one answer of several")
+    new.add_argument("--default", metavar="TEXT", help="the answer at the time-out")
+    new.add_argument("--timeout", type=int, metavar="SECONDS", help="then the default, or raised")
+    add_lease_options(new)
+    reply = group.add("answer", answer, show_status, "answer the open question of a task (R11)")
+    reply.add_argument("id")
+    reply.add_argument("--answer", metavar="TEXT", help="asked for on a terminal")
+    reply.add_argument("--question-id", metavar="ID", help="required without a terminal")
+    reply.add_argument("--no-return", action="store_true", help="not back to where it was asked")
+    rows = group.add("questions", questions, render.show_questions, "list questions and answers")
+    rows.add_argument("id")
+
+
+def attention_options(parser: HopperParser) -> None:
+    """Make a parser the command `attention`."""
+    bind(parser, attention, render.show_attention)
+    parser.add_argument("--mine", action="store_true", help="only what you may move")
+    parser.add_argument("--instance", metavar="ID", help="held there or below it")
+
+
+def ask(args: Namespace, client: Client) -> Any:
+    """Ask a question about a task; its lease ends, the task waits for the answer."""
+    terms = {"choices": args.choice, "default": args.default, "timeout_seconds": args.timeout}
+    body = lease_body(args, question=args.question, **terms)
+    return spoken(client.post(at("tasks", args.id, "ask"), body))
+
+
+def answer(args: Namespace, client: Client) -> Any:
+    """Answer a question; on a terminal the open one, which is shown first."""
+    terminal = args.interactive and sys.stdin.isatty()
+    if not terminal and not (args.question_id and args.answer):
+        raise UsageError("Without a terminal give --question-id and --answer.")
+    question = {"id": args.question_id}
+    if terminal:
+        question = _chosen(client.pages(at("tasks", args.id, "questions")), args)
+        sys.stderr.write("\n".join(render.question_lines(question)) + "\n")
+    body = {
+        "question_id": question["id"],
+        "answer": args.answer or _typed(),
+        "return": False if args.no_return else None,
+    }
+    return spoken(client.post(at("tasks", args.id, "answer"), clean(body)))
+
+
+def questions(args: Namespace, client: Client) -> list[Any]:
+    """Return the questions about a task, oldest first."""
+    return client.pages(at("tasks", args.id, "questions"))
+
+
+def attention(args: Namespace, client: Client) -> Any:
+    """Return what waits for a person, grouped by who can move it."""
+    params = {"mine": True if args.mine else None, "under": args.instance}
+    return client.get(at("attention"), params)
+
+
+def _chosen(rows: list[dict[str, Any]], args: Namespace) -> dict[str, Any]:
+    """Return the question that is meant: the named one, else the open one."""
+    wanted = [
+        row
+        for row in rows
+        if (row["id"] == args.question_id if args.question_id else row["state"] == "open")
+    ]
+    if not wanted:
+        raise UsageError(f"{args.id} has no {'such' if args.question_id else 'open'} question.")
+    return wanted[0]
+
+
+def _typed() -> str:
+    sys.stderr.write("Answer: ")
+    sys.stderr.flush()
+    text = sys.stdin.readline().strip()
+    if not text:
+        raise UsageError("There is no answer.")
+    return text

@@ -1,0 +1,68 @@
+"""Questions, and what waits for a person, as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli.render.screen import escaped, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hopper.cli.render.screen import Screen
+
+
+def show_asked(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say which question was asked, and how to answer it."""
+    question = next(row for row in data["questions"] if row["text"] == args.question)
+    screen.done(f"Asked about task: {data['id']}", question["id"])
+    screen.remark(f"  Question: {question['id']}")
+    screen.remark(f"  Next: hopper task answer {data['id']} --question-id {question['id']}")
+
+
+def show_questions(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """List the questions of a task, oldest first, each with its answer."""
+    if not data and not screen.quiet:
+        screen.line("No questions.")
+    for row in data:
+        if screen.quiet:
+            screen.line(row["id"])
+        else:
+            for line in question_lines(row):
+                screen.line(line)
+
+
+def question_lines(row: dict[str, Any]) -> Iterator[str]:
+    """Yield a question as lines of text, safe for a terminal."""
+    asked = f"{row['asked_by']} at {row['instance_id']}"
+    yield f"{row['id']} [{row['state'].replace('_', ' ')}] asked by {escaped(asked)}"
+    yield f"  {one_line(escaped(row['text']))}"
+    if row["choices"]:
+        yield f"  Choices: {one_line(escaped(', '.join(row['choices'])))}"
+    if row["default"] is not None:
+        yield f"  Default: {one_line(escaped(row['default']))} at {row['until'] or 'no time'}"
+    if row["answer"] is not None:
+        answer = one_line(escaped(row["answer"]))
+        yield f"  Answer: {answer}, by {escaped(row['answered_by'])} at {row['answered_at']}"
+
+
+def show_attention(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """List what waits for a person, under the name of who can move it, with the next command."""
+    if screen.quiet:
+        for group in data["groups"]:
+            for row in group["tasks"]:
+                screen.line(row["task_id"])
+        return
+    if not data["groups"]:
+        screen.line("Nothing waits for a person.")
+    for group in data["groups"]:
+        screen.line(f"{group['who']} ({len(group['tasks'])})")
+        for row in group["tasks"]:
+            place = row["instance_id"] or "unassigned"
+            screen.line(f"  {row['task_id']} {one_line(row['title'])} [{row['code']}] at {place}")
+            screen.line(f"    {one_line(row['detail'])}")
+            if row["next"]:
+                screen.line(f"    Next: {row['next']['command']}")
+    shown = sum(len(group["tasks"]) for group in data["groups"])
+    if data["counts"]["total"] > shown:
+        screen.line(f"and {data['counts']['total'] - shown} more")

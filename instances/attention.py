@@ -1,0 +1,109 @@
+"""What waits for a person: one set for the list, for its counts and for the dashboard (R26)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+
+from hopper import database
+from instances.choices import ATTENTION, TaskStatus
+from instances.choices import WaitingCode as W
+from instances.models import Question, Task
+from instances.waiting import next_step, waiting_condition, waiting_on
+from instances.waiting.wording import operator_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from instances.models.task import TaskQuerySet
+
+STALE = timedelta(hours=24)
+"""After so long without a change, work by hand needs a look (R21)."""
+
+DEAD_LETTER, STALE_HAND_WORK = "DeadLetter", "StaleHandWork"
+"""The codes of what needs a person beside those of R26."""
+
+_RESTING = (W.AWAITING_TRIAGE, W.MANUAL_QUEUE, W.UNASSIGNED)
+
+_STEPS = {
+    DEAD_LETTER: ("hopper task retry {task}", "POST /tasks/{task}/retry"),
+    STALE_HAND_WORK: ("hopper task complete {task}", "POST /tasks/{task}/complete"),
+}
+
+
+def attention_counts(tasks: TaskQuerySet, waiting: Mapping[str, int]) -> dict[str, int]:
+    """Return how many of `tasks` wait for a person, by kind; `waiting` counts them by reason."""
+    found = {
+        "blocked": sum(waiting.get(code, 0) for code in ATTENTION),
+        "failed": tasks.dead_letters().count(),
+        "awaiting_triage": waiting.get(W.AWAITING_TRIAGE, 0),
+        "manual_queue": waiting.get(W.MANUAL_QUEUE, 0),
+        "unassigned": waiting.get(W.UNASSIGNED, 0),
+        "stale_hand_work": tasks.filter(_stale()).count(),
+    }
+    return found | {"total": sum(found.values())}
+
+
+def attention_groups(tasks: TaskQuerySet, *, limit: int) -> list[dict[str, Any]]:
+    """Return those of `tasks` that wait for a person, grouped by who can move them.
+
+    At most `limit` tasks, those that changed least recently. A group is {who, tasks}; a task says
+    its code, detail, open question and next step.
+    """
+    where = Q(status=TaskStatus.BLOCKED) | _stale() | Q(pk__in=tasks.dead_letters().values("pk"))
+    for code in _RESTING:
+        where |= waiting_condition(code)
+    rows = list(tasks.filter(where).order_by("updated_at", "id")[:limit])
+    reasons, questions = waiting_on(rows), Question.objects.of_tasks(rows)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for task in rows:
+        reason = reasons.get(task.pk)
+        who, told = _told(task, reason)
+        asked = next((one for one in questions.get(task.pk, ()) if one.is_open), None)
+        groups.setdefault(who, []).append({**_brief(task), **told, "question": _shown(asked)})
+    return [{"who": who, "tasks": groups[who]} for who in sorted(groups)]
+
+
+def _stale() -> Q:
+    """Return the condition for work by hand that nobody has touched for long."""
+    by_hand = Q(status__in=(TaskStatus.CLAIMED, TaskStatus.IN_PROGRESS), lease_token=None)
+    return by_hand & Q(decomposed=False, updated_at__lt=database.now() - STALE)
+
+
+def _brief(task: Task) -> dict[str, Any]:
+    return {
+        "task_id": task.pk,
+        "title": task.title,
+        "status": task.status,
+        "priority": task.priority,
+        "instance_id": task.instance_id,
+    }
+
+
+def _told(task: Task, reason: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """Return who can move a task, and why it waits with the next step."""
+    if reason is not None and reason["code"] != W.IN_PROGRESS:
+        names = ("code", "detail", "since", "until")
+        told = {name: reason[name] for name in names} | {"next": next_step(task, reason)}
+        return str(reason["who"]), told
+    dead = reason is None
+    code = DEAD_LETTER if dead else STALE_HAND_WORK
+    command, request = _STEPS[code]
+    since = task.finished_at if dead else task.updated_at
+    told = {
+        "code": code,
+        "detail": task.error if dead else f"{task.worker} has not touched it for long",
+        "since": since.isoformat() if since else None,
+        "until": None,
+        "next": {"command": command.format(task=task.pk), "request": request.format(task=task.pk)},
+    }
+    return operator_of(task.instance_id) if dead else task.worker, told
+
+
+def _shown(question: Question | None) -> dict[str, Any] | None:
+    if question is None:
+        return None
+    names = ("id", "text", "choices", "default", "asked_by", "instance_id")
+    return {name: getattr(question, name) for name in names}
