@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from hopper.actors import Actor
     from instances.tasks.creating import NewTask
 
+UP = DelegationType.ESCALATE
+
 
 @dataclass(frozen=True)
 class Handed:
@@ -238,8 +240,7 @@ class Delegator:
                 require_answer(task, question, actor=self.actor, now=now)
                 return None
             words = f"[{severity}] {reason}" if severity else reason
-            carried = question.pk if question else None
-            terms = Terms(DelegationType.ESCALATE, words, reason=code, question_id=carried)
+            terms = Terms(UP, words, reason=code, question_id=question.pk if question else None)
             delegation = make_offer(task, parent, terms, actor=self.actor, now=now)
             if parent.standing().may("accept"):
                 accept_offer(delegation, task, parent, actor=self.actor, now=now)
