@@ -115,4 +115,4 @@ def test_a_store_of_somebody_else_is_passed_over_with_a_word(
     (tmp_path / ".hopper").mkdir()
     os.chown(tmp_path / ".hopper", 65534, 65534)
     assert embedded.find(tmp_path).home == tmp_path / "mine"
-    assert f"{tmp_path / '.hopper'} belongs to somebody else" in capsys.readouterr().err
+    assert f"{tmp_path / '.hopper'} belongs to another user" in capsys.readouterr().err
