@@ -258,5 +258,5 @@ def _holder(
     start = rows[0].source_instance_id if rows else task.instance_id
     if start is None:
         return None
-    live = [lineal.id for lineal in lineages([start])[start] if lineal.status != "terminated"]
+    live = [ancestor.id for ancestor in lineages([start])[start] if ancestor.status != "terminated"]
     return HopperInstance.objects.get(pk=live[-1]) if live else None

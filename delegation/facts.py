@@ -112,7 +112,7 @@ def _facts(
     holder: HopperInstance, children: list[HopperInstance], *, with_subtrees: bool
 ) -> dict[str, InstanceFacts]:
     line = lineages([holder.pk])[holder.pk]
-    own = capabilities_along(lineal.config for lineal in line)
+    own = capabilities_along(ancestor.config for ancestor in line)
     rows = [holder, *children]
     ids = [row.pk for row in rows]
     waiting, running, unfinished = waiting_at(ids), running_at(ids), unfinished_below(ids)

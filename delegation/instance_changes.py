@@ -154,7 +154,7 @@ def _move_out(task: Task, gone: Set[str], reason: str, actor: Actor, now: dateti
         )
         for row in handed_out:
             end_accepted(row, D.FAILED, reason=reason, actor=actor, now=now)
-        above = [lineal for lineal in lineages([str(was)])[str(was)] if lineal.id not in gone]
+        above = [ancestor for ancestor in lineages([str(was)])[str(was)] if ancestor.id not in gone]
         holder_id = above[-1].id if above else None
     holder = HopperInstance.objects.get(pk=holder_id) if holder_id else None
     move_task(task, holder, actor=actor, now=now, was=was, reason=reason)

@@ -115,8 +115,8 @@ def _not_a_child(task: Task, target: HopperInstance) -> RuleBroken:
     """Return the error for a target that is no child. The error names the next hop, if any."""
     holder_id = str(task.instance_id)
     lines = lineages([target.pk, holder_id])
-    down = [lineal.id for lineal in lines[target.pk]]
-    up = [lineal.id for lineal in lines[holder_id]]
+    down = [ancestor.id for ancestor in lines[target.pk]]
+    up = [ancestor.id for ancestor in lines[holder_id]]
     if holder_id in down and target.pk != holder_id:
         hop = down[down.index(holder_id) + 1]
         return RuleBroken(

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from hopper.actors import Actor
-    from instances.models.instance import Lineal
+    from instances.models.instance import LineageRow
     from instances.models.task import TaskQuerySet
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Round:
         return done
 
     def where(
-        self, instance_ids: QuerySet[Any], holds: Callable[[list[Lineal]], bool]
+        self, instance_ids: QuerySet[Any], holds: Callable[[list[LineageRow]], bool]
     ) -> list[str]:
         """Return the distinct instances whose line from the root meets the condition."""
         lines, found = lineages(instance_ids.order_by().distinct()), []
@@ -342,7 +342,7 @@ def answer_waiting_offers(this: Round, offers: QuerySet[TaskDelegation]) -> int:
     """Let targets that run now answer their waiting offers (R8)."""
     waiting = offers.filter(status=D.PENDING, explicit=False)
 
-    def manual(line: list[Lineal]) -> bool:
+    def manual(line: list[LineageRow]) -> bool:
         own = line[-1]
         return bool(effective_settings(own.scope, own.config)["accept"] == "manual")
 

@@ -60,7 +60,7 @@ def judgements() -> dict[str, Judged]:
 def _decision_behind(task: Task) -> RoutingDecision | None:
     if task.instance_id is None:
         return None
-    way = [lineal.id for lineal in lineages([task.instance_id])[task.instance_id]]
+    way = [ancestor.id for ancestor in lineages([task.instance_id])[task.instance_id]]
     every = RoutingDecision.objects.for_task(task.pk).filter(verdict=Verdict.SEND, target__in=way)
     now = every.filter(epoch=task.epoch)
     return next(

@@ -91,7 +91,7 @@ def legal_hops(asked: Extent) -> Breaches:
             wrong = hops.filter(delegation_type=kind, **same)
             for pk in wrong.values_list("pk", flat=True):
                 yield pk, f"{kind} from a {source} to a {target}"
-    yield from _strangers(hops)
+    yield from _illegal_hops(hops)
     handed = rows.filter(source_instance__isnull=True).exclude(
         Exists(
             Event.objects.filter(
@@ -106,7 +106,7 @@ def legal_hops(asked: Extent) -> Breaches:
         yield pk, "has no source, but its task was held by one when it was offered"
 
 
-def _strangers(hops: QuerySet[TaskDelegation]) -> Breaches:
+def _illegal_hops(hops: QuerySet[TaskDelegation]) -> Breaches:
     """Yield the hops between two instances that never were child and parent."""
     down = hops.exclude(_UP).exclude(target_instance__parent=F("source_instance"))
     up = hops.filter(_UP).exclude(source_instance__parent=F("target_instance"))

@@ -134,7 +134,7 @@ def nothing_left_due(asked: Extent) -> Breaches:
     late = Task.objects.filter(route_due=True, updated_at__lt=patience)
     holders = set(late.order_by().values_list("instance_id", flat=True).distinct()) - {None}
     lines = lineages(map(str, holders))
-    places = {lineal.id for line in lines.values() for lineal in line}
+    places = {ancestor.id for line in lines.values() for ancestor in line}
     # A younger change cannot have caused the wait.
     changed = HopperInstance.objects.filter(
         pk__in=places, updated_at__gte=patience, created_at__lt=patience
@@ -142,7 +142,7 @@ def nothing_left_due(asked: Extent) -> Breaches:
     fresh = set(changed.values_list("pk", flat=True))
     for task_id, holder, since in late.values_list("pk", "instance_id", "updated_at"):
         line = lines.get(str(holder), [])
-        if not line or fresh & {lineal.id for lineal in line}:
+        if not line or fresh & {ancestor.id for ancestor in line}:
             continue
         if Standing.along(line).may("route"):
             yield task_id, f"has been due for placing at {holder} since {since:%Y-%m-%d %H:%M:%S}"

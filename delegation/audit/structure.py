@@ -84,9 +84,9 @@ def closed_runs(asked: Extent) -> Breaches:
     closed = set(ended.values_list("pk", flat=True))
     for holder, line in sorted(lineages(holders).items()):
         # I2 covers tasks that a terminated instance itself holds.
-        for lineal in line[:-1]:
-            if lineal.id in closed:
-                yield lineal.id, f"is terminated, with open work at {holder} below it"
+        for ancestor in line[:-1]:
+            if ancestor.id in closed:
+                yield ancestor.id, f"is terminated, with open work at {holder} below it"
 
 
 def _cycles(pairs: Iterable[tuple[str, str]], detail: str) -> Breaches:

@@ -210,7 +210,7 @@ def one_end_each(asked: Extent) -> Breaches:
     for pk, epoch in reopened.values_list("task_id", "epoch"):
         yield pk, f"was reopened in epoch {epoch}, but no event tells the end before"
     yield from _told_twice(events.filter(ending=True))
-    yield from _deaf(asked)
+    yield from _missing_feeds(asked)
 
 
 def _told_twice(endings: object) -> Breaches:
@@ -223,7 +223,7 @@ def _told_twice(endings: object) -> Breaches:
         yield row["task_id"], f"ended {row['n']} times in epoch {row['epoch']}"
 
 
-def _deaf(asked: Extent) -> Breaches:
+def _missing_feeds(asked: Extent) -> Breaches:
     """Yield each instance on a finished task's path, or above, without the event of the end.
 
     The path lies between origin and holder, so the lines of both contain the path.

@@ -91,7 +91,7 @@ class Document:
     def over(self, other: Document) -> Document:
         """Return `other` with this document on top: mappings merge, other values are replaced."""
         merged = Document(dict(other.data), {**other.places, (): self.places[()]})
-        _lay(merged, self, (), merged.data, self.data)
+        _merge_into(merged, self, (), merged.data, self.data)
         return merged
 
     def problem(self, path: Sequence[str | int], message: str) -> Problem:
@@ -104,13 +104,13 @@ class Document:
         return Problem(place.file, place.line, ".".join(map(str, path)), message)
 
 
-def _lay(merged: Document, upper: Document, path: KeyPath, into: Any, data: Any) -> None:
+def _merge_into(merged: Document, upper: Document, path: KeyPath, into: Any, data: Any) -> None:
     for key, value in data.items():
         here = (*path, key)
         merged.places[here] = upper.places[here]
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             into[key] = dict(into[key])
-            _lay(merged, upper, here, into[key], value)
+            _merge_into(merged, upper, here, into[key], value)
             continue
         into[key] = value
         depth = len(here)

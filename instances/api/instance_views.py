@@ -173,7 +173,7 @@ class InstanceViewSet(Answering):
         """List the ancestors, root first, as far as the caller may see them."""
         instance = seen_instance(self.actor, pk)
         seen = visible_instances(self.actor)
-        ids = [lineal.id for lineal in instance.lineage()[:-1]]
+        ids = [ancestor.id for ancestor in instance.lineage()[:-1]]
         rows = seen.in_bulk(ids)
         return Response(shown_instances([rows[one] for one in ids if one in rows]))
 

@@ -119,7 +119,7 @@ def require_role(actor: Actor, role: str, instance_ids: Iterable[str | None]) ->
         return
     wanted = [pk for pk in instance_ids if pk is not None]
     for line in lineages(wanted).values():
-        if actor.holds(role, [lineal.id for lineal in line]):
+        if actor.holds(role, [ancestor.id for ancestor in line]):
             return
     where = " or ".join(wanted) or "everywhere"
     raise NotAllowed(f"This takes the role {role} at {where}.", role=role)

@@ -247,7 +247,7 @@ def _of_task(was: dict[str, Any], will: dict[str, Any]) -> tuple[str, ...]:
     """Return the outcome of a task in words, its end or move first."""
     moved = was["instance_id"] != will["instance_id"]
     words = {
-        _fate(was, will): was["status"] != will["status"],
+        _outcome(was, will): was["status"] != will["status"],
         "lease_revoked": was["leased"] and not will["leased"],
         "offer_cancelled": was["offered_to"] is not None and will["offered_to"] is None,
         "moved": moved and will["instance_id"] is not None,
@@ -259,7 +259,7 @@ def _of_task(was: dict[str, Any], will: dict[str, Any]) -> tuple[str, ...]:
     return tuple(word for word, holds in words.items() if holds)
 
 
-def _fate(was: dict[str, Any], will: dict[str, Any]) -> str:
+def _outcome(was: dict[str, Any], will: dict[str, Any]) -> str:
     if will["status"] in TERMINAL:
         return str(will["status"])
     if was["decomposed"] and not will["decomposed"]:

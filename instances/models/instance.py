@@ -128,7 +128,7 @@ class HopperInstance(MPTTModel):
         """Whether the instance is not terminated."""
         return self.status != InstanceStatus.TERMINATED
 
-    def lineage(self) -> list[Lineal]:
+    def lineage(self) -> list[LineageRow]:
         """Return the instance's ancestors and itself, root first, in one query (M6)."""
         return lineages([self.pk])[self.pk]
 
@@ -154,7 +154,7 @@ class HopperInstance(MPTTModel):
         return not self.children.exists()
 
 
-class Lineal:
+class LineageRow:
     """One instance of a lineage: the values for R3, R4 and the grants."""
 
     __slots__ = ("config", "id", "parent_id", "scope", "status")
@@ -167,7 +167,7 @@ class Lineal:
 _BOTTOMLESS = 50  # A longer line is a circle. Only a damaged tree has one.
 
 
-def lineages(instance_ids: Iterable[str]) -> dict[str, list[Lineal]]:
+def lineages(instance_ids: Iterable[str]) -> dict[str, list[LineageRow]]:
     """Return, for each existing id, its ancestors and itself, root first, in one query.
 
     Follows parent pointers: nested sets are slow at reading ancestors.
@@ -196,9 +196,9 @@ def lineages(instance_ids: Iterable[str]) -> dict[str, list[Lineal]]:
         rows = cursor.fetchall()
     field: Any = HopperInstance._meta.get_field("config")
     read = field.from_db_value
-    found: dict[str, list[Lineal]] = {}
+    found: dict[str, list[LineageRow]] = {}
     for start, *row, config in rows:
-        found.setdefault(start, []).append(Lineal(tuple(row), read(config, None, connection)))
+        found.setdefault(start, []).append(LineageRow(tuple(row), read(config, None, connection)))
     return found
 
 

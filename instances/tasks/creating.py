@@ -88,7 +88,7 @@ def require_lease_given(parent: Task, actor: Actor) -> None:
     holder_id = parent.instance_id
     if holder_id is None or not parent.has_live_lease or parent.lease_holder == actor.name:
         return
-    if not actor.holds("operator", [lineal.id for lineal in lineages([holder_id])[holder_id]]):
+    if not actor.holds("operator", [ancestor.id for ancestor in lineages([holder_id])[holder_id]]):
         raise NotAllowed(
             f"{parent.pk} is leased to {parent.worker}: to end that takes the role operator at "
             f"{holder_id}.",

@@ -202,4 +202,4 @@ def _close(
 
 def _is_above(holder_id: str | None, instance_id: str) -> bool:
     line = lineages([instance_id]).get(instance_id, [])
-    return holder_id in [lineal.id for lineal in line[:-1]]
+    return holder_id in [ancestor.id for ancestor in line[:-1]]

@@ -14,7 +14,7 @@ from instances.choices import TERMINAL, InstanceStatus, TaskStatus
 from instances.choices import HopperScope as S
 from instances.config import queue_settings
 from instances.models import Event, HopperInstance, InstanceLoad, Task
-from instances.models.instance import Lineal, lineages
+from instances.models.instance import LineageRow, lineages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -152,7 +152,7 @@ def build_tree(
     order: list[dict[str, Any]] = []
     for row in rows.values(*TREE_FIELDS).iterator():
         parent = nodes.get(row["parent_id"]) if order else None
-        own = Lineal((row["id"], row["parent_id"], row["scope"], row["status"]), row["config"])
+        own = LineageRow((row["id"], row["parent_id"], row["scope"], row["status"]), row["config"])
         line = [*(parent["_line"] if parent else above), own]
         node = {
             **row,

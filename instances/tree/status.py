@@ -134,9 +134,9 @@ def settle_instance(instance_id: str, *, actor: Actor) -> bool:
 
 def settle_above(instance_id: str, *, actor: Actor) -> None:
     """Settle every stopping instance from `instance_id` up to its root."""
-    for lineal in reversed(lineages([instance_id]).get(instance_id, [])):
-        if lineal.status == I.STOPPING:
-            settle_instance(lineal.id, actor=actor)
+    for ancestor in reversed(lineages([instance_id]).get(instance_id, [])):
+        if ancestor.status == I.STOPPING:
+            settle_instance(ancestor.id, actor=actor)
 
 
 def settle_after_commit(instance_id: str, *, actor: Actor = SYSTEM) -> None:

@@ -96,7 +96,7 @@ class GlobalScopeBehavior(ScopeBehavior):
             *_rule_reasons(found),
             "no project, tag, keyword or rule speaks for any child",
         )
-        if _nobody_can(situation):
+        if _capability_gap(situation):
             return _none_left(situation, considered, considered, rules)
         if situation.instance.settings["unmatched"] != "balance" or not considered:
             return Stay(reasons, tuple(considered), rules=rules, code=self.unmatched_code)
@@ -140,7 +140,7 @@ def _has_required(task: TaskFacts, candidate: InstanceFacts) -> bool:
     return bool(task.required_capabilities) and not lacks(task, candidate)
 
 
-def _nobody_can(situation: Situation) -> bool:
+def _capability_gap(situation: Situation) -> bool:
     """Return whether a required capability is missing from every live child."""
     required, live = situation.task.required_capabilities, situation.candidates
     return bool(required) and all(lacks(situation.task, one) for one in live)
@@ -201,7 +201,7 @@ def _none_left(
     matching: list[Considered],
     rules: tuple[str, ...],
 ) -> Refuse:
-    gap = _nobody_can(situation)
+    gap = _capability_gap(situation)
     words = "nobody below has " + ", ".join(situation.task.required_capabilities)
     reasons = (words if gap else "no candidate is left", *why_out(matching))
     code = "CapabilityGap" if gap else "Unroutable"

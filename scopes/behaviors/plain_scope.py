@@ -39,7 +39,7 @@ class FamilyScopeBehavior(ProjectScopeBehavior):
         if isinstance(matched, SendTo):
             return matched
         if isinstance(matched, Refuse) and matched.code == "Unroutable":
-            return self._nobody_left(situation, matched)
+            return self._refuse_rest(situation, matched)
         return self.decide_execution(situation)
 
     def _to_member(self, situation: Situation, member: InstanceFacts) -> Decision:
@@ -49,7 +49,7 @@ class FamilyScopeBehavior(ProjectScopeBehavior):
         if considered.fits:
             return SendTo(reasons, (considered,), target_id=member.id, score=considered.score)
         out = Refuse((*reasons, *why_out([considered])), (considered,))
-        return self._nobody_left(situation, out)
+        return self._refuse_rest(situation, out)
 
     def go_further_down(
         self, situation: Situation, considered: list[Considered], *reasons: str
@@ -57,7 +57,7 @@ class FamilyScopeBehavior(ProjectScopeBehavior):
         """Refuse: no child is left. A task that one member owns never goes to another member."""
         return self.refuse_gap(situation, considered, *reasons)
 
-    def _nobody_left(self, situation: Situation, out: Refuse) -> Decision:
+    def _refuse_rest(self, situation: Situation, out: Refuse) -> Decision:
         considered = list(out.considered)
         return self.handle_by_hand(situation, considered, *out.reasons, tried=True)
 

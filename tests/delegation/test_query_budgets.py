@@ -24,7 +24,8 @@ TASKS: dict[str, dict[str, Any]] = {
     "nothing speaks": {"title": "walk the dog"},
     "nobody can": {"required_capabilities": ["gpu"]},
 }
-# Transactions, savepoints and readings of the database's clock are counted too; a hop writes offer, acceptance, decision and events.
+# Transactions, savepoints and readings of the clock count too; a hop writes offer, acceptance,
+# decision and events.
 BUDGETS = {
     "matched": 74,
     "matched, and down to a run": 90,

@@ -50,11 +50,11 @@ def _instances(data: dict[str, Any]) -> Iterator[str]:
 
 def _tasks(data: dict[str, Any]) -> Iterator[str]:
     for change in data.get("tasks") or ():
-        words = ", ".join(_fate(word, change["after"]) for word in change["what"])
+        words = ", ".join(_outcome(word, change["after"]) for word in change["what"])
         yield f"  {change['id']}  {words}  {change['title']}"
 
 
-def _fate(word: str, after: dict[str, Any]) -> str:
+def _outcome(word: str, after: dict[str, Any]) -> str:
     if word == "moved":
         return f"moved to {after['instance_id']}"
     return f"waits ({after['waiting_on']})" if word == "waits" else _spoken(word)

@@ -28,7 +28,7 @@ class Child:
         """Start the guard, which starts the command. Raises OSError."""
         script = [sys.executable, "-I", "-S", guard.__file__, str(attempt.folder), str(GRACE)]
         self._attempt = attempt
-        self._said = b""
+        self._outcome_bytes = b""
         # A session of its own: a signal from the terminal reaches the worker alone.
         self._guard = subprocess.Popen(  # noqa: S603 - running the user's command is the purpose
             [*script, *command],
@@ -62,7 +62,7 @@ class Child:
         """Return whether the command and all that it started have ended."""
         with contextlib.suppress(BlockingIOError):
             while said := os.read(self.descriptor, 65_536):
-                self._said += said
+                self._outcome_bytes += said
             self._guard.wait()
             return True
         return False
@@ -78,7 +78,7 @@ class Child:
     def outcome(self) -> dict[str, Any]:
         """Return how the command ended: `code`, or `error` where it could not be run."""
         with contextlib.suppress(ValueError):
-            return dict(json.loads(self._said))
+            return dict(json.loads(self._outcome_bytes))
         self._kill_group()
         return {"error": "the guard of the command was killed"}
 
