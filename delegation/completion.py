@@ -90,9 +90,11 @@ class CompletionBubbler:
 
     def aggregate_child_completions(self, parent_id: str, now: datetime) -> None:
         """End a parent task or return it to its holder, by its children and its policy (R14)."""
-        parent = lock_task(parent_id)
-        if parent.is_terminal or not parent.decomposed or parent.status != T.IN_PROGRESS:
+        waiting = Task.objects.filter(pk=parent_id, decomposed=True, status=T.IN_PROGRESS)
+        # The root's lock is held, so the parent cannot change; the family is not listed in vain.
+        if not waiting.exists():
             return
+        parent = lock_task(parent_id)
         tally = _tally(parent)
         if FailurePolicy.FAIL_FAST in tally.failures:
             hold_places(Task.objects.filter(root_id=parent.root_id))

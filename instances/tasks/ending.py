@@ -72,6 +72,8 @@ def end_open_children(task: Task, *, actor: Actor, now: datetime, reason: str) -
 
     Each task is cancelled before its own children, so that these do not aggregate it (R14).
     """
+    if not task.children.open().exists():
+        return
     for child in lock_tasks(task.children.open().values_list("pk", flat=True)):
         if child.on_parent_close == "abandon":
             make_root(child, actor=actor, now=now)

@@ -56,8 +56,7 @@ def _in(status: str) -> TaskDelegation:
         token = claim_task(task.pk, worker="bob", actor=ALICE).token
         fail_task(task.pk, token=token, retryable=False, actor=ALICE)
     if status == "expired":
-        with mock.patch("delegation.delegator.timezone") as clock:
-            clock.now.return_value = row.expires_at
+        with mock.patch("hopper.database.now", return_value=row.expires_at):
             delegator.expire_delegation(row.pk)
     row.refresh_from_db()
     assert row.status == status
@@ -103,7 +102,6 @@ def test_an_offer_that_was_answered_just_before_its_time_ran_out_stands(status: 
     row = _in(status)
     events = Event.objects.count()
     # A sweeper has read it while it was pending, and comes to it now.
-    with mock.patch("delegation.delegator.timezone") as clock:
-        clock.now.return_value = row.expires_at
+    with mock.patch("hopper.database.now", return_value=row.expires_at):
         assert Delegator(ALICE).expire_delegation(row.pk).status == status
     assert Event.objects.count() == events

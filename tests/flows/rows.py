@@ -116,9 +116,11 @@ def _again(row: Any, mark: str) -> Any:
     """Return the row once more, under ids of its own wherever it names a task or a delegation."""
     for field in row._meta.concrete_fields:
         value = getattr(row, field.attname)
-        if isinstance(value, str) and value.startswith(("task-", "del-", "dec-")):
+        if isinstance(value, str) and value.startswith(("task-", "del-", "dec-", "q-")):
             setattr(row, field.attname, value + mark)
-        elif isinstance(value, dict) and str(value.get("object")).startswith(("task-", "del-")):
+        elif isinstance(value, dict) and str(value.get("object")).startswith(
+            ("task-", "del-", "q-")
+        ):
             setattr(row, field.attname, {**value, "object": value["object"] + mark})
     if isinstance(row._meta.pk, models.AutoField):
         row.pk = None
