@@ -70,7 +70,7 @@ def complete_each(tokens: list[tuple[str, str]], mark: int) -> list[str]:
     outcomes = []
     for task_id, token in tokens:
         together()
-        report = partial(complete_task, task_id, token=token, result={"by": mark}, actor=BOB)
+        report = partial(complete_task, task_id, token=token, result={"done": True}, actor=BOB)
         outcomes.append(_tried(report))
     return outcomes
 

@@ -66,7 +66,7 @@ def test_a_task_that_ends_while_it_is_forced_open_is_not_left_at_an_instance_tha
             ended.wait(0.5)
             return lock_task(task_id)
 
-        monkeypatch.setattr(status_by_hand, "lock_task", lock_late)
+        monkeypatch.setattr(status_by_hand, "lock_ending_task", lock_late)
         set_status(task.pk, status="pending", force=True, actor=ALICE)
         opened.set()
         ending[0].result()
@@ -88,7 +88,7 @@ def test_a_task_that_ends_while_it_is_cancelled_by_force_is_cancelled_all_the_sa
             beside.submit(_finish, task_id).result()
         return lock_task(task_id)
 
-    monkeypatch.setattr(status_by_hand, "lock_task", lock_late)
+    monkeypatch.setattr(status_by_hand, "lock_ending_task", lock_late)
     set_status(task.pk, status="cancelled", force=True, actor=ALICE)
     task.refresh_from_db()
     assert (task.status, task.epoch) == ("cancelled", 2)
