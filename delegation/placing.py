@@ -102,7 +102,7 @@ def _gap_alert_sent(task: Task, required: str) -> bool:
 logger = logging.getLogger(__name__)
 
 _DECIDED_AGAIN = 3
-"""How often a decision is repeated because the tree changed meanwhile (R9)."""
+"""The most repeats of a decision because the tree changed meanwhile (R9)."""
 
 
 class _Stale(Exception):

@@ -1,4 +1,4 @@
-"""What time brings to open questions: a default answers, else the question is raised (R11)."""
+"""Time-outs of open questions: the default answers, else the question is raised (R11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits for a person: one set for the list, for its counts and for the dashboard (R26)."""
+"""Attention: all that waits for a person, one set for list, counts and dashboard (R26)."""
 
 from __future__ import annotations
 

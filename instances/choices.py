@@ -64,7 +64,7 @@ class TaskPriority(models.TextChoices):
 
 
 class ExecutorPreference(models.TextChoices):
-    """Who should do a task (R9)."""
+    """The kind of hands that should do a task (R9)."""
 
     ANY = "any", "any"
     HUMAN = "human", "human"
@@ -72,14 +72,14 @@ class ExecutorPreference(models.TextChoices):
 
 
 class Completion(models.TextChoices):
-    """What happens to a decomposed task when its children are done (R13)."""
+    """The fate of a decomposed task when its children are done (R13)."""
 
     AUTO = "auto", "closes with its children"
     RESUME = "resume", "returns to its holder"
 
 
 class FailurePolicy(models.TextChoices):
-    """How failed children decide the end of their parent (R14)."""
+    """The rule by which failed children decide the end of their parent (R14)."""
 
     WAIT_ALL = "wait_all", "wait for all"
     FAIL_FAST = "fail_fast", "fail at once"
@@ -88,7 +88,7 @@ class FailurePolicy(models.TextChoices):
 
 
 class ChildFailure(models.TextChoices):
-    """How the failure of this child affects its parent (R14)."""
+    """The effect of this child's failure on its parent (R14)."""
 
     AS_PARENT = "as_parent", "as the parent says"
     WAIT_ALL = "wait_all", "wait for all"
@@ -98,7 +98,7 @@ class ChildFailure(models.TextChoices):
 
 
 class ParentClose(models.TextChoices):
-    """What happens to an open child when its parent ends (R16)."""
+    """The fate of an open child when its parent ends (R16)."""
 
     CANCEL = "cancel", "is cancelled too"
     ABANDON = "abandon", "goes on by itself"
@@ -135,7 +135,7 @@ class QuestionState(models.TextChoices):
 
 
 class Role(models.TextChoices):
-    """What a grant allows at an instance and below (docs/reference/api.md)."""
+    """The rights that a grant gives at an instance and below (docs/reference/api.md)."""
 
     VIEWER = "viewer", "viewer"
     WORKER = "worker", "worker"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from instances.models.event import EventQuerySet
 
 STAMPED_AT_ONCE = 1000
-"""How many events get their position in one transaction."""
+"""The number of events that get their position in one transaction."""
 
 _FEED_KEY = 0x46656564
 """The advisory lock of the one stamper."""

@@ -1,4 +1,4 @@
-"""What every test may use: the choice of database, long and short storms, child processes."""
+"""Shared by every test: the choice of database, long and short storms, child processes."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 Breaches = Iterator[tuple[str, str]]
 
 TWO_SWEEPS = timedelta(seconds=20)
-"""How long due work may wait for the sweep (R21)."""
+"""The longest wait of due work for the sweep (R21)."""
 
 _OVERLAP = timedelta(minutes=5)
-"""How much earlier than `since` the audit begins: an event may commit long after its time."""
+"""The audit begins this much before `since`: an event may commit long after its time."""
 
 _STEP = 10_000
 """After so many older events in a row, no earlier event is newer."""
@@ -129,7 +129,7 @@ def rows_of(sql: str, parameters: Iterable[Any]) -> list[tuple[Any, ...]]:
 
 
 KEPT = 100
-"""How many results are kept, besides the last one without a breach."""
+"""The number of results kept, besides the last one without a breach."""
 
 
 def last_sound() -> datetime | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from delegation.audit.extent import Breaches, Extent
 
 _READ_BEFORE = timedelta(minutes=1)
-"""How long before the grant of a lease its limit may have been read."""
+"""The longest time between the reading of a limit and the grant of a lease."""
 
 
 def leases(asked: Extent) -> Breaches:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hopper.database.engine import Engine, Write
 
 AFTER_COMMIT = 100
-"""How many calls of one request follow its commit, at most; the sweep does the rest."""
+"""The most calls of one request after its commit; the sweep does the rest."""
 
 Row = TypeVar("Row", bound=models.Model)
 _ENGINES: dict[str, Engine] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Engine(ABC):
-    """What differs between the databases. Rooms call these methods and never ask the vendor.
+    """The differences between the databases. Rooms call these methods and never ask the vendor.
 
     tests/house/test_engines.py holds each method to its promise on both databases.
     """

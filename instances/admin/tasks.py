@@ -58,7 +58,7 @@ _FORM_OPTIONS: dict[str, dict[str, Any]] = {
     "words": {"form_class": WordsField, "widget": _LINE},
     "object": {"form_class": JsonField, "widget": forms.Textarea(attrs={"rows": 4})},
 }
-"""How a form shows the kinds of fields that Django shows otherwise."""
+"""Form fields that replace Django's own for these kinds of columns."""
 
 
 class TaskForm(ServiceForm):

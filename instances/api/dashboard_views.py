@@ -52,7 +52,7 @@ class StatusViewSet(Answering):
 
 
 class AttentionViewSet(Answering):
-    """What waits for a person."""
+    """Tasks and instances that wait for a person."""
 
     queryset = Task.objects.none()
     query_parameters = {"retrieve": ("under", "mine", "limit")}

@@ -151,7 +151,7 @@ class InstanceChanges(_InstanceBody):
 
 
 class Stop(StrictSerializer):
-    """How an instance stops. `preview` only describes the changes."""
+    """The options of a stop. `preview` only describes the changes."""
 
     preview = Flag(required=False)
     force = Flag(required=False)
@@ -159,13 +159,13 @@ class Stop(StrictSerializer):
 
 
 class Restart(StrictSerializer):
-    """How an instance restarts. `force` revokes live leases."""
+    """The options of a restart. `force` revokes live leases."""
 
     force = Flag(required=False)
 
 
 class Close(StrictSerializer):
-    """How a run closes. `force` cancels open tasks; `preview` only describes the changes."""
+    """The options of closing a run: `force` cancels open tasks; `preview` only describes."""
 
     preview = Flag(required=False)
     force = Flag(required=False)

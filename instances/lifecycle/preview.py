@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Picture = dict[str, Rows]
 
 LONGEST_WAIT_SECONDS = 5
-"""How long a preview waits for a lock of another transaction."""
+"""The longest wait of a preview for a lock of another transaction."""
 
 KINDS = ("instances", "tasks", "delegations", "attempts")
 

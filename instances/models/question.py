@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_QUESTIONS = 8
-"""How many questions may be asked about one task."""
+"""The most questions about one task."""
 
 WITH_ANSWER = (Q.ANSWERED, Q.EXPIRED)
 """The states of questions that have an answer; that of an expired one is its default."""

@@ -30,10 +30,10 @@ _MAX_PROBES = 50
 _MAX_KINDS = 1000
 """The most kinds in a queue that are listed one by one. Above, the queue is filtered."""
 _FURTHEST = 4 * AGEING
-"""How far ahead of now a claimable task stands at most, and some."""
+"""The furthest that a claimable task stands ahead of now, and some."""
 _BOUNDLESS = 10**9
 _RIVALS = 32
-"""How many tasks that other claims have locked a probe may skip and still find a task."""
+"""The most tasks locked by other claims that a probe may skip and still find a task."""
 
 _MARK = f"""UPDATE {_TASK} SET status = 'claimed', attempt = attempt + 1, worker = %(worker)s,
     lease_token = (attempt + 1) || '.' || %(secret)s, lease_holder = %(holder)s,

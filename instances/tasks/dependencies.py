@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 MAX_EDGES = 10_000
-"""How many predecessors the tasks of one request may name in all."""
+"""The most predecessors that the tasks of one request may name in all."""
 
 
 def require_known(task_ids: Iterable[str]) -> list[str]:

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 MIN_LEASE_SECONDS = 30
 MAX_LEASE_SECONDS = 24 * 3600
 MAX_ARTIFACTS = 20
-"""How many further late values an attempt keeps."""
+"""The number of further late values that an attempt keeps."""
 _MAX_BACKOFF_SECONDS = 3600
 _RESCUE_SECONDS = 10
 _rescued: dict[str, float] = {}
-"""When this process last looked for expired leases, by instance."""
+"""The time of this process's last look for expired leases, by instance."""
 
 
 def new_secret() -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NewQuestion:
-    """What is asked. `choices` () takes any answer; `default` is the answer at a time-out."""
+    """A question to ask. `choices` () takes any answer; `default` is the answer at a time-out."""
 
     text: str
     choices: tuple[str, ...] = ()

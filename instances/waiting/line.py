@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from instances.waiting.places import Place
 
 LOOKED_AT = 100
-"""How many tasks behind the free slots are counted when a page is shown."""
+"""The most tasks behind the free slots that are counted when a page is shown."""
 
 _ORDER = ("-queue_urgent", "queue_at", "id")
 

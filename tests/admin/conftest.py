@@ -76,7 +76,7 @@ def only_the_admin(settings: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def every_invariant_holds(db: None) -> Iterator[None]:
-    """Whatever the admin did, the records agree with one another."""
+    """The invariants hold at the end of each test."""
     yield
     # Inside a test's transaction nothing is placed: what is due stays due (I21).
     assert [finding for finding in audit() if finding.invariant != "I21"] == []

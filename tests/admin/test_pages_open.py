@@ -74,11 +74,11 @@ def test_a_record_that_never_changes_offers_no_history(site: Site, family: Famil
     assert "historylink" not in page
 
 
-def test_it_names_no_other_site(site: Site) -> None:
+def test_the_page_names_no_other_site(site: Site) -> None:
     assert "View site" not in site.client.get("/admin/").content.decode()
 
 
-def test_it_is_found_without_the_slash(site: Site, settings: Any) -> None:
+def test_the_admin_is_found_without_the_slash(site: Site, settings: Any) -> None:
     settings.ROOT_URLCONF = "hopper.urls"
     found = site.client.get("/admin")
     assert (found.status_code, found.headers["Location"]) == (302, "/admin/")

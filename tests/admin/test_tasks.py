@@ -159,7 +159,7 @@ def test_tasks_are_found_by_title_and_holder(site: Site, family: Family) -> None
     assert b"sweep the yard" not in held
 
 
-def test_what_the_list_filters_by_is_named_as_the_page_names_it(site: Site, family: Family) -> None:
+def test_a_filter_has_the_name_that_the_page_uses(site: Site, family: Family) -> None:
     due = TaskFactory(instance=family.top, title="place me")
     TaskFactory(instance=family.run, title="at rest")
     page = site.client.get("/admin/instances/task/", {"route_due__exact": "1"})

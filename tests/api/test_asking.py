@@ -1,4 +1,4 @@
-"""Who may ask and answer over HTTP, and what a body has to say (R11)."""
+"""Rights and bodies of questions and answers over HTTP (R11)."""
 
 from __future__ import annotations
 

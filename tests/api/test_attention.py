@@ -1,4 +1,4 @@
-"""What waits for a person is listed by who can move it, and counted alike on the dashboard."""
+"""Attention groups waiting tasks by the person who can move them; the dashboard counts the same."""
 
 from __future__ import annotations
 

@@ -262,7 +262,7 @@ def test_a_wrong_key_of_config_is_named_by_its_path(ada: Caller) -> None:
     assert body["errors"][0]["field"] == "config.max_concurrent_tasks"
 
 
-def test_what_was_read_can_be_sent_back(ada: Caller, task: Task) -> None:
+def test_a_task_as_read_can_be_sent_back(ada: Caller, task: Task) -> None:
     for path in (f"/tasks/{task.pk}", "/instances/web"):
         read = ada.ask(path)
         answer = ada.call("PUT", path, read)
@@ -281,7 +281,7 @@ def test_a_body_over_the_limit_is_refused(ada: Caller) -> None:
 
 
 class Broken(BytesIO):
-    """What a client sends that goes away, or counts its chunks wrongly."""
+    """The body of a client that goes away, or counts its chunks wrongly."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         raise ValueError("no chunk")
@@ -313,7 +313,7 @@ def test_a_method_that_there_is_not_is_named(ada: Caller, method: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", f"{API}/schema", f"{API}/docs"])
-def test_what_can_only_be_read_says_so_whatever_it_renders(path: str) -> None:
+def test_a_read_only_route_refuses_other_methods_in_every_format(path: str) -> None:
     stranger = Caller(enforce_csrf_checks=True, raise_request_exception=False)
     answer = stranger.post(path)
     assert_problem(answer, 405)

@@ -1,4 +1,4 @@
-"""Where no configuration ever was usable, a write is refused before anything is written."""
+"""Without a usable configuration a write is refused before anything is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What failed for good is listed until somebody retries or discards it (R15)."""
+"""Dead letters are listed until a person retries or discards them (R15)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Victim(Exception):
-    """What the driver says to the victim of a deadlock."""
+    """The driver's error for the victim of a deadlock."""
 
     sqlstate = "40P01"
 
@@ -58,7 +58,7 @@ def test_an_edit_is_carried_out_again(
     assert (answer.status_code, answer.json()["title"]) == (200, "y")
 
 
-def test_what_is_no_deadlock_is_not_repeated() -> None:
+def test_only_a_deadlock_is_repeated() -> None:
     calls = []
 
     def broken() -> None:

@@ -133,7 +133,7 @@ def test_a_target_that_does_not_run_has_an_offer_that_waits(ada: Caller, tree: T
         ),
     ],
 )
-def test_what_is_wrong_with_one_child_makes_none(
+def test_a_fault_in_one_child_makes_no_child(
     ada: Caller, tree: Tree, children: list[Any], status: int, code: str, field: str | None
 ) -> None:
     parent = ada.tell("/tasks", {"title": "p", "instance_id": "web"}, status=201)

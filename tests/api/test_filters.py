@@ -95,7 +95,7 @@ def test_why_says_what_to_do_next(ada: Caller, named: dict[str, str]) -> None:
     assert ada.ask(f"/tasks/{named['third']}/why")["waiting_on"]["code"] == "ReadyForWorker"
 
 
-def test_what_a_crash_left_to_the_sweep_is_said_to_be(
+def test_work_that_a_crash_left_to_the_sweep_is_shown_as_due(
     ada: Caller, tree: dict[str, HopperInstance]
 ) -> None:
     run = tree["web-run"]

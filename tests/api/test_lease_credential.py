@@ -32,7 +32,7 @@ def by_lease(caller: Caller, token: str) -> Caller:
 
 
 @pytest.mark.parametrize(("verb", "body", "status"), REPORTS)
-def test_it_alone_reports_on_its_task(
+def test_a_lease_token_alone_reports_on_its_task(
     nobody: Caller, lease: dict[str, Any], verb: str, body: dict[str, Any], status: str
 ) -> None:
     answer = by_lease(nobody, lease["token"]).tell(f"/tasks/{lease['id']}/{verb}", body)
@@ -68,7 +68,7 @@ def test_a_report_is_repeated_under_its_key(nobody: Caller, lease: dict[str, Any
         ("POST", "/tasks"),
     ],
 )
-def test_it_does_nothing_else(
+def test_a_lease_token_does_nothing_else(
     nobody: Caller, lease: dict[str, Any], method: str, path: str
 ) -> None:
     caller = by_lease(nobody, lease["token"])
@@ -77,7 +77,7 @@ def test_it_does_nothing_else(
     assert answer.json()["code"] == "not_allowed"
 
 
-def test_it_reports_on_no_other_task(
+def test_a_lease_token_reports_on_no_other_task(
     ada: Caller, nobody: Caller, lease: dict[str, Any], tree: dict[str, HopperInstance]
 ) -> None:
     other = TaskFactory(instance=tree["web-run"])

@@ -1,4 +1,4 @@
-"""What a task taught is filed once, found by project, and seen by those who see the task."""
+"""A lesson is stored once, found by project, and shown to callers who see its task."""
 
 from __future__ import annotations
 

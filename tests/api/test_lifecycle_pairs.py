@@ -108,7 +108,7 @@ def test_terminated_is_final_and_readable_and_ending_again_is_no_change(
 
 @pytest.mark.parametrize("child", HopperScope.values)
 @pytest.mark.parametrize("parent", [None, *HopperScope.values])
-def test_who_may_be_parent_of_whom(ada: Caller, parent: str | None, child: str) -> None:
+def test_legal_parents_of_each_scope(ada: Caller, parent: str | None, child: str) -> None:
     above = _instance_of(parent) if parent else None
     body = {"name": "child", "scope": child, "parent_id": above.pk if above else None}
     if child == "EVENT":

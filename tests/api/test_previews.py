@@ -107,7 +107,7 @@ def test_a_close_tells_the_summary(ada: Caller, tree: dict[str, HopperInstance])
         ("/instances/web/stop", {"force": "yes"}),
     ],
 )
-def test_what_is_refused_is_refused_when_it_is_previewed(
+def test_a_preview_refuses_all_that_the_act_refuses(
     ada: Caller, tree: dict[str, HopperInstance], path: str, body: dict[str, Any]
 ) -> None:
     InstanceFactory(scope="PROJECT", name="new", parent=tree["top"], running=False)
@@ -147,7 +147,7 @@ def test_a_preview_takes_the_role_of_the_action(
     bob.tell(path.replace("READY", work["ready"].pk), {"preview": True}, status)
 
 
-def test_what_the_caller_may_not_see_is_only_counted(
+def test_rows_that_the_caller_may_not_see_are_only_counted(
     caller: Callable[..., Caller], tree: dict[str, HopperInstance]
 ) -> None:
     parent = TaskFactory(instance=tree["ops"])
@@ -159,7 +159,7 @@ def test_what_the_caller_may_not_see_is_only_counted(
     assert parent.pk not in str(told)
 
 
-def test_what_is_so_already_would_change_nothing(
+def test_a_preview_of_the_present_state_changes_nothing(
     ada: Caller, tree: dict[str, HopperInstance]
 ) -> None:
     ada.tell("/instances/ops/stop", {})

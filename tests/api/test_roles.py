@@ -1,4 +1,4 @@
-"""Who sees and does what: roles hold where they are given and below, the rest is not there."""
+"""A role holds at its instance and below; everything else is 404."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_role_allows_what_is_its_own_and_nothing_above(
 
 
 @pytest.mark.parametrize(("needed", "method", "path", "body"), VERBS)
-def test_what_lies_beside_is_not_there(
+def test_instances_beside_the_grant_are_not_found(
     caller: Callable[..., Caller],
     tree: dict[str, HopperInstance],
     tasks: dict[str, Task],
@@ -204,7 +204,7 @@ def test_a_lease_speaks_for_its_worker_at_every_door(
     assert eve.tell(escalate, {"token": token})["worker"] == ""
 
 
-def test_who_did_it_is_taken_from_the_credentials(
+def test_the_actor_is_taken_from_the_credentials(
     caller: Callable[..., Caller], tree: dict[str, HopperInstance]
 ) -> None:
     bob = caller("bob", "worker", tree["web"])

@@ -23,7 +23,7 @@ CONCEPTS = {
         "models", "offer_rules", "offers", "placing", "questions", "receivers", "router", "sweep",
     },
 }  # fmt: skip
-"""What each room is about, one folder or file a concept."""
+"""The concepts of each room, one folder or file each."""
 DJANGO_PARTS = {"__init__", "apps", "management", "migrations"}
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
 LONGEST_MODULE = 500

@@ -18,7 +18,7 @@ from tests.cli.worker_queue import PYTHON
 
 @dataclass
 class Outcome:
-    """What a command line came to."""
+    """The result of a command line."""
 
     code: int
     out: str

@@ -42,7 +42,7 @@ def told(shell: Shell, *arguments: str, folder: str = "rules") -> tuple[int, str
     return done.returncode, done.stdout, done.stderr
 
 
-def test_what_writes_is_refused_with_file_line_and_key_and_nothing_is_written(shell: Shell) -> None:
+def test_a_write_is_refused_with_file_line_and_key_and_nothing_is_written(shell: Shell) -> None:
     for line in (
         ["task", "add", "Write the docs"],
         ["task", "add", "Write the docs", "--instance", "top"],
@@ -58,7 +58,7 @@ def test_what_writes_is_refused_with_file_line_and_key_and_nothing_is_written(sh
     assert [row["id"] for row in shell.json("instance", "list")] == ["top"]
 
 
-def test_what_needs_no_configuration_goes_on(shell: Shell) -> None:
+def test_commands_without_need_of_a_configuration_go_on(shell: Shell) -> None:
     assert told(shell, "instance", "list")[::2] == (0, "")
     assert told(shell, "config", "show")[::2] == (0, "")
     assert told(shell, "check", "--json")[::2] == (0, "")

@@ -43,7 +43,9 @@ def test_the_children_of_a_file_are_sent_with_the_lease(
 
 
 @pytest.mark.parametrize("text", ["{", '{"title": "not a list"}'])
-def test_what_is_no_json_list_is_wrong_usage(hopper: Callable, tmp_path: Path, text: str) -> None:
+def test_children_that_are_no_json_list_are_wrong_usage(
+    hopper: Callable, tmp_path: Path, text: str
+) -> None:
     (tmp_path / "plan.json").write_text(text)
     outcome = hopper("task", "decompose", "task-1", "--children", str(tmp_path / "plan.json"))
     assert outcome.code == 2

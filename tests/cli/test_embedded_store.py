@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def migrations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was called instead of migrating."""
+    """The calls made instead of a migration."""
     calls: list[str] = []
     monkeypatch.setattr(
         "django.core.management.call_command", lambda name, **_: calls.append(str(name))
@@ -57,7 +57,7 @@ def test_a_store_made_anew_is_seen_as_such(store: Store, migrations: list[str]) 
     assert migrations == ["migrate", "migrate"]
 
 
-def test_it_is_swept_at_most_every_ten_seconds(
+def test_the_store_is_swept_at_most_every_ten_seconds(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweeps: list[int] = []
@@ -126,7 +126,7 @@ def test_a_store_that_cannot_be_used_is_explained(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.django_db
-def test_what_is_not_json_is_no_traceback() -> None:
+def test_an_answer_that_is_no_json_is_no_traceback() -> None:
     reply = local.LocalTransport().request("GET", "/no/such/thing")
     assert reply.status == 404
     assert reply.data["detail"]

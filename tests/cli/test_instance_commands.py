@@ -20,7 +20,9 @@ def created(server: FakeTransport) -> None:
     server.answers["GET /instances"] = page(instance("g", "GLOBAL"))
 
 
-def test_it_hangs_under_the_one_global_and_says_so(hopper: Callable, server: FakeTransport) -> None:
+def test_an_instance_hangs_under_the_one_global_and_the_output_says_so(
+    hopper: Callable, server: FakeTransport
+) -> None:
     outcome = hopper("instance", "create", "sark", "--scope", "project")
     assert outcome.out.splitlines()[:2] == ["✓ Created instance: sark", "  PROJECT under g"]
     assert server.calls[-1].body["parent_id"] == "g"
@@ -47,7 +49,7 @@ def test_an_orchestration_never_hangs_under_a_global(
     assert [call.method for call in server.calls] == ["POST"]
 
 
-def test_it_is_started_at_once_where_asked(hopper: Callable, server: FakeTransport) -> None:
+def test_start_starts_the_new_instance_at_once(hopper: Callable, server: FakeTransport) -> None:
     server.answers["POST /instances/sark/start"] = ok(instance("sark"))
     outcome = hopper("--json", "instance", "create", "sark", "--scope", "project", "--start")
     assert json.loads(outcome.out)["status"] == "running"

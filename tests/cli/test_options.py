@@ -72,7 +72,7 @@ def test_the_words_after_two_dashes_are_the_command_of_a_worker() -> None:
     assert args.json
 
 
-def test_what_a_database_command_does_not_know_is_handed_on() -> None:
+def test_a_database_command_hands_on_unknown_options() -> None:
     args = build_parser().parse_args(["token", "--quiet", "create", "NAME", "--role", "worker"])
     assert args.rest == ["create", "NAME", "--role", "worker"]
     assert args.quiet

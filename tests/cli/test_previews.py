@@ -1,4 +1,4 @@
-"""What a command would do is told readably, and nothing is asked."""
+"""A preview prints the effects of a command and asks nothing."""
 
 from __future__ import annotations
 

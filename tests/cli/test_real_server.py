@@ -94,7 +94,7 @@ def test_a_delegation_may_wait_for_an_answer(cli: Callable[..., str], hierarchy:
     assert cli("task", "why", id)
 
 
-def test_what_is_unassigned_is_done_by_hand(cli: Callable[..., str]) -> None:
+def test_an_unassigned_task_is_done_by_hand(cli: Callable[..., str]) -> None:
     id = as_json(cli, "add", "Alone", "-t", "a", "-t", "b")["id"]
     assert as_json(cli, "ls", "--tag", "b", "--tag", "a", "--status", "open")[0]["id"] == id
     assert as_json(cli, "ls", "--tag", "b", "--tag", "c") == []

@@ -1,4 +1,4 @@
-"""What shell scripts of an orchestrator of agents rely on, with real processes (C)."""
+"""Promises to the shell scripts of an orchestrator of agents, with real processes (C)."""
 
 from __future__ import annotations
 

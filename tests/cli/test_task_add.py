@@ -32,7 +32,7 @@ def test_quiet_prints_the_id_alone(hopper: Callable) -> None:
     assert hopper("--quiet", "add", "Fix it").out == "task-0a1b\n"
 
 
-def test_what_was_not_given_is_not_sent(hopper: Callable, server: FakeTransport) -> None:
+def test_options_not_given_are_not_sent(hopper: Callable, server: FakeTransport) -> None:
     line = "-t a -t b -p HIGH --depends-on task-1 --max-runtime 600"
     hopper("add", "Fix it", *line.split())
     assert server.calls[-1].body == {

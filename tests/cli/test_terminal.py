@@ -88,7 +88,7 @@ def test_an_empty_list_says_so(
     assert hopper(*line).out.startswith("No ")
 
 
-def test_what_is_watched_is_shown_again_until_stopped(
+def test_watch_shows_the_tree_again_until_stopped(
     hopper: Callable, server: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.answers["GET /instances/a/hierarchy"] = ok(instance("a"))

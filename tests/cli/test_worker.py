@@ -128,7 +128,9 @@ def test_sigterm_releases_the_task_and_ends_cleanly(work: Callable, server: Fake
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_it_claims_what_it_can_do(work: Callable, server: FakeTransport) -> None:
+def test_a_worker_claims_tasks_that_fit_its_capabilities(
+    work: Callable, server: FakeTransport
+) -> None:
     queue(server)
     work("pass", "--capability", "python", "--tag", "docs", "--lease", "60")
     assert server.sent("POST", "/instances/run/claim")[0] == {
@@ -140,14 +142,12 @@ def test_it_claims_what_it_can_do(work: Callable, server: FakeTransport) -> None
     }
 
 
-def test_it_ends_after_so_many_tasks(work: Callable, server: FakeTransport) -> None:
+def test_a_worker_ends_after_max_tasks(work: Callable, server: FakeTransport) -> None:
     queue(server, leased("task-1"), leased("task-2"))
     assert work("pass", "--max-tasks", "1").out.startswith("1 completed")
 
 
-def test_it_claims_nothing_without_a_command_to_run(
-    hopper: Callable, server: FakeTransport
-) -> None:
+def test_a_worker_without_a_command_claims_nothing(hopper: Callable, server: FakeTransport) -> None:
     assert hopper("worker", "w1", "--instance", "run").code == 2
     outcome = hopper("worker", "w1", "--instance", "run", "--", "no-such-command-here")
     assert outcome.code == 1

@@ -1,4 +1,4 @@
-"""What a made-up server hands out to a worker."""
+"""The tasks that a made-up server hands to a worker."""
 
 from __future__ import annotations
 

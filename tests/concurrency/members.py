@@ -1,4 +1,4 @@
-"""What the members of a crowd do; each returns plain values."""
+"""The acts of a crowd's members; each returns plain values."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def _family(web: HopperInstance, run: HopperInstance) -> dict[str, str]:
     }
 
 
-def test_whatever_is_added_at_that_moment_ends_too_and_the_abandoned_go_on(
+def test_a_child_added_at_that_moment_ends_too_and_abandoned_ones_go_on(
     child_environ: dict[str, str], storm: Callable[[int, int], int]
 ) -> None:
     web = InstanceFactory(scope="PROJECT", name="web")

@@ -92,7 +92,7 @@ def _assert_in_order(seen: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.postgres
-def test_what_an_open_transaction_has_written_comes_when_it_commits(
+def test_events_of_an_open_transaction_come_when_it_commits(
     run: HopperInstance, secret: str
 ) -> None:
     written, go_on = threading.Event(), threading.Event()

@@ -278,7 +278,7 @@ def test_many_are_created_at_several_places_beside_a_terminate() -> None:
     assert audit() == []
 
 
-def test_who_waited_for_the_root_of_a_family_cut_loose_meanwhile_asks_for_the_new_root() -> None:
+def test_a_change_that_waited_for_the_root_of_a_family_cut_loose_locks_the_new_root() -> None:
     run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
     parent = TaskFactory(instance=run)
     loose = TaskFactory(parent_id=parent.pk, on_parent_close="abandon")

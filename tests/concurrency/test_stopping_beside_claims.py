@@ -97,7 +97,7 @@ def test_a_claim_that_waits_inside_its_statement_sees_the_stop() -> None:
 
 
 @pytest.mark.postgres
-def test_what_is_leased_while_a_stop_is_made_is_taken_back_after_its_commit(
+def test_a_lease_granted_during_a_stop_is_taken_back_after_its_commit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, run = _places()
@@ -131,7 +131,7 @@ def _look_at(task: Task) -> None:
 
 
 @pytest.mark.postgres
-def test_who_reports_while_a_stop_holds_the_counter_lets_it_end() -> None:
+def test_a_report_while_a_stop_holds_the_counter_lets_the_stop_end() -> None:
     _, run = _places()
     lease = claim_task(TaskFactory(instance=run).pk, worker="bob", actor=ALICE)
     with transaction.atomic():

@@ -1,4 +1,4 @@
-"""What the laboratory shares: which failpoints are due, and how many processes were killed."""
+"""Shared by the laboratory: the failpoints that are due, and the count of killed processes."""
 
 from __future__ import annotations
 

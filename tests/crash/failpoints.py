@@ -23,7 +23,7 @@ Hook = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Ended:
-    """How a forked process ended: killed, or with what it returned and the commits it made."""
+    """The end of a forked process: killed, or its returned value and its commits."""
 
     killed: bool
     value: Any

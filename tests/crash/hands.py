@@ -1,4 +1,4 @@
-"""Who calls the server: clients that want work done and workers that do it, until they are killed.
+"""Clients that create tasks and workers that do them, until a kill ends them.
 
 They speak HTTP and know nothing of Django. Who gets no answer asks again, with the same key.
 """

@@ -32,7 +32,7 @@ START_SECONDS = 60
 
 @dataclass
 class Site:
-    """What runs, and how it is killed.
+    """The processes of a site, and the way to kill them.
 
     `commits`: a server or sweeper dies at one in so many of its commits, 0 for never. `pause`:
     seconds a client or worker takes on average between two calls. `rounds`: seconds between sweeps.

@@ -68,7 +68,7 @@ def warm(transactional_db: None) -> None:
 
 
 @pytest.mark.parametrize(("name", "key"), EVERY)
-def test_who_asks_again_finds_it_done_once(
+def test_a_repeated_request_finds_the_effect_done_once(
     name: str,
     key: str,
     due: Callable[[str, str], bool],

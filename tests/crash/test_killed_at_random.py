@@ -1,4 +1,4 @@
-"""Whoever is killed at any moment, server, worker, client or sweeper: ledger and rows agree."""
+"""Servers, workers, clients and sweepers are killed at any moment: ledger and rows agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nobody can do is said once, to a person, however often it is tried (R9)."""
+"""A missing capability is reported to a person once, however often placing is tried (R9)."""
 
 from __future__ import annotations
 

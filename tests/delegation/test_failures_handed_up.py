@@ -1,4 +1,4 @@
-"""Where `on_failure` is escalate, what fails for good is handed up instead of failed (R15)."""
+"""With `on_failure: escalate` a task that would fail for good is handed up instead (R15)."""
 
 from __future__ import annotations
 

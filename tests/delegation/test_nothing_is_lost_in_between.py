@@ -1,4 +1,4 @@
-"""What one change does in between is not undone by the object that another one had read."""
+"""A change keeps the columns that another change wrote after the first one had read the row."""
 
 from __future__ import annotations
 

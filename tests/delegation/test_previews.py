@@ -1,4 +1,4 @@
-"""What would become of a task can be asked beforehand: it is so, and asking leaves no trace."""
+"""A preview of placing names the later result and leaves no trace."""
 
 from __future__ import annotations
 

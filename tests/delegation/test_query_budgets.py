@@ -1,4 +1,4 @@
-"""What it costs to route a task does not grow with the number of projects (R9)."""
+"""The cost of routing a task does not grow with the number of projects (R9)."""
 
 from __future__ import annotations
 

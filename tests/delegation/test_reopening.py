@@ -1,4 +1,4 @@
-"""What has ended begins again where it was held (R18)."""
+"""An ended task begins again at its holder (R18)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a task would go, and who may be asked, without anything being moved (M15)."""
+"""The router names the target and the candidates of a task and moves nothing (M15)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What could not be placed is looked at again when the tree below its holder changes (R9)."""
+"""An unplaced task is looked at again when the tree below its holder changes (R9)."""
 
 from __future__ import annotations
 

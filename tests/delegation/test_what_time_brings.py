@@ -1,4 +1,4 @@
-"""What the sweep does when time has passed, and what capabilities decide (R5, R7, R9, R21)."""
+"""Effects of the sweep when time has passed, and of capabilities (R5, R7, R9, R21)."""
 
 from __future__ import annotations
 

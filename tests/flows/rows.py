@@ -25,7 +25,7 @@ NOTED: dict[str, type[models.Model]] = {
     "delegations": TaskDelegation,
     "attempts": Attempt,
 }
-"""What a preview speaks of."""
+"""The tables that a preview describes."""
 
 
 def tables() -> list[type[models.Model]]:

@@ -1,4 +1,4 @@
-"""What a stop, an end, a close-out or a cancellation would do is said beforehand, all of it."""
+"""A preview of a stop, an end, a close-out or a cancellation names every effect."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FATES = {
     *("due", "waits", "evacuated", "target_stopped", "target_terminated", "task_cancelled"),
     *("evicted", "refused"),
 }
-"""What has to become of something in one tree or another."""
+"""An expected effect in one of the trees."""
 
 SHOWN: dict[str, dict[str, str]] = {
     "instances": {"status": "status"},

@@ -1,4 +1,4 @@
-"""What is stored of a decision gives its winner again, and looking ahead leaves no trace (M11)."""
+"""A stored decision gives its winner again, and a preview leaves no trace (M11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the log of attempts tells of each: its error, and what it brought too late (R15, R21)."""
+"""The log of attempts has each attempt's error and its late value (R15, R21)."""
 
 from __future__ import annotations
 

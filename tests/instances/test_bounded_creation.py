@@ -1,4 +1,4 @@
-"""What one request makes is bounded: predecessors, and calls after its commit (R9, R23)."""
+"""One request has limits: for predecessors, and for calls after its commit (R9, R23)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 IN_FRONT = 20_000
 MOST = 5.0
-"""How many times as long a claim may take behind so many; reading past them takes 20 to 150."""
+"""The allowed ratio of a claim's time behind so many tasks; reading past them takes 20 to 150."""
 
 Fields = dict[str, Any]
 
@@ -92,7 +92,7 @@ def _seconds(run: HopperInstance, wish: dict[str, Any]) -> float:
         (_not_yet, [{}, {"tags": ["quick"]}]),
     ],
 )
-def test_what_cannot_be_granted_is_not_even_looked_at(
+def test_a_claim_reads_no_task_that_cannot_be_granted(
     unfit: Callable[[int], Fields], wishes: list[dict[str, Any]]
 ) -> None:
     # As many kinds stand in front of both: what their number costs is not the question.

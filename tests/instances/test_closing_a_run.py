@@ -52,6 +52,6 @@ def test_open_work_is_listed_and_cancelled_only_by_force() -> None:
     assert audit() == []
 
 
-def test_what_lives_on_is_not_closed() -> None:
+def test_a_long_lived_instance_is_not_closed() -> None:
     with pytest.raises(RuleBroken):
         close_instance(InstanceFactory(scope="PROJECT").pk, actor=ALICE)

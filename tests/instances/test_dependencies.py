@@ -1,4 +1,4 @@
-"""What waits for what (R23)."""
+"""Tasks wait for their predecessors (R23)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_the_rule_may_be_changed_afterwards(run: HopperInstance) -> None:
         assert (second.status, second.waiting_code, second.ready) == expected
 
 
-def test_what_its_predecessors_children_wait_for_is_a_cycle_too(run: HopperInstance) -> None:
+def test_a_wait_for_the_children_of_a_predecessor_is_a_cycle_too(run: HopperInstance) -> None:
     parent = TaskFactory(instance=run)
     other = TaskFactory(instance=run, depends_on=[parent.pk])
     with pytest.raises(RuleBroken):

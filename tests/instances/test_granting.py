@@ -1,4 +1,4 @@
-"""What a claim grants: the tasks that fit, in order, as many as there is room for (R21, R22)."""
+"""A claim grants the tasks that fit, in order, as many as there is room for (R21, R22)."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def test_the_statement_claims_what_the_reading_calls_claimable(
             worker.claim_task(task.pk, worker="bob", actor=ALICE)
 
 
-def test_what_is_granted_is_not_granted_again(run: HopperInstance) -> None:
+def test_a_leased_task_is_not_granted_again(run: HopperInstance) -> None:
     tasks = [TaskFactory(instance=run).pk for _ in range(2)]
     assert [one.task.pk for _ in range(3) for one in _claim(run)] == tasks
     with pytest.raises(Conflict, match="claimed by bob"):
         worker.claim_task(tasks[0], worker="carol", actor=ALICE)
 
 
-def test_what_somebody_is_being_asked_about_is_not_granted(run: HopperInstance) -> None:
+def test_an_offered_task_is_not_granted(run: HopperInstance) -> None:
     web = run.parent
     assert web is not None
     task = TaskFactory(instance=web)
@@ -92,7 +92,7 @@ def test_what_somebody_is_being_asked_about_is_not_granted(run: HopperInstance) 
     assert [one.task.pk for one in _claim(web)] == [task.pk]
 
 
-def test_what_is_still_being_placed_is_not_granted(run: HopperInstance) -> None:
+def test_a_task_still_being_placed_is_not_granted(run: HopperInstance) -> None:
     web = run.parent
     assert web is not None
     task = TaskFactory(instance=web)

@@ -59,7 +59,7 @@ def test_a_status_is_walked_to_or_refused(before: str, after: str, run: HopperIn
 
 
 @pytest.mark.parametrize("wrong", ["failed", "open", ""])
-def test_what_cannot_be_set_is_named(wrong: str, run: HopperInstance) -> None:
+def test_a_field_that_cannot_be_set_is_named(wrong: str, run: HopperInstance) -> None:
     with pytest.raises(Invalid, match="allowed: pending"):
         set_status(TaskFactory(instance=run).pk, status=wrong, actor=ALICE)
 

@@ -1,4 +1,4 @@
-"""Who may hang under whom, what is never used twice, what may move (R1)."""
+"""Legal parents, ids that are never used twice, and legal moves (R1)."""
 
 from __future__ import annotations
 

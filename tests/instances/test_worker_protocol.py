@@ -70,7 +70,7 @@ def test_urgent_work_comes_first_then_age_and_priority_together(run: HopperInsta
     assert order == [urgent.pk, low.pk, high.pk, medium.pk]
 
 
-def test_what_may_begin_later_has_waited_only_since_then(run: HopperInstance) -> None:
+def test_a_task_with_not_before_has_waited_only_since_then(run: HopperInstance) -> None:
     now = timezone.now()
     planned = TaskFactory(instance=run, not_before=now + timedelta(hours=1))
     other = TaskFactory(instance=run)
@@ -230,7 +230,7 @@ def test_a_failure_backs_off_and_the_last_one_is_final(run: HopperInstance) -> N
     assert again.status == "failed"
 
 
-def test_what_cannot_be_retried_has_failed_at_once(run: HopperInstance) -> None:
+def test_a_failure_that_cannot_be_retried_is_final_at_once(run: HopperInstance) -> None:
     TaskFactory(instance=run)
     lease = _lease(run)
     final = worker.fail_task(

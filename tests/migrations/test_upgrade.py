@@ -90,7 +90,7 @@ def fresh(django_db_setup: None, django_db_blocker: Any) -> dict[str, Any]:
 def known(
     fresh: dict[str, Any], django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Known]:
-    """What is known of the old store; meanwhile the connection leads to the upgraded one."""
+    """Facts of the old store; meanwhile the connection leads to the upgraded one."""
     story: Known = json.loads((HERE / f"{connection.vendor}.json").read_text())
     usual = str(connection.settings_dict["NAME"])
     with django_db_blocker.unblock():

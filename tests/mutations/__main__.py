@@ -24,7 +24,7 @@ SOUND, CAUGHT, BROKEN = 0, 1, 2
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a run of tests came to: SOUND, CAUGHT (by which test) or BROKEN (what it said)."""
+    """The result of a test run: SOUND, CAUGHT (with the test) or BROKEN (with the message)."""
 
     kind: int
     by: str

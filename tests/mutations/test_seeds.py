@@ -15,7 +15,7 @@ def _id(one: Mutation) -> str:
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=_id)
-def test_what_a_fault_replaces_stands_there_exactly_once(mutation: Mutation) -> None:
+def test_the_line_that_a_fault_replaces_stands_there_exactly_once(mutation: Mutation) -> None:
     for edit in mutation.edits:
         text = (ROOT / edit.file).read_text(encoding="utf-8")
         assert text.count(edit.right) == 1, edit.right

@@ -63,7 +63,7 @@ def test_a_sound_world_is_sound(world: breakage.World) -> None:
 
 
 @pytest.mark.parametrize(("number", "how"), BREAKS)
-def test_what_is_broken_is_named_and_nothing_else(
+def test_the_check_names_the_broken_invariant_and_no_other(
     world: breakage.World, number: str, how: breakage.Break
 ) -> None:
     how(world)

@@ -93,7 +93,7 @@ def test_the_look_back_ends_where_a_step_holds_nothing_new(
     assert {finding.object for finding in audit(since=since)} == {task.pk for task in fresh}
 
 
-def test_what_a_change_means_to_relatives_is_looked_at(run: HopperInstance) -> None:
+def test_the_check_looks_at_relatives_of_a_changed_row(run: HopperInstance) -> None:
     parent = TaskFactory(instance=run)
     child = TaskFactory(instance=run, parent_id=parent.pk)
     long_ago()

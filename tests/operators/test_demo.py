@@ -76,7 +76,7 @@ def test_the_demo_works_off_its_tasks_and_can_be_repeated(child_environ: dict[st
     assert audit() == []
 
 
-def test_what_is_missing_is_made_and_what_was_stopped_is_started() -> None:
+def test_missing_instances_are_made_and_stopped_ones_started() -> None:
     story = read_story(STORY)
     built = build_hierarchy(story, actor=ALICE)
     assert built.found == []

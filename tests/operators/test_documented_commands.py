@@ -23,10 +23,10 @@ def commands(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
-def test_it_is_understood(page: Path) -> None:
+def test_the_parser_knows_each_documented_command(page: Path) -> None:
     for line in commands(page):
         build_parser().parse_args(shlex.split(line))
 
 
-def test_there_are_some() -> None:
+def test_the_documents_have_commands() -> None:
     assert sum(len(commands(page)) for page in PAGES) > 30

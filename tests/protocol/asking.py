@@ -7,7 +7,7 @@ from tests.protocol.working import Working
 
 
 class Asking(Working):
-    """What opens a question by name, and what closes it with an answer."""
+    """Names of the steps that open a question, and of those that close it."""
 
     def may_ask(self, state: State, task: int, timed: str) -> bool:
         """A held, open task that is neither decomposed, due, offered nor asked about already."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Walk:
-    """What is walked: the rules with their bounds, where it begins, and which steps are taken."""
+    """One walk: the rules with their bounds, the first state, and the steps to take."""
 
     name: str
     rules: Rules
@@ -30,7 +30,7 @@ class Walk:
 
 @dataclass
 class Report:
-    """What a walk found: how many states and transitions, and the first breach with its way."""
+    """The result of a walk: counts of states and transitions, and the first breach with its way."""
 
     name: str
     states: int = 0

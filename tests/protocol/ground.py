@@ -1,4 +1,4 @@
-"""What all rules of the model stand on: the project's own tables, and how a state is changed."""
+"""The base of the model's rules: the project's own tables, and the change of a state."""
 
 from __future__ import annotations
 

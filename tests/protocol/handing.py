@@ -161,7 +161,7 @@ class Handing(Placing):
     lease_outlives_escalation = False
 
     def level_above(self, work: Work) -> str | None:
-        """Where it came from by its last hop, else the parent in the tree (R11)."""
+        """Return the sender of the task's last hop, else the parent in the tree (R11)."""
         if work.hops:
             return work.hops[-1][0]
         return self.tree.parent[work.holder or ""]

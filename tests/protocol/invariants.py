@@ -1,4 +1,4 @@
-"""What holds in every state of the model, after every step, and where the system has come to rest.
+"""Invariants of the model: after every step, and in states without a further step.
 
 The numbers are those of docs/reference/protocol.md.
 """

@@ -46,8 +46,7 @@ class Living(Asking):
         return self.start_instance(state, name)
 
     def begun(self, state: State, name: str) -> State:
-        """What could not be placed above is looked at again; what is being decided there is not
-        acted on (R9)."""
+        """Look at unplaced tasks above again; drop the decisions under way there (R9)."""
         line = {*self.tree.above[name], name}
         for task, work in enumerate(state.works):
             if self.blocked_by_placing(work) and work.waits == "Unroutable" and work.holder in line:
@@ -114,7 +113,7 @@ class Living(Asking):
         )
 
     def evacuate(self, state: State, name: str) -> State:
-        """What is unstarted goes back up."""
+        """Unstarted tasks go back up."""
         for task in range(len(state.works)):
             state = self._evacuate(state, task, self.tree.below[name])
         return state

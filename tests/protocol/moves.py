@@ -1,4 +1,4 @@
-"""What each reason names as the way on (R26), done by the services."""
+"""The next step that each reason names (R26), done by the services."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ class Placing(Ground):
     # What the scopes decide
 
     def verdicts(self, state: State, work: Work) -> list[tuple[str, str]]:
-        """What placing may decide, as (verdict, target); several where load alone decides.
+        """Return the possible decisions as (verdict, target); several where load alone decides.
 
         An answered task goes back. An open question stays the reason of what finds no place (R11).
         """
@@ -40,7 +40,7 @@ class Placing(Ground):
         return rests or chosen == [("up", "")]
 
     def chosen(self, state: State, work: Work) -> list[tuple[str, str]]:
-        """What the holder's behaviour may decide."""
+        """Return the decisions that the holder's behaviour may make."""
         holder = work.holder or ""
         live = [one for one in self.tree.children[holder] if self.live(state, one)]
         fit = [one for one in live if self.fits(state, work, one)]
@@ -66,11 +66,11 @@ class Placing(Ground):
         return self.allows(state, name).offer == "yes" and name not in self.barred(work)
 
     def barred(self, work: Work) -> frozenset[str]:
-        """Whom R10 bars: who refused in this epoch, and who is on the path."""
+        """Return the instances that R10 bars: refused in this epoch, or on the path."""
         return self.excluded(work).union(*work.hops)
 
     def excluded(self, work: Work) -> frozenset[str]:
-        """Who rejected it, let its offer expire, or handed it up, in this epoch."""
+        """Return the instances that rejected, let expire or handed up the task in this epoch."""
         return work.refused
 
     # Reading and deciding, without locks
@@ -106,7 +106,7 @@ class Placing(Ground):
         return thought < len(state.thoughts)
 
     def crash(self, state: State, thought: int) -> State:
-        """What it meant to do is lost."""
+        """The process dies: its decision is lost."""
         return self._forget(state, thought)
 
     # Acting, under R6's locks
@@ -192,7 +192,7 @@ class Placing(Ground):
     # Placing again
 
     def may_replace(self, state: State, task: int) -> bool:
-        """What could not be placed, after the tree below its holder has changed."""
+        """Look at unplaced tasks again after the tree below their holder has changed."""
         work = state.works[task]
         return bool(work.again) and self.blocked_by_placing(work)
 

@@ -39,7 +39,7 @@ from tests.factories import ALICE
 AUTO = {"capabilities": ["web"]}
 MANUAL = {"capabilities": ["ops"], "accept": "manual", "max_queued_tasks": 5}
 MOST_OPEN = 9
-"""How many tasks may be open before no more are created."""
+"""The number of open tasks above which no task is created."""
 
 STEPS = {
     "create": 6,
@@ -64,7 +64,7 @@ STEPS = {
     "let_time_pass": 1,
     "sweep": 1,
 }
-"""What may happen, and how often."""
+"""The possible steps and their weights."""
 
 
 class RandomLife:

@@ -1,4 +1,4 @@
-"""What the model knows of the world: a tree of instances, tasks, and decisions under way."""
+"""The state of the model: a tree of instances, tasks, and decisions under way."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_every_action_walks_edges_of_the_table() -> None:
             assert all(INSTANCE.permits(*edge) for edge in itertools.pairwise(way)), name
 
 
-def test_what_the_command_line_reads_as_a_filter_is_what_it_writes() -> None:
+def test_the_command_line_reads_the_filter_words_that_it_writes() -> None:
     for status, word in CLI_WORDS.items():
         assert status in status_words.server_words(word)
         assert status_words.spoken({"status": status})["status"] == word

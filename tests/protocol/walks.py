@@ -52,7 +52,7 @@ ASKED: dict[str, Any] = {
     "most_failures": 1,
     "without": (*BY_HAND, "decompose", "reassign", "release"),
 }
-"""What bounds the walks with questions."""
+"""The bounds of the walks with questions."""
 
 NO_ENDS = (*BY_HAND, "decompose", "release", "complete", "fail", "cancel", "reopen")
 

@@ -8,11 +8,11 @@ from tests.protocol.handing import Handing
 from tests.protocol.state import HAND, State, Work
 
 CLOSED = {"done": "completed", "failed": "failed", "cancelled": "cancelled"}
-"""How the downward delegations of a task end with it (R7, I11)."""
+"""The end of a task's downward delegations for each end of the task (R7, I11)."""
 
 
 class Working(Handing):
-    """What workers and people do with a task, and what its end means."""
+    """Steps of workers and people with a task, and the effects of its end."""
 
     # Leases
 

@@ -79,7 +79,7 @@ class ActsOnWhatItRead(Rules):
 
 
 class BlocksThoughSomebodyBegan(Rules):
-    """Where no target was found, nobody looks whether one began to run meanwhile."""
+    """Placing found no target and does not look whether an instance began to run meanwhile."""
 
     def nothing_began(self, known: Thought) -> bool:
         return True
@@ -93,7 +93,7 @@ class UnroutableForGood(Rules):
 
 
 class TriesWithoutPause(Rules):
-    """What cannot be placed is tried again although nothing changed."""
+    """An unplaceable task is tried again although nothing changed."""
 
     def may_replace(self, state: State, task: int) -> bool:
         return self.blocked_by_placing(state.works[task])
@@ -105,7 +105,7 @@ class TriesWithoutPause(Rules):
 
 
 class EscalationsAreNotRepeated(Rules):
-    """Whoever was asked while he did not run is not asked when he runs."""
+    """An instance that had an offer while stopped is not asked when it runs."""
 
     def may_answer(self, state: State, task: int) -> bool:
         return False

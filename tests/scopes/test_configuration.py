@@ -254,9 +254,7 @@ def test_an_empty_folder_that_goes_away_is_told(folder: Path) -> None:
     ],
     ids=["a folder", "a dangling link", "a link to itself", "a pipe", "no text"],
 )
-def test_what_stands_there_and_is_no_readable_file_is_not_taken_for_absent(
-    folder: Path, become, words: str
-) -> None:
+def test_an_unreadable_file_is_not_taken_for_absent(folder: Path, become, words: str) -> None:
     rules = folder / "routing_rules.yaml"
     rules.write_text("default_destination: 'project:inbox'\n")
     in_force = CONFIGURATION.reload()

@@ -85,7 +85,7 @@ def test_of_two_changed_files_neither_is_taken_where_one_is_broken(folder: Path)
     assert CONFIGURATION.current() == before
 
 
-def test_what_is_held_does_not_change_while_a_file_does(folder: Path) -> None:
+def test_held_expectations_do_not_change_with_their_file(folder: Path) -> None:
     with CONFIGURATION.held() as held:
         (folder / "delegation_policies.yaml").write_text("PROJECT: {offer_seconds: 60}\n")
         CONFIGURATION.look_again()

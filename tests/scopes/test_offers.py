@@ -1,4 +1,4 @@
-"""What a behaviour answers to an offer (R3, R8, R22)."""
+"""Answers of the behaviours to offers (R3, R8, R22)."""
 
 from __future__ import annotations
 

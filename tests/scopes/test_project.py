@@ -49,7 +49,7 @@ def test_load_alone_chooses_between_orchestrations() -> None:
 
 
 @pytest.mark.parametrize("scope", ["PROJECT", "PERSONAL", "EVENT"])
-def test_what_only_a_child_that_is_no_run_can_do_goes_there(scope: str) -> None:
+def test_a_task_that_only_a_child_can_do_goes_to_that_child(scope: str) -> None:
     home = instance("home", scope, below=("cuda",))
     lab = instance("lab", "EVENT" if scope == "PROJECT" else "PROJECT", below=("cuda",))
     busy = replace(lab, id="busy", open_tasks=9)

@@ -198,7 +198,7 @@ def test_a_project_rule_says_who_is_meant_before_a_project_is_created(
         (replace(instance("shop"), barred="excluded"), "ExplicitTargetRefused"),
     ],
 )
-def test_who_is_meant_counts_as_named_and_nobody_else_gets_the_task(
+def test_a_destination_counts_as_named_and_no_other_instance_gets_the_task(
     renaming: None, child, expected: str
 ) -> None:
     decision = decide(task("Write the docs", project="old-shop"), child, instance("docs"))
@@ -235,7 +235,9 @@ def test_the_default_destination_takes_what_no_rule_matches(tmp_path: Path, sett
         ("instance:top", "AwaitingTriage"),
     ],
 )
-def test_what_a_destination_means(tmp_path, settings, destination: str, expected: str) -> None:
+def test_the_meaning_of_each_destination(
+    tmp_path, settings, destination: str, expected: str
+) -> None:
     (tmp_path / "routing_rules.yaml").write_text(
         f"rules: [{{type: keyword, keywords: [x], destination: '{destination}'}}]\n"
     )
@@ -324,7 +326,7 @@ def test_no_pattern_takes_longer_than_its_text_is_long(pattern: str, title: str)
         ("l.gin", "Fix the l\0gin", True),
     ],
 )
-def test_what_a_pattern_finds(pattern: str, title: str, found: bool) -> None:
+def test_matches_of_a_pattern(pattern: str, title: str, found: bool) -> None:
     file = RuleFile.model_validate(
         {"rules": [{"type": "pattern", "pattern": pattern, "destination": "user:x"}]}
     )

@@ -1,4 +1,4 @@
-"""What is in force can be seen: rules with what people thought of them, settings, broken files."""
+"""The report shows the rules in force with people's feedback, the settings, and broken files."""
 
 from __future__ import annotations
 

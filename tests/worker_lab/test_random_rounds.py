@@ -32,7 +32,7 @@ QUEUE = {"max_attempts": 6, "retry_backoff_seconds": 0.1}
 
 
 class Place(Protocol):
-    """Where tasks are: a server, or the store of this machine."""
+    """The place of the tasks: a server, or the store of this machine."""
 
     def add(self, title: str) -> str:
         """Create a task; return its id."""

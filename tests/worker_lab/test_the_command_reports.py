@@ -31,7 +31,9 @@ def site(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("sound")
-def test_it_keeps_a_checkpoint_and_completes_without_a_token(site: Site, tmp_path: Path) -> None:
+def test_a_command_keeps_a_checkpoint_and_completes_without_a_token(
+    site: Site, tmp_path: Path
+) -> None:
     run = InstanceFactory(scope="PROJECT", name="run")
     task = TaskFactory(instance=run)
     bob = get_user_model().objects.create(username="bob")

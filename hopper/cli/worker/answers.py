@@ -1,4 +1,4 @@
-"""What an answer of the server means to a worker: the one place that judges them."""
+"""The meaning of the server's answers for a worker; no other place judges them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BY_THE_COMMAND = frozenset({"asked", "completed"})
 
 
 class Meaning(Enum):
-    """What to do about an answer that is no success."""
+    """The worker's reaction to an answer that is no success."""
 
     WAIT = "the cause may pass: wait and repeat"
     OVER = "the lease is over: the task is no longer this worker's"

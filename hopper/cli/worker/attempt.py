@@ -36,7 +36,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker says at the end of an attempt: the verb and its fields.
+    """The report of a worker at the end of an attempt: the verb and its fields.
 
     `less` are poorer fields for a server that refuses the fields, in order. `key` is the report's
     Idempotency-Key. `keeps_output`: the output is not in the result as a whole.

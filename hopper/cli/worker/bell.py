@@ -1,4 +1,4 @@
-"""How the worker's main thread waits: for signals, for the beat, for the guard, for time."""
+"""The wait of the worker's main thread: for signals, the beat, the guard, or time."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ SECRETS = ("HOPPER_TOKEN", "HOPPER_DATABASE_URL", "HOPPER_SECRET_KEY")
 
 @dataclass(frozen=True)
 class Orders:
-    """How a worker works: what it claims, with which command, and when it ends (seconds)."""
+    """Options of a worker: its claims, its command, and its end (times in seconds)."""
 
     name: str
     instance: str

@@ -1,4 +1,4 @@
-"""What the laboratory kills a process at: each act prepares its world and says what is asked."""
+"""The acts that the laboratory kills: each prepares its world and names its request."""
 
 from tests.crash.acts import arriving, delegating, governing, sweeping, working
 from tests.crash.acts.asking import ACTS, ONLY_BY_KEY, SWEEP, Asked

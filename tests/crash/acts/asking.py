@@ -1,4 +1,4 @@
-"""What is asked of the product when a process is killed, and the list of all that is."""
+"""Requests to the product during which a process is killed, and the list of them all."""
 
 from __future__ import annotations
 
