@@ -174,6 +174,6 @@ QUESTIONS = (
     ("I3", "the active path is simple, connected and ends at the holder", paths),
     ("I4", "at most one pending delegation, made by the holder", pending),
     ("I5", "every hop is legal by the parent table", legal_hops),
-    ("I6", "nobody is asked again in an epoch", asked_again),
+    ("I6", "no instance is asked twice in an epoch", asked_again),
     ("I11", "delegations end as their task does", ends_agree),
 )

@@ -172,7 +172,7 @@ def create_task(new: NewTask, *, actor: Actor) -> Created:
             if new.unique_key is None:
                 raise
     else:
-        raise Conflict("unique_key: somebody else keeps taking this key; try again.")
+        raise Conflict("unique_key: other requests keep using this key; try again.")
     return Created(Task.objects.get(pk=task.pk))
 
 

@@ -53,7 +53,7 @@ def create_children(
     `depends_on` of a child names siblings by key and other tasks by id. `terms` may set the
     parent's `completion`, `failure_policy`, `quorum`. `token` is the lease's, which ends with it.
     Raises Conflict where the task takes no children now or is not the token's, RuleBroken at the
-    lowest level and for a cycle, Invalid for unknown predecessors and a key said twice.
+    lowest level and for a cycle, Invalid for unknown predecessors and a key given twice.
     """
     order = _in_order(children)
     known = _by_key(task_id)
@@ -143,8 +143,8 @@ def _in_order(children: Sequence[NewTask]) -> list[int]:
         if child.key is not None and places.setdefault(child.key, place) != place:
             field = f"children.{place}.key"
             raise Invalid(
-                f"{field}: {child.key} is said twice",
-                errors=[FieldError(field, "repeated", f"{child.key} is said twice")],
+                f"{field}: {child.key} is given twice",
+                errors=[FieldError(field, "repeated", f"{child.key} is given twice")],
             )
     order = TopologicalSorter(
         {

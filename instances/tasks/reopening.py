@@ -96,8 +96,7 @@ def _require_no_cycle(task: Task) -> None:
     """
     if waits_for_itself(task.pk, predecessors(task)):
         raise Conflict(
-            f"{task.pk} cannot be reopened: what it waits for waits for its parent"
-            f" {task.parent_id}.",
+            f"{task.pk} cannot be reopened: its predecessor waits for its parent {task.parent_id}.",
             code="cycle",
             parent_id=task.parent_id,
         )

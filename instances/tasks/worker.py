@@ -135,7 +135,7 @@ def claim_task(
         _require_claimable(task, holder_id, now)
         if not free_places(holder_id, most) and not rescue_leases(holder_id, in_need=True):
             raise Conflict(f"{holder_id} is at capacity ({most}).", code="at_capacity")
-    raise Conflict(f"Others are at {task_id} just now: ask again.", code="not_claimable")
+    raise Conflict(f"Other requests hold {task_id} now: ask again.", code="not_claimable")
 
 
 def start_task(task_id: str, *, token: str | None = None, actor: Actor) -> Task:
@@ -360,7 +360,7 @@ def _claim(wish: Wish, settings: QueueSettings) -> Claim:
             return Claim([], reason)
         if left:
             time.sleep(_PAUSE_SECONDS)
-    detail = "what fits is being claimed or reported by others just now; ask again"
+    detail = "other claims or reports hold the fitting tasks now; ask again"
     return Claim([], {"code": "NothingReady", "detail": detail})
 
 

@@ -22,7 +22,7 @@ Reason = dict[str, Any]
 """{code, detail, object, since, until, who}; times as text."""
 
 SWEEP = "the sweep"
-_TIME = "nobody needs to: time brings it"
+_TIME = "nobody: it moves by itself when its time comes"
 
 
 class Wording:
@@ -134,13 +134,13 @@ class Wording:
     def _waiting_dependencies(self, task: Task, holder: str) -> Reason:
         before = self._before.get(task.pk)
         if not before:
-            detail = "what it waited for has ended: the sweep sees to it"
+            detail = "its predecessors have ended: the next sweep moves it"
             return {"detail": detail, "who": SWEEP}
         more = f" and {len(before) - 5} more" if len(before) > 5 else ""
         return {
             "detail": f"after {', '.join(before[:5])}{more}",
             "object": before[0],
-            "who": f"whoever works on {before[0]}",
+            "who": f"the worker of {before[0]}",
         }
 
     def _waiting_children(self, task: Task, holder: str) -> Reason:
@@ -149,13 +149,13 @@ class Wording:
             "detail": f"children({ended}/{total})",
             "object": first or task.pk,
             "since": task.waiting.get("since") or _text(task.updated_at),
-            "who": f"whoever works on {first}" if first else SWEEP,
+            "who": f"the worker of {first}" if first else SWEEP,
         }
 
     def _at_capacity(self, task: Task, holder: str) -> Reason:
         place = self._places[holder]
         detail = f"{place.running} of {place.most} places at {holder} are taken"
-        who = f"whoever works at {holder}: what ends there makes room"
+        who = f"the workers at {holder}: a task that ends there makes room"
         if not place.most:
             detail = f"{holder} gives nothing out: its max_concurrent_tasks is 0"
             who = operator_of(holder)
@@ -185,7 +185,7 @@ class Wording:
         return {
             "detail": f"{task.worker or 'somebody'} works on it",
             "until": _text(task.lease_expires_at),
-            "who": task.worker or "whoever works on it",
+            "who": task.worker or "its worker",
         }
 
     def _ready_for_worker(self, task: Task, holder: str) -> Reason:

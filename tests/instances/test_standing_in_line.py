@@ -53,7 +53,7 @@ def test_a_claim_moves_the_line_and_the_last_place_ends_it(run: HopperInstance) 
         "object": "run",
         "since": None,
         "until": None,
-        "who": "whoever works at run: what ends there makes room",
+        "who": "the workers at run: a task that ends there makes room",
     }
 
 

@@ -54,7 +54,7 @@ def add_commands(parser: ArgumentParser) -> None:
     end = group.add("close", close, show_run_closed, "close a run and keep its summary")
     end.add_argument("id")
     end.add_argument("-f", "--force", action="store_true", help="cancel what is still open")
-    end.add_argument("--preview", action="store_true", help="only say what would be")
+    end.add_argument("--preview", action="store_true", help="preview the effects, write nothing")
     end.add_argument("--yes", action="store_true", help="do not ask")
 
 

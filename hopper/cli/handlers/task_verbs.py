@@ -73,7 +73,7 @@ def _add_deciding(group: Group) -> None:
     stop = group.add("cancel", cancel, render.show_cancelled, "cancel a task (R16)")
     stop.add_argument("id")
     stop.add_argument("--reason")
-    stop.add_argument("--preview", action="store_true", help="only say what would be")
+    stop.add_argument("--preview", action="store_true", help="preview the effects, write nothing")
     up = group.add("escalate", escalate, render.show_status, "hand a task up (R11)")
     up.add_argument("id")
     up.add_argument("--reason", required=True)

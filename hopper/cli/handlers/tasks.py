@@ -62,7 +62,7 @@ def add_commands(parser: ArgumentParser) -> None:
 
     remove = group.add("delete", delete, render.show_deleted, "cancel a task")
     remove.add_argument("id")
-    remove.add_argument("--preview", action="store_true", help="only say what would be")
+    remove.add_argument("--preview", action="store_true", help="preview the effects, write nothing")
     remove.add_argument("-f", "--force", "--yes", dest="yes", action="store_true")
 
     find = group.add("search", search, render.show_list, "find tasks by text")
