@@ -74,12 +74,16 @@ def _task(run: HopperInstance, values: Fields) -> Task:
 
 
 def _seconds(run: HopperInstance, wish: dict[str, Any]) -> float:
-    """Return how long a claim takes when nothing disturbs it."""
+    """Return the least time of a claim in seconds.
+
+    SQLite works in this process, whose CPU time other processes do not change.
+    """
+    clock = time.process_time if connection.vendor == "sqlite" else time.perf_counter
     spans = []
     for _ in range(9):
-        began = time.perf_counter()
+        began = clock()
         (lease,) = claim_next(run.pk, worker="bob", actor=ALICE, **wish).leases
-        spans.append(time.perf_counter() - began)
+        spans.append(clock() - began)
         release_task(lease.task.pk, token=lease.token, actor=ALICE)
     return min(spans)
 
