@@ -45,6 +45,7 @@ HOPPER_CONFIG_DIR = env.str("HOPPER_CONFIG_DIR", default="")
 SECRET_KEY = env.str("HOPPER_SECRET_KEY", default="")
 if not SECRET_KEY:
     SECRET_KEY = (_store or embedded.find()).secret_key()
+SECRET_KEY_FALLBACKS = env.list("HOPPER_SECRET_KEY_FALLBACKS", default=[])
 DEBUG = env.bool("HOPPER_DEBUG", default=False)
 ALLOWED_HOSTS = env.list("HOPPER_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("HOPPER_CSRF_TRUSTED_ORIGINS", default=[])

@@ -68,7 +68,7 @@ def attention_groups(tasks: TaskQuerySet, *, limit: int) -> list[dict[str, Any]]
 
 def _stale() -> Q:
     """Return the condition for work by hand that nobody has touched for long."""
-    by_hand = Q(status__in=(TaskStatus.CLAIMED, TaskStatus.IN_PROGRESS), lease_token=None)
+    by_hand = Q(status__in=(TaskStatus.CLAIMED, TaskStatus.IN_PROGRESS), lease_seconds=None)
     return by_hand & Q(decomposed=False, updated_at__lt=database.now() - STALE)
 
 

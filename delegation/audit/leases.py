@@ -24,14 +24,15 @@ _READ_BEFORE = timedelta(minutes=1)
 def leases(asked: Extent) -> Breaches:
     """I7: a started task has one lease, except hand work and decomposed parents; others none."""
     tasks = asked.tasks(Task.objects.all())
-    unstarted = tasks.exclude(status__in=(*STARTED, *TERMINAL)).filter(lease_token__isnull=False)
+    unstarted = tasks.exclude(status__in=(*STARTED, *TERMINAL)).filter(lease_seconds__isnull=False)
     for pk, status in unstarted.values_list("pk", "status"):
         yield pk, f"is {status} and has a lease"
     live = asked.tasks(Attempt.objects.filter(outcome__isnull=True), "task")
     unmatched = live.exclude(task__status__in=TERMINAL).exclude(
         task__status__in=STARTED,
-        task__lease_token=F("lease_token"),
+        task__lease_seconds__isnull=False,
         task__attempt=F("number"),
+        task__epoch=F("epoch"),
     )
     for pk, number in unmatched.values_list("task_id", "number"):
         yield pk, f"attempt {number} is open, but the task has no such lease"

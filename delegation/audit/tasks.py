@@ -57,7 +57,7 @@ def open_ends_of_the_finished(asked: Extent) -> Breaches:
     for row, task_id in asked.tasks(hops, "task").values_list("pk", "task_id"):
         yield task_id, f"has ended, but delegation {row} is open"
     done = asked.tasks(Task.objects.filter(status__in=TERMINAL))
-    leased = done.filter(Q(lease_token__isnull=False) | Q(offered_to__isnull=False))
+    leased = done.filter(Q(lease_seconds__isnull=False) | Q(offered_to__isnull=False))
     for pk in leased.values_list("pk", flat=True):
         yield pk, "has ended, but is still leased or offered"
     live = Attempt.objects.filter(outcome__isnull=True, task__status__in=TERMINAL)

@@ -119,9 +119,8 @@ def _once(
             # must stay (a late result).
             record.delete()
             return Response(), refusal
-        record.status = response.status_code
-        record.body = json.loads(JSONRenderer().render(response.data) or b"null")
-        record.save(update_fields=["status", "body"])
+        answer = json.loads(JSONRenderer().render(response.data) or b"null")
+        record.keep(response.status_code, answer)
     return response, None
 
 
@@ -137,7 +136,7 @@ def _replay(record: Any, digest: str) -> Response:
             f"{HEADER}: this key was used for another request; take a new one.",
             code="idempotency_key_reused",
         )
-    return Response(record.body, status=record.status, headers={REPLAYED: "true"})
+    return Response(record.answer(), status=record.status, headers={REPLAYED: "true"})
 
 
 def _digest(request: Request) -> str:

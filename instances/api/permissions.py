@@ -160,14 +160,14 @@ def worked_task(actor: Actor, task_id: str, token: str | None) -> Task:
 
 def is_workers_own(task_id: str, token: str | None) -> bool:
     """Return whether the token belongs to a lease of the task, live or ended."""
-    return bool(token) and Attempt.objects.filter(task=task_id, lease_token=token).exists()
+    return token is not None and Attempt.objects.of_lease(task_id, token) is not None
 
 
 def lease_as_credential(task_id: str, token: str) -> Lease | None:
     """Return the lease of a task that has this token, live or over; None if there is none."""
     if not token or text_problem(task_id) or text_problem(token):
         return None
-    found = Attempt.objects.filter(task=task_id, lease_token=token).first()
+    found = Attempt.objects.of_lease(task_id, token)
     return Lease(found.pk, found.worker, token) if found else None
 
 

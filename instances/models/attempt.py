@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from django.db import models
+from hashlib import sha256
 
+from django.db import models
+from django.utils.crypto import constant_time_compare
+
+from hopper.site_key import is_lease_token, lease_token
 from instances.choices import AttemptOutcome
 from instances.models.instance import HopperInstance
 from instances.models.task import Task
+
+_MAX_DIGITS = 9
+"""The most digits of the number of an attempt."""
+
+
+class AttemptQuerySet(models.QuerySet["Attempt"]):
+    """Chainable reads of attempts."""
+
+    def of_lease(self, task_id: str, token: str) -> Attempt | None:
+        """Return the attempt of a task whose lease, live or over, has this token; None for none."""
+        number = token.partition(".")[0]
+        if not (token.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS):
+            return None
+        attempt = self.filter(task=task_id, number=int(number)).first()
+        return attempt if attempt is not None and attempt.has_token(token) else None
 
 
 class Attempt(models.Model):
     """One lease. JSON: `checkpoint` and `artifact` any value; `progress` is 0 to 1 or null.
 
     `artifact` keeps the first late result, `more_artifacts` the later ones. `error` says why this
-    attempt failed, expired or was cancelled.
+    attempt failed, expired or was cancelled. `lease_digest` is the SHA-256 of the token, in
+    hexadecimal digits, only for a lease of a release that stored its random token.
     """
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="attempts")
@@ -23,7 +43,9 @@ class Attempt(models.Model):
         HopperInstance, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
     worker = models.CharField(max_length=200)
-    lease_token = models.CharField(max_length=64, default="", blank=True)
+    lease_digest = models.CharField(
+        max_length=64, default="", db_default="", blank=True, editable=False
+    )
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(  # noqa: DJ001
@@ -34,6 +56,8 @@ class Attempt(models.Model):
     progress = models.FloatField(null=True, blank=True)
     artifact = models.JSONField(null=True, blank=True)
     more_artifacts = models.JSONField(default=list, db_default=[], blank=True)
+
+    objects = AttemptQuerySet.as_manager()
 
     class Meta:
         constraints = (
@@ -52,3 +76,15 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task_id} attempt {self.number}"
+
+    @property
+    def lease_token(self) -> str:
+        """The token of the lease, derived from the key of the site. No column holds it (R21)."""
+        return lease_token(self.task_id, self.number, self.epoch)
+
+    def has_token(self, token: str) -> bool:
+        """Return whether `token` is the token of this lease."""
+        if is_lease_token(token, self.task_id, self.number, self.epoch):
+            return True
+        digest = sha256(token.encode()).hexdigest()
+        return bool(self.lease_digest) and constant_time_compare(digest, self.lease_digest)

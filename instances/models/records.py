@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
+
+from hopper.site_key import lease_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class CheckRecord(models.Model):
@@ -32,6 +37,7 @@ class IdempotencyRecord(models.Model):
     """The answer to an idempotency key. For 24 hours the same key and body replay the answer.
 
     `digest` covers method, path and body. `body` is the JSON answered, null while it is being made.
+    The body holds no token of a lease: a replay derives the tokens again (R21).
     """
 
     caller = models.CharField(max_length=150)
@@ -48,3 +54,31 @@ class IdempotencyRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.caller} {self.key}"
+
+    def keep(self, status: int, answer: Any) -> None:
+        """Store an answer without the tokens of its leases."""
+        self.status, self.body = status, with_tokens(answer, lambda task: None)
+        self.save(update_fields=["status", "body"])
+
+    def answer(self) -> Any:
+        """Return the stored answer, with the tokens of its leases derived again."""
+        return with_tokens(self.body, _token_of)
+
+
+def with_tokens(answer: Any, token_of: Callable[[dict[str, Any]], str | None]) -> Any:
+    """Return an answer in which each claimed task has the token that `token_of(task)` returns.
+
+    A claimed task is the answer itself, or is in the list `tasks` of the answer.
+    """
+    if not isinstance(answer, dict):
+        return answer
+    tasks, lease = answer.get("tasks"), answer.get("lease")
+    if isinstance(tasks, list):
+        return {**answer, "tasks": [with_tokens(task, token_of) for task in tasks]}
+    if not isinstance(lease, dict):
+        return answer
+    return {**answer, "lease": {**lease, "token": token_of(answer)}}
+
+
+def _token_of(task: dict[str, Any]) -> str:
+    return lease_token(task["id"], task["lease"]["attempt"], task["epoch"])

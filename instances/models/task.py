@@ -10,6 +10,7 @@ from django.db import connection, models
 from django.db.models.expressions import RawSQL
 
 from hopper import database
+from hopper.site_key import lease_token
 from instances.choices import (
     STARTED,
     TERMINAL,
@@ -82,7 +83,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
     def leased(self) -> TaskQuerySet:
         """Tasks under a lease. Hand work has no lease."""
-        return self.started().filter(lease_token__isnull=False)
+        return self.started().filter(lease_seconds__isnull=False)
 
     def dead_letters(self) -> TaskQuerySet:
         """Tasks that failed for good and are not discarded (R15)."""
@@ -207,7 +208,6 @@ class Task(models.Model):
     retry_at = models.DateTimeField(null=True, blank=True)
 
     worker = models.CharField(max_length=200, default="", blank=True)
-    lease_token = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
     lease_holder = models.CharField(max_length=150, default="", blank=True)
     lease_seconds = models.PositiveIntegerField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
@@ -300,7 +300,7 @@ class Task(models.Model):
             ),
             # A lease exists only for a task in work (I7).
             models.CheckConstraint(
-                condition=models.Q(lease_token__isnull=True) | models.Q(status__in=STARTED),
+                condition=models.Q(lease_seconds__isnull=True) | models.Q(status__in=STARTED),
                 name="task_lease_only_while_started",
             ),
             # Only a pending task with a holder and without an offer is ever due (R9).
@@ -361,7 +361,12 @@ class Task(models.Model):
     @property
     def has_live_lease(self) -> bool:
         """Whether the task has a lease. The lease may have expired before the sweep."""
-        return self.lease_token is not None
+        return self.lease_seconds is not None
+
+    @property
+    def lease_token(self) -> str | None:
+        """The token of the lease, None without one. No column holds the token (R21)."""
+        return lease_token(self.pk, self.attempt, self.epoch) if self.has_live_lease else None
 
     @property
     def is_given_up(self) -> bool:
@@ -370,7 +375,6 @@ class Task(models.Model):
 
     def end_lease(self) -> None:
         """Clear the lease on the object. The caller saves the task and ends the attempt."""
-        self.lease_token = None
         self.lease_holder = ""
         self.lease_seconds = None
         self.lease_expires_at = None

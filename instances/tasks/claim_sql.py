@@ -36,14 +36,13 @@ _RIVALS = 32
 """The most tasks locked by other claims that a probe may skip and still find a task."""
 
 _MARK = f"""UPDATE {_TASK} SET status = 'claimed', attempt = attempt + 1, worker = %(worker)s,
-    lease_token = (attempt + 1) || '.' || %(secret)s, lease_holder = %(holder)s,
-    lease_seconds = %(seconds)s, lease_expires_at = %(until)s, retry_at = NULL,
-    waiting = '{{}}',
+    lease_holder = %(holder)s, lease_seconds = %(seconds)s, lease_expires_at = %(until)s,
+    retry_at = NULL, waiting = '{{}}',
     updated_at = CASE WHEN updated_at > %(now)s THEN updated_at ELSE %(now)s END"""
 # A new attempt stands where the last one got to.
 _ATTEMPTS = f"""INSERT INTO {Attempt._meta.db_table}
-    (task_id, number, epoch, instance_id, worker, lease_token, started_at, error, checkpoint)
-    SELECT id, attempt, epoch, instance_id, worker, lease_token, %(now)s, '',
+    (task_id, number, epoch, instance_id, worker, started_at, error, checkpoint)
+    SELECT id, attempt, epoch, instance_id, worker, %(now)s, '',
         (SELECT last.checkpoint FROM {Attempt._meta.db_table} last
          WHERE last.task_id = marked.id AND last.number = marked.attempt - 1)
     FROM {{marked}} RETURNING task_id, checkpoint AS carried"""
@@ -105,7 +104,7 @@ class Grant:
     checkpoint: Any
 
 
-def grant(wish: Wish, secret: str, most: int, now: datetime) -> list[Grant]:
+def grant(wish: Wish, most: int, now: datetime) -> list[Grant]:
     """Lease up to `limit` of the next claimable tasks, in queue order, with attempts and events.
 
     Never lets the instance hold more than `most` leases (R22), nor begin one after a stop (R3): the
@@ -115,7 +114,6 @@ def grant(wish: Wish, secret: str, most: int, now: datetime) -> list[Grant]:
     params = _searching(wish, most, now) | {
         "worker": wish.worker,
         "holder": wish.holder,
-        "secret": secret,
         "seconds": wish.lease_seconds,
         "length": timedelta(seconds=wish.lease_seconds),
         "data": json.dumps({"worker": wish.worker}),

@@ -13,7 +13,7 @@ from hopper.database import lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from hopper.ids import new_id
 from instances.choices import TaskStatus as T
-from instances.models import Task
+from instances.models import Attempt, Task
 from instances.tasks.changes import amend_task, lock_task, present_task
 from instances.tasks.creating import (
     NewTask,
@@ -118,7 +118,8 @@ def _open(
 
 def _was_leased_by(parent: Task, token: str) -> bool:
     """Whether the decomposition ended this lease. Its worker may then add children."""
-    return parent.attempts.filter(number=parent.attempt, lease_token=token).exists()
+    attempt = Attempt.objects.of_lease(parent.pk, token)
+    return attempt is not None and attempt.number == parent.attempt
 
 
 def _resolved(child: NewTask, siblings: Mapping[str | None, Task]) -> NewTask:

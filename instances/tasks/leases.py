@@ -13,6 +13,7 @@ from hopper import database
 from hopper.actors import SYSTEM, Actor
 from hopper.database import lock_lines
 from hopper.errors import Conflict, Gone, LeaseLost
+from hopper.site_key import is_lease_token
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.config import QueueSettings, escalates_failures, queue_settings
@@ -38,11 +39,6 @@ _MAX_BACKOFF_SECONDS = 3600
 _RESCUE_SECONDS = 10
 _rescued: dict[str, float] = {}
 """The time of this process's last look for expired leases, by instance."""
-
-
-def new_secret() -> str:
-    """Return the random part of a lease token. The number of the attempt goes in front."""
-    return secrets.token_urlsafe(18)
 
 
 def max_attempts(task: Task) -> int:
@@ -215,8 +211,8 @@ def keep_artifact(task_id: str, token: str | None, artifact: Any) -> None:
     if token is None or says_nothing(artifact):
         return
     with transaction.atomic():
-        of_lease = Attempt.objects.filter(task_id=task_id, lease_token=token)
-        attempt = of_lease.select_for_update(no_key=True).first()
+        attempts = Attempt.objects.select_for_update(no_key=True)
+        attempt = attempts.of_lease(task_id, token)
         if attempt is None:
             return
         more = attempt.more_artifacts
@@ -229,9 +225,9 @@ def keep_artifact(task_id: str, token: str | None, artifact: Any) -> None:
 
 def require_lease(task: Task, token: str | None) -> None:
     """Raise unless `token` is the task's live lease, or the task is hand work (R21)."""
-    if token is not None and token == task.lease_token:
-        return
     if token is None and not task.has_live_lease:
+        return
+    if token is not None and task.has_live_lease and _is_live_token(task, token):
         return
     if token is None:
         raise Conflict(
@@ -239,7 +235,7 @@ def require_lease(task: Task, token: str | None) -> None:
             code="token_required",
             worker=task.worker,
         )
-    attempt = task.attempts.filter(lease_token=token).select_related("instance").first()
+    attempt = Attempt.objects.of_lease(task.pk, token)
     if attempt and attempt.instance and not attempt.instance.is_live:
         raise Gone(f"{attempt.instance_id} was terminated.", state="terminated")
     if task.status == T.CANCELLED:
@@ -250,3 +246,11 @@ def require_lease(task: Task, token: str | None) -> None:
         worker=task.worker,
         outcome=attempt and attempt.outcome,
     )
+
+
+def _is_live_token(task: Task, token: str) -> bool:
+    """Return whether `token` is that of the live lease. Only a lease of an old release is read."""
+    if is_lease_token(token, task.pk, task.attempt, task.epoch):
+        return True
+    attempt = Attempt.objects.of_lease(task.pk, token)
+    return attempt is not None and attempt.number == task.attempt

@@ -143,8 +143,10 @@ def _asked_before(task: Task, text: str, token: str | None) -> bool:
     asked = Question.objects.filter(task=task, text=text) if task.asked else Question.objects.none()
     if token is None:
         return asked.filter(attempt=None, state=QuestionState.OPEN).exists()
-    attempts = Attempt.objects.filter(task=task, lease_token=token, outcome=AttemptOutcome.ASKED)
-    return asked.filter(attempt__in=attempts.values("number")).exists()
+    attempt = Attempt.objects.of_lease(task.pk, token)
+    if attempt is None or attempt.outcome != AttemptOutcome.ASKED:
+        return False
+    return asked.filter(attempt=attempt.number).exists()
 
 
 def _require_askable(task: Task) -> None:

@@ -30,7 +30,6 @@ from instances.tasks.leases import (
     expire_lease,
     keep_artifact,
     lose_attempt,
-    new_secret,
     put_back,
     refuse_open_children,
     require_lease,
@@ -122,14 +121,14 @@ def claim_task(
     most = settings.max_concurrent_tasks
     rescue_leases(holder_id)
     for _ in range(_TRIES):
-        granted = grant(wish, new_secret(), most, database.now())
+        granted = grant(wish, most, database.now())
         if granted:
             return _lease(granted[0], settings)
         task, now = present_task(task_id), database.now()
         if task.lease_expires_at is not None and task.lease_expires_at <= now:
             expire_lease(task)
             continue
-        if task.lease_token and (task.worker, task.lease_holder) == (worker, actor.name):
+        if task.has_live_lease and (task.worker, task.lease_holder) == (worker, actor.name):
             return _same_lease(task, settings)
         _require_claiming(holder_id)
         _require_claimable(task, holder_id, now)
@@ -288,8 +287,8 @@ def _stored_end(task: Task, token: str | None) -> tuple[str, Any] | None:
         return (task.status, by_hand[T(task.status)]) if task.status in by_hand else None
     if task.status in STARTED:
         return None
-    attempt = task.attempts.filter(lease_token=token, number=task.attempt).first()
-    if attempt is None:
+    attempt = Attempt.objects.of_lease(task.pk, token)
+    if attempt is None or attempt.number != task.attempt:
         return None
     if attempt.outcome == AttemptOutcome.COMPLETED and task.status == T.DONE:
         return T.DONE, task.result
@@ -348,7 +347,7 @@ def _claim(wish: Wish, settings: QueueSettings) -> Claim:
         if not left:
             # Other claims may take some of many free slots. One slot is either free or taken.
             wish = replace(wish, limit=1)
-        granted = grant(wish, new_secret(), most, now)
+        granted = grant(wish, most, now)
         if granted:
             return Claim([_lease(one, settings) for one in granted])
         # The instance may have been stopped since.

@@ -72,7 +72,7 @@ IMPLIED: dict[str, set[str]] = {
     "instances": {"updated_at", "stopped_at"},
     "tasks": {
         *("updated_at", "finished_at", "waiting", "result"),
-        *("lease_token", "lease_holder", "lease_seconds", "lease_expires_at"),
+        *("lease_holder", "lease_seconds", "lease_expires_at"),
     },
     "delegations": {"completed_at", "answered_by", "result"},
     "attempts": {"ended_at", "error"},

@@ -139,7 +139,7 @@ MUTATIONS = (
     _one(
         "no fencing",
         _LEASES,
-        "if token is not None and token == task.lease_token:",
+        "if token is not None and task.has_live_lease and _is_live_token(task, token):",
         "if token is not None:",
         _WORKERS,
     ),

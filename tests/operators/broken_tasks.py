@@ -62,8 +62,8 @@ def family(world: World, *, finish: int = 2, **options: object) -> tuple[Task, l
 def second_lease(world: World) -> tuple[str, str]:
     """Return the tokens of two leases of the run."""
     claim_next(world.run.pk, worker="eve", actor=ALICE)
-    first, second = Task.objects.leased().order_by("pk").values_list("lease_token", flat=True)
-    return str(first), str(second)
+    first, second = Task.objects.leased().order_by("pk")
+    return str(first.lease_token), str(second.lease_token)
 
 
 @breaks("I1")
@@ -112,13 +112,13 @@ def close_the_attempt(world: World) -> None:
 
 
 @breaks("I7")
-def lease_with_another_token(world: World) -> None:
-    Task.objects.filter(pk=world.leased.pk).update(lease_token="1.forged")
+def lease_of_another_epoch(world: World) -> None:
+    Attempt.objects.filter(task=world.leased).update(epoch=7)
 
 
 @breaks("I7")
 def release_without_closing_the_attempt(world: World) -> None:
-    set_task(world.leased, status="pending", lease_token=None, worker="")
+    set_task(world.leased, status="pending", lease_seconds=None, worker="")
     InstanceLoad.objects.filter(pk=world.run.pk).update(running=0)
 
 
@@ -144,12 +144,12 @@ def lease_where_nobody_works(world: World) -> None:
         status="claimed",
         attempt=1,
         worker="eve",
-        lease_token="1.x",
+        lease_seconds=300,
         lease_expires_at=timezone.now() + AN_HOUR,
     )
     Attempt.objects.create(
         task=task, number=1, epoch=1, instance=world.top, worker="eve",
-        lease_token="1.x", started_at=timezone.now(),
+        started_at=timezone.now(),
     )  # fmt: skip
     InstanceLoad.objects.filter(pk=world.top.pk).update(running=1)
 
@@ -168,12 +168,12 @@ def lease_beyond_the_limit(world: World) -> None:
         status="claimed",
         attempt=1,
         worker="eve",
-        lease_token="1.x",
+        lease_seconds=300,
         lease_expires_at=timezone.now() + AN_HOUR,
     )
     Attempt.objects.create(
         task=world.queued, number=1, epoch=1, instance=world.run, worker="eve",
-        lease_token="1.x", started_at=timezone.now(),
+        started_at=timezone.now(),
     )  # fmt: skip
     InstanceLoad.objects.filter(pk=world.run.pk).update(running=2)
 

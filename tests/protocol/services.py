@@ -315,7 +315,7 @@ _ENDS = ("source_instance_id", "target_instance_id")
 
 
 def _token(task: str) -> str | None:
-    return Task.objects.values_list("lease_token", flat=True).get(pk=task)
+    return Task.objects.get(pk=task).lease_token
 
 
 def _refused(task: Task) -> frozenset[str]:

@@ -1,0 +1,50 @@
+"""The key of the site, from which the tokens of leases derive (R21).
+
+The key is `HOPPER_SECRET_KEY`, or the secret of the embedded store. A token that derives from a key
+in `HOPPER_SECRET_KEY_FALLBACKS` stays valid, so that the key can be replaced while leases are live.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+
+from django.conf import settings
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+_TOKEN_BYTES = 18
+
+
+def lease_token(task_id: str, attempt: int, epoch: int) -> str:
+    """Return the token of a lease: the number of its attempt, a dot, and 24 characters."""
+    return _derived(settings.SECRET_KEY, task_id, attempt, epoch)
+
+
+def is_lease_token(token: str, task_id: str, attempt: int, epoch: int) -> bool:
+    """Return whether `token` is the token of this lease, under the present key or an older one."""
+    return any(
+        constant_time_compare(token, _derived(key, task_id, attempt, epoch)) for key in _keys()
+    )
+
+
+def fingerprint() -> str:
+    """Return a name of the present key that does not tell the key: 16 hexadecimal digits."""
+    return _fingerprint(settings.SECRET_KEY)
+
+
+def known_fingerprints() -> set[str]:
+    """Return the fingerprints of the keys whose tokens this server takes."""
+    return set(map(_fingerprint, _keys()))
+
+
+def _keys() -> tuple[str, ...]:
+    return (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+
+
+def _derived(key: str, task_id: str, attempt: int, epoch: int) -> str:
+    lease = f"{task_id} {attempt} {epoch}"
+    code = salted_hmac("hopper.lease", lease, secret=key, algorithm="sha256").digest()
+    return f"{attempt}.{urlsafe_b64encode(code[:_TOKEN_BYTES]).decode()}"
+
+
+def _fingerprint(key: str) -> str:
+    return salted_hmac("hopper.site", "", secret=key, algorithm="sha256").hexdigest()[:16]
