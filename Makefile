@@ -27,12 +27,8 @@ venv: $(STAMP) ## create or update the environment in .venv
 demo: venv ## watch tasks fall down the tree and their completion rise
 	@$(MANAGE) hopper_demo
 
-serve: venv ## serve API and admin on the demo's store (ADDRESS=host:port)
-	@$(MANAGE) migrate --verbosity 0
-	@echo "API    http://$(ADDRESS)/api/v1/docs/"
-	@echo "Admin  http://$(ADDRESS)/admin/  (first: HOPPER_DATABASE_URL=$$HOPPER_DATABASE_URL $(MANAGE) createsuperuser)"
-	@$(MANAGE) hopper_token create serve-$$(date +%Y%m%d-%H%M%S)
-	@$(BIN)/gunicorn hopper.wsgi --bind $(ADDRESS) --workers 2 --threads 4
+serve: venv ## serve a team on the demo's store (ADDRESS=host:port)
+	@$(BIN)/hopper --local serve --host $(firstword $(subst :, ,$(ADDRESS))) --port $(lastword $(subst :, ,$(ADDRESS)))
 
 # Coverage makes a run half as long again, so on PostgreSQL only what SQLite cannot show is measured.
 # The tests start many processes: without bytecode each would compile Hopper anew.

@@ -1,16 +1,17 @@
-"""The ASGI application. The views are synchronous and run faster under WSGI."""
+"""The ASGI application, for `hopper serve` and other ASGI servers."""
 
 from __future__ import annotations
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
-
-application = get_asgi_application()
+django.setup()
 
 from hopper.checks import advise_at_start, require_sound_start  # noqa: E402 - needs the settings
+from hopper.serving.application import Application  # noqa: E402 - needs the settings
 
 require_sound_start()
 advise_at_start()
+application = Application()

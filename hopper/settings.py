@@ -115,13 +115,17 @@ ROOT_URLCONF = "hopper.urls"
 WSGI_APPLICATION = "hopper.wsgi.application"
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("HOPPER_MAX_BODY_BYTES", default=10 * 1024 * 1024)
+HOPPER_HEAD_SECONDS = env.int("HOPPER_HEAD_SECONDS", default=10)
+HOPPER_BODY_SECONDS = env.int("HOPPER_BODY_SECONDS", default=60)
+HOPPER_PROXIES = env.str("HOPPER_PROXIES", default="")
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "static/"
-STATIC_ROOT = env.str("HOPPER_STATIC_ROOT", default=str(BASE_DIR / "build" / "static"))
 # The packages serve the files of the admin and the API page: no collectstatic step on a laptop.
 WHITENOISE_USE_FINDERS = env.bool("HOPPER_STATIC_FINDERS", default=True)
+_static = "" if WHITENOISE_USE_FINDERS else str(BASE_DIR / "build" / "static")
+STATIC_ROOT = env.str("HOPPER_STATIC_ROOT", default=_static) or None
 
 # The REST interface
 

@@ -26,6 +26,9 @@ GROUPS = {
     "ls": ("tasks.short_list", "short for task list"),
 }
 DATABASE_COMMANDS = {
+    "serve": "serve a team: REST, pages, admin and the sweep",
+    "migrate": "bring the database to the newest schema",
+    "user": "create and list the accounts of the admin site",
     "check": "prove the invariants on the database",
     "sweep": "do what is due: expired leases and offers, tasks to be placed",
     "demo": "load and work off the example hierarchy",

@@ -73,6 +73,11 @@ def from_file(path: str) -> dict[str, str]:
     return found
 
 
+def database_url(text: str) -> str:
+    """Return the URL of a database. A path becomes the URL of an SQLite file."""
+    return text if "://" in text else f"sqlite:///{Path(text).expanduser().resolve()}"
+
+
 def database() -> str:
     """Return the database of a command without a server, in words."""
     from hopper import embedded

@@ -32,8 +32,7 @@ class RequestMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _ACCEPTED.fullmatch(given) else secrets.token_hex(8)
-        if request.path_info.startswith("/api/") and request.path_info.endswith("/"):
-            request.path_info = request.path_info[:-1]
+        request.path_info = one_form(request.path_info)
         response = _with_nul(request) or _measured(request) or self._get_response(request)
         response["X-Request-ID"] = request_id
         logger.info(
@@ -48,6 +47,11 @@ class RequestMiddleware:
             },
         )
         return response
+
+
+def one_form(path: str) -> str:
+    """Return the path of the REST interface without its trailing slash."""
+    return path[:-1] if path.startswith("/api/") and path.endswith("/") else path
 
 
 def _with_nul(request: HttpRequest) -> HttpResponse | None:

@@ -34,6 +34,7 @@ INVARIANTS = "one group of invariants a file; the package gathers them"
 NAMED = "loaded by name as well: by the parser or by scope_behaviors.yaml"
 LATE = "loaded late, because its library is slow to load or optional"
 FLOOR = "the part of a view that knows no room; the room's part stands on it"
+SERVING = "one concern of serving: bytes, credentials, processes or settings"
 STEP = "a step with its own locks and promises, tested by itself"
 
 SINGLE_IMPORTER = {
@@ -63,7 +64,14 @@ SINGLE_IMPORTER = {
     "hopper.database.postgresql": ENGINE,
     "hopper.database.sqlite": ENGINE,
     "hopper.rest.health": DOOR,
+    "hopper.rest.middleware": "the settings load it by name as well",
     "hopper.rest.viewset": FLOOR,
+    "hopper.serving.bodies": SERVING,
+    "hopper.serving.connection": SERVING,
+    "hopper.serving.processes": SERVING,
+    "hopper.serving.safety": SERVING,
+    "hopper.serving.senders": SERVING,
+    "hopper.serving.server": SERVING,
     "instances.admin.records": DOOR,
     "instances.admin.tree": DOOR,
     "instances.api.dashboard_views": DOOR,

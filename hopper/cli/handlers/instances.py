@@ -39,7 +39,9 @@ def add_commands(parser: ArgumentParser) -> None:
             action.add_argument("-f", "--force", action="store_true", help="revoke live leases")
         if name == "stop":
             action.add_argument("--evacuate", action="store_true", help="hand back what waits")
-            action.add_argument("--preview", action="store_true", help="preview the effects, write nothing")
+            action.add_argument(
+                "--preview", action="store_true", help="preview the effects, write nothing"
+            )
             action.add_argument("--yes", action="store_true", help="do not ask")
     _change_options(group.add("update", update, render.show_updated, "change an instance"))
     _delete_options(group.add("delete", delete, render.show_deleted, "terminate an instance"))

@@ -1,7 +1,8 @@
-"""`hopper check`, `sweep`, `demo`, `token` (on the database), `config` and `mcp`."""
+"""The commands on the database itself (`hopper serve`, `check`, ...), `config` and `mcp`."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli import target
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def database_command(parser: HopperParser, name: str) -> None:
     """Let a parser pass its arguments to the management command `hopper_<name>`."""
+    parser.add_argument("--database", metavar="URL", help="else HOPPER_DATABASE_URL or the store")
     on_database(bind(parser, call, show_any), name)
 
 
@@ -32,6 +34,8 @@ def call(args: Namespace, client: Client) -> None:
     name = args.management.removeprefix("hopper_")
     target.require_local(args, "route replay" if name == "replay" else name)
     rest = [*args.rest, *(["--json"] if args.json else [])]
+    if getattr(args, "database", None):
+        os.environ["HOPPER_DATABASE_URL"] = target.database_url(args.database)
     # Late, because it loads Django.
     from hopper.cli import local
 

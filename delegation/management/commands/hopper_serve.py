@@ -1,0 +1,147 @@
+"""`manage.py hopper_serve`: serve a team by one command, with the sweep in a process of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import socket
+from argparse import ArgumentTypeError
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import CommandError, SystemCheckError
+from django.db import connections
+
+from hopper import __version__
+from hopper.checks import require_sound_start
+from hopper.commands import OperatorCommand
+from hopper.serving.application import THREADS, Application
+from hopper.serving.processes import Role, Team
+from hopper.serving.safety import names_of, refusals
+from hopper.serving.server import Server
+from instances.models import AgentToken
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+FIRST_TOKEN = "first"  # noqa: S105 - a name
+BACKLOG = 2048
+
+
+class Command(OperatorCommand):
+    help = (
+        "Serve the REST interface, the pages and the admin, and sweep in a process of its own. "
+        "Migrates the database first. SIGTERM or Ctrl-C lets running requests finish."
+    )
+    examples = """\
+  hopper serve                               for this machine, on the store of this machine
+  hopper serve --host 0.0.0.0 --port 8080    for a team, behind a proxy with TLS
+  hopper serve --database postgres://hopper@db/hopper --workers 4"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
+        add("--port", type=_port, default=8000, help="port, 0 for any free one (default: 8000)")
+        add("--workers", type=_count, default=2, help="processes for requests (default: 2)")
+        add("--threads", type=_count, default=THREADS, help=f"in each (default: {THREADS})")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if "HOPPER_ALLOWED_HOSTS" not in os.environ:
+            settings.ALLOWED_HOSTS = names_of(options["host"])
+        self._require_safety(options["host"])
+        call_command("migrate", verbosity=0, interactive=False)
+        listening = _listen(options["host"], options["port"])
+        self._tell(listening, options)
+        application = Application(options["threads"])
+        connections.close_all()
+        serve = partial(_serve, application, listening)
+        roles = [Role(f"worker {number}", serve) for number in range(1, options["workers"] + 1)]
+        Team([*roles, Role("sweep", _sweep)]).run()
+        self.say("Ended.")
+
+    def _require_safety(self, host: str) -> None:
+        """Raise CommandError for settings that are not safe for a server at this address."""
+        if found := list(refusals(host)):
+            raise CommandError("\n".join(found))
+        try:
+            require_sound_start()
+        except SystemCheckError as error:
+            raise CommandError(str(error)) from error
+
+    def _tell(self, listening: socket.socket, options: dict[str, Any]) -> None:
+        """Write the addresses, how to sign in, and a first token where there is none."""
+        address = _address(options["host"], listening.getsockname()[1])
+        workers, threads = options["workers"], options["threads"]
+        self.say(f"Hopper {__version__} serves {address}")
+        self.say(
+            f"  {workers} workers of {threads} threads, and a sweep. SIGTERM or Ctrl-C ends it."
+        )
+        self.say(f"  Database  {_database()}")
+        self.say(f"  Names     {', '.join(settings.ALLOWED_HOSTS)}")
+        self.say(f"  API       {address}/api/v1/docs")
+        self.say(f"  Admin     {address}/admin/")
+        if not get_user_model().objects.filter(is_superuser=True).exists():
+            self.say("            sign in with an account: `hopper user create NAME` makes it")
+        if AgentToken.objects.exists():
+            self.say("  Token     `hopper token create NAME` makes one")
+        else:
+            self.say(f"  Token     {_first_token()}")
+            self.say(f"            named {FIRST_TOKEN}, admin everywhere, shown this once")
+
+
+def _serve(application: Application, listening: socket.socket) -> None:
+    """Answer requests until SIGTERM. Runs in a process of its own."""
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    Server(application, settings.HOPPER_PROXIES).run([listening])
+
+
+def _sweep() -> None:
+    """Sweep until SIGTERM. Runs in a process of its own."""
+    call_command("hopper_sweep", "--loop", stdout=io.StringIO())
+
+
+def _first_token() -> str:
+    out = io.StringIO()
+    call_command("hopper_token", "create", FIRST_TOKEN, "--json", stdout=out)
+    token: str = json.loads(out.getvalue())["token"]
+    return token
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises CommandError where the address is not free."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CommandError(
+            f"Cannot listen at {host}:{port}: {error.strerror or error}. "
+            "Choose another --host or --port."
+        ) from error
+
+
+def _address(host: str, port: int) -> str:
+    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)  # noqa: S104
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def _database() -> str:
+    database = settings.DATABASES["default"]
+    place = f" at {database['HOST']}" if database.get("HOST") else ""
+    return f"{database['NAME']}{place}"
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= 65535:
+        return int(text)
+    raise ArgumentTypeError("a number from 0 to 65535")
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 64:
+        return int(text)
+    raise ArgumentTypeError("a number from 1 to 64")

@@ -1,0 +1,111 @@
+"""`manage.py hopper_user`: accounts for the admin site. API tokens are made by `hopper_token`."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import sys
+from argparse import ArgumentTypeError
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+
+from hopper.commands import OperatorCommand
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.core.management.base import CommandParser
+
+
+class Command(OperatorCommand):
+    reads_configuration = False
+    help = "Make and list the accounts of people who sign in to the admin site, as admins."
+    examples = """\
+  hopper user create ada                                 asks for the password
+  hopper user create ada --password-stdin < secret       reads its first line
+  hopper user password ada
+  hopper user list"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="create|password|list")
+        create = verbs.add_parser("create", help="make an account that may do everything")
+        password = verbs.add_parser("password", help="set another password")
+        listing = verbs.add_parser("list", help="list the accounts")
+        for verb in (create, password):
+            verb.add_argument("name", type=_name, help="the name to sign in with")
+            verb.add_argument("--password-stdin", action="store_true", help="read the password")
+        for verb in (create, password, listing):
+            verb.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["verb"] == "list":
+            self._list(json=options["json"])
+            return
+        accounts = get_user_model().objects
+        account = accounts.filter(username=options["name"]).first()
+        is_new = options["verb"] == "create"
+        if is_new and account is not None:
+            raise CommandError(
+                f"There is an account {options['name']}: `hopper user password` sets its password."
+            )
+        if account is None and not is_new:
+            raise CommandError(f"There is no account {options['name']}.")
+        if account is None:
+            account = get_user_model()(username=options["name"], is_staff=True, is_superuser=True)
+        account.set_password(_password(account, from_stdin=options["password_stdin"]))
+        account.save()
+        if options["json"]:
+            self.say_json(_described(account))
+        else:
+            self.say(f"{'Created' if is_new else 'Changed the password of'} account {account}.")
+
+    def _list(self, *, json: bool) -> None:
+        accounts = [
+            _described(account)
+            for account in get_user_model().objects.order_by("username")
+            if account.has_usable_password()
+        ]
+        if json:
+            self.say_json(accounts)
+            return
+        for account in accounts:
+            role = "admin" if account["admin"] else "by its grants"
+            last = account["last_login"] or "never"
+            self.say(f"{account['name']}  {role}  signed in: {last}")
+        if not accounts:
+            self.say("No accounts. `hopper user create NAME` makes one.")
+
+
+def _password(account: User, *, from_stdin: bool) -> str:
+    """Return the password that a person gives. Raises CommandError for a weak one."""
+    if from_stdin:
+        given = sys.stdin.readline().rstrip("\r\n")
+    elif sys.stdin.isatty():
+        given = getpass.getpass("Password: ")
+        if getpass.getpass("Again: ") != given:
+            raise CommandError("The two passwords differ.")
+    else:
+        raise CommandError("There is no terminal to ask for the password: use --password-stdin.")
+    try:
+        validate_password(given, account)
+    except ValidationError as error:
+        raise CommandError(" ".join(error.messages)) from error
+    return given
+
+
+def _described(account: User) -> dict[str, Any]:
+    return {
+        "name": account.get_username(),
+        "admin": account.is_superuser,
+        "active": account.is_active,
+        "last_login": account.last_login.isoformat() if account.last_login else None,
+    }
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[\w.@+-]{1,150}", text):
+        raise ArgumentTypeError("1 to 150 letters, digits and . @ + - _")
+    return text

@@ -1,0 +1,43 @@
+"""The server of one process: uvicorn with Hopper's connections and its end of streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from hopper.serving.connection import Connection
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from hopper.serving.application import Application
+
+DRAIN_SECONDS = 25
+"""How long requests may take after SIGTERM. Below the limit of the whole process."""
+
+
+class Server(uvicorn.Server):
+    """Ends streams and unfinished bodies at once when it stops, then waits for the answers."""
+
+    def __init__(self, application: Application, proxies: str) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http=Connection,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=proxies,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+            )
+        )
+        self._application = application
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Stop accepting, end what waits for clients, and let running requests finish."""
+        self._application.stop()
+        await super().shutdown(sockets)

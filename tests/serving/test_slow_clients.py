@@ -1,0 +1,114 @@
+"""No client that is slow or unknown holds a thread of `hopper serve` (two threads here)."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import ExitStack, closing
+
+import pytest
+
+from tests.serving.conftest import Served, answer
+
+TASKS = "/api/v1/tasks"
+CHUNKED = ("Content-Type: application/json", "Transfer-Encoding: chunked")
+CLIENTS = 50
+ROUNDS = 400 if os.environ.get("HOPPER_STORM") else 30
+
+
+def seconds_of(served: Served, rounds: int) -> list[float]:
+    """Return how long requests of another caller take, in order of time."""
+    taken = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        served.ask(f"{TASKS}?limit=1")
+        taken.append(time.perf_counter() - started)
+    return sorted(taken)
+
+
+def test_a_stranger_is_refused_before_the_body_is_read(served: Served) -> None:
+    head = served.head("POST", TASKS, "Content-Length: 1000000", token="hop_wrong")
+    with closing(served.connect(head)) as stranger:
+        status, headers, body = answer(stranger)
+    assert (status, headers["content-type"]) == (401, "application/problem+json")
+    assert json.loads(body)["code"] == "authentication_failed"
+
+
+def test_a_stranger_that_waits_for_100_continue_gets_the_refusal(served: Served) -> None:
+    more = ("Content-Length: 10", "Expect: 100-continue")
+    with closing(served.connect(served.head("POST", TASKS, *more, token="hop_wrong"))) as stranger:
+        assert answer(stranger)[0] == 401
+
+
+def test_the_body_of_a_known_sender_may_come_later(served: Served) -> None:
+    body = b'{"title": "late"}'
+    more = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+    with closing(served.connect(served.head("POST", TASKS, *more))) as sender:
+        time.sleep(0.2)
+        sender.sendall(body[:5])
+        time.sleep(0.2)
+        sender.sendall(body[5:])
+        status, _, data = answer(sender)
+    assert (status, json.loads(data)["title"]) == (201, "late")
+
+
+def test_a_body_that_does_not_end_is_refused(served: Served) -> None:
+    with closing(served.connect(served.head("POST", TASKS, *CHUNKED) + b"1\r\n{\r\n")) as sender:
+        status, _, data = answer(sender)
+    assert (status, json.loads(data)["code"]) == (408, "too_slow")
+
+
+def test_a_body_above_the_limit_is_refused_by_its_length(served: Served) -> None:
+    more = ("Content-Type: application/json", "Content-Length: 99999999")
+    with closing(served.connect(served.head("POST", TASKS, *more))) as sender:
+        status, _, data = answer(sender)
+    assert (status, json.loads(data)["code"]) == (413, "too_large")
+
+
+def test_a_head_that_does_not_end_is_refused(served: Served) -> None:
+    with closing(served.connect(b"GET /api/v1/tasks HTTP/1.1\r\nHost: 127")) as sender:
+        status, headers, data = answer(sender)
+    assert (status, json.loads(data)["code"]) == (408, "too_slow")
+    assert headers["content-type"] == "application/problem+json"
+
+
+def test_a_head_without_end_is_refused(served: Served) -> None:
+    line = b"X-Filler: " + b"x" * 8000 + b"\r\n"
+    with closing(served.connect(b"GET / HTTP/1.1\r\n" + line * 9)) as sender:
+        status, _, data = answer(sender)
+    assert (status, json.loads(data)["code"]) == (431, "head_too_long")
+
+
+def test_what_is_not_http_is_refused_by_a_problem(served: Served) -> None:
+    with closing(served.connect(b"HELLO\r\n\r\n")) as sender:
+        status, headers, _ = answer(sender)
+    assert (status, headers["content-type"]) == (400, "application/problem+json")
+
+
+def test_a_connection_serves_many_requests(served: Served) -> None:
+    with closing(served.connect()) as sender:
+        for _ in range(3):
+            sender.sendall(served.head("GET", f"{TASKS}?limit=1"))
+            assert answer(sender)[0] == 200
+
+
+@pytest.mark.storm
+def test_slow_clients_stop_nobody(served: Served) -> None:
+    alone = seconds_of(served, ROUNDS)
+    with ExitStack() as clients:
+        for number in range(CLIENTS):
+            slow = (
+                b"GET /healthz HTTP/1.1\r\nHost: 127",
+                served.head("POST", TASKS, *CHUNKED, token="") + b"1\r\n{\r\n",
+                served.head("POST", TASKS, *CHUNKED) + b"1\r\n{\r\n",
+                served.head("POST", "/admin/login/", *CHUNKED, token="") + b"1\r\n{\r\n",
+            )[number % 4]
+            clients.enter_context(closing(served.connect(slow)))
+        beside = seconds_of(served, ROUNDS)
+    assert beside[len(beside) // 2] < 2 * alone[len(alone) // 2] + 0.05
+    assert beside[-1] < 1 + alone[-1]
+    if os.environ.get("HOPPER_STORM"):
+        p99 = int(ROUNDS * 0.99) - 1
+        print(f"p99 alone {alone[p99] * 1000:.1f} ms, beside {beside[p99] * 1000:.1f} ms")
+        assert beside[p99] <= 2 * alone[p99]
