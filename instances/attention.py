@@ -10,12 +10,14 @@ from django.db.models import Q
 from hopper import database
 from instances.choices import ATTENTION, TaskStatus
 from instances.choices import WaitingCode as W
-from instances.models import Question, Task
+from instances.config import queue_settings
+from instances.models import Attempt, HopperInstance, Question, Task
 from instances.waiting import next_step, waiting_condition, waiting_on
 from instances.waiting.wording import operator_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from instances.models.task import TaskQuerySet
 
@@ -23,13 +25,19 @@ STALE = timedelta(hours=24)
 """After so long without a change, work by hand needs a look (R21)."""
 
 DEAD_LETTER, STALE_HAND_WORK = "DeadLetter", "StaleHandWork"
-"""The codes of what needs a person beside those of R26."""
+STALLED_PROGRESS = "StalledProgress"
+"""The codes of what needs a person beside those of R26.
+
+Progress is stalled where a worker keeps its lease alive, but has sent neither a checkpoint nor its
+progress for the `stalled_seconds` of the instance.
+"""
 
 _RESTING = (W.AWAITING_TRIAGE, W.MANUAL_QUEUE, W.UNASSIGNED)
 
 _STEPS = {
     DEAD_LETTER: ("hopper task retry {task}", "POST /tasks/{task}/retry"),
     STALE_HAND_WORK: ("hopper task complete {task}", "POST /tasks/{task}/complete"),
+    STALLED_PROGRESS: ("hopper task status {task} open --force", "POST /tasks/{task}/status"),
 }
 
 
@@ -42,6 +50,7 @@ def attention_counts(tasks: TaskQuerySet, waiting: Mapping[str, int]) -> dict[st
         "manual_queue": waiting.get(W.MANUAL_QUEUE, 0),
         "unassigned": waiting.get(W.UNASSIGNED, 0),
         "stale_hand_work": tasks.filter(_stale()).count(),
+        "stalled_progress": tasks.filter(_stalled()).count(),
     }
     return found | {"total": sum(found.values())}
 
@@ -52,7 +61,8 @@ def attention_groups(tasks: TaskQuerySet, *, limit: int) -> list[dict[str, Any]]
     At most `limit` tasks, those that changed least recently. A group is {who, tasks}; a task says
     its code, detail, open question and next step.
     """
-    where = Q(status=TaskStatus.BLOCKED) | _stale() | Q(pk__in=tasks.dead_letters().values("pk"))
+    where = Q(status=TaskStatus.BLOCKED) | _stale() | _stalled()
+    where |= Q(pk__in=tasks.dead_letters().values("pk"))
     for code in _RESTING:
         where |= waiting_condition(code)
     rows = list(tasks.filter(where).order_by("updated_at", "id")[:limit])
@@ -72,6 +82,22 @@ def _stale() -> Q:
     return by_hand & Q(decomposed=False, updated_at__lt=database.now() - STALE)
 
 
+def _stalled() -> Q:
+    """Return the condition for work under a lease that has not got on for too long."""
+    live = Attempt.objects.filter(outcome=None)
+    holders = HopperInstance.objects.filter(pk__in=live.values("instance_id"))
+    alike: dict[int | None, list[str]] = {}
+    for pk, scope, config in holders.values_list("pk", "scope", "config"):
+        alike.setdefault(queue_settings(scope, config).stalled_seconds, []).append(pk)
+    now, late = database.now(), Q(pk__in=[])
+    for seconds, ids in alike.items():
+        if seconds is not None:
+            since = now - timedelta(seconds=seconds)
+            late |= Q(instance_id__in=ids, reported_at__lt=since)
+            late |= Q(instance_id__in=ids, reported_at=None, started_at__lt=since)
+    return Q(pk__in=live.filter(late).values("task_id"))
+
+
 def _brief(task: Task) -> dict[str, Any]:
     return {
         "task_id": task.pk,
@@ -88,18 +114,27 @@ def _told(task: Task, reason: dict[str, Any] | None) -> tuple[str, dict[str, Any
         names = ("code", "detail", "since", "until")
         told = {name: reason[name] for name in names} | {"next": next_step(task, reason)}
         return str(reason["who"]), told
-    dead = reason is None
-    code = DEAD_LETTER if dead else STALE_HAND_WORK
+    who = operator_of(task.instance_id)
+    since: datetime | None = task.updated_at
+    if reason is None:
+        code, since, detail = DEAD_LETTER, task.finished_at, task.error
+    elif task.has_live_lease:
+        code, detail = STALLED_PROGRESS, f"{task.worker} reports no progress"
+    else:
+        who, code, detail = (
+            task.worker,
+            STALE_HAND_WORK,
+            f"{task.worker} has not touched it for long",
+        )
     command, request = _STEPS[code]
-    since = task.finished_at if dead else task.updated_at
     told = {
         "code": code,
-        "detail": task.error if dead else f"{task.worker} has not touched it for long",
+        "detail": detail,
         "since": since.isoformat() if since else None,
         "until": None,
         "next": {"command": command.format(task=task.pk), "request": request.format(task=task.pk)},
     }
-    return operator_of(task.instance_id) if dead else task.worker, told
+    return who, told
 
 
 def _shown(question: Question | None) -> dict[str, Any] | None:

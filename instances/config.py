@@ -29,6 +29,7 @@ class QueueSettings(Section):
     max_attempts: Annotated[int, Field(ge=1, le=1000)] = 3
     retry_backoff_seconds: Annotated[float, Field(ge=0, le=86_400)] = 5
     max_runtime_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = None
+    stalled_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = 3600
 
 
 class FailureSettings(Section):

@@ -401,6 +401,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
             "error",
             "checkpoint",
             "progress",
+            "reported_at",
             "artifact",
             "more_artifacts",
         )

@@ -31,9 +31,10 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
 class Attempt(models.Model):
     """One lease. JSON: `checkpoint` and `artifact` any value; `progress` is 0 to 1 or null.
 
-    `artifact` keeps the first late result, `more_artifacts` the later ones. `error` says why this
-    attempt failed, expired or was cancelled. `lease_digest` is the SHA-256 of the token, in
-    hexadecimal digits, only for a lease of a release that stored its random token.
+    `reported_at` is when the worker last sent a checkpoint or its progress. `artifact` keeps the
+    first late result, `more_artifacts` the later ones. `error` says why this attempt failed,
+    expired or was cancelled. `lease_digest` is the SHA-256 of the token, in hexadecimal digits,
+    only for a lease of a release that stored its random token.
     """
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="attempts")
@@ -54,6 +55,7 @@ class Attempt(models.Model):
     error = models.TextField(default="", blank=True)
     checkpoint = models.JSONField(null=True, blank=True)
     progress = models.FloatField(null=True, blank=True)
+    reported_at = models.DateTimeField(null=True, blank=True)
     artifact = models.JSONField(null=True, blank=True)
     more_artifacts = models.JSONField(default=list, db_default=[], blank=True)
 

@@ -168,10 +168,12 @@ def heartbeat(
         require_lease(task, token)
         if task.lease_seconds is None:
             raise _not_started(task)
-        extend_lease(task, database.now() + timedelta(seconds=task.lease_seconds))
+        now = database.now()
+        extend_lease(task, now + timedelta(seconds=task.lease_seconds))
         news = {"checkpoint": checkpoint, "progress": progress}
         kept = {name: value for name, value in news.items() if value is not None}
         if kept:
+            kept["reported_at"] = now
             Attempt.objects.filter(task_id=task_id, number=task.attempt).update(**kept)
     return task
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import time_machine
+from django.utils import timezone
 
 from delegation.delegator import Delegator
 from instances.attention import STALE
@@ -12,7 +14,7 @@ from instances.lifecycle.actions import pause_instance
 from instances.models import Task
 from instances.tasks.questions import NewQuestion, ask
 from instances.tasks.status_by_hand import set_status
-from instances.tasks.worker import claim_task, fail_task
+from instances.tasks.worker import claim_task, fail_task, heartbeat
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
@@ -67,6 +69,33 @@ OTHERS = {"ReadyForWorker", "InProgress"}
 
 def _rows(answer: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {row["code"]: {**row, "who": g["who"]} for g in answer["groups"] for row in g["tasks"]}
+
+
+def test_work_that_is_alive_but_does_not_get_on_needs_a_look(tree: Tree, ada: Caller) -> None:
+    run = tree["web-run"]
+    run.config = {"stalled_seconds": 600}
+    run.save()
+    task = TaskFactory(instance=run)
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        token = claim_task(task.pk, worker="bob", actor=ALICE).token
+
+        def beat(**news: Any) -> bool:
+            for _ in range(3):
+                clock.shift(200)
+                heartbeat(task.pk, token=token, actor=ALICE)
+            clock.shift(1)
+            heartbeat(task.pk, token=token, **news, actor=ALICE)
+            answer = ada.ask("/attention")
+            assert answer["counts"] == ada.ask("/status")["attention"]
+            return "StalledProgress" in _rows(answer)
+
+        assert beat()
+        assert not beat(checkpoint={"step": 1})
+        assert beat()
+        assert not beat(progress=0.5)
+        run.config = {"stalled_seconds": None}
+        run.save()
+        assert beat() is False
 
 
 def test_everything_that_waits_for_a_person_is_listed_with_its_next_step(

@@ -35,6 +35,7 @@ NAMED = "loaded by name as well: by the parser or by scope_behaviors.yaml"
 LATE = "loaded late, because its library is slow to load or optional"
 FLOOR = "the part of a view that knows no room; the room's part stands on it"
 SERVING = "one concern of serving: bytes, credentials, processes or settings"
+TOOLS = "one group of tools a file; the server lists them"
 STEP = "a step with its own locks and promises, tested by itself"
 
 SINGLE_IMPORTER = {
@@ -56,7 +57,11 @@ SINGLE_IMPORTER = {
     "hopper.cli.handlers.questions": "what people decide, beside what workers report",
     "hopper.cli.handlers.task_verbs": "the verbs of a task, beside its creating and reading",
     "hopper.cli.http": LATE,
-    "hopper.cli.mcp": LATE,
+    "hopper.cli.mcp.planning": TOOLS,
+    "hopper.cli.mcp.resources": "what an agent reads without a tool",
+    "hopper.cli.mcp.server": LATE,
+    "hopper.cli.mcp.tool": "a call of a tool, apart from the list of tools",
+    "hopper.cli.mcp.working": TOOLS,
     "hopper.cli.worker.process": "the loop of a worker, apart from its options",
     "hopper.cli.worker.reporter": "delivering reports, apart from claiming and running",
     "hopper.cli.render.instances": "the drawing of a tree, apart from the commands",

@@ -147,7 +147,7 @@ def test_a_null_argument_counts_as_left_out_and_a_text_stays_a_text(
 def test_without_the_extra_it_says_what_to_install(
     hopper: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "hopper.cli.mcp", None)
+    monkeypatch.setitem(sys.modules, "hopper.cli.mcp.server", None)
     outcome = hopper("mcp")
     assert outcome.code == 1
     assert "hopper-queue[mcp]" in outcome.err

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from delegation.api.serializers import Child, Decompose
 from hopper.cli.arguments import HopperParser
 from hopper.cli.handlers.tasks import CHANGEABLE, add_options
-from hopper.cli.mcp import build_server
+from hopper.cli.mcp.server import build_server
 from hopper.cli.transport import Client
 from hopper.task_fields import BY_NAME, CHILD, CREATE, EDIT, TASK_FIELDS, TERMS, TaskField, set_at
 from instances.api.task_serializers import NewTaskBody, TaskBody, TaskSerializer

@@ -69,18 +69,23 @@ def config(args: Namespace, client: Client) -> dict[str, Any]:
 def mcp_options(parser: HopperParser) -> None:
     """Make a parser the command `hopper mcp`."""
     bind(parser, mcp, show_any)
+    parser.add_argument(
+        "--worker", metavar="NAME", help="who claims (else HOPPER_WORKER, else a name of its own)"
+    )
+    words = "answer in text alone, for clients that show no structured content"
+    parser.add_argument("--text", action="store_true", help=words)
 
 
 def mcp(args: Namespace, client: Client) -> None:
-    """Speak MCP on stdin and stdout until stdin ends."""
+    """Speak MCP on stdin and stdout until stdin ends; then give back what was claimed."""
     try:
         # Late, because the SDK is an extra and slow to load.
-        from hopper.cli.mcp import serve
+        from hopper.cli.mcp.server import serve
     except ModuleNotFoundError as error:
         raise CliError(
             "The MCP server needs the extra `mcp`.", hint="pip install 'hopper-queue[mcp]'"
         ) from error
-    serve(client)
+    serve(client, args.worker or os.environ.get("HOPPER_WORKER"), text_only=args.text)
 
 
 def show_config(data: dict[str, Any], args: Any, screen: Screen) -> None:

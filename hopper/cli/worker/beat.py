@@ -1,4 +1,4 @@
-"""The beat: extends the lease while a command runs, and notices at once that the lease is over."""
+"""The beat: extends a lease while work goes on, and notices at once that the lease is over."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from hopper.cli.worker.answers import Meaning, ended_by_command, of_report
 from hopper.cli.worker.bell import Bell, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hopper.cli.worker.attempt import Lease
 
 MOST = 8.0  # seconds between beats, so that a cancel is noticed within 10 s
@@ -19,22 +21,72 @@ ANSWER = 10.0  # seconds to wait for an answer to a worker's call
 SWEEP = 15.0  # seconds within which a sweep takes back a lease that has run out
 
 
-class Beat(threading.Thread):
-    """Sends heartbeats for one lease, from a thread of its own: no call blocks the watching.
+class Pulse:
+    """The heartbeats of one lease: sends the next one, and says when it is due.
 
-    All times are durations of this machine's monotonic clock; no clock of the server's is asked.
+    All times are durations of `clock` (this machine's monotonic clock); no clock of the server's
+    is asked.
     """
+
+    def __init__(
+        self,
+        client: Client,
+        lease: Lease,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.lease = lease
+        self.over: CliError | None = None
+        """Why the lease is over, once it is."""
+        self._client = client
+        self._seconds = seconds
+        self._clock = clock
+        self._pause = min(seconds / 3, MOST)
+        self._silence = ""
+        self._answered_at = clock()
+        self._due = self._answered_at + self._pause
+
+    @property
+    def wait(self) -> float:
+        """The seconds until the next beat is due."""
+        return max(0.0, self._due - self._clock())
+
+    def surely_over(self) -> bool:
+        """Return whether the lease has run out, counted from the last answered heartbeat."""
+        return self._clock() > self._answered_at + self._seconds + SWEEP
+
+    def beat(self) -> None:
+        """Send one heartbeat. Without an answer the next one is due soon."""
+        body = {"worker": self.lease.worker, "token": self.lease.token}
+        path = at("tasks", self.lease.task_id, "heartbeat")
+        pause, silence = self._pause, ""
+        try:
+            # Without a key: a heartbeat may be repeated as it is, and leaves no row behind.
+            self._client.post(path, body, key="", seconds=ANSWER)
+            self._answered_at = self._clock()
+        except CliError as error:
+            if of_report(error) is Meaning.OVER:
+                self.over = error
+            elif error.message != self._silence:
+                say(f"{self.lease.task_id}: no heartbeat: {error.message}")
+            pause, silence = min(pause, SOON), error.message
+        self._silence = silence
+        self._due = self._clock() + pause
+
+
+class Beat(threading.Thread):
+    """Sends heartbeats for one lease, from a thread of its own: no call blocks the watching."""
 
     def __init__(self, client: Client, lease: Lease, seconds: float, bell: Bell) -> None:
         super().__init__(name=f"beat of {lease.task_id}", daemon=True)
-        self._client = client
-        self._lease = lease
-        self._seconds = seconds
+        self._pulse = Pulse(client, lease, seconds)
         self._bell = bell
         self._ended = threading.Event()
-        self._answered_at = time.monotonic()
-        self.over: CliError | None = None
+
+    @property
+    def over(self) -> CliError | None:
         """Why the lease is over, once it is."""
+        return self._pulse.over
 
     @property
     def must_end(self) -> bool:
@@ -43,35 +95,16 @@ class Beat(threading.Thread):
 
     def surely_over(self) -> bool:
         """Return whether the lease has run out, counted from the last answered heartbeat."""
-        return time.monotonic() > self._answered_at + self._seconds + SWEEP
+        return self._pulse.surely_over()
 
     def run(self) -> None:
         """Beat until the lease is over or `end` is called."""
-        pause = min(self._seconds / 3, MOST)
-        silence = ""
-        wait = pause
-        while not self._ended.wait(wait):
-            try:
-                self._beat()
-                wait, silence = pause, ""
-            except CliError as error:
-                if self._ended.is_set():
-                    return
-                if of_report(error) is Meaning.OVER:
-                    self.over = error
-                    self._bell.ring()
-                    return
-                if error.message != silence:
-                    say(f"{self._lease.task_id}: no heartbeat: {error.message}")
-                wait, silence = min(pause, SOON), error.message
+        while not self._ended.wait(self._pulse.wait):
+            self._pulse.beat()
+            if self.over is not None:
+                self._bell.ring()
+                return
 
     def end(self) -> None:
         """Send no more heartbeats."""
         self._ended.set()
-
-    def _beat(self) -> None:
-        body = {"worker": self._lease.worker, "token": self._lease.token}
-        path = at("tasks", self._lease.task_id, "heartbeat")
-        # Without a key: a heartbeat may be repeated as it is, and leaves no row behind.
-        self._client.post(path, body, key="", seconds=ANSWER)
-        self._answered_at = time.monotonic()

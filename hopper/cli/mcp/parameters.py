@@ -1,0 +1,120 @@
+"""The parameters of the tools: types, bounds, descriptions and examples, from the field list."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, WithJsonSchema
+
+from hopper.protocol import PRIORITIES
+from hopper.task_fields import BY_NAME, CHILD, CREATE, TaskField, set_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Json = dict[str, Any]
+_Tool = TypeVar("_Tool", bound="Callable[..., Any]")
+
+_TYPES: dict[str, Any] = {"words": list[str], "whole": int, "object": dict[str, Any]}
+"""The Python types of the kinds of fields; the other kinds are texts."""
+
+
+def _tasks_schema(moment: str, most: int, words: str, *, described: bool) -> Json:
+    """Return the JSON Schema of a list of tasks that one call makes."""
+    listed = [field for field in set_at(moment) if field.for_agents]
+    shapes = {field.name: field.json_schema() for field in listed}
+    if not described:
+        for shape in shapes.values():
+            shape.pop("description")
+            shape.pop("examples", None)
+    task = {
+        "type": "object",
+        "properties": shapes,
+        "required": [field.name for field in listed if field.required],
+    }
+    return {
+        "type": "array", "items": task, "minItems": 1, "maxItems": most, "description": words,
+        "examples": [[{"title": "Write the API"}, {"title": "Write its tests"}]],
+    }  # fmt: skip
+
+
+def named(name: str, words: str) -> Any:
+    """Return the description of a parameter that takes the values of a field of a task."""
+    return WithJsonSchema({**BY_NAME[name].json_schema(), "description": words})
+
+
+def text(words: str, most: int, **more: Any) -> Any:
+    """Return the description of a parameter that takes a text."""
+    return Field(description=words, max_length=most, **more)
+
+
+_CHILDREN = "The children. `depends_on` names siblings by their `key`, other tasks by their id."
+_TASKS = "The tasks to create; their fields are those of add_task."
+
+Children = Annotated[
+    list[Json], WithJsonSchema(_tasks_schema(CHILD, 1000, _CHILDREN, described=True))
+]
+NewTasks = Annotated[
+    list[Json], WithJsonSchema(_tasks_schema(CREATE, 1000, _TASKS, described=False))
+]
+Status = Literal["pending", "claimed", "in_progress", "blocked", "done", "failed", "cancelled"]
+ByHand = Literal["pending", "in_progress", "blocked", "done", "cancelled"]
+Priority = Literal[PRIORITIES]  # type: ignore[valid-type]
+InstanceId = Annotated[
+    str, Field(description="The id of an instance (queue).", examples=["hopper-global"])
+]
+TaskId = Annotated[str, Field(description="The id of a task.", examples=["task-0199c2b4"])]
+DelegationId = Annotated[
+    str, Field(description="The id of a delegation; trace_task lists them.", examples=["del-01a2"])
+]
+Token = Annotated[
+    str | None,
+    Field(description="Only for a lease of another session: its `lease.token`."),
+]
+Worker = Annotated[
+    str | None,
+    Field(description="Your name. Default: one of this session.", examples=["agent-1"]),
+]
+LeaseSeconds = Annotated[
+    int | None,
+    Field(
+        description="How long the lease outlives a session that is cut off. Default: 300.",
+        ge=30,
+        le=86_400,
+        examples=[300],
+    ),
+]
+Limit = Annotated[int, Field(description="The most rows to list.", ge=1, le=500, examples=[20])]
+
+
+def with_fields(
+    moment: str, *, may_be_left_out: bool = False, only: frozenset[str] | None = None
+) -> Callable[[_Tool], _Tool]:
+    """Return a decorator: the tool's `**fields` become one parameter per field of the list.
+
+    `may_be_left_out`: none of them is required. `only`: no others than these.
+    """
+
+    def decorated(tool: _Tool) -> _Tool:
+        signature = inspect.signature(tool, eval_str=True)
+        own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        listed = [
+            _parameter(field, required=field.required and not may_be_left_out)
+            for field in set_at(moment)
+            if field.for_agents and (only is None or field.name in only)
+        ]
+        tool.__signature__ = signature.replace(parameters=[*own, *listed])  # type: ignore[attr-defined]
+        return tool
+
+    return decorated
+
+
+def _parameter(field: TaskField, *, required: bool) -> inspect.Parameter:
+    """Return the parameter of a tool for a field; the server checks the bounds of its values."""
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if required else None,
+        annotation=Annotated[_TYPES.get(field.kind, str), WithJsonSchema(field.json_schema())],
+    )

@@ -1,0 +1,197 @@
+"""The tools that read: tree, tasks, reasons, questions, lessons, and where a task would go."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from hopper.cli.mcp.answers import in_brief
+from hopper.cli.mcp.parameters import (
+    InstanceId,
+    Json,
+    Limit,
+    Status,
+    TaskId,
+    named,
+    with_fields,
+)
+from hopper.cli.transport import Client, CliError, at, clean
+from hopper.task_fields import CREATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LOOK = 1.0  # seconds between looks for an answer
+_ROUTED_BY = frozenset(
+    {
+        "title", "description", "project", "tags", "required_capabilities", "priority",
+        "instance_id", "task_type", "complexity", "executor_preference",
+    }
+)  # fmt: skip
+"""The fields that decide where a task goes (R9)."""
+
+_INSTANCE = ("id", "name", "scope", "effective_status", "parent_id", "description")
+
+
+class Reading:
+    """An agent reads the docstring of each tool and the descriptions of its parameters."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def show_tree(
+        self,
+        instance_id: Annotated[
+            str | None, Field(description="Only this instance and those below it.")
+        ] = None,
+    ) -> list[Json]:
+        """List the instances (queues) that you may see, with their open tasks.
+
+        GLOBAL, FAMILY, PERSONAL, PROJECT and EVENT pass work down; workers claim at an
+        ORCHESTRATION.
+        """
+        return [in_tree(row) for row in self._client.pages(at("instances"), {"under": instance_id})]
+
+    def list_tasks(
+        self,
+        instance_id: Annotated[str | None, named("instance_id", "Only what it holds.")] = None,
+        under: Annotated[
+            str | None, Field(description="Only what an instance or one below it holds.")
+        ] = None,
+        status: Annotated[Status | None, Field(description="Only this status.")] = None,
+        project: Annotated[str | None, named("project", "Only tasks of this project.")] = None,
+        tags: Annotated[list[str] | None, named("tags", "Only tasks with all these.")] = None,
+        search: Annotated[
+            str | None, Field(description="Only tasks with this text in title or description.")
+        ] = None,
+        ready: Annotated[
+            bool | None, Field(description="true: only what a worker could claim now.")
+        ] = None,
+        limit: Limit = 20,
+    ) -> list[Json]:
+        """List tasks in brief, the newest first; get_task shows one whole."""
+        params = {
+            "instance_id": instance_id,
+            "under": under,
+            "status": status,
+            "project": project,
+            "all_tags": tags,
+            "search": search,
+            "ready": ready,
+        }
+        return self._tasks(params, limit)
+
+    def list_children(self, task_id: TaskId, limit: Limit = 100) -> list[Json]:
+        """List the children of a decomposed task in brief, with their states."""
+        return self._tasks({"parent_id": task_id}, limit)
+
+    def get_task(self, task_id: TaskId) -> Json:
+        """Show a task whole: description, questions with answers, result, reason for waiting."""
+        return self._get("tasks", task_id)
+
+    def why_task(self, task_id: TaskId) -> Json:
+        """Show the reason why a task waits, and the person or part that can move it."""
+        return self._get("tasks", task_id, "why")
+
+    def trace_task(self, task_id: TaskId) -> Json:
+        """Show how a task came to where it is: its delegations in order, and each decision."""
+        chain = self._get("tasks", task_id, "delegations")
+        return {**chain, "decisions": self._client.pages(at("tasks", task_id, "decisions"))}
+
+    def attention(
+        self,
+        mine: Annotated[bool | None, Field(description="true: only what you may move.")] = None,
+        under: Annotated[
+            str | None, Field(description="Only what an instance or one below it holds.")
+        ] = None,
+        limit: Limit = 50,
+    ) -> Json:
+        """List what waits for a person: open questions, triage, hand work, failed tasks.
+
+        Grouped by the person or role that can move it. Each task has its `next` request.
+        """
+        answer: Json = self._client.get(
+            at("attention"), {"mine": mine, "under": under, "limit": limit}
+        )
+        return answer
+
+    def list_questions(
+        self,
+        task_id: TaskId,
+        wait_seconds: Annotated[
+            int,
+            Field(
+                description="How long to wait for the answer of an open question. 0: not at all.",
+                ge=0,
+                le=300,
+                examples=[60],
+            ),
+        ] = 0,
+    ) -> list[Json]:
+        """List the questions about a task and their answers, the oldest first.
+
+        With `wait_seconds` the call returns as soon as no question is open, else after that time.
+        Then claim_task with the `task_id` takes the task up again.
+        """
+        until = time.monotonic() + wait_seconds
+        while True:
+            rows = self._client.pages(at("tasks", task_id, "questions"))
+            is_open = any(row["state"] == "open" for row in rows)
+            left = until - time.monotonic()
+            if not is_open or left <= 0:
+                return rows
+            time.sleep(min(_LOOK, left))
+
+    @with_fields(CREATE, may_be_left_out=True, only=_ROUTED_BY)
+    def preview_route(
+        self,
+        task_id: Annotated[
+            str | None, Field(description="A task that exists. Else give the fields of a new one.")
+        ] = None,
+        **fields: Any,
+    ) -> Json:
+        """Show where a task would go and why; changes nothing."""
+        if task_id is not None:
+            path = at("tasks", task_id, "route")
+            return dict(self._client.post(path, params={"preview": True}, key=""))
+        if not fields.get("title"):
+            raise CliError("Give task_id, or at least the title of a new task.")
+        return dict(self._client.post(at("rules", "preview"), clean(fields), key=""))
+
+    def list_lessons(
+        self,
+        project: Annotated[str | None, named("project", "Only lessons of this project.")] = None,
+        domain: Annotated[
+            str | None, Field(description="Only this field of knowledge.", examples=["sql"])
+        ] = None,
+        confidence: Annotated[
+            Literal["low", "medium", "high"] | None, Field(description="Only this confidence.")
+        ] = None,
+        limit: Limit = 20,
+    ) -> list[Json]:
+        """List what earlier workers learned; read the lessons of a project before you work."""
+        params = {"project": project, "domain": domain, "confidence": confidence}
+        return self._client.pages(at("lessons"), params, limit=limit)
+
+    def queue(self, instance_id: InstanceId) -> list[Json]:
+        """Return the open tasks that an instance holds, in brief."""
+        return self._tasks({"instance_id": instance_id, "open": True}, 100)
+
+    def _tasks(self, params: Json, limit: int) -> list[Json]:
+        return briefly(self._client.pages(at("tasks"), params, limit=limit))
+
+    def _get(self, *parts: str) -> Json:
+        answer: Json = self._client.get(at(*parts))
+        return answer
+
+
+def briefly(rows: Iterable[Json]) -> list[Json]:
+    """Return tasks in brief."""
+    return [in_brief(row) for row in rows]
+
+
+def in_tree(row: Json) -> Json:
+    """Return an instance as the tree shows it."""
+    return {**{name: row[name] for name in _INSTANCE}, "open_tasks": row["task_counts"]["open"]}

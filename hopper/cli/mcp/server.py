@@ -1,0 +1,148 @@
+"""The server: its tools with their hints, and the session on standard input and output."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import secrets
+import signal
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from mcp.server.mcpserver import MCPServer
+from mcp_types import ToolAnnotations
+
+from hopper import __version__
+from hopper.cli.arguments import user_name
+from hopper.cli.mcp.planning import Planning
+from hopper.cli.mcp.reading import Reading
+from hopper.cli.mcp.resources import add_prompts, add_resources
+from hopper.cli.mcp.session import SessionLeases
+from hopper.cli.mcp.tool import HopperTool
+from hopper.cli.mcp.working import Working
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hopper.cli.transport import Client
+
+INSTRUCTIONS = """Hopper is a tree of queues (instances) that hold tasks. To work: `claim_task` at \
+an instance gives you a task. It is yours while this session lasts, also during a long tool call; \
+no heartbeat of yours is needed. After each finished step store a checkpoint with `heartbeat`: if \
+you are stopped, the next worker goes on from there. End with `complete_task`, `fail_task`, \
+`release_task` (another worker should), `ask_question` (a person must answer), `decompose_task` \
+(children do it) or `escalate_task` (the level above must decide). An answer `lease_lost` means \
+that the task is no longer yours: stop working on it. `why_task` says what any task waits for and \
+who can move it."""
+
+READS, WRITES, REPEATABLE, ENDS = "reads", "writes", "repeatable", "ends"
+_HINTS = {
+    READS: ToolAnnotations(read_only_hint=True, open_world_hint=False),
+    WRITES: ToolAnnotations(
+        read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
+    ),
+    REPEATABLE: ToolAnnotations(
+        read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+    ),
+    ENDS: ToolAnnotations(
+        read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
+    ),
+}
+"""What a client may do without asking its person, by the kind of tool."""
+
+TOOLS = {
+    "show_tree": READS,
+    "list_tasks": READS,
+    "list_children": READS,
+    "get_task": READS,
+    "why_task": READS,
+    "trace_task": READS,
+    "attention": READS,
+    "list_questions": READS,
+    "list_lessons": READS,
+    "preview_route": READS,
+    "add_task": WRITES,
+    "add_tasks": WRITES,
+    "update_task": REPEATABLE,
+    "claim_task": WRITES,
+    "heartbeat": REPEATABLE,
+    "complete_task": REPEATABLE,
+    "fail_task": REPEATABLE,
+    "release_task": REPEATABLE,
+    "ask_question": REPEATABLE,
+    "answer_question": REPEATABLE,
+    "decompose_task": REPEATABLE,
+    "escalate_task": WRITES,
+    "delegate_task": REPEATABLE,
+    "accept_delegation": REPEATABLE,
+    "reject_delegation": REPEATABLE,
+    "set_status": ENDS,
+    "cancel_task": ENDS,
+    "retry_task": REPEATABLE,
+    "add_lesson": WRITES,
+}
+"""The tools in the order in which an agent reads them, with their kind."""
+
+
+def build_server(
+    client: Client, session: SessionLeases | None = None, *, text_only: bool = False
+) -> MCPServer[Any]:
+    """Return the server on a client of the API; `session` holds the leases of its agent.
+
+    `text_only`: for clients that show their agent the text of an answer alone.
+    """
+    session = session or SessionLeases(client, session_worker())
+    reading, planning = Reading(client), Planning(client)
+    working = Working(client, session)
+    made = []
+    for name, kind in TOOLS.items():
+        found = (getattr(part, name, None) for part in (reading, planning, working))
+        function = next(one for one in found if one is not None)
+        made.append(
+            HopperTool.made(_free(function), _HINTS[kind], text_only=text_only, during=session.call)
+        )
+    server: MCPServer[Any] = MCPServer(
+        "hopper",
+        instructions=INSTRUCTIONS,
+        version=__version__,
+        log_level="WARNING",
+        tools=list(made),
+    )
+    add_resources(server, reading)
+    add_prompts(server)
+    return server
+
+
+def serve(client: Client, worker: str | None = None, *, text_only: bool = False) -> None:
+    """Speak MCP on stdin and stdout until stdin ends; then give the session's leases back."""
+    session = SessionLeases(client, worker or session_worker())
+    session.start()
+
+    def leave(number: int, frame: object) -> None:
+        # A thread may still wait for stdin, so the process would not end by itself.
+        session.end()
+        os._exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+    try:
+        build_server(client, session, text_only=text_only).run("stdio")
+    finally:
+        session.end()
+
+
+def session_worker() -> str:
+    """Return a name for a worker that no other session has."""
+    return f"{user_name()}-{secrets.token_hex(3)}"
+
+
+def _free(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a tool as a function of its own, with the parameters that the field list gave it."""
+
+    @wraps(method)
+    def tool(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    # `wraps` copies the signature of a method as it is, with its `self`.
+    tool.__signature__ = inspect.signature(method, eval_str=True)  # type: ignore[attr-defined]
+    return tool
