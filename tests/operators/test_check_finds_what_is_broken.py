@@ -6,15 +6,20 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
+from datetime import datetime, timedelta
 from io import StringIO
 
 import pytest
 import pytest_django
+import time_machine
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from delegation.audit import INVARIANTS
+from hopper import database
 from instances.models import HopperInstance
 from tests.operators import breakage, broken_questions, broken_tasks, broken_trees
+from tests.soundness import kept, unsound
 
 WAYS = (broken_questions, broken_tasks, broken_trees)
 """The modules that register ways to break an invariant."""
@@ -25,20 +30,23 @@ BREAKS = [pytest.param(number, how, id=how.__name__) for number, how in breakage
 @pytest.fixture(scope="module")
 def built(
     django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
-) -> Iterator[tuple[breakage.World, breakage.Rows]]:
-    """The sound world, built once, with its rows: there are many ways to break it."""
+) -> Iterator[tuple[breakage.World, breakage.Rows, datetime]]:
+    """The sound world, built once, with its rows and its time: there are many ways to break it."""
     with django_db_blocker.unblock():
         world = breakage.build()
-        yield world, breakage.rows()
+        yield world, breakage.rows(), timezone.now()
         call_command("flush", verbosity=0, interactive=False)
 
 
 @pytest.fixture
-def world(built: tuple[breakage.World, breakage.Rows]) -> breakage.World:
-    """The sound world, made whole again."""
-    world, rows = built
+def world(
+    built: tuple[breakage.World, breakage.Rows, datetime],
+) -> Iterator[breakage.World]:
+    """The sound world, made whole again, at the time when it was built."""
+    world, rows, at = built
     breakage.restore(rows)
-    return deepcopy(world)
+    with time_machine.travel(at):
+        yield deepcopy(world)
 
 
 def check(*arguments: str) -> tuple[int, str]:
@@ -74,6 +82,14 @@ def test_the_check_names_the_broken_invariant_and_no_other(
     assert {finding["invariant"] for finding in answer["findings"]} == {number}
     broken = [one["number"] for one in answer["invariants"] if not one["sound"]]
     assert broken == [number]
+    assert {finding.invariant for finding in unsound()} == {number}
+
+
+@pytest.mark.django_db
+def test_the_statements_that_the_tests_keep_differ_by_the_time_alone() -> None:
+    now = database.now()
+    # Compared as text: two `Jsonb` of one value differ.
+    assert repr(kept(now)) == repr(kept(now - timedelta(hours=1)))
 
 
 def test_all_invariants_are_asked_and_each_has_two_ways_to_be_broken() -> None:

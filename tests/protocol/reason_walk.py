@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from delegation.api.views import offers_waiting_on
-from delegation.audit import audit
 from delegation.models import TaskDelegation
 from delegation.sweep import sweep
 from hopper.errors import HopperError
@@ -25,6 +24,7 @@ from instances.waiting import waiting_condition, waiting_on
 from tests.protocol.aims import AIMS
 from tests.protocol.moves import MOVES, Wait
 from tests.protocol.random_life import MOST_OPEN, STEPS, RandomLife
+from tests.soundness import unsound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -128,7 +128,7 @@ class Walk(RuleBasedStateMachine):
                 with TestCase.captureOnCommitCallbacks(execute=True):
                     if not sweep().total():
                         break
-            found = audit()
+            found = unsound()
             assert not found, found
         finally:
             transaction.set_rollback(True)
