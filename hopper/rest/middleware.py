@@ -1,4 +1,4 @@
-"""Middleware: the request id, one form of each path, and a length for each body."""
+"""Middleware: request ids, one form of each path, a length for each body, a policy for pages."""
 
 from __future__ import annotations
 
@@ -46,6 +46,19 @@ class RequestMiddleware:
                 "status": response.status_code,
             },
         )
+        return response
+
+
+class ContentPolicyMiddleware:
+    """Let a page load what this server sends as files, and nothing written into the page."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self._get_response(request)
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            response.headers.setdefault("Content-Security-Policy", settings.CONTENT_POLICY)
         return response
 
 

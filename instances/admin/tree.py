@@ -13,7 +13,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q
 from django.http import HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from mptt.admin import DraggableMPTTAdmin
 
 from hopper.errors import HopperError
@@ -214,8 +214,10 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
     def indented_title(self, instance: Any) -> SafeString:
         """The name, indented below the parent's name, and the id where it differs."""
         return format_html(
-            '<div class="hopper-node" style="padding-left:{}px">{} <small>{}</small></div>',
-            instance.depth() * self.mptt_level_indent,
+            '<div class="hopper-node">{}{} <small>{}</small></div>',
+            format_html_join(
+                "", "<{0} class='hopper-indent'></{0}>", [["span"]] * instance.depth()
+            ),
             instance.name,
             "" if instance.pk == instance.name else instance.pk,
         )

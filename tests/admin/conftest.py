@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from instances.models import HopperInstance
 
 
+INLINE = re.compile(
+    r'<style|\sstyle="|\son[a-z]+="|javascript:|<script(?![^>]*(?:\ssrc=|application/json))[^>]*>'
+)
+"""What the Content-Security-Policy of the pages does not let through."""
+
+
 @dataclass
 class Site:
     """A person at the admin."""
@@ -27,8 +34,14 @@ class Site:
     client: Client
 
     def get(self, page: str, *args: Any) -> Any:
-        """Open a page by its name."""
-        return self.client.get(reverse(f"admin:{page}", args=args))
+        """Open a page by its name. A page that is shown needs nothing but its files."""
+        answer = self.client.get(reverse(f"admin:{page}", args=args))
+        if answer.status_code == 200:
+            policy = answer.headers["Content-Security-Policy"]
+            assert "script-src 'self'; style-src 'self'" in policy
+            assert "unsafe" not in policy
+            assert INLINE.findall(answer.content.decode()) == []
+        return answer
 
     def post(self, page: str, *args: Any, **fields: Any) -> Any:
         """Send a form; what the site said before is taken as read."""
