@@ -81,7 +81,7 @@ def situation_for(task: TaskFacts, holder: HopperInstance, barred: Mapping[str, 
             word for child in children if not child.is_live for word in (child.pk, child.name)
         ),
         created_last_hour=sum(
-            child.created_by == ROUTER.name and child.created_at > database.now() - _AN_HOUR
+            child.created_by_id == ROUTER.id and child.created_at > database.now() - _AN_HOUR
             for child in children
         ),
     )

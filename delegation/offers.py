@@ -200,6 +200,8 @@ def _as_origin(target: HopperInstance, task: Task) -> Iterator[None]:
     Raises Conflict if another open task there has its unique_key.
     """
     task.origin = target
+    if task.unique_key is not None:
+        task.unique_among = target.pk
     try:
         with transaction.atomic():
             yield

@@ -1,4 +1,4 @@
-"""The actor: the name that history records, and the roles that the caller has."""
+"""The actor: the id that decides about rights, the name that people read, and the roles."""
 
 from __future__ import annotations
 
@@ -9,15 +9,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EVERYWHERE = "*"
+ID_LENGTH = 150
+"""The most characters of the id of an actor."""
 ROLES = ("viewer", "worker", "operator", "admin")
+
+
+RESERVED = frozenset({"anybody", "local", "router", "system"})
+"""Names of actors that are part of Hopper. No token has one of them."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """A caller. `grants` maps an instance id (or `*`) to the caller's role there and below."""
+    """A caller. `grants` maps an instance id (or `*`) to the caller's role there and below.
+
+    `id` never changes and is never given again: `user:7`, `token:0192…`, `lease:5`. Two actors may
+    have one name at different times; a comparison uses the ids. An actor without an id of its own
+    is the operator of that name on this machine.
+    """
 
     name: str
     grants: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            object.__setattr__(self, "id", operator_id(self.name))
 
     @property
     def is_admin(self) -> bool:
@@ -34,5 +50,10 @@ class Actor:
         )
 
 
-SYSTEM = Actor("system", {EVERYWHERE: "admin"})
-ROUTER = Actor("router", {EVERYWHERE: "admin"})
+def operator_id(name: str) -> str:
+    """Return the id of the operator of that name: a person who needs no credentials."""
+    return f"operator:{name}"[:ID_LENGTH]
+
+
+SYSTEM = Actor("system", {EVERYWHERE: "admin"}, id="hopper:system")
+ROUTER = Actor("router", {EVERYWHERE: "admin"}, id="hopper:router")

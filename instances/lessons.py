@@ -34,5 +34,6 @@ def file_lesson(
         description=description,
         project=project or (task.project if task else ""),
         created_by=actor.name,
+        created_by_id=actor.id,
         created_at=database.now(),
     )

@@ -19,6 +19,7 @@ from rest_framework.exceptions import (
 )
 from rest_framework.permissions import SAFE_METHODS
 
+from hopper.actors import operator_id
 from hopper.errors import NotAllowed
 
 if TYPE_CHECKING:
@@ -155,11 +156,19 @@ def _refuse_other_sites(request: Request) -> None:
 
 
 def caller_of(request: Request) -> str:
-    """Return a name that is unique for each credential: the owner of the idempotency keys (R20)."""
+    """Return the id of the actor that the credential of a request stands for.
+
+    The idempotency keys of a caller belong to this id (R20).
+    """
     if isinstance(request.auth, Lease):
         return f"lease:{request.auth.attempt}"
     if isinstance(request.user, Operator):
-        return f"operator:{request.user.username}"[:150]
+        return operator_id(str(request.user.username))
     if isinstance(request.auth, get_token_model()):
-        return f"token:{request.auth.pk}"[:150]
-    return f"user:{request.user.pk}"
+        return str(request.auth.actor_id)
+    return account_id(request.user)
+
+
+def account_id(user: Any) -> str:
+    """Return the id of an account as an actor."""
+    return f"user:{user.pk}"

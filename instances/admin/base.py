@@ -15,6 +15,7 @@ from django.utils.text import capfirst
 
 from hopper.actors import EVERYWHERE, Actor
 from hopper.errors import HopperError
+from hopper.rest.auth import account_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,7 +37,7 @@ _LONGEST_DATA = 300
 def actor_of(request: HttpRequest) -> Actor:
     """Return the caller as an actor: admin everywhere for a superuser, else without roles."""
     grants = {EVERYWHERE: "admin"} if request.user.is_superuser else {}
-    return Actor(request.user.get_username(), grants)
+    return Actor(request.user.get_username(), grants, account_id(request.user))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from django.db.models.functions import Lower
 from hopper.actors import EVERYWHERE, ROLES, Actor
 from hopper.errors import FieldError, Invalid, NotAllowed, NotFound
 from hopper.json_values import text_problem
-from hopper.rest.auth import Lease, Operator
+from hopper.rest.auth import Lease, Operator, caller_of
 from instances.choices import HopperScope, InstanceStatus, WaitingCode
 from instances.models import AgentToken, Attempt, Event, Grant, HopperInstance, Lesson, Task
 from instances.models.instance import lineages
@@ -31,25 +31,25 @@ def actor_of(request: Request) -> Actor:
     """Return the caller as an actor with its grants, read once for each request."""
     known: Actor | None = getattr(request, "_hopper_actor", None)
     if known is None:
-        known = _actor(request.user, request.auth)
+        known = _actor(request.user, request.auth, caller_of(request))
         request._hopper_actor = known  # type: ignore[attr-defined]
     return known
 
 
-def _actor(user: Any, credential: Any) -> Actor:
+def _actor(user: Any, credential: Any, actor_id: str) -> Actor:
+    name = user.get_username()
     if isinstance(credential, Lease):
-        return Actor(user.get_username(), {})
-    if isinstance(user, Operator):
-        return Actor(user.get_username(), {EVERYWHERE: "admin"})
+        return Actor(name, {}, actor_id)
     if isinstance(credential, AgentToken):
-        return Actor(credential.name, {credential.instance_id or EVERYWHERE: credential.role})
-    if user.is_superuser:
-        return Actor(user.get_username(), {EVERYWHERE: "admin"})
+        place = credential.instance_id or EVERYWHERE
+        return Actor(credential.name, {place: credential.role}, actor_id)
+    if isinstance(user, Operator) or user.is_superuser:
+        return Actor(name, {EVERYWHERE: "admin"}, actor_id)
     grants: dict[str, str] = {}
     for instance_id, role in Grant.objects.filter(user=user).values_list("instance_id", "role"):
-        place = instance_id or EVERYWHERE
-        grants[place] = max(role, grants.get(place, role), key=ROLES.index)
-    return Actor(user.get_username(), grants)
+        at = instance_id or EVERYWHERE
+        grants[at] = max(role, grants.get(at, role), key=ROLES.index)
+    return Actor(name, grants, actor_id)
 
 
 def visible_instances(actor: Actor) -> InstanceQuerySet:
@@ -69,7 +69,7 @@ def visible_tasks(actor: Actor) -> TaskQuerySet:
     if EVERYWHERE in actor.grants:
         return Task.objects.all()
     places = visible_instances(actor).values("pk")
-    mine = Q(instance__isnull=True, origin__isnull=True, created_by=actor.name)
+    mine = Q(instance__isnull=True, origin__isnull=True, created_by_id=actor.id)
     return Task.objects.filter(
         Q(instance__in=places) | Q(origin__in=places) | Q(offered_to__in=places) | mine
     )
@@ -84,7 +84,7 @@ def held_tasks(actor: Actor, *, movable: bool = False) -> TaskQuerySet:
     places = [place for place, role in actor.grants.items() if role in roles]
     if EVERYWHERE in places:
         return Task.objects.all()
-    mine = Q(instance__isnull=True, created_by=actor.name)
+    mine = Q(instance__isnull=True, created_by_id=actor.id)
     below = HopperInstance.objects.none()
     for place in places:
         below = below | HopperInstance.objects.under(place)
@@ -101,7 +101,7 @@ def visible_lessons(actor: Actor) -> LessonQuerySet:
         Q(task__in=visible_tasks(actor).values("pk"))
         | Q(label__in=places.values(word=Lower("id")))
         | Q(label__in=places.values(word=Lower("name")))
-        | Q(created_by=actor.name)
+        | Q(created_by_id=actor.id)
     )
 
 
@@ -109,7 +109,7 @@ def visible_events(actor: Actor) -> EventQuerySet:
     """Return the events in the feeds of visible instances and of tasks that the caller created."""
     if EVERYWHERE in actor.grants:
         return Event.objects.all()
-    mine = Q(instance__isnull=True, task__created_by=actor.name)
+    mine = Q(instance__isnull=True, task__created_by_id=actor.id)
     return Event.objects.filter(Q(instance__in=visible_instances(actor).values("pk")) | mine)
 
 
@@ -145,7 +145,7 @@ def seen_task(actor: Actor, task_id: str, role: str = "viewer") -> Task:
     task = visible_tasks(actor).filter(pk=task_id).first()
     if task is None:
         raise NotFound(f"There is no task {task_id}.")
-    unassigned_own = task.instance_id is None and task.created_by == actor.name
+    unassigned_own = task.instance_id is None and task.created_by_id == actor.id
     if role != "viewer" and not unassigned_own:
         require_role(actor, role, [task.instance_id])
     return task
@@ -180,7 +180,7 @@ def token_in(request: Request) -> str | None:
 
 def require_cancelling(actor: Actor, task: Task) -> None:
     """Raise NotAllowed unless the caller created the task or is an operator on its path (R16)."""
-    if task.created_by != actor.name:
+    if task.created_by_id != actor.id:
         require_role(actor, "operator", [task.instance_id, task.origin_id])
 
 
@@ -190,7 +190,7 @@ def require_answering(actor: Actor, task: Task) -> None:
     That takes an operator at the holder, or at the level above to which an escalation waits; an
     unassigned task is its creator's.
     """
-    if task.instance_id is None and task.created_by == actor.name:
+    if task.instance_id is None and task.created_by_id == actor.id:
         return
     rises = task.waiting_code == WaitingCode.AWAITING_ESCALATION
     require_role(actor, "operator", [task.instance_id, task.offered_to_id if rises else None])

@@ -367,6 +367,7 @@ class EventSerializer(serializers.ModelSerializer[Event]):
             "kind",
             "at",
             "actor",
+            "actor_id",
             "task_id",
             "instance_id",
             "delegation_id",

@@ -6,14 +6,28 @@ from django.conf import settings
 from django.db import models
 from knox.models import AbstractAuthToken
 
+from hopper.actors import ID_LENGTH
+from hopper.ids import new_id
 from instances.choices import Role
 from instances.models.instance import HopperInstance
 
 
+def new_actor_id() -> str:
+    """Return the id of a new token as an actor."""
+    return new_id("token").replace("-", ":", 1)
+
+
 class AgentToken(AbstractAuthToken):
-    """A credential with a name, revocable. `instance` null means everywhere. Stored as a digest."""
+    """A credential with a name, revocable. `instance` null means everywhere. Stored as a digest.
+
+    `actor_id` is the id of the actor that acts by the token. A later token of the same name is
+    another actor.
+    """
 
     name = models.CharField(max_length=150)
+    actor_id = models.CharField(
+        max_length=ID_LENGTH, default=new_actor_id, unique=True, editable=False
+    )
     instance = models.ForeignKey(
         HopperInstance, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
     )

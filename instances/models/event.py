@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
+from hopper.actors import ID_LENGTH
 from hopper.database import engine
 from instances.models.instance import HopperInstance
 from instances.models.task import Task
@@ -32,6 +33,8 @@ class Event(models.Model):
     so that replaying the log gives the present (I20). `ending` marks the one event that each
     instance on the path gets for a task's end in an epoch (R17). `data` is a JSON object.
 
+    `actor` is the name that the actor had, `actor_id` the id; "" in events of older releases.
+
     `position` is the event's place in the feeds. It is given after the commit, without a gap, and
     never changes (`instances.history.stamp`); where ids follow commits it stays empty.
     """
@@ -41,6 +44,7 @@ class Event(models.Model):
     kind = models.CharField(max_length=40)
     at = models.DateTimeField()
     actor = models.CharField(max_length=150, default="")
+    actor_id = models.CharField(max_length=ID_LENGTH, default="", db_default="", blank=True)
     task = models.ForeignKey(
         Task,
         null=True,

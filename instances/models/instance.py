@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, models
 from mptt.models import TreeForeignKey
 
+from hopper.actors import ID_LENGTH
 from instances.allowances import Standing
 from instances.choices import HopperScope, InstanceStatus, InstanceType
 
@@ -76,6 +77,7 @@ class HopperInstance(MPTTModel):
     )
     description = models.TextField(default="", blank=True)
     created_by = models.CharField(max_length=150, default="")
+    created_by_id = models.CharField(max_length=ID_LENGTH, default="", db_default="", blank=True)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)

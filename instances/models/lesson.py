@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from hopper.actors import ID_LENGTH
 from instances.choices import Confidence
 from instances.models.task import Task
 
@@ -40,6 +41,7 @@ class Lesson(models.Model):
     description = models.TextField(default="", blank=True)
     project = models.CharField(max_length=200, default="", blank=True, db_index=True)
     created_by = models.CharField(max_length=150)
+    created_by_id = models.CharField(max_length=ID_LENGTH, default="", db_default="", blank=True)
     created_at = models.DateTimeField()
 
     objects = LessonQuerySet.as_manager()

@@ -10,6 +10,7 @@ from django.db import connection, models
 from django.db.models.expressions import RawSQL
 
 from hopper import database
+from hopper.actors import ID_LENGTH
 from hopper.site_key import lease_token
 from instances.choices import (
     STARTED,
@@ -127,7 +128,9 @@ class Task(models.Model):
 
     JSON: `tags` and `required_capabilities` are lists of strings, `context` any object, `result`
     any value, `waiting` the stored part of the reason (R26): {code, detail, object, since, until}.
-    `key` names a child among the children of its parent.
+    `key` names a child among the children of its parent. `unique_among` is the id of the instance
+    or the actor among whose open tasks `unique_key` is unique (R20). `lease_holder` is the id of
+    the actor that claimed the task.
     """
 
     id = models.CharField(primary_key=True, max_length=64)
@@ -156,6 +159,9 @@ class Task(models.Model):
     velocity_requirement = models.CharField(max_length=100, default="", blank=True)
     not_before = models.DateTimeField(null=True, blank=True)
     unique_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
+    unique_among = models.CharField(
+        max_length=ID_LENGTH, default="", db_default="", blank=True, editable=False
+    )
     max_attempts = models.PositiveSmallIntegerField(null=True, blank=True)
     max_runtime_seconds = models.PositiveIntegerField(null=True, blank=True)
     dependency_rule = models.CharField(
@@ -228,6 +234,7 @@ class Task(models.Model):
     result = models.JSONField(null=True, blank=True)
     error = models.TextField(default="", blank=True)
     created_by = models.CharField(max_length=150, default="")
+    created_by_id = models.CharField(max_length=ID_LENGTH, default="", db_default="", blank=True)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
@@ -281,16 +288,9 @@ class Task(models.Model):
         )
         constraints = (
             models.UniqueConstraint(
-                fields=["origin", "unique_key"],
-                condition=models.Q(unique_key__isnull=False, origin__isnull=False)
-                & ~models.Q(status__in=TERMINAL),
-                name="task_unique_key_at_origin",
-            ),
-            models.UniqueConstraint(
-                fields=["unique_key"],
-                condition=models.Q(unique_key__isnull=False, origin__isnull=True)
-                & ~models.Q(status__in=TERMINAL),
-                name="task_unique_key_unassigned",
+                fields=["unique_among", "unique_key"],
+                condition=models.Q(unique_key__isnull=False) & ~models.Q(status__in=TERMINAL),
+                name="task_unique_key_once",
             ),
             # A repeated decomposition with the same keys creates no child twice (R13).
             models.UniqueConstraint(

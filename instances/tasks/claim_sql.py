@@ -22,6 +22,8 @@ from instances.models.task import AGEING, CLAIM_ORDER_SQL, UNREAD, claimable_sql
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from hopper.actors import Actor
+
 _TASK = Task._meta.db_table
 _INSTANCE = HopperInstance._meta.db_table
 _COLUMNS = ", ".join(str(field.column) for field in Task._meta.concrete_fields)
@@ -47,10 +49,10 @@ _ATTEMPTS = f"""INSERT INTO {Attempt._meta.db_table}
          WHERE last.task_id = marked.id AND last.number = marked.attempt - 1)
     FROM {{marked}} RETURNING task_id, checkpoint AS carried"""
 _EVENTS = f"""INSERT INTO {Event._meta.db_table}
-    (kind, at, actor, task_id, instance_id, delegation_id, epoch, attempt, before, status,
+    (kind, at, actor, actor_id, task_id, instance_id, delegation_id, epoch, attempt, before, status,
      holder_id, ending, data)
-    SELECT 'task.claimed', %(now)s, %(holder)s, id, instance_id, '', epoch, attempt, 'pending',
-        status, instance_id, FALSE, {{data}}
+    SELECT 'task.claimed', %(now)s, %(actor)s, %(holder)s, id, instance_id, '', epoch, attempt,
+        'pending', status, instance_id, FALSE, {{data}}
     FROM {{marked}}"""
 # The work goes on without an answer (R11).
 _SET_ASIDE = f"""UPDATE {Question._meta.db_table} SET state = 'set_aside'
@@ -88,7 +90,7 @@ class Wish:
 
     instance_id: str
     worker: str
-    holder: str
+    actor: Actor
     limit: int
     lease_seconds: int
     capabilities: Sequence[str] | None = None
@@ -113,7 +115,8 @@ def grant(wish: Wish, most: int, now: datetime) -> list[Grant]:
     """
     params = _searching(wish, most, now) | {
         "worker": wish.worker,
-        "holder": wish.holder,
+        "holder": wish.actor.id,
+        "actor": wish.actor.name,
         "seconds": wish.lease_seconds,
         "length": timedelta(seconds=wish.lease_seconds),
         "data": json.dumps({"worker": wish.worker}),

@@ -86,7 +86,7 @@ def require_lease_given(parent: Task, actor: Actor) -> None:
     Without the lease token this needs the role operator at the holder.
     """
     holder_id = parent.instance_id
-    if holder_id is None or not parent.has_live_lease or parent.lease_holder == actor.name:
+    if holder_id is None or not parent.has_live_lease or parent.lease_holder == actor.id:
         return
     if not actor.holds("operator", [ancestor.id for ancestor in lineages([holder_id])[holder_id]]):
         raise NotAllowed(
@@ -154,7 +154,7 @@ def create_task(new: NewTask, *, actor: Actor) -> Created:
     Conflict where the parent cannot have children or, if asked to reject, the key is taken.
     """
     for _ in range(3):
-        existing = _open_task_of(new)
+        existing = _open_task_of(new, actor)
         if existing is not None:
             if new.on_conflict == "reject":
                 raise Conflict(
@@ -246,6 +246,8 @@ def _row(
         origin=holder,
         status=T.PENDING,
         created_by=actor.name,
+        created_by_id=actor.id,
+        unique_among=_unique_among(new, holder.pk if holder else None, actor),
         created_at=now,
         updated_at=now,
     )
@@ -296,8 +298,19 @@ def admitting(instance_id: str) -> HopperInstance:
     return instance
 
 
-def _open_task_of(new: NewTask) -> Task | None:
+def _open_task_of(new: NewTask, actor: Actor) -> Task | None:
     if new.unique_key is None:
         return None
-    found = Task.objects.open().filter(origin_id=_place_for(new), unique_key=new.unique_key)
-    return found.first()
+    among = _unique_among(new, _place_for(new), actor)
+    return Task.objects.open().filter(unique_among=among, unique_key=new.unique_key).first()
+
+
+def _unique_among(new: NewTask, place: str | None, actor: Actor) -> str:
+    """Return among whose tasks the key of a new task is unique: an instance's or an actor's (R20).
+
+    An actor that does not see the instance must not learn of its other tasks by a key.
+    """
+    if new.unique_key is None:
+        return ""
+    line = lineages([place]).get(place, []) if place else []
+    return place if place and actor.holds("viewer", [one.id for one in line]) else actor.id

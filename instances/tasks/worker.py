@@ -91,7 +91,7 @@ def claim_next(
     """
     settings = _require_claiming(instance_id)
     lease_seconds = lease_seconds or settings.lease_seconds
-    wish = Wish(instance_id, worker, actor.name, limit, lease_seconds, capabilities, tags)
+    wish = Wish(instance_id, worker, actor, limit, lease_seconds, capabilities, tags)
     rescue_leases(instance_id)
     claim = _claim(wish, settings)
     if not claim.leases and rescue_leases(instance_id, in_need=True):
@@ -117,7 +117,7 @@ def claim_task(
         )
     settings = _require_claiming(holder_id)
     seconds = lease_seconds or settings.lease_seconds
-    wish = Wish(holder_id, worker, actor.name, 1, seconds, task_id=task_id)
+    wish = Wish(holder_id, worker, actor, 1, seconds, task_id=task_id)
     most = settings.max_concurrent_tasks
     rescue_leases(holder_id)
     for _ in range(_TRIES):
@@ -128,7 +128,7 @@ def claim_task(
         if task.lease_expires_at is not None and task.lease_expires_at <= now:
             expire_lease(task)
             continue
-        if task.has_live_lease and (task.worker, task.lease_holder) == (worker, actor.name):
+        if task.has_live_lease and (task.worker, task.lease_holder) == (worker, actor.id):
             return _same_lease(task, settings)
         _require_claiming(holder_id)
         _require_claimable(task, holder_id, now)

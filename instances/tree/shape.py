@@ -50,7 +50,6 @@ def create_instance(
         parent = _fitting_parent(scope, parent_id)
         _require_end(scope, expires_at)
         _require_free_name(name, parent_id)
-        now = database.now()
         instance = HopperInstance(
             id=_free_id(id, name, scope),
             name=name,
@@ -62,7 +61,8 @@ def create_instance(
             description=description,
             expires_at=expires_at,
         )
-        instance.created_by, instance.created_at, instance.updated_at = actor.name, now, now
+        instance.created_by, instance.created_by_id = actor.name, actor.id
+        now = instance.created_at = instance.updated_at = database.now()
         numbers.insert(instance)
         InstanceLoad.objects.create(instance=instance)
         record(instance_event(instance, "instance.created", actor=actor, now=now))

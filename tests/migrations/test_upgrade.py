@@ -178,6 +178,18 @@ def test_a_claim_repeated_after_the_upgrade_gets_a_token_that_works(known: Known
         heartbeat(leased.pk, token=token, actor=ALICE)
 
 
+def test_names_that_one_actor_bore_get_its_id_and_others_get_none() -> None:
+    owners = set(Task.objects.values_list("created_by", "created_by_id").distinct())
+    assert owners == {("alice", "operator:alice"), ("ada", "")}, "two tokens are named ada"
+    assert set(Task.objects.leased().values_list("lease_holder", flat=True)) == {"operator:alice"}
+    assert Lesson.objects.get().created_by_id == "operator:alice"
+
+
+def test_a_key_is_unique_where_it_was(known: Known) -> None:
+    keyed = Task.objects.get(pk=known["keyed"])
+    assert (keyed.unique_key, keyed.unique_among) == ("only-once", "run")
+
+
 def test_a_checkpoint_is_kept() -> None:
     assert Attempt.objects.get(task__title="started").checkpoint == {"at": 7}
 

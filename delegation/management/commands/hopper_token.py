@@ -8,14 +8,14 @@ from argparse import ArgumentTypeError
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
-from django.db import transaction
 from django.utils import timezone
 
 from hopper.actors import ROLES
 from hopper.commands import OperatorCommand
+from hopper.errors import Conflict, NotFound
 from instances.models import AgentToken, HopperInstance
+from instances.tokens import create_token, revoke_token
 from instances.tree.status import no_instance
 
 if TYPE_CHECKING:
@@ -59,20 +59,15 @@ class Command(OperatorCommand):
 
     def _create(self, options: dict[str, Any]) -> None:
         name, instance_id = options["name"], options["instance"]
-        if AgentToken.objects.filter(name=name).exists():
-            raise CommandError(f"There is a token of the name {name}: revoke it first.")
         if instance_id and not HopperInstance.objects.filter(pk=instance_id).exists():
             raise CommandError(str(no_instance(instance_id)))
         role = options["role"] or ("worker" if instance_id else "admin")
-        with transaction.atomic():
-            user, is_new = get_user_model().objects.get_or_create(username=name)
-            if is_new:
-                # The account can log in only by its token.
-                user.set_unusable_password()
-                user.save(update_fields=["password"])
-            token, secret = AgentToken.objects.create(
-                user, expiry=options["expires"], name=name, instance_id=instance_id, role=role
+        try:
+            token, secret = create_token(
+                name, role=role, instance_id=instance_id, lifetime=options["expires"]
             )
+        except Conflict as refusal:
+            raise CommandError(refusal.detail) from None
         if options["json"]:
             self.say_json({**_described(token), "token": secret})
             return
@@ -93,9 +88,10 @@ class Command(OperatorCommand):
 
     def _revoke(self, options: dict[str, Any]) -> None:
         name = options["name"]
-        revoked, _ = AgentToken.objects.filter(name=name).delete()
-        if not revoked:
-            raise CommandError(f"There is no token of the name {name}.")
+        try:
+            revoked = revoke_token(name)
+        except NotFound as refusal:
+            raise CommandError(refusal.detail) from None
         if options["json"]:
             self.say_json({"name": name, "revoked": revoked})
         else:
