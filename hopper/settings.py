@@ -91,6 +91,7 @@ INSTALLED_APPS = [
     "instances",
     "scopes",
     "delegation",
+    "delegation.pages",
 ]
 MIDDLEWARE = [
     "hopper.rest.middleware.RequestMiddleware",

@@ -1,4 +1,4 @@
-"""All addresses: admin, schema, REST interface and health."""
+"""All addresses: pages, admin, schema, REST interface and health."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("health", health.healthz, name="health"),
     path("readyz", health.readyz, name="readyz"),
+    path("", include("delegation.pages.urls")),
 ]
 
 handler400 = "hopper.rest.problem.bad_request"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Case, CharField, Count, Q, TextField, Value, When
+from django.db.models import Case, CharField, Count, Min, Q, TextField, Value, When
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import Exact
@@ -196,15 +196,39 @@ def claimable_anywhere() -> Q:
 
 def count_reasons(tasks: TaskQuerySet) -> dict[str, int]:
     """Return the number of unfinished tasks among `tasks` by code; few queries."""
+    return dict(sorted(_with_code(tasks).values_list("code").annotate(Count("pk"))))
+
+
+@dataclass(frozen=True)
+class Waits:
+    """The number of unfinished tasks that wait at one instance for one reason.
+
+    `oldest` is the time when the oldest of them was created.
+    """
+
+    instance_id: str
+    code: str
+    status: str
+    number: int
+    oldest: datetime
+
+
+def waits_by_instance(tasks: TaskQuerySet) -> list[Waits]:
+    """Return the waits of those of `tasks` that an instance holds; few queries."""
+    held = _with_code(tasks.filter(instance__isnull=False))
+    counted = held.values_list("instance_id", "code", "status")
+    return [Waits(*row) for row in counted.annotate(Count("pk"), Min("created_at"))]
+
+
+def _with_code(tasks: TaskQuerySet) -> Any:
+    """Return the unfinished tasks among `tasks`, in no order, annotated with the code."""
     groups = (*_SETTLED, (_PENDING, _pending_anywhere()))
     cases = (
         When(group.where & condition.where, then=Value(str(code)))
         for group, rows in groups
         for code, condition in rows
     )
-    code = Case(*cases, output_field=CharField())
-    counted = tasks.open().order_by().annotate(code=code).values_list("code")
-    return dict(sorted(counted.annotate(Count("pk"))))
+    return tasks.open().order_by().annotate(code=Case(*cases, output_field=CharField()))
 
 
 def _pending_anywhere() -> _Rows:

@@ -20,7 +20,8 @@ CONCEPTS = {
     },
     "delegation": {
         "admin", "api", "audit", "choices", "completion", "delegator", "facts", "instance_changes",
-        "models", "offer_rules", "offers", "placing", "questions", "receivers", "router", "sweep",
+        "models", "offer_rules", "offers", "pages", "placing", "questions", "receivers", "router",
+        "sweep",
     },
 }  # fmt: skip
 """The concepts of each room, one folder or file each."""

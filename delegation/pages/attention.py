@@ -1,0 +1,75 @@
+"""The page of what waits for a person, grouped by the person who can move it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from delegation.models import TaskDelegation
+from delegation.pages.acting import task_verbs
+from delegation.pages.visit import page
+from instances.api.permissions import held_tasks
+from instances.attention import attention_counts, attention_groups
+from instances.models import Task
+from instances.waiting import count_reasons
+from scopes.models import RoutingDecision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.http import HttpResponse
+
+    from delegation.pages.visit import Visit
+
+MOST = 200
+"""The most tasks on the page."""
+
+OFFERED = ("answer", "take", "done", "delegate", "route", "open", "retry", "discard")
+"""The verbs that the page offers beside a task. The task's own page has all."""
+
+
+@page
+def attention(visit: Visit) -> HttpResponse:
+    """Show what waits for a person; with `mine`, only what the person may move."""
+    mine = "mine" in visit.request.GET
+    held = held_tasks(visit.actor, movable=mine)
+    groups = attention_groups(held, limit=MOST)
+    told = [one for group in groups for one in group["tasks"]]
+    tasks = Task.objects.in_bulk([one["task_id"] for one in told])
+    refused = refusals_of([pk for pk, task in tasks.items() if task.status == "blocked"], visit)
+    for one in told:
+        task = tasks[one["task_id"]]
+        verbs = {verb.name: verb for verb in task_verbs(visit, task)}
+        one["verbs"] = [verbs[name] for name in OFFERED if name in verbs]
+        one["refusals"] = refused.get(task.pk, [])
+        one["may_answer"] = one["question"] is not None and _may_answer(visit, task)
+    counts = attention_counts(held, count_reasons(held))
+    return visit.show("pages/attention.html", {"groups": groups, "counts": counts, "mine": mine})
+
+
+def _may_answer(visit: Visit, task: Task) -> bool:
+    places: list[Any] = [task.instance_id, task.offered_to_id]
+    own = task.instance_id is None and task.created_by == visit.actor.name
+    return own or visit.may("operator", places)
+
+
+def refusals_of(task_ids: Iterable[str], visit: Visit) -> dict[str, list[dict[str, Any]]]:
+    """Return {who, why, at} of each refusal by visible instances, by task; two queries."""
+    ids = list(task_ids)
+    if not ids:
+        return {}
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    offers = TaskDelegation.objects.filter(task__in=ids, status="rejected").order_by("completed_at")
+    for offer in offers:
+        if offer.target_instance_id in visit.places:
+            why = offer.rejection_reason or offer.reason
+            told = {"who": offer.target_instance_id, "why": why, "at": offer.completed_at}
+            found[offer.task_id].append(told)
+    for row in RoutingDecision.objects.filter(task__in=ids, verdict="refuse").order_by(
+        "created_at"
+    ):
+        if row.instance_id in visit.places:
+            why = "; ".join(map(str, row.reasons)) or row.code
+            told = {"who": row.instance_id, "why": why, "at": row.created_at}
+            found[row.task_id].append(told)
+    return found

@@ -1,0 +1,49 @@
+"""The page of one instance: its work, its children, its actions, its latest events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from delegation.pages.acting import instance_verbs
+from delegation.pages.rows import rows_of
+from delegation.pages.visit import page
+from instances.api.permissions import seen_instance, visible_instances
+from instances.choices import TERMINAL
+from instances.models import Event, Task
+from instances.waiting import waiting_on
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+    from delegation.pages.visit import Visit
+
+TASKS_SHOWN, EVENTS_SHOWN = 100, 30
+
+
+@page
+def instance(visit: Visit, pk: str) -> HttpResponse:
+    """Show one instance; with `menu`, its actions alone."""
+    shown = seen_instance(visit.actor, pk)
+    verbs, effective = instance_verbs(visit, shown), shown.standing().effective
+    if "menu" in visit.request.GET:
+        context = {"instance": shown, "verbs": verbs, "effective": effective}
+        return visit.show("pages/menu.html", context)
+    rows = rows_of(visible_instances(visit.actor).under(pk))
+    ids = [one.id for one in shown.lineage()[:-1]]
+    open_tasks = list(
+        Task.objects.filter(instance=pk).exclude(status__in=TERMINAL)
+        .order_by("-queue_urgent", "queue_at", "pk")[: TASKS_SHOWN + 1]
+    )  # fmt: skip
+    reasons = waiting_on(open_tasks)
+    context = {
+        "instance": shown,
+        "above": [(one, visit.places[one]) for one in ids if one in visit.places],
+        "row": rows[0] if rows else None,
+        "effective": effective,
+        "children": [row for row in rows if row.depth == 1],
+        "tasks": [(one, reasons.get(one.pk)) for one in open_tasks[:TASKS_SHOWN]],
+        "more": len(open_tasks) > TASKS_SHOWN,
+        "verbs": verbs,
+        "events": Event.objects.of_instance(pk).order_by("-pk")[:EVENTS_SHOWN],
+    }
+    return visit.show("pages/instance.html", context)

@@ -1,0 +1,62 @@
+"""The person's own tasks, and the search over instances and tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+
+from delegation.pages.visit import page
+from instances.api.permissions import visible_instances, visible_tasks
+from instances.choices import STARTED, TERMINAL
+from instances.waiting import waiting_on
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+    from delegation.pages.visit import Visit
+    from instances.models.task import TaskQuerySet
+
+MOST = 50
+"""The most rows of a list."""
+
+
+@page
+def mine(visit: Visit) -> HttpResponse:
+    """Show the tasks that the person works on, owns or asked for."""
+    name, tasks = visit.actor.name, visible_tasks(visit.actor)
+    working = tasks.filter(worker=name, status__in=STARTED)
+    owned = tasks.filter(Q(owner=name) | Q(created_by=name)).exclude(status__in=TERMINAL)
+    context = {
+        "working": _listed(working),
+        "owned": _listed(owned.exclude(pk__in=working.values("pk"))),
+        "ended": _listed(tasks.filter(Q(worker=name) | Q(owner=name), status__in=TERMINAL)),
+    }
+    return visit.show("pages/mine.html", context)
+
+
+@page
+def find(visit: Visit) -> HttpResponse:
+    """Show the instances and tasks that hold the typed text."""
+    text = visit.request.GET.get("q", "").strip()[:200]
+    if not text:
+        return visit.show("pages/find.html", {"text": ""})
+    instances = visible_instances(visit.actor).filter(
+        Q(pk__icontains=text) | Q(name__icontains=text) | Q(description__icontains=text)
+    )
+    tasks = visible_tasks(visit.actor).filter(
+        Q(pk=text) | Q(title__icontains=text) | Q(project__iexact=text) | Q(external_id=text)
+    )
+    context = {
+        "text": text,
+        "instances": instances.order_by("name", "pk")[:MOST],
+        "tasks": _listed(tasks),
+    }
+    return visit.show("pages/find.html", context)
+
+
+def _listed(tasks: TaskQuerySet) -> list[tuple[Any, Any]]:
+    """Return the newest tasks, each with its reason."""
+    rows = list(tasks.order_by("-updated_at", "-pk")[:MOST])
+    reasons = waiting_on(rows)
+    return [(row, reasons.get(row.pk)) for row in rows]

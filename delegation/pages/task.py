@@ -1,0 +1,104 @@
+"""The page of one task: why it waits, what to do about it, and its way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+
+from delegation.models import TaskDelegation
+from delegation.pages.acting import task_verbs
+from delegation.pages.visit import page
+from delegation.pages.way import way_of
+from instances.api.permissions import seen_task, visible_tasks
+from instances.choices import TERMINAL, DependencyRule, TaskStatus
+from instances.models import Question, Task
+from instances.waiting import waiting_on
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.http import HttpResponse
+
+    from delegation.pages.visit import Visit
+
+FAMILY_SHOWN = 200
+"""The most children, and the most tasks of another kind, that the page lists."""
+
+
+@page
+def task(visit: Visit, pk: str) -> HttpResponse:
+    """Show one task."""
+    shown = seen_task(visit.actor, pk)
+    verbs = {verb.name: verb for verb in task_verbs(visit, shown)}
+    question = Question.objects.open_of(shown)
+    offer = TaskDelegation.objects.filter(task=pk, status="pending").first()
+    context = {
+        "task": shown,
+        "reason": reason_of(shown, visit),
+        "question": question,
+        "may_answer": visit.may("operator", [shown.instance_id, shown.offered_to_id]),
+        "offer": offer,
+        "first": None if question else first_verb(shown, verbs),
+        "verbs": list(verbs.values()),
+        "way": way_of(shown, visit),
+        "live": shown.attempts.filter(outcome=None).first(),
+        **_family(shown, visit),
+    }
+    return visit.show("pages/task.html", context)
+
+
+def reason_of(task: Task, visit: Visit) -> dict[str, Any] | None:
+    """Return why a task waits. Words that could name an invisible instance are left out."""
+    reason = waiting_on([task]).get(task.pk)
+    if reason is None:
+        return None
+    known = visit.places
+    at = [one for one in (task.instance_id, task.offered_to_id) if one]
+    named = {"Ancestor": reason["object"]} if reason["code"].startswith("Ancestor") else {}
+    if all(one in known for one in (*at, *named.values())):
+        return reason
+    return {**reason, "detail": "", "who": None}
+
+
+def first_verb(task: Task, verbs: dict[str, Any]) -> Any:
+    """Return the verb that moves the task on, for the button beside the reason."""
+    wanted = {
+        TaskStatus.PENDING: ("accept", "take", "delegate"),
+        TaskStatus.BLOCKED: ("delegate", "open"),
+        TaskStatus.FAILED: ("retry",),
+    }
+    by_hand = ("done",)
+    for name in wanted.get(TaskStatus(task.status), by_hand):
+        if name in verbs:
+            return verbs[name]
+    return None
+
+
+def _family(task: Task, visit: Visit) -> dict[str, Any]:
+    """Return the visible tasks around a task: parents, children, predecessors, dependants."""
+    seen = visible_tasks(visit.actor).only("title", "status", "instance_id", "parent_id")
+    around = seen.filter(
+        Q(pk=task.parent_id)
+        | Q(parent=task)
+        | Q(dependants__task=task)
+        | Q(dependencies__depends_on=task)
+    )
+    rows = {one.pk: one for one in around.distinct()[:FAMILY_SHOWN]}
+    before = set(task.dependencies.values_list("depends_on_id", flat=True))
+    children = [one for one in rows.values() if one.parent_id == task.pk]
+    return {
+        "parent": rows.get(task.parent_id or ""),
+        "children": sorted(children, key=lambda one: one.pk),
+        "ended_children": _ended(children),
+        "before": [one for pk, one in rows.items() if pk in before],
+        "after": [
+            one for pk, one in rows.items()
+            if pk not in before and pk != task.parent_id and one.parent_id != task.pk
+        ],
+        "any_end": task.dependency_rule == DependencyRule.ANY_TERMINAL,
+    }  # fmt: skip
+
+
+def _ended(tasks: Iterable[Task]) -> int:
+    return sum(one.status in TERMINAL for one in tasks)

@@ -1,0 +1,155 @@
+"""A page that stays open hears of changes: of all that it shows, and of nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from delegation.pages import watch as watching
+from delegation.pages.watch import Watch
+from instances.lifecycle.actions import pause_instance
+from instances.models import HopperInstance
+from instances.tasks.worker import claim_next, complete_task
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.pages.conftest import Person
+
+Tree = dict[str, HopperInstance]
+
+
+@pytest.fixture(autouse=True)
+def _each_look_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "REST", 0)
+
+
+def cursor(page: str) -> int:
+    """Return the position from which a page goes on."""
+    found = re.search(r'data-after="(\d+)"', page)
+    assert found is not None
+    return int(found[1])
+
+
+def changes(person: Person, after: int, view: str = "tree", **query: Any) -> Any:
+    """Return the changes after a position, None for none."""
+    answer = person.get("/changes", {"after": after, "view": view, **query})
+    return answer.json() if answer.status_code == 200 else None
+
+
+def rows(told: Any) -> set[str]:
+    return set(re.findall(r'id="i-([^"]+)"', told["rows"]))
+
+
+def test_an_idle_page_hears_nothing(ada: Person) -> None:
+    after = cursor(ada.see("/"))
+    assert changes(ada, after) is None
+    assert changes(ada, after) is None
+
+
+def test_the_rows_that_changed_come_and_no_others(ada: Person, tree: Tree) -> None:
+    after = cursor(ada.see("/"))
+    changes(ada, after)
+    TaskFactory(instance=tree["web-run"])
+    told = changes(ada, after)
+    assert rows(told) == {"web-run", "web", "top"}
+    assert changes(ada, told["after"]) is None
+    (lease,) = claim_next("web-run", worker="w", actor=ALICE).leases
+    complete_task(lease.task.pk, token=lease.token, actor=ALICE)
+    told = changes(ada, told["after"])
+    assert "1 done in the last hour" in told["rows"]
+
+
+def test_a_late_reader_misses_nothing(ada: Person, tree: Tree) -> None:
+    after = cursor(ada.see("/"))
+    changes(ada, after)
+    for place in ("web-run", "ops-run"):
+        TaskFactory(instance=tree[place])
+        changes(ada, after)
+    assert {"web-run", "ops-run"} <= rows(changes(ada, after))
+
+
+def test_another_process_tells_at_least_what_changed(
+    ada: Person, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = cursor(ada.see("/"))
+    TaskFactory(instance=tree["web-run"])
+    told = changes(ada, after)  # the first look of this process
+    assert told["again"] or "web-run" in rows(told)
+
+
+def test_a_new_instance_lets_the_page_read_itself_again(ada: Person, tree: Tree) -> None:
+    after = cursor(ada.see("/"))
+    changes(ada, after)
+    InstanceFactory(scope="ORCHESTRATION", parent=tree["web"], name="new")
+    assert changes(ada, after)["again"]
+
+
+def test_a_change_beside_is_not_heard(
+    person: Callable[..., Person], ada: Person, tree: Tree
+) -> None:
+    eve = person("eve", "viewer", tree["ops"])
+    after = cursor(eve.see("/"))
+    changes(eve, after)
+    task = TaskFactory(instance=tree["web-run"])
+    told = changes(eve, after)
+    assert told is None or (told["rows"], told["attention"]) == ("", 0)
+    told = changes(eve, after, view="", task=task.pk)
+    assert told is None or not told["again"]
+    TaskFactory(instance=tree["ops-run"])
+    told = changes(eve, after)
+    assert rows(told) == {"ops-run", "ops"}
+    assert 'aria-level="1"' in told["rows"]
+    assert "top" not in told["rows"]
+
+
+def test_the_page_of_a_task_hears_of_this_task(ada: Person, tree: Tree) -> None:
+    task = TaskFactory(instance=tree["web-run"])
+    after = cursor(ada.see(f"/tasks/{task.pk}"))
+    changes(ada, after)
+    TaskFactory(instance=tree["web-run"])
+    told = changes(ada, after, view="", task=task.pk)
+    assert not told["again"]
+    claim_next("web-run", worker="w", limit=2, actor=ALICE)
+    assert changes(ada, told["after"], view="", task=task.pk)["again"]
+
+
+def test_a_hidden_page_hears_the_count_alone(ada: Person, tree: Tree) -> None:
+    after = cursor(ada.see("/"))
+    changes(ada, after)
+    TaskFactory(instance=tree["top"])
+    told = changes(ada, after, hidden="")
+    assert (told["attention"], "rows" in told) == (1, False)
+
+
+def test_viewers_share_one_look_at_the_feed(
+    ada: Person,
+    tree: Tree,
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    watch.look()
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 60.0)
+    watch.look()
+    TaskFactory(instance=tree["web-run"])
+    with django_assert_num_queries(0):
+        for _ in range(50):
+            watch.look()
+
+
+def test_an_idle_look_is_one_query_whatever_the_tree(
+    ada: Person, tree: Tree, watch: Watch, django_assert_num_queries: Any
+) -> None:
+    watch.look()
+    pause_instance("ops", actor=ALICE)
+    watch.look()
+    with django_assert_num_queries(1, exact=False):
+        watch.look()
+
+
+def test_a_cursor_that_is_no_number_is_refused(ada: Person) -> None:
+    assert ada.get("/changes?after=x").status_code == 400
+    assert ada.get("/changes?after=99999999999999999999").status_code == 400
