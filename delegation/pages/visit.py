@@ -12,6 +12,7 @@ from django.contrib.auth.views import LoginView, redirect_to_login
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_cache_control
+from django.views.decorators.gzip import gzip_page
 
 from delegation.pages.watch import WATCH
 from hopper.errors import HopperError, NotAllowed
@@ -117,7 +118,7 @@ def page(view: Callable[..., HttpResponse]) -> View:
         visit.cursor = WATCH.position()
         return view(visit, *args, **kwargs)
 
-    return signed_in(opened)
+    return gzip_page(signed_in(opened))
 
 
 class SignIn(LoginView):

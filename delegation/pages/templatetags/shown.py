@@ -74,7 +74,7 @@ def tone(code: str) -> str:
     """Return the tone of a wait: `bad`, `hand` (a person acts), `ok` (it flows) or `wait`."""
     if code in ATTENTION or code.endswith("Error") or code in ("DeadLetter", "Overdue"):
         return "bad"
-    if code in STUCK or code in ("ManualQueue", "StaleHandWork", "DueSoon"):
+    if code in STUCK or code in ("ManualQueue", "StaleHandWork", "StalledProgress", "DueSoon"):
         return "hand"
     return "ok" if code in _FLOWS else "wait"
 
