@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,21 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+# A person who gives ten wrong passwords waits. So does nobody else, at another address.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_FAILURE_LIMIT = env.int("HOPPER_LOGIN_FAILURES", default=10)
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "hopper.rest.problem.locked_out"
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_ENABLE_ADMIN = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
+
 # Apps, middleware and templates
 
 INSTALLED_APPS = [
@@ -85,6 +101,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "knox",
     "django_filters",
+    "axes",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "hopper",
@@ -102,6 +119,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "axes.middleware.AxesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -122,6 +140,8 @@ ROOT_URLCONF = "hopper.urls"
 WSGI_APPLICATION = "hopper.wsgi.application"
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("HOPPER_MAX_BODY_BYTES", default=10 * 1024 * 1024)
+HOPPER_REQUESTS_PER_MINUTE = env.int("HOPPER_REQUESTS_PER_MINUTE", default=60_000)
+HOPPER_FAILURES_PER_MINUTE = env.int("HOPPER_FAILURES_PER_MINUTE", default=60)
 HOPPER_HEAD_SECONDS = env.int("HOPPER_HEAD_SECONDS", default=10)
 HOPPER_BODY_SECONDS = env.int("HOPPER_BODY_SECONDS", default=60)
 HOPPER_PROXIES = env.str("HOPPER_PROXIES", default="")
@@ -154,6 +174,7 @@ REST_FRAMEWORK = {
         *(["hopper.rest.auth.OpenAuthentication"] if HOPPER_AUTH == "off" else []),
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["hopper.rest.throttling.CredentialThrottle"],
     "DEFAULT_PARSER_CLASSES": ["hopper.rest.input.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],

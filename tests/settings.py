@@ -20,6 +20,8 @@ os.environ["HOPPER_HOME"] = _home
 os.environ["HOPPER_SECRET_KEY"] = (
     "a key for the tests only, long enough to please the checks 0123456789"
 )
+# All callers of a test run have one address.
+os.environ["HOPPER_FAILURES_PER_MINUTE"] = "1000000"
 os.environ["HOPPER_DATABASE_URL"] = f"sqlite:///{_home}/hopper.db"
 
 # Why nothing can be tested, shown with each skipped test.

@@ -38,6 +38,7 @@ FOR_BROWSERS = frozenset(
         "django.contrib.messages",
         "django.contrib.sessions",
         "django.contrib.staticfiles",
+        "axes",
         "drf_spectacular",
         "drf_spectacular_sidecar",
     }

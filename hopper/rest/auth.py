@@ -21,6 +21,7 @@ from rest_framework.permissions import SAFE_METHODS
 
 from hopper.actors import operator_id
 from hopper.errors import NotAllowed
+from hopper.rest.limits import wrong_credential
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -71,10 +72,17 @@ class BearerAuthentication(TokenAuthentication):
         parts = get_authorization_header(request).split()
         if not parts or parts[0].lower() not in _WORDS:
             return None
-        if len(parts) != 2:
+        try:
+            return self._account(parts[1:])
+        except AuthenticationFailed as error:
+            raise wrong_credential(request, error) from error
+
+    def _account(self, words: list[bytes]) -> tuple[Any, Any]:
+        """Return the account and the token. Raises AuthenticationFailed."""
+        if len(words) != 1:
             raise AuthenticationFailed("The credentials are not one token.")
         try:
-            found: tuple[Any, Any] = self.authenticate_credentials(parts[1])
+            found: tuple[Any, Any] = self.authenticate_credentials(words[0])
         except UnicodeDecodeError:
             raise AuthenticationFailed("The token is no text.") from None
         return found
@@ -122,7 +130,8 @@ class LeaseAuthentication(BaseAuthentication):
                 return None  # Anybody may do the rest, also with a lease in the header.
             raise
         if lease is None:
-            raise AuthenticationFailed("The task has no lease with this token.")
+            error = AuthenticationFailed("The task has no lease with this token.")
+            raise wrong_credential(request, error)
         return Operator(lease.worker), lease
 
     def authenticate_header(self, request: Request) -> str:

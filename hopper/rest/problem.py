@@ -8,6 +8,7 @@ import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
+from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
@@ -161,6 +162,13 @@ def respond(
     """Return a problem for a request that no view of Hopper handles."""
     body = json.dumps(problem(status, code, detail))
     return HttpResponse(body, status=status, content_type=MEDIA_TYPE, headers=headers)
+
+
+def locked_out(request: HttpRequest, *_: Any) -> HttpResponse:
+    """Answer a log-in after too many wrong passwords (429)."""
+    seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
+    words = f"Too many wrong passwords. Try again in {seconds // 60} minutes."
+    return respond(429, "throttled", words, {"Retry-After": str(seconds)})
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -37,6 +37,7 @@ _WORDS = {
     414: "The address is too long for the server in front. Its answer is not a problem document.",
     415: "Only application/json is understood.",
     422: "A rule forbids this, whatever the state.",
+    429: "Too many requests of this credential, or wrong credentials; Retry-After says how long.",
     503: "The database cannot be reached now, or is busy; Retry-After says when to try again.",
 }
 WORKER_CALLS = frozenset(
@@ -116,7 +117,7 @@ class HopperSchema(AutoSchema):
         return dict(sorted(bodies.items()))
 
     def _problem_statuses(self) -> list[int]:
-        statuses = [400, 401, 405, 406, _TOO_LONG, 503]
+        statuses = [400, 401, 405, 406, _TOO_LONG, 429, 503]
         if "{" in self.path:
             statuses.append(404)
         if self.method != "GET":

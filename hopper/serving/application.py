@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core import signals
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http import HttpResponse, StreamingHttpResponse
-from django.urls import set_script_prefix
+from django.urls import get_resolver, set_script_prefix
 
 from hopper.rest.problem import respond
 from hopper.serving.bodies import UNKNOWN_BYTES, BodyRefused, Disconnected, read
@@ -67,6 +67,8 @@ class Application(ASGIHandler):
 
     def __init__(self, threads: int = THREADS) -> None:
         self.load_middleware()
+        # Loads the views before the workers fork, which so share the counters of the limits.
+        _ = get_resolver().url_patterns
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hopper")
         self._free = threads + MOST_WAITING
         self._waiting_for_clients: set[asyncio.Task[Any]] = set()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from django.contrib.auth import authenticate
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.test import Client
 
 pytestmark = pytest.mark.django_db
 
@@ -34,13 +36,26 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Typed:
 def test_an_account_is_made_and_signs_in(typed: Typed) -> None:
     typed("correct horse battery")
     assert said("hopper_user", "create", "ada", "--password-stdin") == "Created account ada.\n"
-    account = authenticate(username="ada", password="correct horse battery")
-    assert account is not None
+    account = get_user_model().objects.get(username="ada")
     assert account.is_superuser
+    assert account.check_password("correct horse battery")
     assert json.loads(said("hopper_user", "list", "--json"))[0]["name"] == "ada"
     typed("another horse battery")
     said("hopper_user", "password", "ada", "--password-stdin")
-    assert authenticate(username="ada", password="another horse battery") is not None
+    account.refresh_from_db()
+    assert account.check_password("another horse battery")
+
+
+def test_a_new_password_ends_a_lock_out(typed: Typed, client: Client, settings: Any) -> None:
+    settings.AXES_FAILURE_LIMIT = 1
+    typed("correct horse battery")
+    said("hopper_user", "create", "ada", "--password-stdin")
+    form = {"username": "ada", "password": "wrong"}
+    assert client.post("/admin/login/", form).status_code == 429
+    typed("another horse battery")
+    said("hopper_user", "password", "ada", "--password-stdin")
+    form["password"] = "another horse battery"
+    assert client.post("/admin/login/", form).status_code == 302
 
 
 def test_a_weak_password_and_a_taken_name_are_refused(typed: Typed) -> None:

@@ -8,6 +8,7 @@ import sys
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
+from axes.utils import reset
 from django.contrib.auth import get_user_model
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -32,7 +33,9 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="create|password|list")
         create = verbs.add_parser("create", help="make an account that may do everything")
-        password = verbs.add_parser("password", help="set another password")
+        password = verbs.add_parser(
+            "password", help="set another password, which also ends a lock-out"
+        )
         listing = verbs.add_parser("list", help="list the accounts")
         for verb in (create, password):
             verb.add_argument("name", type=_name, help="the name to sign in with")
@@ -57,6 +60,7 @@ class Command(OperatorCommand):
             account = get_user_model()(username=options["name"], is_staff=True, is_superuser=True)
         account.set_password(_password(account, from_stdin=options["password_stdin"]))
         account.save()
+        reset(username=account.get_username())  # also ends a lock-out
         if options["json"]:
             self.say_json(_described(account))
         else:

@@ -1,0 +1,99 @@
+"""Limits by the minute: who asks or guesses too often waits, and nobody else does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from pytest_django import Settings
+
+from hopper.rest import limits
+from hopper.rest.limits import Counters
+from tests.api.conftest import API, Caller
+
+pytestmark = pytest.mark.django_db
+LOGIN = "/admin/login/"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "COUNTERS", Counters())
+    monkeypatch.setattr(limits.time, "time", lambda: 1000 * 60 + 20.0)
+
+
+def test_one_token_is_limited_and_no_other(
+    caller: Callable[..., Caller], settings: Settings
+) -> None:
+    settings.HOPPER_REQUESTS_PER_MINUTE = 2
+    busy, other = caller("busy"), caller("other")
+    assert [busy.get(f"{API}/tasks").status_code for _ in range(3)] == [200, 200, 429]
+    answer = busy.get(f"{API}/tasks")
+    assert answer["Content-Type"] == "application/problem+json"
+    assert (answer["Retry-After"], answer.json()["code"]) == ("40", "throttled")
+    assert other.get(f"{API}/tasks").status_code == 200
+
+
+@pytest.mark.parametrize("header", ["Bearer hop_wrong", "Bearer a b", "Lease wrong"])
+def test_wrong_credentials_are_limited_by_address(
+    caller: Callable[..., Caller], nobody: Caller, settings: Settings, header: str
+) -> None:
+    settings.HOPPER_FAILURES_PER_MINUTE = 2
+    nobody.credentials(HTTP_AUTHORIZATION=header)
+    path = f"{API}/tasks/task-1/heartbeat"
+    tried = [nobody.post(path, {}, format="json", REMOTE_ADDR="192.0.2.1") for _ in range(3)]
+    assert [answer.status_code for answer in tried] == [401, 401, 429]
+    assert tried[-1]["Retry-After"] == "40"
+    elsewhere = nobody.post(path, {}, format="json", REMOTE_ADDR="192.0.2.2")
+    assert elsewhere.status_code == 401
+    assert caller("ada").get(f"{API}/tasks", REMOTE_ADDR="192.0.2.1").status_code == 200
+
+
+def test_addresses_of_one_ipv6_network_count_together(nobody: Caller, settings: Settings) -> None:
+    settings.HOPPER_FAILURES_PER_MINUTE = 1
+    nobody.credentials(HTTP_AUTHORIZATION="Bearer hop_wrong")
+    found = [
+        nobody.get(f"{API}/tasks", REMOTE_ADDR=address).status_code
+        for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")
+    ]
+    assert found == [401, 429, 401]
+
+
+def test_a_request_without_credentials_is_no_guess(nobody: Caller, settings: Settings) -> None:
+    settings.HOPPER_FAILURES_PER_MINUTE = 1
+    assert {nobody.get(f"{API}/tasks").status_code for _ in range(4)} == {401}
+
+
+def guess(client: Client, name: str, password: str, address: str = "192.0.2.1") -> int:
+    form = {"username": name, "password": password}
+    answer = client.post(LOGIN, form, REMOTE_ADDR=address)
+    assert answer.status_code != 429 or int(answer["Retry-After"]) > 0
+    return answer.status_code
+
+
+def test_wrong_passwords_lock_the_account_at_that_address(
+    client: Client, settings: Settings
+) -> None:
+    get_user_model().objects.create_superuser("ada", password="right")
+    settings.AXES_FAILURE_LIMIT = 3
+    assert [guess(client, "ada", "wrong") for _ in range(3)] == [200, 200, 429]
+    assert guess(client, "ada", "right") == 429
+    assert guess(client, "ada", "right", "192.0.2.2") == 302
+
+
+def test_guesses_at_many_accounts_are_limited_by_address(
+    client: Client, settings: Settings
+) -> None:
+    settings.HOPPER_FAILURES_PER_MINUTE = 2
+    assert [guess(client, f"user-{number}", "wrong") for number in range(3)] == [200, 200, 429]
+    assert guess(client, "user-4", "wrong", "192.0.2.2") == 200
+
+
+def test_counts_start_anew_each_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    counters = Counters()
+    assert [counters.add("a"), counters.add("a"), counters.add("b"), counters.add("a", 0)] == [
+        *(1, 2, 1, 2)
+    ]
+    monkeypatch.setattr(limits.time, "time", lambda: 1001 * 60.0)
+    assert counters.add("a") == 1
