@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hopper import __version__
-from hopper.cli.transport import CliError, UsageError, clean
+from hopper.cli.transport import CliError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,17 +149,10 @@ def add_field(parser: Any, field: TaskField) -> None:
 
 def add_lease_options(parser: Any) -> None:
     """Add the options of a report about a task."""
-    parser.add_argument("--worker", help="who works (default: you)")
-    parser.add_argument("--lease-token", metavar="TOKEN", help="else HOPPER_LEASE_TOKEN")
-
-
-def lease_body(args: argparse.Namespace, **fields: Any) -> dict[str, Any]:
-    """Return the body of a report: with the lease's token, which a worker's command has at hand."""
-    worker = args.worker or user_name()
-    token = args.lease_token
-    if os.environ.get("HOPPER_TASK_ID") == args.id:
-        token = token or os.environ.get("HOPPER_LEASE_TOKEN")
-    return clean({"worker": worker, "token": token, **fields})
+    parser.add_argument("--worker", help="the worker of the lease (default: the one that claimed)")
+    parser.add_argument(
+        "--lease-token", metavar="TOKEN", help="else the lease that this session took"
+    )
 
 
 def confirmed(args: argparse.Namespace, question: str) -> None:

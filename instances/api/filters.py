@@ -23,7 +23,7 @@ from instances.choices import (
     TaskStatus,
     WaitingCode,
 )
-from instances.models import Event, HopperInstance, Task
+from instances.models import Event, HopperInstance, Question, Task
 from instances.waiting import claimable_anywhere, waiting_condition
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class TaskFilter(filters.FilterSet):
     owner = filters.CharFilter()
     requester = filters.CharFilter()
     source = filters.CharFilter()
+    worker = filters.CharFilter()
+    asked_by = filters.CharFilter(method="keep_asked")
     parent_id = filters.CharFilter()
     ready = BooleanParameter(method="keep_ready")
     open = BooleanParameter(method="keep_open")
@@ -149,6 +151,10 @@ class TaskFilter(filters.FilterSet):
         if value:
             return queryset.filter(now)
         return queryset.filter(~now, status=TaskStatus.PENDING)
+
+    def keep_asked(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep the tasks about which a worker or person has asked a question."""
+        return queryset.filter(pk__in=Question.objects.filter(asked_by=value).values("task_id"))
 
     def keep_open(self, queryset: Any, name: str, value: bool) -> Any:
         """Keep unfinished tasks, or finished ones."""

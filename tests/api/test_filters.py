@@ -10,7 +10,9 @@ from delegation.sweep import sweep
 from instances.choices import WaitingCode
 from instances.models import HopperInstance, Task
 from instances.tasks.ending import cancel_task
+from instances.tasks.questions import NewQuestion, ask
 from instances.tasks.status_by_hand import set_status
+from instances.tasks.worker import claim_task
 from tests.api.conftest import Caller
 from tests.factories import ALICE, TaskFactory
 
@@ -36,6 +38,8 @@ def named(tree: dict[str, HopperInstance]) -> dict[str, str]:
     [
         ({"status": ["pending", "cancelled"]}, "first second third after loose gone"),
         ({"status": "cancelled"}, "gone"),
+        ({"worker": "bob"}, ""),
+        ({"asked_by": "bob"}, ""),
         ({"open": "true"}, "first second third after loose"),
         ({"open": "false"}, "gone"),
         ({"priority": ["low", "high"]}, "first third"),
@@ -219,3 +223,14 @@ def test_metrics_and_dashboard_count_the_same(ada: Caller, named: dict[str, str]
     status = ada.ask("/status")
     assert status["tasks"]["total"] == 6
     assert ada.ask("/status", under="ops")["tasks"]["total"] == 2
+
+
+def test_tasks_are_found_by_their_worker_and_by_who_asked(
+    tree: dict[str, HopperInstance], ada: Caller
+) -> None:
+    held, asked = (TaskFactory(instance=tree["web-run"]).pk for _ in range(2))
+    claim_task(held, worker="bob", actor=ALICE)
+    token = claim_task(asked, worker="bob", actor=ALICE).token
+    ask(asked, NewQuestion("MIT?"), token=token, actor=ALICE)
+    for params, expected in (({"worker": "bob"}, held), ({"asked_by": "bob"}, asked)):
+        assert [row["id"] for row in ada.ask("/tasks", **params)["results"]] == [expected]

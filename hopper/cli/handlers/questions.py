@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hopper.cli.arguments import Group, HopperParser, add_lease_options, bind, lease_body
+from hopper.cli.arguments import Group, HopperParser, add_lease_options, bind
+from hopper.cli.handlers.reports import report
 from hopper.cli.render import questions as render
 from hopper.cli.render.tasks import show_status
 from hopper.cli.status_words import spoken
@@ -43,8 +44,7 @@ def attention_options(parser: HopperParser) -> None:
 def ask(args: Namespace, client: Client) -> Any:
     """Ask a question about a task; its lease ends, the task waits for the answer."""
     terms = {"choices": args.choice, "default": args.default, "timeout_seconds": args.timeout}
-    body = lease_body(args, question=args.question, **terms)
-    return spoken(client.post(at("tasks", args.id, "ask"), body))
+    return spoken(report(args, client, "ask", question=args.question, **terms))
 
 
 def answer(args: Namespace, client: Client) -> Any:

@@ -12,11 +12,12 @@ from hopper.cli.arguments import (
     json_list,
     json_object,
     json_or_text,
-    lease_body,
     text_of,
     user_name,
 )
 from hopper.cli.handlers import questions
+from hopper.cli.handlers.reports import report
+from hopper.cli.leases import KeptLeases
 from hopper.cli.render import tasks as render
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, UsageError, at, clean
@@ -135,8 +136,9 @@ def events(args: Namespace, client: Client) -> list[Any]:
 def decompose(args: Namespace, client: Client) -> list[Any]:
     """Create children from a JSON list. A child with a known `key` is only returned (R13)."""
     terms = {field.name: getattr(args, field.name) for field in set_at(TERMS)}
-    body = lease_body(args, children=json_list(text_of(args.children)), **terms)
-    return [spoken(task) for task in client.post(at("tasks", args.id, "decompose"), body)]
+    children = json_list(text_of(args.children))
+    made = report(args, client, "decompose", children=children, **terms)
+    return [spoken(task) for task in made]
 
 
 def retry(args: Namespace, client: Client) -> Any:
@@ -164,43 +166,46 @@ def cancel(args: Namespace, client: Client) -> Any:
 
 def escalate(args: Namespace, client: Client) -> Any:
     """Escalate a task to the instance that it came from."""
-    body = lease_body(args, reason=args.reason, severity=args.severity)
-    return spoken(client.post(at("tasks", args.id, "escalate"), body))
+    fields = {"reason": args.reason, "severity": args.severity}
+    return spoken(report(args, client, "escalate", **fields))
 
 
 def claim(args: Namespace, client: Client) -> Any:
-    """Take a given task, or the next one of an instance."""
+    """Take a given task, or the next one of an instance. This session keeps the lease."""
     if bool(args.id) == bool(args.instance):
         raise UsageError("Give a task's id, or --instance to take its next one.")
-    body = clean({"worker": args.worker or user_name(), "lease_seconds": args.lease_seconds})
+    worker = args.worker or user_name()
+    body = clean({"worker": worker, "lease_seconds": args.lease_seconds})
+    kept = KeptLeases.of(args)
     if args.id:
-        return spoken(client.post(at("tasks", args.id, "claim"), body))
+        task = client.post(at("tasks", args.id, "claim"), body)
+        kept.keep(task, worker)
+        return spoken(task)
     answer = client.post(at("instances", args.instance, "claim"), body)
+    for task in answer["tasks"]:
+        kept.keep(task, worker)
     return {**answer, "tasks": [spoken(task) for task in answer["tasks"]]}
 
 
 def heartbeat(args: Namespace, client: Client) -> Any:
     """Extend a lease and store progress and checkpoint."""
-    body = lease_body(args, progress=args.progress, checkpoint=args.checkpoint)
-    return spoken(client.post(at("tasks", args.id, "heartbeat"), body))
+    fields = {"progress": args.progress, "checkpoint": args.checkpoint}
+    return spoken(report(args, client, "heartbeat", ends=False, **fields))
 
 
 def complete(args: Namespace, client: Client) -> Any:
     """Report a task as done."""
-    return spoken(
-        client.post(at("tasks", args.id, "complete"), lease_body(args, result=args.result))
-    )
+    return spoken(report(args, client, "complete", result=args.result))
 
 
 def fail(args: Namespace, client: Client) -> Any:
     """Report a task as failed. It is tried again unless --no-retry (R15)."""
-    body = lease_body(args, error=args.error, retryable=not args.no_retry)
-    return spoken(client.post(at("tasks", args.id, "fail"), body))
+    return spoken(report(args, client, "fail", error=args.error, retryable=not args.no_retry))
 
 
 def release(args: Namespace, client: Client) -> Any:
     """Give a task back unfinished."""
-    return spoken(client.post(at("tasks", args.id, "release"), lease_body(args)))
+    return spoken(report(args, client, "release"))
 
 
 def asked(args: Namespace, task: dict[str, Any]) -> dict[str, str]:

@@ -1,0 +1,178 @@
+"""What an agent should know now: its tasks, where each got to, and the exact next step.
+
+The text is bounded: the most important comes first, and what does not fit is named with the
+command that shows it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli.transport import Client, at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+TOKENS = 2000  # the length of a briefing by default
+CHARACTERS_PER_TOKEN = 4
+_BRIEF = 1500  # characters of a description
+_LINE = 300  # characters of a checkpoint, an error, an answer or a lesson
+_READY = 5
+_LESSONS = 5
+_STARTED = ["claimed", "in_progress"]
+
+
+@dataclass(frozen=True)
+class Words:
+    """How the next steps are said: as commands of a shell, or as calls of tools."""
+
+    show: str
+    claim: str
+    claim_next: str
+    answered: str
+    heartbeat: str
+    complete: str
+    ask: str
+
+
+COMMANDS = Words(
+    show="hopper task get {id}",
+    claim="hopper task claim {id}{worker}",
+    claim_next="hopper task claim --instance {id}{worker}",
+    answered="hopper task questions {id}",
+    heartbeat="""hopper task heartbeat {id} --checkpoint '{{"step": 1}}'""",
+    complete="""hopper task complete {id} --result '{{"ok": true}}'""",
+    ask="hopper task ask {id} --question TEXT",
+)
+TOOLS = Words(
+    show="get_task {id}",
+    claim="claim_task with task_id {id}",
+    claim_next="claim_task with instance_id {id}",
+    answered="list_questions {id}",
+    heartbeat="heartbeat {id} with a checkpoint",
+    complete="complete_task {id}",
+    ask="ask_question {id}",
+)
+
+
+def briefing(
+    client: Client,
+    worker: str,
+    held: Iterable[str] = (),
+    *,
+    words: Words = COMMANDS,
+    tokens: int = TOKENS,
+    named: bool = True,
+) -> str:
+    """Return the briefing of a worker; `held` are tasks whose leases its session has.
+
+    `named`: the worker's name has to be given in commands.
+    """
+    rows = client.pages(at("tasks"), {"worker": worker, "status": _STARTED}, limit=20)
+    ids = dict.fromkeys([*held, *(row["id"] for row in rows)])
+    parts = [f"# Hopper: you work as {worker}"]
+    parts += [task_briefing(client, id, words) for id in ids]
+    spoken = f" --worker {worker}" if named else ""
+    parts += list(_waiting(client, worker, words, spoken))
+    if not ids:
+        parts.append("You hold no task.")
+        parts += list(_ready(client, words, spoken))
+    return bounded(parts, tokens)
+
+
+def task_briefing(client: Client, task_id: str, words: Words = COMMANDS) -> str:
+    """Return what a worker of a task should know: the brief, how far it is, the next step."""
+    task = client.get(at("tasks", task_id))
+    attempts = client.pages(at("tasks", task_id, "attempts"))
+    lines = [f"## {task_id}: {task['title']}", *_state(task)]
+    description = task.get("description") or ""
+    if description:
+        lines.append(f"Brief: {_cut(description, _BRIEF)}")
+        if len(description) > _BRIEF:
+            lines.append(f"(whole: {words.show.format(id=task_id)})")
+    checkpoint = next((row["checkpoint"] for row in reversed(attempts) if row["checkpoint"]), None)
+    if checkpoint is not None:
+        lines.append(f"Last checkpoint (go on from here): {_as_json(checkpoint)}")
+    lines += [
+        f"Attempt {row['number']} by {row['worker']}: {row['outcome']}"
+        + (f", {_cut(row['error'], _LINE)}" if row["error"] else "")
+        for row in attempts
+        if row["outcome"]
+    ]
+    lines += [_asked(row) for row in task.get("questions") or ()]
+    lines += _lessons(client, task)
+    steps = (words.heartbeat, words.complete, words.ask)
+    lines.append("Next: " + "; or ".join(step.format(id=task_id) for step in steps))
+    return "\n".join(lines)
+
+
+def bounded(parts: Iterable[str], tokens: int) -> str:
+    """Return the parts as one text of at most about `tokens`; the first are whole."""
+    left = tokens * CHARACTERS_PER_TOKEN
+    kept = []
+    for part in parts:
+        if left <= 0:
+            kept.append("(more did not fit: hopper prime --tokens N)")
+            break
+        kept.append(_cut(part, left))
+        left -= len(part)
+    return "\n\n".join(kept)
+
+
+def _state(task: dict[str, Any]) -> Iterator[str]:
+    lease = f", lease until {task['lease_expires_at']}" if task.get("lease_expires_at") else ""
+    yield f"{task['status']} at {task['instance_id'] or 'no instance'}, {task['priority']}{lease}"
+
+
+def _asked(row: dict[str, Any]) -> str:
+    answer = f"answer: {row['answer']}" if row.get("answer") else row["state"]
+    return f"Question: {_cut(row['text'], _LINE)} - {_cut(answer, _LINE)}"
+
+
+def _lessons(client: Client, task: dict[str, Any]) -> list[str]:
+    project = task.get("project")
+    if not project:
+        return []
+    rows = client.pages(at("lessons"), {"project": project}, limit=_LESSONS)
+    return [
+        f"Lesson ({row['confidence']}): {row['title']}"
+        + (f": {_cut(row['description'], _LINE)}" if row["description"] else "")
+        for row in rows
+    ]
+
+
+def _waiting(client: Client, worker: str, words: Words, spoken: str) -> Iterator[str]:
+    """Yield the tasks about which the worker has asked, and that wait or can be taken up."""
+    rows = client.pages(at("tasks"), {"asked_by": worker, "open": True}, limit=10)
+    for row in rows:
+        if row["status"] in _STARTED:
+            continue
+        lines = [f"## You asked about {row['id']}: {row['title']}"]
+        lines += [_asked(one) for one in row["questions"]]
+        is_open = any(one["state"] == "open" for one in row["questions"])
+        step = words.answered if is_open else words.claim
+        lines.append(f"Next: {step.format(id=row['id'], worker=spoken)}")
+        yield "\n".join(lines)
+
+
+def _ready(client: Client, words: Words, spoken: str) -> Iterator[str]:
+    """Yield where work can be claimed now."""
+    rows = client.pages(at("tasks"), {"ready": True}, limit=50)
+    places: dict[str, int] = {}
+    for row in rows:
+        if row["instance_id"]:
+            places[row["instance_id"]] = places.get(row["instance_id"], 0) + 1
+    for id, number in list(places.items())[:_READY]:
+        step = words.claim_next.format(id=id, worker=spoken)
+        yield f"{number} ready at {id}. Next: {step}"
+
+
+def _as_json(value: Any) -> str:
+    return _cut(json.dumps(value, ensure_ascii=False), 4 * _LINE)
+
+
+def _cut(text: str, most: int) -> str:
+    text = text.strip()
+    return text if len(text) <= most else text[:most].rstrip() + " …"
