@@ -21,6 +21,7 @@ GROUPS = {
     "route": ("routing.add_route_commands", "where a task would go, and why"),
     "rules": ("routing.add_rules_commands", "the routing rules"),
     "config": ("local_commands.add_config_commands", "where commands go to"),
+    "setup": ("setup.add_options", "set an agent up to work with Hopper"),
     "prime": ("sessions.prime_options", "what an agent should know now"),
     "resume": ("sessions.resume_options", "take up the task that a worker held or asked about"),
     "hook": ("sessions.hook_commands", "what the hooks of agents call"),

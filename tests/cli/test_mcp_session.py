@@ -230,3 +230,19 @@ def test_waiting_for_an_answer_ends_when_it_comes(agent: Agent, run: str) -> Non
         await ask("answer_question", task_id=task_id, answer="MIT")
 
     agent.does(story)
+
+
+def test_a_session_takes_up_what_a_session_of_its_name_held(agent: Agent, run: str) -> None:
+    async def first(ask: Ask) -> None:
+        claimed = await ask("claim_task", instance_id=run)
+        await ask("heartbeat", task_id=claimed["tasks"][0]["id"], checkpoint={"step": 3})
+
+    async def second(ask: Ask) -> None:
+        told = await ask("resume_work")
+        (task_id,) = told["task_ids"]
+        assert '{"step": 3}' in told["briefing"]
+        assert (await ask("complete_task", task_id=task_id))["status"] == "done"
+
+    agent.does(first)
+    # The first process was killed: nothing was given back.
+    Agent().does(second)

@@ -11,12 +11,18 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
     from hopper.cli.mcp.reading import Reading
+    from hopper.cli.mcp.working import Working
 
 JSON = "application/json"
 
 
-def add_resources(server: MCPServer[Any], reading: Reading) -> None:
-    """Add the resources: the tree, a queue, a task, what waits for a person."""
+def add_resources(server: MCPServer[Any], reading: Reading, working: Working) -> None:
+    """Add the resources: the briefing, the tree, a queue, a task, what waits for a person."""
+
+    @server.resource("hopper://prime", mime_type="text/markdown")
+    def prime() -> str:
+        """What you hold, how far it is, and what comes next."""
+        return working.brief()
 
     @server.resource("hopper://tree", mime_type=JSON)
     def tree() -> str:

@@ -14,6 +14,7 @@ from mcp_types import ToolAnnotations
 
 from hopper import __version__
 from hopper.cli.arguments import user_name
+from hopper.cli.leases import SESSION_VARIABLES
 from hopper.cli.mcp.planning import Planning
 from hopper.cli.mcp.reading import Reading
 from hopper.cli.mcp.resources import add_prompts, add_resources
@@ -64,6 +65,7 @@ TOOLS = {
     "add_task": WRITES,
     "add_tasks": WRITES,
     "update_task": REPEATABLE,
+    "resume_work": WRITES,
     "claim_task": WRITES,
     "heartbeat": REPEATABLE,
     "complete_task": REPEATABLE,
@@ -108,7 +110,7 @@ def build_server(
         log_level="WARNING",
         tools=list(made),
     )
-    add_resources(server, reading)
+    add_resources(server, reading, working)
     add_prompts(server)
     return server
 
@@ -132,8 +134,9 @@ def serve(client: Client, worker: str | None = None, *, text_only: bool = False)
 
 
 def session_worker() -> str:
-    """Return a name for a worker that no other session has."""
-    return f"{user_name()}-{secrets.token_hex(3)}"
+    """Return a name for a worker that no other session has; an agent's session keeps its name."""
+    session = next((os.environ[name] for name in SESSION_VARIABLES if os.environ.get(name)), "")
+    return f"{user_name()}-{session[:40] or secrets.token_hex(3)}"
 
 
 def _free(method: Callable[..., Any]) -> Callable[..., Any]:

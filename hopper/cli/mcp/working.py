@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from hopper.cli.briefing import TOOLS, briefing
 from hopper.cli.mcp import person
 from hopper.cli.mcp.answers import changed
 from hopper.cli.mcp.parameters import (
@@ -180,6 +182,29 @@ class Working:
         made: list[Json] = self._client.post(at("tasks", task_id, "decompose"), body)
         self._session.drop(task_id)
         return [changed(task) for task in made]
+
+    def resume_work(self, worker: Worker = None) -> Json:
+        """Tell what you hold, how far it is, your open questions and the exact next step.
+
+        Call it first in a session, and when you have lost your context. Tasks that `worker` held in
+        a session that was cut off are yours again.
+        """
+        name = worker or self._session.worker
+        rows = self._client.pages(
+            at("tasks"), {"worker": name, "status": ["claimed", "in_progress"]}, limit=20
+        )
+        for row in rows:
+            if self._session.token(row["id"]) is None:
+                with suppress(Refused):
+                    self._held(self._claim(row["id"], name), name)
+        held = self._session.task_ids()
+        return {"task_ids": held, "briefing": self.brief(name), "summary": f"{len(held)} held."}
+
+    def brief(self, worker: str | None = None) -> str:
+        """Return what the worker of this session should know now."""
+        name = worker or self._session.worker
+        held = self._session.task_ids()
+        return briefing(self._client, name, held, words=TOOLS, named=False)
 
     def _claim(self, task_id: str, worker: str, lease_seconds: int | None = None) -> Json:
         body = {"worker": worker, "lease_seconds": lease_seconds}

@@ -1,0 +1,79 @@
+"""`hopper setup`: the files of an agent, so that it works with Hopper from its next start on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hopper.cli import target
+from hopper.cli.arguments import HopperParser, bind, confirmed
+from hopper.cli.setup.agents import AGENTS, Command
+from hopper.cli.setup.edits import Files
+from hopper.cli.transport import Client, CliError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from hopper.cli.render.screen import Screen
+
+
+def add_options(parser: HopperParser) -> None:
+    """Make a parser the command `setup`."""
+    bind(parser, setup, show_setup)
+    parser.add_argument("agent", choices=tuple(AGENTS))
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--check", action="store_true", help="only say whether it is set up")
+    kind.add_argument("--remove", action="store_true", help="take everything back")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def setup(args: Namespace, client: Client) -> dict[str, Any]:
+    """Show what changes in the home folder, ask, and change it. Raises CliError."""
+    home = Path.home()
+    files = Files(home, _state(args.agent, home), AGENTS[args.agent](_command(args)))
+    changes = files.removals() if args.remove else files.additions()
+    changes = [change for change in changes if change.before != change.after]
+    names = [str(change.path) for change in changes]
+    if args.check:
+        if names:
+            raise CliError(
+                f"{args.agent} is not set up: {', '.join(names)}.",
+                hint=f"hopper setup {args.agent}",
+            )
+        return {"agent": args.agent, "state": "set up", "files": names}
+    for change in changes:
+        print(change.diff(), file=sys.stderr)
+    if names:
+        confirmed(args, "Change these files?")
+    if args.remove:
+        files.remove(changes)
+        return {"agent": args.agent, "state": "removed", "files": names}
+    if names:
+        files.add(changes)
+    return {"agent": args.agent, "state": "set up", "files": names}
+
+
+def show_setup(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say what was done."""
+    for name in data["files"]:
+        screen.line(name)
+    screen.done(f"{data['agent']}: {data['state']}", data["agent"])
+    if data["state"] == "set up" and data["files"]:
+        screen.line(f"Start {data['agent']} anew. To take it back: hopper setup ... --remove")
+
+
+def _command(args: Namespace) -> Command:
+    """Return how agents start this Hopper, from wherever they look for programs."""
+    server = target.chosen(args).server
+    words = ("hopper",) if shutil.which("hopper") else (sys.executable, "-m", "hopper.cli.main")
+    return Command(words, server)
+
+
+def _state(agent: str, home: Path) -> Path:
+    """Return the file that records what the agent's files were before."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    folder = Path(given) if given.startswith(f"{home}/") else home / ".local" / "state"
+    return folder / "hopper" / f"setup-{agent}.json"
