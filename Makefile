@@ -30,13 +30,11 @@ demo: venv ## watch tasks fall down the tree and their completion rise
 serve: venv ## serve a team on the demo's store (ADDRESS=host:port)
 	@$(BIN)/hopper --local serve --host $(firstword $(subst :, ,$(ADDRESS))) --port $(lastword $(subst :, ,$(ADDRESS)))
 
-# Coverage makes a run half as long again, so on PostgreSQL only what SQLite cannot show is measured.
 # The tests start many processes: without bytecode each would compile Hopper anew.
 test: export PYTHONDONTWRITEBYTECODE =
 test: venv ## run the tests on SQLite, then on a PostgreSQL of their own
 	@HOPPER_TEST_DATABASE=sqlite $(PYTEST) --cov --cov-report=
-	@HOPPER_TEST_DATABASE=postgres $(PYTEST) -m "not postgres"
-	@HOPPER_TEST_DATABASE=postgres $(PYTEST) -m postgres --cov --cov-append --cov-report=term --cov-fail-under=$(FLOOR)
+	@HOPPER_TEST_DATABASE=postgres $(PYTEST) --cov --cov-append --cov-report=term --cov-fail-under=$(FLOOR)
 
 lint: venv ## check form and style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
