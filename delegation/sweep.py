@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from secrets import randbelow
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +122,9 @@ class Round:
         tasks = Task.objects.all()
         if not self.started:
             return tasks
-        return tasks.filter(Q(instance__in=self._below()) | Q(instance__in=self.line()))
+        return tasks.filter(Q(instance__in=self._below()) | Q(instance__in=self.line))
 
+    @cached_property
     def line(self) -> list[str]:
         """Return the instances from the root down to `started`."""
         (line,) = lineages([str(self.started)]).values()
@@ -222,7 +223,7 @@ def _place_stuck(this: Round) -> int:
     """
     again = partial(_place_again, actor=this.actor)
     if this.started:
-        above = Task.objects.filter(instance__in=this.line())
+        above = Task.objects.filter(instance__in=this.line)
         return this.each(fair_pick(_stuck(above), this.limit), again)
     stuck = fair_pick(_stuck(Task.objects.all()), this.limit)
     return this.each(_changed_since(this, stuck), again)
@@ -269,10 +270,11 @@ def fair_pick(rows: QuerySet[Any], limit: int) -> list[str]:
 
     So no row waits for ever behind rows that a round reads but cannot change.
     """
-    keys, total = rows.values_list("pk", flat=True), rows.count()
-    if total <= limit:
-        return list(keys)
-    start = randbelow(total)
+    keys = rows.values_list("pk", flat=True)
+    first = list(keys[: limit + 1])
+    if len(first) <= limit:
+        return first
+    start = randbelow(max(rows.count(), limit))
     picked = list(keys[start : start + limit])
     return picked + list(keys[: limit - len(picked)])
 
@@ -348,6 +350,8 @@ def answer_waiting_offers(this: Round, offers: QuerySet[TaskDelegation]) -> int:
 
     targets = waiting.values_list("target_instance_id", flat=True)
     running = this.where(targets, lambda line: Standing.along(line).may("accept"))
+    if not running:
+        return 0
     by_hand = this.where(targets.filter(target_instance__in=running), manual)
     can = waiting.filter(target_instance__in=running).exclude(
         ~Q(delegation_type=DelegationType.ESCALATE), target_instance__in=by_hand

@@ -37,7 +37,7 @@ class InstanceQuerySet(_TreeQuerySet):
 
     def under(self, instance_id: str) -> InstanceQuerySet:
         """The instance and its subtree, with bounds that are read in the same statement."""
-        top = HopperInstance.objects.filter(pk=instance_id)
+        top = HopperInstance.objects.filter(pk=instance_id).order_by()
         return self.filter(
             tree_id=top.values("tree_id")[:1],
             lft__gte=top.values("lft")[:1],
