@@ -10,7 +10,7 @@ ADDRESS ?= 127.0.0.1:8000
 # `demo` and `serve` share one store that is not yours, unless HOPPER_DATABASE_URL names another.
 demo serve: export HOPPER_DATABASE_URL ?= sqlite:///$(CURDIR)/.demo/hopper.db
 
-.PHONY: help venv demo serve test lint types imports check bench storm soak mutations schema
+.PHONY: help venv demo serve test lint types imports check bench storm fuzz soak mutations schema
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -59,6 +59,10 @@ storm: export HOPPER_STORM = 1
 storm: venv ## the concurrency tests at full length, on both databases
 	@HOPPER_TEST_DATABASE=sqlite $(BIN)/python -m pytest -m storm
 	@HOPPER_TEST_DATABASE=postgres $(BIN)/python -m pytest -m storm
+
+fuzz: export HOPPER_FUZZ ?= 200
+fuzz: venv ## call every operation with made-up input, as admin, worker, viewer and stranger
+	@HOPPER_TEST_DATABASE=sqlite $(PYTEST) tests/api/test_fuzzing.py
 
 soak: venv ## let a whole site work for ten minutes on PostgreSQL while its processes are killed
 	@$(BIN)/python -m tests.postgres -- $(BIN)/python -m tests.soak --minutes 10

@@ -17,6 +17,17 @@ ROLES = ("viewer", "worker", "operator", "admin")
 RESERVED = frozenset({"anybody", "local", "router", "system"})
 """Names of actors that are part of Hopper. No token has one of them."""
 
+MAY = {
+    "viewer": "read",
+    "worker": "create tasks, claim, report, decompose, escalate and file lessons",
+    "operator": (
+        "edit, delegate, accept, reject, cancel, retry, discard and route tasks, "
+        "start and stop instances, create orchestrations"
+    ),
+    "admin": "create, move, configure and terminate instances",
+}
+"""What each role adds to the roles before it, in words."""
+
 
 @dataclass(frozen=True)
 class Actor:
@@ -39,6 +50,10 @@ class Actor:
     def is_admin(self) -> bool:
         """Whether the caller may do everything everywhere."""
         return self.grants.get(EVERYWHERE) == "admin"
+
+    def may(self, role: str) -> list[str]:
+        """Return in words what the role may do."""
+        return [MAY[name] for name in ROLES[: ROLES.index(role) + 1]]
 
     def holds(self, role: str, lineage: list[str]) -> bool:
         """Return whether the caller has at least `role` on one of `lineage` (instance ids)."""

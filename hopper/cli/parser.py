@@ -20,6 +20,7 @@ GROUPS = {
     "worker": ("worker.add_options", "let a command do the tasks of an instance"),
     "route": ("routing.add_route_commands", "where a task would go, and why"),
     "rules": ("routing.add_rules_commands", "the routing rules"),
+    "me": ("local_commands.me_options", "who you are to the server, and what you may do"),
     "config": ("local_commands.add_config_commands", "where commands go to"),
     "setup": ("setup.add_options", "set an agent up to work with Hopper"),
     "prime": ("sessions.prime_options", "what an agent should know now"),

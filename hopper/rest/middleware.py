@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hopper.requests")
 
+MOST_ADDRESS = 16 * 1024
 _ACCEPTED = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -34,7 +35,9 @@ class RequestMiddleware:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _ACCEPTED.fullmatch(given) else secrets.token_hex(8)
         request.path_info = one_form(request.path_info)
-        refused = _with_nul(request) or _measured(request) or _guessing(request)
+        refused = (
+            _too_long(request) or _with_nul(request) or _measured(request) or _guessing(request)
+        )
         response = refused or self._get_response(request)
         response["X-Request-ID"] = request_id
         logger.info(
@@ -67,6 +70,13 @@ class ContentPolicyMiddleware:
 def one_form(path: str) -> str:
     """Return the path of the REST interface without its trailing slash."""
     return path[:-1] if path.startswith("/api/") and path.endswith("/") else path
+
+
+def _too_long(request: HttpRequest) -> HttpResponse | None:
+    """Answer 414 for an address above the limit."""
+    if len(request.path) + len(request.META.get("QUERY_STRING", "")) <= MOST_ADDRESS:
+        return None
+    return respond(414, "address_too_long", f"An address has at most {MOST_ADDRESS} characters.")
 
 
 def _with_nul(request: HttpRequest) -> HttpResponse | None:

@@ -10,21 +10,25 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.core import signals
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from drf_standardized_errors.formatter import flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from hopper.config.document import BrokenConfig
 from hopper.database import is_outage
 from hopper.errors import FieldError, HopperError
+from hopper.json_values import shown
 from hopper.rest.input import TooLarge, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from rest_framework.request import Request
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +72,15 @@ def problem(
         **({"more_errors": left_out} if left_out else {}),
         **more,
     }
+
+
+class Negotiation(DefaultContentNegotiation):
+    """Takes a caller that accepts problems as one that accepts JSON."""
+
+    def get_accept_list(self, request: Request) -> list[str]:
+        """Return the media types that the caller accepts."""
+        accepted = super().get_accept_list(request)
+        return [media_type.replace(MEDIA_TYPE, "application/json") for media_type in accepted]
 
 
 class ProblemHandler(ExceptionHandler):
@@ -180,6 +193,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a request that Django refuses (400)."""
     if isinstance(exception, RequestDataTooBig):
         return respond(413, "too_large", str(TooLarge.default_detail))
+    if isinstance(exception, DisallowedHost):
+        host = shown(request.META.get("HTTP_HOST", ""))
+        words = f"This server does not answer to the name {host!r}; see HOPPER_ALLOWED_HOSTS."
+        return respond(400, "wrong_host", words)
     return respond(400, "bad_request", "The request is malformed.")
 
 

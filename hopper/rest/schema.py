@@ -31,13 +31,15 @@ _WORDS = {
     404: "No object that you may see has this id.",
     405: "There is no such method at this address.",
     406: "Only JSON is answered.",
+    408: "The body did not arrive in time.",
     409: "The present state does not allow this. The problem names what is allowed.",
     410: "The task was cancelled or the instance terminated (R21).",
     413: "The body is too large.",
-    414: "The address is too long for the server in front. Its answer is not a problem document.",
+    414: "The address is longer than 16 KB.",
     415: "Only application/json is understood.",
     422: "A rule forbids this, whatever the state.",
     429: "Too many requests of this credential, or wrong credentials; Retry-After says how long.",
+    431: "The head of the request is longer than 64 KB.",
     503: "The database cannot be reached now, or is busy; Retry-After says when to try again.",
 }
 WORKER_CALLS = frozenset(
@@ -45,7 +47,6 @@ WORKER_CALLS = frozenset(
 )
 """Actions that answer 410 (R21)."""
 
-_TOO_LONG = 414
 _ID = {"type": "string", "maxLength": 100, "pattern": "^[a-z0-9][a-z0-9._-]*$"}
 
 
@@ -110,18 +111,18 @@ class HopperSchema(AutoSchema):
                 self._get_response_for_code(  # type: ignore[no-untyped-call]
                     OpenApiResponse(ProblemSerializer, description=_WORDS[status]),
                     str(status),
-                    [MEDIA_TYPE, "text/html"] if status == _TOO_LONG else [MEDIA_TYPE],
+                    [MEDIA_TYPE],
                     direction,
                 ),
             )
         return dict(sorted(bodies.items()))
 
     def _problem_statuses(self) -> list[int]:
-        statuses = [400, 401, 405, 406, _TOO_LONG, 429, 503]
+        statuses = [400, 401, 405, 406, 414, 429, 431, 503]
         if "{" in self.path:
             statuses.append(404)
         if self.method != "GET":
-            statuses += [403, 409, 413, 415, 422]
+            statuses += [403, 408, 409, 413, 415, 422]
         if getattr(self.view, "action", "") in WORKER_CALLS:
             statuses.append(410)
         return sorted(statuses)

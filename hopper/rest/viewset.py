@@ -15,6 +15,7 @@ from hopper.json_values import text_problem
 from hopper.rest.filters import WordsParameter
 from hopper.rest.idempotency import HEADER, carry_out_once, unless_deadlocked
 from hopper.rest.input import StrictJSONParser, require_known
+from hopper.rest.problem import Negotiation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ class HopperViewSet(GenericViewSet[Any]):
     """
 
     parser_classes = [StrictJSONParser]
+    content_negotiation_class = Negotiation
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     query_parameters: dict[str, tuple[str, ...]] = {}
     listed: tuple[str, ...] = ("list",)

@@ -18,6 +18,7 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import get_resolver, set_script_prefix
 
+from hopper.rest.compression import compress
 from hopper.rest.problem import respond
 from hopper.serving.bodies import UNKNOWN_BYTES, BodyRefused, Disconnected, read
 from hopper.serving.senders import is_known
@@ -138,6 +139,8 @@ class Application(ASGIHandler):
             return respond(400, "bad_request", "The address is not UTF-8.")
         response = self.get_response(request)
         if isinstance(response, HttpResponse):
+            if request.path_info.startswith("/api/"):
+                compress(request, response)
             response.close()
             return response
         if isinstance(response, StreamingHttpResponse) and response.is_async:

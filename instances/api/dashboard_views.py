@@ -1,4 +1,4 @@
-"""/status and /events: over all instances that the caller may see."""
+"""/status, /me, /attention and /events: over all instances that the caller may see."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from hopper.rest.input import flag
 from hopper.rest.pagination import FeedPage
 from instances.api.base import Answering
 from instances.api.filters import EventFilter
-from instances.api.instance_serializers import AttentionSerializer, DashboardSerializer
+from instances.api.instance_serializers import (
+    AttentionSerializer,
+    DashboardSerializer,
+    MeSerializer,
+)
 from instances.api.permissions import held_tasks, visible_events, visible_instances
 from instances.api.shown import shown_events
 from instances.api.task_serializers import EventSerializer
 from instances.attention import attention_counts, attention_groups
 from instances.dashboard import dashboard
 from instances.history import feed
-from instances.models import Event, HopperInstance, Task
+from instances.models import AgentToken, Event, HopperInstance, Task
 from instances.waiting import count_reasons
 
 if TYPE_CHECKING:
@@ -49,6 +53,32 @@ class StatusViewSet(Answering):
         everywhere = EVERYWHERE in self.actor.grants
         held = held_tasks(self.actor)
         return Response(dashboard(under, None if everywhere else seen, held))
+
+
+class MeViewSet(Answering):
+    """The caller."""
+
+    queryset = HopperInstance.objects.none()
+    pagination_class = None
+    filter_backends = ()
+
+    @extend_schema(operation_id="me", responses=MeSerializer)
+    def retrieve(self, request: Request) -> Response:
+        """Show who the caller is, by which kind of credential, and what the caller may do where."""
+        token = request.auth if isinstance(request.auth, AgentToken) else None
+        grants = [
+            {
+                "instance_id": None if place == EVERYWHERE else place,
+                "role": role,
+                "may": self.actor.may(role),
+            }
+            for place, role in sorted(self.actor.grants.items())
+        ]
+        kind = "token" if token else "local" if request.user.pk is None else "account"
+        expires = token.expiry if token else None
+        return Response(
+            {"name": self.actor.name, "kind": kind, "expires_at": expires, "grants": grants}
+        )
 
 
 class AttentionViewSet(Answering):

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from hopper.config.settings import config_errors
 from hopper.rest.described import extend_schema_field
 from hopper.rest.fields import Flag, Line, Object, StrictSerializer, Text, Time, Whole, Word, Words
-from instances.choices import HopperScope, InstanceStatus, InstanceType
+from instances.choices import HopperScope, InstanceStatus, InstanceType, Role
 from instances.models import HopperInstance
 from instances.tasks.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
 
@@ -208,6 +208,25 @@ class LastCheckSerializer(serializers.Serializer[Any]):
     seconds = serializers.FloatField()
     sound = serializers.BooleanField()
     broken = serializers.ListField(child=serializers.CharField())
+
+
+class GrantSerializer(serializers.Serializer[Any]):
+    """A role at an instance and below it; null stands for everywhere."""
+
+    instance_id = serializers.CharField(allow_null=True)
+    role = serializers.ChoiceField(Role.choices)
+    may = serializers.ListField(
+        child=serializers.CharField(), help_text="What the role may do, in words."
+    )
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    """The caller. `kind` is token, account, or local without a credential."""
+
+    name = serializers.CharField()
+    kind = serializers.ChoiceField(("token", "account", "local"))
+    expires_at = serializers.DateTimeField(allow_null=True)
+    grants = GrantSerializer(many=True)
 
 
 class DashboardSerializer(serializers.Serializer[Any]):

@@ -5,7 +5,12 @@ from __future__ import annotations
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from instances.api.dashboard_views import AttentionViewSet, EventViewSet, StatusViewSet
+from instances.api.dashboard_views import (
+    AttentionViewSet,
+    EventViewSet,
+    MeViewSet,
+    StatusViewSet,
+)
 from instances.api.instance_views import InstanceViewSet
 from instances.api.lesson_views import LessonViewSet
 from instances.api.task_views import TaskViewSet
@@ -19,5 +24,6 @@ urlpatterns = [
     *router.urls,
     path("events", EventViewSet.as_view({"get": "list"}), name="events"),
     path("attention", AttentionViewSet.as_view({"get": "retrieve"}), name="attention"),
+    path("me", MeViewSet.as_view({"get": "retrieve"}), name="me"),
     path("status", StatusViewSet.as_view({"get": "retrieve"}), name="status"),
 ]

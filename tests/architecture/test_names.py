@@ -82,6 +82,7 @@ SINGLE_IMPORTER = {
     "hopper.database.sqlite": ENGINE,
     "hopper.rest.health": DOOR,
     "hopper.rest.middleware": "the settings load it by name as well",
+    "hopper.rest.schema_view": DOOR,
     "hopper.rest.viewset": FLOOR,
     "hopper.serving.bodies": SERVING,
     "hopper.serving.connection": SERVING,

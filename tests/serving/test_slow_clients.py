@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import time
@@ -91,6 +92,17 @@ def test_a_connection_serves_many_requests(served: Served) -> None:
         for _ in range(3):
             sender.sendall(served.head("GET", f"{TASKS}?limit=1"))
             assert answer(sender)[0] == 200
+
+
+def test_a_long_answer_is_compressed(served: Served) -> None:
+    titles = json.dumps([{"title": f"title {number}"} for number in range(5)]).encode()
+    more = ("Content-Type: application/json", f"Content-Length: {len(titles)}")
+    with closing(served.connect(served.head("POST", f"{TASKS}/bulk", *more) + titles)) as sender:
+        assert answer(sender)[0] in (200, 201)
+        sender.sendall(served.head("GET", TASKS, "Accept-Encoding: gzip"))
+        _, headers, data = answer(sender)
+    assert headers["content-encoding"] == "gzip"
+    assert len(json.loads(gzip.decompress(data))["results"]) >= 5
 
 
 @pytest.mark.storm

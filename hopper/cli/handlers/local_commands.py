@@ -66,6 +66,27 @@ def config(args: Namespace, client: Client) -> dict[str, Any]:
     }
 
 
+def me_options(parser: HopperParser) -> None:
+    """Make a parser the command `hopper me`."""
+    bind(parser, me, show_me)
+
+
+def me(args: Namespace, client: Client) -> Any:
+    """Return the caller with its grants."""
+    return client.get(at("me"))
+
+
+def show_me(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Show the caller: name, credential, and a line for each grant."""
+    until = f", until {data['expires_at']}" if data["expires_at"] else ""
+    screen.line(f"{data['name']} ({data['kind']}{until})")
+    for grant in data["grants"]:
+        where = f"at {grant['instance_id']} and below" if grant["instance_id"] else "everywhere"
+        screen.line(f"{grant['role']} {where}: {'; '.join(grant['may'])}")
+    if not data["grants"]:
+        screen.line("without any right: an admin gives a grant, or makes a token with a role")
+
+
 def mcp_options(parser: HopperParser) -> None:
     """Make a parser the command `hopper mcp`."""
     bind(parser, mcp, show_any)

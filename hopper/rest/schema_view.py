@@ -1,0 +1,41 @@
+"""`GET /api/v1/schema`: drawn once in each process, with an ETag."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpResponse
+from django.utils.cache import get_conditional_response
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.views import SpectacularAPIView
+
+from hopper.rest.compression import compress
+
+if TYPE_CHECKING:
+    from rest_framework.renderers import BaseRenderer
+    from rest_framework.request import Request
+
+
+class SchemaView(SpectacularAPIView):
+    """The OpenAPI schema as YAML or JSON. It changes only with the release."""
+
+    def _get_schema_response(self, request: Request) -> HttpResponse:
+        renderer = request.accepted_renderer
+        renderer_class: Any = type(renderer)
+        content, etag = _drawn(renderer_class)
+        response = HttpResponse(content, content_type=renderer.media_type)
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["ETag"] = etag
+        compress(request._request, response)
+        found = get_conditional_response(request._request, etag=etag, response=response)
+        return found or response
+
+
+@lru_cache
+def _drawn(renderer: type[BaseRenderer]) -> tuple[bytes, str]:
+    """Return the schema in one form, and its ETag."""
+    generator: Any = SchemaGenerator()  # type: ignore[no-untyped-call]
+    content: Any = renderer().render(generator.get_schema(request=None, public=True))
+    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
