@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from delegation.api import serializers as shapes
 from delegation.api.filters import DelegationFilter, InstanceDelegationFilter
+from delegation.choices import DelegationType
 from delegation.delegator import Delegator, decompose_task
 from delegation.facts import facts_of
 from delegation.models import TaskDelegation
@@ -170,6 +171,8 @@ class TaskDelegationViewSet(Answering):
         if not visible_instances(self.actor).filter(pk=target_id).exists():
             raise no_instance(target_id, field="target_instance_id")
         require_role(self.actor, "operator", [task.instance_id or target_id])
+        if data.get("delegation_type") == DelegationType.REASSIGN:
+            _require_reassigning(self.actor, pk)
         handed = Delegator(self.actor).delegate_task(pk, target_id, **data)
         code = status.HTTP_201_CREATED if handed.created else status.HTTP_200_OK
         return self.fresh(lambda: shown_one(handed.delegation.pk), code)
@@ -245,6 +248,13 @@ class TaskDelegationViewSet(Answering):
             require_role(self.actor, "operator", [task.instance_id])
         Delegator(self.actor).escalate_task(pk, **data)
         return self.fresh(lambda: shown_task(pk))
+
+
+def _require_reassigning(actor: Actor, task_id: str) -> None:
+    """Raise NotAllowed unless the caller is an operator at the source of the last hop (R12)."""
+    last = TaskDelegation.objects.chain(task_id).last()
+    if last is not None:
+        require_role(actor, "operator", [last.source_instance_id])
 
 
 def _require_seen(actor: Actor, parent: Task, children: Sequence[Mapping[str, Any]]) -> None:

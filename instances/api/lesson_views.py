@@ -13,7 +13,14 @@ from hopper.errors import Invalid, NotFound
 from hopper.rest.described import extend_schema
 from hopper.rest.fields import Line, StrictSerializer, Text, Word
 from instances.api.base import Answering
-from instances.api.permissions import require_worker_somewhere, seen_task, visible_lessons
+from instances.api.permissions import (
+    actor_of,
+    lessons_of_project,
+    require_worker_somewhere,
+    seen_task,
+    visible_instances,
+    visible_lessons,
+)
 from instances.choices import Confidence
 from instances.lessons import file_lesson
 from instances.models import Lesson
@@ -28,12 +35,14 @@ class LessonSerializer(serializers.ModelSerializer[Lesson]):
     """A lesson."""
 
     task_id = serializers.CharField(allow_null=True)
+    instance_id = serializers.CharField(allow_null=True)
 
     class Meta:
         model = Lesson
         fields = (
             "id",
             "task_id",
+            "instance_id",
             "title",
             "domain",
             "confidence",
@@ -59,12 +68,16 @@ class NewLesson(StrictSerializer):
 
 
 class LessonFilter(filters.FilterSet):
-    """Lessons. `project` matches the project of the lesson or its task, or a tag of the task."""
+    """Lessons. `project` is an instance by id or name, else a label: a project or a tag.
+
+    `applies_to` is a task: its lessons are those of its holder and of the instances above.
+    """
 
     project = filters.CharFilter(method="keep_of_project")
     domain = filters.CharFilter(lookup_expr="iexact")
     confidence = filters.MultipleChoiceFilter(choices=Confidence.choices)
     task_id = filters.CharFilter()
+    applies_to = filters.CharFilter(method="keep_applying")
     search = filters.CharFilter(method="keep_matching")
 
     class Meta:
@@ -73,7 +86,14 @@ class LessonFilter(filters.FilterSet):
 
     def keep_of_project(self, queryset: Any, name: str, value: str) -> Any:
         """Keep lessons of the project."""
-        return queryset.of_project(value)
+        return lessons_of_project(actor_of(self.request), queryset, value)
+
+    def keep_applying(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep lessons that apply to the task. Raises Invalid for a task that is not visible."""
+        try:
+            return queryset.applying_to(seen_task(actor_of(self.request), value))
+        except NotFound as error:
+            raise Invalid.field(name, f"there is no task {value}", "unknown") from error
 
     def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
         """Keep lessons with the words in title or text."""
@@ -107,7 +127,11 @@ class LessonViewSet(Answering):
 
     @extend_schema(request=NewLesson, responses={201: LessonSerializer})
     def create(self, request: Request) -> Response:
-        """File a lesson. Without `project` the lesson belongs to the project of its task."""
+        """File a lesson at an instance where the caller works.
+
+        With a task: at the instance on its line that `project` names, else at the lowest that is no
+        run. Without one: at the instance that `project` names; any other word is a label.
+        """
         data: dict[str, Any] = self.body(NewLesson)
         task_id = data.pop("task_id", None)
         task = None
@@ -118,5 +142,6 @@ class LessonViewSet(Answering):
                 task = seen_task(self.actor, task_id, "worker")
             except NotFound as error:
                 raise Invalid.field("task_id", f"there is no task {task_id}", "unknown") from error
-        made = file_lesson(task=task, actor=self.actor, **data)
+        seen = visible_instances(self.actor)
+        made = file_lesson(task=task, seen=seen, actor=self.actor, **data)
         return Response(shown_lessons([made])[0], status=status.HTTP_201_CREATED)

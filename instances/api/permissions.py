@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
-from django.db.models.functions import Lower
 
 from hopper.actors import EVERYWHERE, ROLES, Actor
 from hopper.errors import FieldError, Invalid, NotAllowed, NotFound
 from hopper.json_values import text_problem
 from hopper.rest.auth import Lease, Operator, caller_of
 from instances.choices import HopperScope, InstanceStatus, WaitingCode
+from instances.lessons import named_by
 from instances.models import AgentToken, Attempt, Event, Grant, HopperInstance, Lesson, Task
 from instances.models.instance import lineages
 from instances.tree.status import no_instance
@@ -84,7 +84,7 @@ def held_tasks(actor: Actor, *, movable: bool = False) -> TaskQuerySet:
     places = [place for place, role in actor.grants.items() if role in roles]
     if EVERYWHERE in places:
         return Task.objects.all()
-    mine = Q(instance__isnull=True, created_by_id=actor.id)
+    mine = Q(instance__isnull=True, origin__isnull=True, created_by_id=actor.id)
     below = HopperInstance.objects.none()
     for place in places:
         below = below | HopperInstance.objects.under(place)
@@ -92,17 +92,25 @@ def held_tasks(actor: Actor, *, movable: bool = False) -> TaskQuerySet:
 
 
 def visible_lessons(actor: Actor) -> LessonQuerySet:
-    """Return the lessons of visible tasks and projects (by id or name), and the caller's own."""
+    """Return the lessons of visible instances, and the caller's own."""
     if EVERYWHERE in actor.grants:
         return Lesson.objects.all()
-    places = visible_instances(actor)
-    projects = Lesson.objects.annotate(label=Lower("project"))
-    return projects.filter(
-        Q(task__in=visible_tasks(actor).values("pk"))
-        | Q(label__in=places.values(word=Lower("id")))
-        | Q(label__in=places.values(word=Lower("name")))
-        | Q(created_by_id=actor.id)
-    )
+    places = visible_instances(actor).values("pk")
+    return Lesson.objects.filter(Q(instance__in=places) | Q(created_by_id=actor.id))
+
+
+def lessons_of_project(actor: Actor, lessons: LessonQuerySet, project: str) -> LessonQuerySet:
+    """Return the lessons of the instance that a project names, and of the instances below it.
+
+    A word that names no instance is a label.
+    """
+    named = named_by(project, visible_instances(actor))
+    if not named:
+        return lessons.labelled(project)
+    below = HopperInstance.objects.none()
+    for one in named:
+        below = below | HopperInstance.objects.under(one.pk)
+    return lessons.filter(instance__in=below.values("pk"))
 
 
 def visible_events(actor: Actor) -> EventQuerySet:
@@ -145,10 +153,18 @@ def seen_task(actor: Actor, task_id: str, role: str = "viewer") -> Task:
     task = visible_tasks(actor).filter(pk=task_id).first()
     if task is None:
         raise NotFound(f"There is no task {task_id}.")
-    unassigned_own = task.instance_id is None and task.created_by_id == actor.id
-    if role != "viewer" and not unassigned_own:
-        require_role(actor, role, [task.instance_id])
+    if role != "viewer":
+        require_working(actor, task, role)
     return task
+
+
+def require_working(actor: Actor, task: Task, role: str = "worker") -> None:
+    """Raise NotAllowed unless the caller has the role where the task is, or it is the caller's own.
+
+    Without an instance, a task is its creator's.
+    """
+    if task.instance_id is not None or task.created_by_id != actor.id:
+        require_role(actor, role, [task.instance_id])
 
 
 def worked_task(actor: Actor, task_id: str, token: str | None) -> Task:
@@ -210,10 +226,11 @@ def require_creation(actor: Actor, scope: str, parent_id: str | None) -> None:
 def require_changes(actor: Actor, instance: HopperInstance, changes: Mapping[str, Any]) -> None:
     """Raise NotAllowed unless the caller may make these changes.
 
-    Configuring, moving and terminating an instance need the role admin.
+    Configuring, moving and terminating an instance need the role admin, and so does its end: an
+    instance terminates when its time has come.
     """
     ending = changes.get("status") == InstanceStatus.TERMINATED
-    heavy = ending or bool({"config", "parent_id"} & set(changes))
+    heavy = ending or bool({"config", "expires_at", "parent_id"} & set(changes))
     require_role(actor, "admin" if heavy else "operator", [instance.pk])
     if "parent_id" in changes and changes["parent_id"] != instance.parent_id:
         require_creation(actor, HopperScope.GLOBAL, changes["parent_id"])
@@ -229,26 +246,31 @@ def require_references(
 ) -> None:
     """Raise for invisible ids in bodies, and for instances where the caller may not create tasks.
 
-    A task without an instance needs the role worker at any instance. Three queries for any number
-    of bodies. Errors name a body of a list by `listed` (the field of the list) and its index. A
-    body may depend on `siblings` by their keys.
+    A task without an instance needs the role worker at any instance; a child, the right to work on
+    its parent (R13). Three queries for any number of bodies. Errors name a body of a list by
+    `listed` (the field of the list) and its index. A body may depend on `siblings`: keys of its
+    siblings, or predecessors that the task has already.
     """
     places = {body["instance_id"] for body in bodies if body.get("instance_id")}
     parents = {body["parent_id"] for body in bodies if body.get("parent_id")}
     others = {pk for body in bodies for pk in body.get("depends_on", ())}
     seen_places = set(visible_instances(actor).filter(pk__in=places).values_list("pk", flat=True))
-    holders = dict(
-        visible_tasks(actor).filter(pk__in=parents | others).values_list("pk", "instance_id")
-    )
+    tasks = visible_tasks(actor).filter(pk__in=parents | others)
+    rows = tasks.only("pk", "instance_id", "created_by_id").in_bulk()
     errors: list[FieldError] = []
     for index, body in enumerate(bodies):
         prefix = "" if listed is None else f"{listed}{index}."
-        errors += _unknown(prefix, body, seen_places, holders.keys() | set(siblings))
+        errors += _unknown(prefix, body, seen_places, rows.keys() | set(siblings))
     if errors:
         words = "; ".join(f"{error.field}: {error.detail}" for error in errors[:5])
         raise Invalid(words, errors=errors)
     if new:
-        _require_worker_at(actor, bodies, places | {holders[pk] for pk in parents if holders[pk]})
+        for place in sorted(places):
+            require_role(actor, "worker", [place])
+        for parent_id in sorted(parents):
+            require_working(actor, rows[parent_id])
+        if any(not body.get("instance_id") and not body.get("parent_id") for body in bodies):
+            require_worker_somewhere(actor, "To create a task")
 
 
 def _unknown(
@@ -268,13 +290,6 @@ def _unknown(
         for name, noun, pk, known in named
         if pk and pk not in known
     ]
-
-
-def _require_worker_at(actor: Actor, bodies: Sequence[Mapping[str, Any]], places: set[str]) -> None:
-    for place in sorted(places):
-        require_role(actor, "worker", [place])
-    if any(not body.get("instance_id") and not body.get("parent_id") for body in bodies):
-        require_worker_somewhere(actor, "To create a task")
 
 
 def require_worker_somewhere(actor: Actor, what: str) -> None:

@@ -41,6 +41,7 @@ from instances.lifecycle.preview import preview_cancel
 from instances.models import Attempt, Event, Question, Task
 from instances.tasks import worker
 from instances.tasks.creating import NewTask, create_task, create_tasks
+from instances.tasks.dependencies import predecessors
 from instances.tasks.editing import update_task
 from instances.tasks.ending import cancel_task, discard_task
 from instances.tasks.questions import NewQuestion, answer_question, ask
@@ -110,7 +111,8 @@ class TaskViewSet(Answering):
         """Edit a task. Omitted fields stay."""
         task = seen_task(self.actor, pk, "operator")
         changes = self.body(shapes.TaskChanges, task=task)
-        require_references(self.actor, [changes], new=False)
+        known = predecessors(task) if changes.get("depends_on") else ()
+        require_references(self.actor, [changes], new=False, siblings=known)
         update_task(pk, changes=changes, actor=self.actor)
         return Response(shown_task(pk))
 
@@ -142,7 +144,7 @@ class TaskViewSet(Answering):
         """Walk a task to a status by hand (R19)."""
         task = seen_task(self.actor, pk)
         data = self.body(shapes.StatusBody)
-        if data["status"] == "cancelled":
+        if data["status"] == "cancelled" and not data.get("force"):
             require_cancelling(self.actor, task)
         else:
             seen_task(self.actor, pk, "operator" if data.get("force") else "worker")

@@ -19,7 +19,7 @@ def test_get_shows_the_description_verbatim(hopper: Callable, server: FakeTransp
     assert "Title: Write the tests" in out
 
 
-def test_get_adds_the_lessons_of_project_and_tags(hopper: Callable, server: FakeTransport) -> None:
+def test_get_adds_the_lessons_that_apply(hopper: Callable, server: FakeTransport) -> None:
     server.answers["GET /tasks/task-1"] = ok(task("task-1", project="sark", tags=["czarina"]))
     lesson = {
         "id": "lesson-1",
@@ -30,7 +30,7 @@ def test_get_adds_the_lessons_of_project_and_tags(hopper: Callable, server: Fake
     server.answers["GET /lessons"] = page(lesson)
     out = hopper("task", "get", "task-1", "--with-lessons").out
     assert out.count("### Lock first (high confidence)\n\nOr else.\n") == 1
-    assert {call.params.get("project") for call in server.calls[1:]} == {"sark", "czarina"}
+    assert [call.params.get("applies_to") for call in server.calls[1:]] == ["task-1"]
 
 
 def test_get_does_without_lessons_where_there_are_none(

@@ -182,7 +182,8 @@ def test_names_that_one_actor_bore_get_its_id_and_others_get_none() -> None:
     owners = set(Task.objects.values_list("created_by", "created_by_id").distinct())
     assert owners == {("alice", "operator:alice"), ("ada", "")}, "two tokens are named ada"
     assert set(Task.objects.leased().values_list("lease_holder", flat=True)) == {"operator:alice"}
-    assert Lesson.objects.get().created_by_id == "operator:alice"
+    lesson = Lesson.objects.get()
+    assert (lesson.created_by_id, lesson.instance_id) == ("operator:alice", "web")
 
 
 def test_a_key_is_unique_where_it_was(known: Known) -> None:

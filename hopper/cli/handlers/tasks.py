@@ -179,18 +179,13 @@ def get(args: Namespace, client: Client) -> Any:
 
 
 def lessons_for(task: dict[str, Any], client: Client) -> list[Any]:
-    """Return the lessons of the task's project or of its tags."""
-    projects = dict.fromkeys(filter(None, [task.get("project"), *(task.get("tags") or ())]))
-    found: dict[str, Any] = {}
-    for project in projects:
-        try:
-            rows = client.pages(at("lessons"), {"project": project})
-        except Refused as refusal:
-            if refusal.status == 404:
-                return []
-            raise
-        found.update({row["id"]: row for row in rows})
-    return list(found.values())
+    """Return the lessons that apply to a task."""
+    try:
+        return client.pages(at("lessons"), {"applies_to": task["id"]})
+    except Refused as refusal:
+        if refusal.status == 404:
+            return []
+        raise
 
 
 def update(args: Namespace, client: Client) -> Any:

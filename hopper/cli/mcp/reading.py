@@ -169,10 +169,18 @@ class Reading:
         confidence: Annotated[
             Literal["low", "medium", "high"] | None, Field(description="Only this confidence.")
         ] = None,
+        applies_to: Annotated[
+            str | None, Field(description="Only the lessons that apply to this task.")
+        ] = None,
         limit: Limit = 20,
     ) -> list[Json]:
-        """List what earlier workers learned; read the lessons of a project before you work."""
-        params = {"project": project, "domain": domain, "confidence": confidence}
+        """List what earlier workers learned; read the lessons of your task before you work."""
+        params = {
+            "project": project,
+            "domain": domain,
+            "confidence": confidence,
+            "applies_to": applies_to,
+        }
         return self._client.pages(at("lessons"), params, limit=limit)
 
     def queue(self, instance_id: InstanceId) -> list[Json]:

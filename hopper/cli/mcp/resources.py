@@ -63,7 +63,7 @@ def add_prompts(server: MCPServer[Any]) -> None:
     def decompose(task_id: str) -> str:
         """Split a task into children that workers can do one by one."""
         return (
-            f"Read {task_id} with `get_task` and the lessons of its project with `list_lessons`. "
+            f"Read {task_id} with `get_task` and its lessons with `list_lessons`. "
             "Split it into two to eight children: each with a title, a brief that a worker "
             "understands without you, a `key`, and `depends_on` where one needs the result of "
             f"another. Show me the plan. When I agree, claim it (`claim_task` with task_id "
