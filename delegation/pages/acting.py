@@ -162,7 +162,7 @@ def _possible_there(name: str, instance: HopperInstance) -> bool:
 
 def task_verbs(visit: Visit, task: Task) -> list[Verb]:
     """Return the verbs that the state of a task and the person's rights allow."""
-    own = task.instance_id is None and task.created_by == visit.actor.name
+    own = task.instance_id is None and task.created_by_id == visit.actor.id
     return [
         verb
         for verb in TASK_VERBS.values()

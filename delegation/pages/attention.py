@@ -49,7 +49,7 @@ def attention(visit: Visit) -> HttpResponse:
 
 def _may_answer(visit: Visit, task: Task) -> bool:
     places: list[Any] = [task.instance_id, task.offered_to_id]
-    own = task.instance_id is None and task.created_by == visit.actor.name
+    own = task.instance_id is None and task.created_by_id == visit.actor.id
     return own or visit.may("operator", places)
 
 

@@ -109,7 +109,7 @@ class Watch:
 
     def attention(self, actor: Actor) -> int:
         """Return how many tasks wait for a person that the caller sees; counted once a change."""
-        key = (actor.name, *sorted(actor.grants.items()))
+        key = (actor.id, *sorted(actor.grants.items()))
         if key not in self.counts:
             held = held_tasks(actor)
             self.counts[key] = attention_counts(held, count_reasons(held))["total"]

@@ -8,7 +8,7 @@ import pytest
 
 from hopper.actors import Actor
 from hopper.errors import NotAllowed
-from instances.models import Event, Task
+from instances.models import AgentToken, Event, Task
 from instances.tasks.creating import NewTask
 from instances.tasks.decomposing import create_children
 
@@ -223,8 +223,11 @@ def test_children_of_an_unassigned_task_are_sent_where_the_caller_is_an_operator
     body = {"children": [{"title": "c", "instance_id": "web"}]}
     call = f"/tasks/{parent['id']}/decompose"
     wes.tell(call, body, status=400)
-    caller("wes", "viewer", tree["web"]).tell(call, body, status=403)
-    (child,) = caller("wes", "operator", tree["web"]).tell(call, body, status=201)
+    token = AgentToken.objects.filter(name="wes")
+    token.update(role="viewer", instance=tree["web"])
+    wes.tell(call, body, status=403)
+    token.update(role="operator")
+    (child,) = wes.tell(call, body, status=201)
     assert (child["instance_id"], child["origin_instance_id"]) == ("web", "web")
 
 

@@ -97,7 +97,6 @@ SINGLE_IMPORTER = {
     "instances.api.lesson_views": DOOR,
     "instances.api.task_views": DOOR,
     "instances.dashboard": BEHIND,
-    "instances.lessons": BEHIND,
     "instances.models.attempt": TABLE,
     "instances.models.tags": TABLE,
     "instances.tasks.claim_sql": STEP,
