@@ -25,8 +25,9 @@ MOST = 50
 def mine(visit: Visit) -> HttpResponse:
     """Show the tasks that the person works on, owns or asked for."""
     name, tasks = visit.actor.name, visible_tasks(visit.actor)
+    own = Q(owner=name) | Q(created_by_id=visit.actor.id)
     working = tasks.filter(worker=name, status__in=STARTED)
-    owned = tasks.filter(Q(owner=name) | Q(created_by_id=visit.actor.id)).exclude(status__in=TERMINAL)
+    owned = tasks.filter(own).exclude(status__in=TERMINAL)
     context = {
         "working": _listed(working),
         "owned": _listed(owned.exclude(pk__in=working.values("pk"))),
