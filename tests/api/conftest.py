@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 from instances.models import AgentToken, HopperInstance
 from tests.factories import InstanceFactory
 from tests.soundness import unsound
+from tests.worlds import kept
 
 API = "/api/v1"
 
@@ -64,6 +65,7 @@ def nobody() -> Caller:
 
 
 @pytest.fixture
+@kept
 def tree(transactional_db: None) -> dict[str, HopperInstance]:
     """A GLOBAL over two projects with capabilities, an orchestration under each; all running."""
     top = InstanceFactory(name="top")

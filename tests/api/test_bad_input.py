@@ -17,6 +17,7 @@ from delegation.delegator import Delegator
 from instances.models import Event, HopperInstance, Task
 from tests.api.conftest import API, Caller
 from tests.factories import ALICE, TaskFactory
+from tests.worlds import kept
 
 PROBLEM = "application/problem+json"
 # What stands for an id in the paths of the schema.
@@ -48,6 +49,7 @@ BODIES = {
 
 
 @pytest.fixture
+@kept
 def task(tree: dict[str, HopperInstance]) -> Task:
     """A task that rests at a project."""
     return TaskFactory(instance=tree["web"], title="kept")

@@ -15,9 +15,11 @@ from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_task
 from tests.api.conftest import Caller
 from tests.factories import ALICE, TaskFactory
+from tests.worlds import kept
 
 
 @pytest.fixture
+@kept
 def named(tree: dict[str, HopperInstance]) -> dict[str, str]:
     """Tasks by title: their ids."""
     first = TaskFactory(title="first", instance=tree["web"], tags=["a", "b"], priority="low")

@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 from instances.models import HopperInstance, Task
 from tests.api.conftest import API
 from tests.factories import TaskFactory
+from tests.worlds import kept
 
 CASES = int(os.environ.get("HOPPER_FUZZ", "4"))
 
@@ -28,10 +29,16 @@ schema.config.generation.with_security_parameters = False
 
 
 @pytest.fixture
-def callers(caller: Any, tree: dict[str, HopperInstance]) -> Iterator[dict[str, str]]:
-    """The credentials of one caller after another, in a tree with tasks."""
+@kept
+def _tasks(tree: dict[str, HopperInstance]) -> None:
+    """A task at each instance, and an unassigned one."""
     for place in (None, *tree.values()):
         TaskFactory(instance=place)
+
+
+@pytest.fixture
+def callers(caller: Any, tree: dict[str, HopperInstance], _tasks: None) -> Iterator[dict[str, str]]:
+    """The credentials of one caller after another, in a tree with tasks."""
     clients = [caller("ada"), caller("bot", "worker", tree["web"]), caller("eve", "viewer")]
     known = [{"Authorization": client._credentials["HTTP_AUTHORIZATION"]} for client in clients]
     return cycle([*known, {}])

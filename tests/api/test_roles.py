@@ -12,6 +12,7 @@ from instances.models import Grant, HopperInstance, Task
 from instances.tasks.ending import cancel_task
 from tests.api.conftest import Caller
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 ROLES = ("viewer", "worker", "operator", "admin")
 
@@ -50,6 +51,7 @@ VERBS: list[tuple[str, str, str, Any]] = [
 
 
 @pytest.fixture
+@kept
 def tasks(tree: dict[str, HopperInstance]) -> dict[str, Task]:
     """One task at each project and each orchestration, and one that nobody holds."""
     made = {name: TaskFactory(instance=tree[name]) for name in tree if name != "top"}
