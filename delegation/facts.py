@@ -125,6 +125,7 @@ def _facts(
         facts[row.pk] = InstanceFacts(
             id=row.pk,
             name=row.name,
+            name_key=row.name_key,
             scope=row.scope,
             effective_status=Standing.along(line if row is holder else [*line, row]).effective,
             capabilities=can,

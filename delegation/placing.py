@@ -62,9 +62,7 @@ def block_unplaced(
     refusals = _refusals(task)
     full = {one["target_instance_id"] for one in refusals if one["reason"] == "queue_full"}
     full |= {one.instance_id for one in considered if one.filters.get("capacity") == "QueueFull"}
-    # Capabilities, and so gaps, are compared without regard to case.
-    words = sorted({word.casefold() for word in task.required_capabilities})
-    required = {"required": ", ".join(words)} if code == GAP else {}
+    required = {"required": ", ".join(task.capability_keys)} if code == GAP else {}
     told_before = code == GAP and _gap_alert_sent(task, required["required"])
     found: dict[str, Any] = {
         "object": task.instance_id,

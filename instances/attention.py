@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from instances.models.instance import InstanceQuerySet
     from instances.models.task import TaskQuerySet
 
 STALE = timedelta(hours=24)
 """After so long without a change, work by hand needs a look (R21)."""
 
 DEAD_LETTER, STALE_HAND_WORK = "DeadLetter", "StaleHandWork"
-STALLED_PROGRESS = "StalledProgress"
+STALLED_PROGRESS, NAME_CLASH = "StalledProgress", "NameClash"
 """The codes of what needs a person beside those of R26.
 
 Progress is stalled where a worker keeps its lease alive, but has sent neither a checkpoint nor its
@@ -41,8 +43,13 @@ _STEPS = {
 }
 
 
-def attention_counts(tasks: TaskQuerySet, waiting: Mapping[str, int]) -> dict[str, int]:
-    """Return how many of `tasks` wait for a person, by kind; `waiting` counts them by reason."""
+def attention_counts(
+    tasks: TaskQuerySet, instances: InstanceQuerySet, waiting: Mapping[str, int]
+) -> dict[str, int]:
+    """Return how many of `tasks` wait for a person, by kind; `waiting` counts them by reason.
+
+    Of `instances` those count that share their name with an older sibling (R25).
+    """
     found = {
         "blocked": sum(waiting.get(code, 0) for code in ATTENTION),
         "failed": tasks.dead_letters().count(),
@@ -51,15 +58,18 @@ def attention_counts(tasks: TaskQuerySet, waiting: Mapping[str, int]) -> dict[st
         "unassigned": waiting.get(W.UNASSIGNED, 0),
         "stale_hand_work": tasks.filter(_stale()).count(),
         "stalled_progress": tasks.filter(_stalled()).count(),
+        "name_clashes": instances.clashing().count(),
     }
     return found | {"total": sum(found.values())}
 
 
-def attention_groups(tasks: TaskQuerySet, *, limit: int) -> list[dict[str, Any]]:
-    """Return those of `tasks` that wait for a person, grouped by who can move them.
+def attention_groups(
+    tasks: TaskQuerySet, instances: InstanceQuerySet, *, limit: int
+) -> list[dict[str, Any]]:
+    """Return those of `tasks` and `instances` that wait for a person, grouped by who can move them.
 
-    At most `limit` tasks, those that changed least recently. A group is {who, tasks}; a task says
-    its code, detail, open question and next step.
+    At most `limit` of each, the tasks that changed least recently. A group is {who, tasks,
+    instances}; a task says its code, detail, open question and next step, an instance likewise.
     """
     where = Q(status=TaskStatus.BLOCKED) | _stale() | _stalled()
     where |= Q(pk__in=tasks.dead_letters().values("pk"))
@@ -67,13 +77,29 @@ def attention_groups(tasks: TaskQuerySet, *, limit: int) -> list[dict[str, Any]]
         where |= waiting_condition(code)
     rows = list(tasks.filter(where).order_by("updated_at", "id")[:limit])
     reasons, questions = waiting_on(rows), Question.objects.of_tasks(rows)
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(
+        lambda: {"tasks": [], "instances": []}
+    )
     for task in rows:
         reason = reasons.get(task.pk)
         who, told = _told(task, reason)
         asked = next((one for one in questions.get(task.pk, ()) if one.is_open), None)
-        groups.setdefault(who, []).append({**_brief(task), **told, "question": _shown(asked)})
-    return [{"who": who, "tasks": groups[who]} for who in sorted(groups)]
+        groups[who]["tasks"].append({**_brief(task), **told, "question": _shown(asked)})
+    for instance in instances.clashing().order_by("pk")[:limit]:
+        groups[operator_of(instance.pk)]["instances"].append(_clash(instance))
+    return [{"who": who, **groups[who]} for who in sorted(groups)]
+
+
+def _clash(instance: HopperInstance) -> dict[str, Any]:
+    """Return an instance that shares its name with an older sibling, and the next step."""
+    rename = f"hopper instance update {instance.pk} --name NAME"
+    return {
+        "instance_id": instance.pk,
+        "name": instance.name,
+        "code": NAME_CLASH,
+        "detail": f"an older sibling has the name {instance.name!r}, so only the id names this one",
+        "next": {"command": rename, "request": f"PATCH /instances/{instance.pk}"},
+    }
 
 
 def _stale() -> Q:

@@ -49,7 +49,7 @@ def dashboard(
             "in_progress": by_status["claimed"] + by_status["in_progress"],
             "by_status": {status: by_status[status] for status in TaskStatus.values},
         },
-        "attention": attention_counts(tasks, waiting),
+        "attention": attention_counts(tasks, instances, waiting),
         "waiting": waiting,
         **_checked(),
     }

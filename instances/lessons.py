@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hopper import database
 from hopper.errors import Invalid, NotAllowed
 from hopper.ids import new_id
+from hopper.words import bearers, key_of
 from instances.choices import Confidence, HopperScope
 from instances.models import Lesson
 from instances.models.instance import lineages
@@ -45,6 +46,8 @@ def file_lesson(
         confidence=confidence,
         description=description,
         project=project,
+        domain_key=key_of(domain),
+        project_key=key_of(project),
         created_by=actor.name,
         created_by_id=actor.id,
         created_at=database.now(),
@@ -52,9 +55,11 @@ def file_lesson(
 
 
 def named_by(project: str, seen: InstanceQuerySet) -> list[HopperInstance]:
-    """Return the instances in `seen` that a project names: the one of that id, else by name."""
-    by_id = list(seen.filter(pk__iexact=project))
-    return by_id or list(seen.live().filter(name__iexact=project)[:2])
+    """Return the instances in `seen` that a project names (R25), of many only some."""
+    key = key_of(project)
+    by_name = seen.live().filter(name_key=key)[:3]
+    found = {one.pk: one for one in (*seen.filter(pk__in=(project, key)), *by_name)}
+    return bearers(project, found.values())
 
 
 def _place(task: Task | None, project: str, seen: InstanceQuerySet, actor: Actor) -> str | None:

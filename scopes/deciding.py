@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 from hopper.errors import Conflict
 from instances.choices import PLACING_BLOCKS
 from instances.choices import WaitingCode as W
+from scopes.behaviors.base import Ambiguous
 from scopes.decisions import Answer, CreateChild, Decision, Refuse, SendTo, Situation, Stay
 from scopes.record import described
 from scopes.settings import BEHAVIOR, scopes_below
@@ -90,13 +91,21 @@ def decide(behavior: ScopeBehavior, situation: Situation) -> Decision:
     cannot be recorded.
     """
     try:
-        decision: Any = behavior.decide(situation)
+        decision: Any = _decision(behavior, situation)
         fault = _fault(decision, situation) or _unrecordable(decision)
     except Exception as error:
         raise _failed(behavior, f"{type(error).__name__}: {error}") from error
     if fault:
         raise _failed(behavior, fault)
     return decision  # type: ignore[no-any-return]
+
+
+def _decision(behavior: ScopeBehavior, situation: Situation) -> Any:
+    """Return what the behaviour decides; a person decides about a word with two meanings (R25)."""
+    try:
+        return behavior.decide(situation)
+    except Ambiguous as ambiguous:
+        return Refuse((ambiguous.words, "name it by its id"), code="AmbiguousTarget")
 
 
 def answer(behavior: ScopeBehavior, task: TaskFacts, instance: InstanceFacts) -> Answer:

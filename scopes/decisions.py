@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hopper.words import key_of
 from instances.allowances import Standing, queue_full
 
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ class InstanceFacts:
     the live instances below it. Loads count tasks: `queued` waits there, `running` holds a live
     lease, `open_tasks` is everything unfinished in its subtree. `barred` is the reason code why
     R9's database-side filters exclude it (`excluded`, `on_path`), or "". `level` counts the tree's
-    levels down to it, 1 at a root.
+    levels down to it, 1 at a root. `name_key` is the form in which its name is compared (R25).
     """
 
     id: str
     name: str
     scope: str
     effective_status: str
+    name_key: str = ""
     capabilities: frozenset[str] = frozenset()
     subtree_capabilities: frozenset[str] = frozenset()
     domains: tuple[str, ...] = ()
@@ -60,6 +62,10 @@ class InstanceFacts:
     barred: str = ""
     started_at: datetime | None = None
     level: int = 1
+
+    def __post_init__(self) -> None:
+        """Make the key of the name where none is given."""
+        object.__setattr__(self, "name_key", self.name_key or key_of(self.name))
 
     @property
     def standing(self) -> Standing:

@@ -373,6 +373,7 @@ def grow(top_id: str, count: int) -> None:
             HopperInstance(
                 id=pk,
                 name=pk,
+                name_key=pk,
                 scope=scope,
                 parent_id=project if n % 20 else top_id,
                 created_at=now,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from delegation.models import TaskDelegation
 from delegation.pages.acting import task_verbs
 from delegation.pages.visit import page
-from instances.api.permissions import held_tasks
+from instances.api.permissions import held_tasks, visible_instances
 from instances.attention import attention_counts, attention_groups
 from instances.models import Task
 from instances.waiting import count_reasons
@@ -33,7 +33,8 @@ def attention(visit: Visit) -> HttpResponse:
     """Show what waits for a person; with `mine`, only what the person may move."""
     mine = "mine" in visit.request.GET
     held = held_tasks(visit.actor, movable=mine)
-    groups = attention_groups(held, limit=MOST)
+    seen = visible_instances(visit.actor, movable=mine)
+    groups = attention_groups(held, seen, limit=MOST)
     told = [one for group in groups for one in group["tasks"]]
     tasks = Task.objects.in_bulk([one["task_id"] for one in told])
     refused = refusals_of([pk for pk, task in tasks.items() if task.status == "blocked"], visit)
@@ -43,7 +44,7 @@ def attention(visit: Visit) -> HttpResponse:
         one["verbs"] = [verbs[name] for name in OFFERED if name in verbs]
         one["refusals"] = refused.get(task.pk, [])
         one["may_answer"] = one["question"] is not None and _may_answer(visit, task)
-    counts = attention_counts(held, count_reasons(held))
+    counts = attention_counts(held, seen, count_reasons(held))
     return visit.show("pages/attention.html", {"groups": groups, "counts": counts, "mine": mine})
 
 

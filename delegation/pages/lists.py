@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 
 from delegation.pages.visit import page
+from hopper.words import key_of
 from instances.api.permissions import visible_instances, visible_tasks
 from instances.choices import STARTED, TERMINAL
 from instances.waiting import waiting_on
@@ -46,7 +47,7 @@ def find(visit: Visit) -> HttpResponse:
         Q(pk__icontains=text) | Q(name__icontains=text) | Q(description__icontains=text)
     )
     tasks = visible_tasks(visit.actor).filter(
-        Q(pk=text) | Q(title__icontains=text) | Q(project__iexact=text) | Q(external_id=text)
+        Q(pk=text) | Q(title__icontains=text) | Q(project_key=key_of(text)) | Q(external_id=text)
     )
     context = {
         "text": text,

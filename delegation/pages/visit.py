@@ -58,9 +58,9 @@ class Visit:
 
     @cached_property
     def attention(self) -> int:
-        """The number of visible tasks that wait for a person."""
-        held = held_tasks(self.actor)
-        return attention_counts(held, count_reasons(held))["total"]
+        """The number of visible tasks and instances that wait for a person."""
+        held, seen = held_tasks(self.actor), visible_instances(self.actor)
+        return attention_counts(held, seen, count_reasons(held))["total"]
 
     def may(self, role: str, instance_ids: Iterable[str | None]) -> bool:
         """Return whether the person holds `role` at one of the instances or above it."""

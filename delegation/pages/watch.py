@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from delegation.pages.rows import Row, rows_of
-from instances.api.permissions import held_tasks
+from instances.api.permissions import held_tasks, visible_instances
 from instances.attention import attention_counts
 from instances.history import feed
 from instances.models import Event, HopperInstance
@@ -108,11 +108,11 @@ class Watch:
         return Change(self.cursor, changed, self.attention(actor))
 
     def attention(self, actor: Actor) -> int:
-        """Return how many tasks wait for a person that the caller sees; counted once a change."""
+        """Return how much of what the caller sees waits for a person; counted once a change."""
         key = (actor.id, *sorted(actor.grants.items()))
         if key not in self.counts:
-            held = held_tasks(actor)
-            self.counts[key] = attention_counts(held, count_reasons(held))["total"]
+            held, seen = held_tasks(actor), visible_instances(actor)
+            self.counts[key] = attention_counts(held, seen, count_reasons(held))["total"]
         return self.counts[key]
 
     def touches(self, task_id: str, after: int) -> bool:

@@ -11,6 +11,7 @@ from rest_framework import serializers
 from hopper.json_values import shown
 from hopper.rest.described import extend_schema_field
 from hopper.rest.input import RFC_3339, rfc3339
+from hopper.words import key_of
 
 MAX_UNKNOWN = 20
 """The most unknown fields that a refusal names."""
@@ -31,13 +32,19 @@ class Text(serializers.CharField):
 
 
 class Line(Text):
-    """A JSON string with at least one character that is not a blank."""
+    """A JSON string with at least one visible character."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("allow_blank", False)
         validators = [RegexValidator(r"\S", "This field may not be blank.", "blank")]
         super().__init__(**options)
         self.validators.extend(validators)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if text and not key_of(text):
+            self.fail("blank")
+        return text
 
 
 class Whole(serializers.IntegerField):

@@ -16,6 +16,7 @@ from django.utils.text import capfirst
 from hopper.actors import EVERYWHERE, Actor
 from hopper.errors import HopperError
 from hopper.rest.auth import account_id
+from hopper.words import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -88,6 +89,16 @@ class GuardedAdmin(_ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return false: instances are terminated and tasks cancelled, never deleted."""
         return False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the rows that hold the words as typed, or in the form of comparison (R25)."""
+        found, several = super().get_search_results(request, queryset, search_term)
+        key = key_of(search_term)
+        if key == search_term:
+            return found, several
+        return found | super().get_search_results(request, queryset, key)[0], several
 
     def tables(self, record: Any) -> list[Table]:
         """Return the tables below a record."""

@@ -9,6 +9,7 @@ from django import forms
 
 from hopper.config.settings import config_errors
 from hopper.errors import HopperError
+from hopper.words import key_of
 from instances.admin.base import GuardedAdmin, actor_of
 
 if TYPE_CHECKING:
@@ -113,6 +114,6 @@ class WordsField(JsonField):
     def clean(self, value: Any) -> list[str]:
         """Return the words."""
         found: list[Any] = super().clean(value)
-        if not all(isinstance(word, str) and word for word in found):
+        if not all(isinstance(word, str) and key_of(word) for word in found):
             raise forms.ValidationError(f"Enter {self.expected}.")
         return found

@@ -68,7 +68,7 @@ class LessonAdmin(ReadOnlyAdmin):
         column("task_id", "task"), column("created_by", "by"),
     )  # fmt: skip
     list_filter = ("confidence",)
-    search_fields = ("title", "=domain", "=project", "=task__id")
+    search_fields = ("title", "=domain_key", "=project_key", "=task__id")
     search_help_text = "Words of a title, or a whole domain, project or id of a task."
     ordering = ("-id",)
     sortable_by = ()

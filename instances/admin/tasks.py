@@ -130,7 +130,7 @@ class TaskAdmin(ServedAdmin):
         DeadLetters, "status", "priority", "executor_preference", "instance__scope",
         ("route_due", ToBePlaced),
     )  # fmt: skip
-    search_fields = ("=id", "title", "project", "external_id", "=instance__id")
+    search_fields = ("=id", "title", "project_key", "external_id", "=instance__id")
     search_help_text = "Title, project or external id; or the whole id of a task or an instance."
     ordering = ("-id",)
     sortable_by = ()

@@ -167,7 +167,7 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
     )  # fmt: skip
     list_display_links = ("indented_title",)
     list_filter = (LivenessFilter, "scope", "status", "instance_type")
-    search_fields = ("id", "name")
+    search_fields = ("id", "name_key")
     sortable_by = ()
     autocomplete_fields = ("parent",)
     expand_tree_by_default = True

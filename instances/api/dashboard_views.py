@@ -106,11 +106,13 @@ class AttentionViewSet(Answering):
         under = request.query_params.get("under")
         if under is not None and not visible_instances(self.actor).filter(pk=under).exists():
             raise Invalid.field("under", "there is no such instance", "unknown")
-        tasks = held_tasks(self.actor, movable=flag(request.query_params, "mine"))
+        mine = flag(request.query_params, "mine")
+        tasks = held_tasks(self.actor, movable=mine)
+        instances = visible_instances(self.actor, movable=mine)
         if under is not None:
-            tasks = tasks.in_subtree(under)
-        groups = attention_groups(tasks, limit=_limit(request))
-        counts = attention_counts(tasks, count_reasons(tasks))
+            tasks, instances = tasks.in_subtree(under), instances.under(under)
+        groups = attention_groups(tasks, instances, limit=_limit(request))
+        counts = attention_counts(tasks, instances, count_reasons(tasks))
         return Response({"counts": counts, "groups": groups})
 
 

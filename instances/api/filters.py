@@ -14,6 +14,7 @@ from hopper.rest.filters import (
     TimeParameter,
     WordsParameter,
 )
+from hopper.words import key_of, keys_of
 from instances.choices import (
     TERMINAL,
     HopperScope,
@@ -70,7 +71,7 @@ class InstanceFilter(filters.FilterSet):
     parent_id = filters.CharFilter()
     root = BooleanParameter(field_name="parent", lookup_expr="isnull")
     under = filters.CharFilter(method="keep_under")
-    name = filters.CharFilter()
+    name = filters.CharFilter(method="keep_called")
     search = filters.CharFilter(method="keep_matching")
     include_terminated = BooleanParameter(method="keep_all")
     ordering = Ordering(fields=["name", "created_at", "updated_at", "scope", "status", "id"])
@@ -92,8 +93,14 @@ class InstanceFilter(filters.FilterSet):
     def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
         """Keep instances with the text in id, name or description."""
         return queryset.filter(
-            Q(pk__icontains=value) | Q(name__icontains=value) | Q(description__icontains=value)
+            Q(pk__icontains=value)
+            | Q(name_key__contains=key_of(value))
+            | Q(description__icontains=value)
         )
+
+    def keep_called(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep instances of that name (R25)."""
+        return queryset.called(value)
 
     def keep_all(self, queryset: Any, name: str, value: bool) -> Any:
         """Keep all rows: `filter_queryset` applies this filter."""
@@ -105,7 +112,7 @@ class TaskFilter(filters.FilterSet):
 
     status = filters.MultipleChoiceFilter(choices=TaskStatus.choices)
     priority = filters.MultipleChoiceFilter(choices=TaskPriority.choices)
-    project = filters.CharFilter()
+    project = filters.CharFilter(method="keep_of_project")
     instance_id = filters.CharFilter()
     under = filters.CharFilter(method="keep_under")
     tags = WordsParameter(method="keep_any_tag")
@@ -137,13 +144,17 @@ class TaskFilter(filters.FilterSet):
         """Keep tasks held by an instance or below it."""
         return queryset.in_subtree(value)
 
+    def keep_of_project(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep tasks that name this project (R25)."""
+        return queryset.filter(project_key=key_of(value))
+
     def keep_any_tag(self, queryset: Any, name: str, value: list[str]) -> Any:
         """Keep tasks with any of the tags."""
-        return queryset.filter(tags__has_any_word=value)
+        return queryset.filter(tag_keys__has_any_word=keys_of(value))
 
     def keep_all_tags(self, queryset: Any, name: str, value: list[str]) -> Any:
         """Keep tasks with all of the tags."""
-        return queryset.filter(tags__has_all_words=value)
+        return queryset.filter(tag_keys__has_all_words=keys_of(value))
 
     def keep_ready(self, queryset: Any, name: str, value: bool) -> Any:
         """Keep the tasks that a worker could claim now, or the pending ones that none could."""
@@ -174,7 +185,7 @@ class TaskFilter(filters.FilterSet):
             Q(pk=value)
             | Q(title__icontains=value)
             | Q(description__icontains=value)
-            | Q(project__icontains=value)
+            | Q(project_key__contains=key_of(value))
         )
 
     def keep_waiting(self, queryset: Any, name: str, value: str) -> Any:

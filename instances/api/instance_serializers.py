@@ -279,11 +279,22 @@ class WaitingTaskSerializer(serializers.Serializer[Any]):
     next = StepSerializer(allow_null=True)
 
 
+class WaitingInstanceSerializer(serializers.Serializer[Any]):
+    """An instance that waits for a person."""
+
+    instance_id = serializers.CharField()
+    name = serializers.CharField()
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    next = StepSerializer()
+
+
 class AttentionGroupSerializer(serializers.Serializer[Any]):
-    """The tasks that the same person can move."""
+    """The tasks and instances that the same person can move."""
 
     who = serializers.CharField()
     tasks = WaitingTaskSerializer(many=True)
+    instances = WaitingInstanceSerializer(many=True)
 
 
 class AttentionSerializer(serializers.Serializer[Any]):

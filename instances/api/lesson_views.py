@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from hopper.errors import Invalid, NotFound
 from hopper.rest.described import extend_schema
 from hopper.rest.fields import Line, StrictSerializer, Text, Word
+from hopper.words import key_of
 from instances.api.base import Answering
 from instances.api.permissions import (
     actor_of,
@@ -74,7 +75,7 @@ class LessonFilter(filters.FilterSet):
     """
 
     project = filters.CharFilter(method="keep_of_project")
-    domain = filters.CharFilter(lookup_expr="iexact")
+    domain = filters.CharFilter(method="keep_of_domain")
     confidence = filters.MultipleChoiceFilter(choices=Confidence.choices)
     task_id = filters.CharFilter()
     applies_to = filters.CharFilter(method="keep_applying")
@@ -94,6 +95,10 @@ class LessonFilter(filters.FilterSet):
             return queryset.applying_to(seen_task(actor_of(self.request), value))
         except NotFound as error:
             raise Invalid.field(name, f"there is no task {value}", "unknown") from error
+
+    def keep_of_domain(self, queryset: Any, name: str, value: str) -> Any:
+        """Keep lessons of the domain."""
+        return queryset.filter(domain_key=key_of(value))
 
     def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
         """Keep lessons with the words in title or text."""

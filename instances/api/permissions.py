@@ -52,12 +52,17 @@ def _actor(user: Any, credential: Any, actor_id: str) -> Actor:
     return Actor(name, grants, actor_id)
 
 
-def visible_instances(actor: Actor) -> InstanceQuerySet:
-    """Return the instances that the caller may see: granted instances and all below them."""
-    if EVERYWHERE in actor.grants:
+def visible_instances(actor: Actor, *, movable: bool = False) -> InstanceQuerySet:
+    """Return the instances that the caller may see: granted instances and all below them.
+
+    `movable` keeps those where the caller is an operator.
+    """
+    roles = {"operator", "admin"} if movable else set(ROLES)
+    places = [place for place, role in actor.grants.items() if role in roles]
+    if EVERYWHERE in places:
         return HopperInstance.objects.all()
     seen = HopperInstance.objects.none()
-    for place in actor.grants:
+    for place in places:
         seen = seen | HopperInstance.objects.under(place)
     return seen
 
@@ -81,13 +86,10 @@ def held_tasks(actor: Actor, *, movable: bool = False) -> TaskQuerySet:
     `movable` keeps those that the caller may move as an operator.
     """
     roles = {"operator", "admin"} if movable else set(ROLES)
-    places = [place for place, role in actor.grants.items() if role in roles]
-    if EVERYWHERE in places:
+    if actor.grants.get(EVERYWHERE) in roles:
         return Task.objects.all()
     mine = Q(instance__isnull=True, origin__isnull=True, created_by_id=actor.id)
-    below = HopperInstance.objects.none()
-    for place in places:
-        below = below | HopperInstance.objects.under(place)
+    below = visible_instances(actor, movable=movable)
     return Task.objects.filter(Q(instance__in=below.values("pk")) | mine)
 
 

@@ -8,6 +8,7 @@ from django.db import connection, models
 from mptt.models import TreeForeignKey
 
 from hopper.actors import ID_LENGTH
+from hopper.words import CLASH, key_of
 from instances.allowances import Standing
 from instances.choices import HopperScope, InstanceStatus, InstanceType
 
@@ -31,6 +32,15 @@ class InstanceQuerySet(_TreeQuerySet):
         """Instances that are not terminated."""
         return self.exclude(status=InstanceStatus.TERMINATED)
 
+    def called(self, name: str) -> InstanceQuerySet:
+        """Instances of that name (R25), also those that share it with an older sibling."""
+        key = key_of(name)
+        return self.filter(models.Q(name_key=key) | models.Q(name_key__startswith=f"{key}{CLASH}"))
+
+    def clashing(self) -> InstanceQuerySet:
+        """Live instances whose name an older sibling has already (R25)."""
+        return self.live().filter(name_key__contains=CLASH)
+
     def running(self) -> InstanceQuerySet:
         """Instances whose own status is running. An ancestor may still restrict them (R4)."""
         return self.filter(status=InstanceStatus.RUNNING)
@@ -53,11 +63,19 @@ else:
         """The tree's manager; structural writes belong to services/tree.py alone."""
 
 
+NAME_KEY_LENGTH = 800
+"""The most characters of a key: three for each of a name, and the id where names clash."""
+
+
 class HopperInstance(MPTTModel):
-    """A node of the tree of queues. Its place is written only by `services/tree.py`."""
+    """A node of the tree of queues. Its place is written only by `services/tree.py`.
+
+    `name_key` is the form in which names are compared (R25).
+    """
 
     id = models.CharField(primary_key=True, max_length=100)
     name = models.CharField(max_length=200)
+    name_key = models.CharField(max_length=NAME_KEY_LENGTH, editable=False)
     scope = models.CharField(max_length=16, choices=HopperScope.choices)
     instance_type = models.CharField(
         max_length=16, choices=InstanceType.choices, default=InstanceType.PERSISTENT
@@ -100,13 +118,13 @@ class HopperInstance(MPTTModel):
         )
         constraints = (
             models.UniqueConstraint(
-                fields=["parent", "name"],
+                fields=["parent", "name_key"],
                 condition=models.Q(parent__isnull=False)
                 & ~models.Q(status=InstanceStatus.TERMINATED),
                 name="instance_name_among_live_siblings",
             ),
             models.UniqueConstraint(
-                fields=["name"],
+                fields=["name_key"],
                 condition=models.Q(parent__isnull=True)
                 & ~models.Q(status=InstanceStatus.TERMINATED),
                 name="instance_name_among_live_roots",

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from hopper.actors import ID_LENGTH
+from hopper.words import keys_of
 from instances.choices import Confidence
 from instances.models.instance import HopperInstance, lineages
 from instances.models.task import Task
@@ -16,10 +17,12 @@ class LessonQuerySet(models.QuerySet["Lesson"]):
 
     def labelled(self, *words: str) -> LessonQuerySet:
         """Lessons with a label: the project of the lesson or its task, or a tag of the task."""
-        wanted = Q(task__tags__has_any_word=list(words))
-        for word in words:
-            wanted |= Q(project__iexact=word) | Q(task__project__iexact=word)
-        return self.filter(wanted)
+        keys = keys_of(words)
+        return self.filter(
+            Q(project_key__in=keys)
+            | Q(task__project_key__in=keys)
+            | Q(task__tag_keys__has_any_word=keys)
+        )
 
     def applying_to(self, task: Task) -> LessonQuerySet:
         """Lessons of the task's holder and of the instances above it.
@@ -52,12 +55,14 @@ class Lesson(models.Model):
         HopperInstance, null=True, blank=True, on_delete=models.PROTECT, related_name="lessons"
     )
     title = models.CharField(max_length=500)
-    domain = models.CharField(max_length=200, default="", blank=True, db_index=True)
+    domain = models.CharField(max_length=200, default="", blank=True)
     confidence = models.CharField(
         max_length=8, choices=Confidence.choices, default=Confidence.MEDIUM
     )
     description = models.TextField(default="", blank=True)
-    project = models.CharField(max_length=200, default="", blank=True, db_index=True)
+    project = models.CharField(max_length=200, default="", blank=True)
+    domain_key = models.CharField(max_length=600, default="", db_index=True, editable=False)
+    project_key = models.CharField(max_length=600, default="", db_index=True, editable=False)
     created_by = models.CharField(max_length=150)
     created_by_id = models.CharField(max_length=ID_LENGTH, default="", db_default="", blank=True)
     created_at = models.DateTimeField()

@@ -12,6 +12,7 @@ from django.db.models.expressions import RawSQL
 from hopper import database
 from hopper.actors import ID_LENGTH
 from hopper.site_key import lease_token
+from hopper.words import key_of, keys_of, one_of_each
 from instances.choices import (
     STARTED,
     TERMINAL,
@@ -45,21 +46,27 @@ CLAIM_ORDER_SQL = "queue_urgent DESC, queue_at, id"
 KEY_LENGTH = 500
 """The most bytes of one key. PostgreSQL refuses an index entry of more than 2704 bytes."""
 
+_WORDS = ("tags", "required_capabilities")
+
 UNREAD = "\n"
-"""The key of a list that cannot be a key. A search by keys must compare such lists themselves."""
+"""The key of a list that is too long. A search by keys must compare such lists themselves."""
 
 
-def kind_key(capabilities: Sequence[str], tags: Sequence[str]) -> str:
-    """Return capabilities and tags as one key, by which a claim finds fitting tasks."""
-    keys = (word_key(capabilities), word_key(tags))
+def each_word_once(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of fields; in a list of words each word once, as first typed (R25)."""
+    return {name: one_of_each(value) if name in _WORDS else value for name, value in values.items()}
+
+
+def kind_key(capability_keys: Sequence[str], tag_keys: Sequence[str]) -> str:
+    """Return the keys of capabilities and tags as one key, by which a claim finds its tasks."""
+    keys = (list_key(capability_keys), list_key(tag_keys))
     return UNREAD if UNREAD in keys else "\f".join(keys)
 
 
-def word_key(words: Sequence[str]) -> str:
-    """Return words as one sorted key, "" for none. The length is counted in bytes."""
-    key = "\n".join(sorted(set(words)))
-    odd = any("\n" in word or "\f" in word for word in words)
-    return UNREAD if odd or len(key.encode()) > KEY_LENGTH else key
+def list_key(keys: Sequence[str]) -> str:
+    """Return the sorted keys of words as one key, "" for none. The length is counted in bytes."""
+    key = "\n".join(keys)
+    return UNREAD if len(key.encode()) > KEY_LENGTH else key
 
 
 _IN_QUEUE = models.Q(
@@ -130,7 +137,8 @@ class Task(models.Model):
     any value, `waiting` the stored part of the reason (R26): {code, detail, object, since, until}.
     `key` names a child among the children of its parent. `unique_among` is the id of the instance
     or the actor among whose open tasks `unique_key` is unique (R20). `lease_holder` is the id of
-    the actor that claimed the task.
+    the actor that claimed the task. `project_key`, `tag_keys` and `capability_keys` are the forms
+    in which words are compared (R25).
     """
 
     id = models.CharField(primary_key=True, max_length=64)
@@ -207,6 +215,9 @@ class Task(models.Model):
     ready = models.BooleanField(default=True)
     waiting = models.JSONField(default=dict, blank=True)
 
+    project_key = models.CharField(max_length=600, default="", blank=True, editable=False)
+    tag_keys = models.JSONField(default=list, blank=True, editable=False)
+    capability_keys = models.JSONField(default=list, blank=True, editable=False)
     queue_urgent = models.BooleanField(default=False)
     queue_at = models.DateTimeField()
     cap_key = models.CharField(max_length=KEY_LENGTH, default="", blank=True)
@@ -284,7 +295,7 @@ class Task(models.Model):
             ),
             models.Index(fields=["instance", "status", "id"], name="task_instance_status"),
             models.Index(fields=["status", "id"], name="task_status"),
-            models.Index(fields=["project", "id"], name="task_project"),
+            models.Index(fields=["project_key", "id"], name="task_project"),
         )
         constraints = (
             models.UniqueConstraint(
@@ -380,15 +391,18 @@ class Task(models.Model):
         self.lease_expires_at = None
 
     def queue_from(self, since: datetime) -> None:
-        """Set the keys of the claim: the ageing key (R22), and the keys of capabilities and tags.
+        """Set the ageing key (R22), and the keys of project, capabilities and tags (R25).
 
         A task ages from `since`, or from its `not_before` if that is later.
         """
         self.queue_urgent = self.priority == TaskPriority.URGENT
         since = max(since, self.not_before or since)
         self.queue_at = since + AGEING * _STEPS_TO_HIGH[TaskPriority(self.priority)]
-        self.cap_key = word_key(self.required_capabilities)
-        self.kind_key = kind_key(self.required_capabilities, self.tags)
+        self.project_key = key_of(self.project)
+        self.tag_keys = keys_of(self.tags)
+        self.capability_keys = keys_of(self.required_capabilities)
+        self.cap_key = list_key(self.capability_keys)
+        self.kind_key = kind_key(self.capability_keys, self.tag_keys)
 
     def wait(self, code: str, now: datetime | None = None, **details: Any) -> None:
         """Set the stored reason on the object (R26). An empty code clears the reason."""

@@ -83,7 +83,7 @@ _ROOM = f"""(SELECT running FROM {InstanceLoad._meta.db_table}
 
 @dataclass(frozen=True)
 class Wish:
-    """The request of a worker. `capabilities` None means any work.
+    """The request of a worker, capabilities and tags as keys (R25). None means any work.
 
     `task_id` asks for that task instead of the next `limit` tasks of the queue.
     """
@@ -193,12 +193,10 @@ def _pick(wish: Wish, params: dict[str, Any], *, lock: bool = True) -> str:
     if wish.task_id is not None:
         return cut(f"{fits} AND id = %(task)s", skip=False)
     if wish.capabilities is not None:
-        able, params["able"] = engine().only_words(
-            "required_capabilities", "%(able)s", wish.capabilities
-        )
+        able, params["able"] = engine().only_words("capability_keys", "%(able)s", wish.capabilities)
         fits += f" AND {able}"
     if wish.tags:
-        tagged, params["tags"] = engine().any_word("tags", "%(tags)s", wish.tags)
+        tagged, params["tags"] = engine().any_word("tag_keys", "%(tags)s", wish.tags)
         fits += f" AND {tagged}"
     column = "kind_key" if wish.tags else "cap_key"
     keys = None if wish.capabilities is None and not wish.tags else _keys(wish, column)

@@ -18,6 +18,7 @@ from instances.choices import TaskStatus as T
 from instances.history import record, task_event
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
+from instances.models.task import each_word_once
 from instances.tasks.changes import (
     amend_task,
     announce_due,
@@ -131,7 +132,8 @@ class NewTask:
         self.instance_id, self.parent_id = instance_id, parent_id
         self.depends_on, self.on_conflict = depends_on, on_conflict
         self.unique_key, self.key = unique_key, key
-        self.columns = {"title": title, "unique_key": unique_key, "key": key, **columns}
+        self.columns: dict[str, Any] = {"title": title, "unique_key": unique_key, "key": key}
+        self.columns |= each_word_once(columns)
         if unknown := self.columns.keys() - _SETTABLE:
             raise TypeError(f"NewTask takes no {', '.join(sorted(unknown))}")
 

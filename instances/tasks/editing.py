@@ -15,6 +15,7 @@ from instances.choices import (
 )
 from instances.choices import TaskStatus as T
 from instances.models import Task
+from instances.models.task import each_word_once
 from instances.signals import offer_overtaken
 from instances.tasks.changes import (
     amend_task,
@@ -74,7 +75,7 @@ def _edit(task: Task, changes: Mapping[str, Any]) -> list[str]:
     """
     if unknown := changes.keys() - _EDITABLE:
         raise TypeError(f"no field to edit: {', '.join(sorted(unknown))}")
-    own = {name: value for name, value in changes.items() if name != "depends_on"}
+    own = each_word_once({name: one for name, one in changes.items() if name != "depends_on"})
     changed = [name for name, value in own.items() if getattr(task, name) != value]
     for name in changed:
         setattr(task, name, own[name])

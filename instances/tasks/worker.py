@@ -12,6 +12,7 @@ from django.db import transaction
 from hopper import database
 from hopper.database import lock_row
 from hopper.errors import AlreadyEnded, Conflict, Gone, InvalidTransition, LeaseLost, NotFound
+from hopper.words import keys_of
 from instances.allowances import EXECUTING, Standing
 from instances.choices import STARTED, AttemptOutcome
 from instances.choices import TaskStatus as T
@@ -91,7 +92,8 @@ def claim_next(
     """
     settings = _require_claiming(instance_id)
     lease_seconds = lease_seconds or settings.lease_seconds
-    wish = Wish(instance_id, worker, actor, limit, lease_seconds, capabilities, tags)
+    able = None if capabilities is None else keys_of(capabilities)
+    wish = Wish(instance_id, worker, actor, limit, lease_seconds, able, keys_of(tags or ()))
     rescue_leases(instance_id)
     claim = _claim(wish, settings)
     if not claim.leases and rescue_leases(instance_id, in_need=True):

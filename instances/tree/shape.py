@@ -11,6 +11,7 @@ from hopper.database import lock_lines, lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from hopper.ids import is_slug, slug_of
 from hopper.protocol import PARENTS, ROOTS
+from hopper.words import key_of
 from instances.allowances import MAX_DEPTH
 from instances.choices import HopperScope, InstanceStatus, InstanceType
 from instances.history import instance_event, record
@@ -49,8 +50,8 @@ def create_instance(
         lock_tree()
         parent = _fitting_parent(scope, parent_id)
         _require_end(scope, expires_at)
-        _require_free_name(name, parent_id)
         instance = HopperInstance(
+            name_key=_free_key(name, parent_id),
             id=_free_id(id, name, scope),
             name=name,
             scope=scope,
@@ -86,10 +87,10 @@ def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> H
         if not instance.is_live:
             raise Conflict(f"{instance_id} is terminated and cannot move.", state=instance.status)
         _fitting_parent(instance.scope, parent_id, moving=instance)
-        _require_free_name(instance.name, parent_id, but=instance_id)
+        name_key = _free_key(instance.name, parent_id, but=instance_id)
         instance_moves.announce(instance=instance)
         numbers.move(instance_id, parent_id)
-        HopperInstance.objects.filter(pk=instance_id).update(updated_at=now)
+        HopperInstance.objects.filter(pk=instance_id).update(name_key=name_key, updated_at=now)
         moved = HopperInstance.objects.get(pk=instance_id)
         record(
             instance_event(
@@ -105,11 +106,14 @@ def rename_instance(instance_id: str, *, name: str, actor: Actor) -> HopperInsta
         lock_tree()
         instance = lock_instance(instance_id)
         now = database.now()
-        if instance.name == name:
+        name_key = key_of(name)
+        if (instance.name, instance.name_key) == (name, name_key):
             return instance
         if instance.is_live:
-            _require_free_name(name, instance.parent_id, but=instance_id)
-        HopperInstance.objects.filter(pk=instance_id).update(name=name, updated_at=now)
+            _free_key(name, instance.parent_id, but=instance_id)
+        HopperInstance.objects.filter(pk=instance_id).update(
+            name=name, name_key=name_key, updated_at=now
+        )
         before, instance.name, instance.updated_at = instance.name, name, now
         record(instance_event(instance, "instance.renamed", actor=actor, now=now, was=before))
     return instance
@@ -215,17 +219,22 @@ def _illegal_parent(problem: str, allowed: list[str]) -> RuleBroken:
     )
 
 
-def _require_free_name(name: str, parent_id: str | None, but: str = "") -> None:
-    taken = (
-        HopperInstance.objects.live().filter(parent_id=parent_id, name=name).exclude(pk=but).first()
-    )
+def _free_key(name: str, parent_id: str | None, but: str = "") -> str:
+    """Return the key of a name that no live sibling has (R25). Raises Invalid, Conflict."""
+    key = key_of(name)
+    if not key:
+        raise Invalid.field("name", "at least one visible character", "blank")
+    siblings = HopperInstance.objects.live().filter(parent_id=parent_id).exclude(pk=but)
+    taken = siblings.filter(name_key=key).first()
     if taken:
         raise Conflict(
-            f"name: {taken.pk} already bears the name {name!r} there.",
+            f"name: {taken.pk} already bears the name {taken.name!r} there; case, blanks at the "
+            "ends and invisible characters make no difference.",
             code="name_taken",
             errors=[FieldError("name", "name_taken", "unique among live siblings")],
             instance_id=taken.pk,
         )
+    return key
 
 
 def _free_id(wanted: str | None, name: str, scope: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
+from hopper.words import bearers, key_of, keys_of
 from instances.allowances import ROUTING
 from scopes.decisions import Answer, Considered, Decision, Situation
 from scopes.settings import scopes_below
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 OK = "ok"
 """The verdict of a hard filter on a candidate that passes."""
+
+
+class Ambiguous(Exception):
+    """A word is the id of one instance and the name of another (R25)."""
+
+    def __init__(self, word: str, ids: Sequence[str]) -> None:
+        self.words = f"{word!r} is the id of {ids[0]} and the name of {', '.join(ids[1:])}"
+        super().__init__(self.words)
 
 
 class ScopeBehavior:
@@ -72,9 +81,9 @@ def lacks(task: TaskFacts, instance: InstanceFacts) -> list[str]:
 
 
 def missing(task: TaskFacts, capabilities: Iterable[str]) -> list[str]:
-    """Return the required capabilities that are not among `capabilities`, whatever the case."""
-    has = {word.casefold() for word in capabilities}
-    return sorted(word for word in task.required_capabilities if word.casefold() not in has)
+    """Return the required capabilities that are not among `capabilities`, as typed."""
+    has = set(keys_of(capabilities))
+    return sorted(word for word in task.required_capabilities if key_of(word) not in has)
 
 
 def weigh(
@@ -157,10 +166,8 @@ def why_out(considered: Iterable[Considered]) -> tuple[str, ...]:
 
 
 def named(word: str, instances: Iterable[InstanceFacts]) -> InstanceFacts | None:
-    """Return the instance of that id or else that name, case-insensitively (R25)."""
-    wanted = word.strip().casefold()
-    found = list(instances)
-    return next(
-        (one for one in found if one.id.casefold() == wanted),
-        next((one for one in found if one.name.casefold() == wanted), None),
-    )
+    """Return the instance that a word names, or None. Raises Ambiguous for several (R25)."""
+    found = bearers(word, instances)
+    if len(found) > 1:
+        raise Ambiguous(word, [one.id for one in found])
+    return found[0] if found else None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hopper.ids import is_slug
+from hopper.words import key_of, keys_of
 from instances.choices import HopperScope
 from scopes.behaviors.base import OK, named, weigh
 from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Stay
@@ -33,7 +34,7 @@ def decide_explicit(
     named. With `may_create` false any other such name is only a label.
     """
     word = situation.task.project.strip()
-    if not word:
+    if not key_of(word):
         return None
     targets = [one for one in situation.candidates if one.scope != HopperScope.ORCHESTRATION]
     target = named(word, targets)
@@ -69,8 +70,8 @@ def _to(situation: Situation, target: InstanceFacts) -> Decision:
 
 
 def _missing(situation: Situation, word: str) -> Decision:
-    name, live = word.casefold(), situation.candidates
-    if name in {one.casefold() for one in situation.terminated_names}:
+    name, live = key_of(word), situation.candidates
+    if name in keys_of(situation.terminated_names):
         return Refuse(
             (f"{word} was terminated; an operator decides",), code="ExplicitTargetMissing"
         )
@@ -101,7 +102,7 @@ def is_typo(name: str, other: str) -> bool:
 
     A replaced letter makes a different name, and so does any digit.
     """
-    short, long = sorted((name.casefold(), other.casefold()), key=len)
+    short, long = sorted((key_of(name), key_of(other)), key=len)
     if short == long:
         return False
     start = next((i for i, letter in enumerate(short) if letter != long[i]), len(short))

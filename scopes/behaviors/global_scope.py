@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hopper.words import key_of, keys_of
 from instances.choices import HopperScope
 from scopes.behaviors.base import (
     ScopeBehavior,
@@ -127,8 +128,7 @@ def _meant(situation: Situation) -> tuple[InstanceFacts | None, str]:
 
 def _parts(reading: Reading, candidate: InstanceFacts) -> dict[str, float]:
     """Return the parts of the score that the candidate's own words earn."""
-    able = {word.casefold() for word in candidate.capabilities}
-    tags = len(able & reading.tags.keys())
+    tags = len(reading.tags.keys() & keys_of(candidate.capabilities))
     words = len(reading.found(candidate.domains))
     points = {"tags": tags * TAG_POINTS, "keywords": words * KEYWORD_POINTS}
     # Together these points stay below the step between two rules.
@@ -192,7 +192,7 @@ def destination(text: str, situation: Situation) -> InstanceFacts | None:
     if child is not None or kind != "instance":
         return child
     own = situation.instance
-    return own if word.casefold() == own.scope.casefold() else named(word, [own])
+    return own if key_of(word) == key_of(own.scope) else named(word, [own])
 
 
 def _none_left(

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hopper.config.settings import effective_settings
+from hopper.words import key_of, keys_of
 from instances.allowances import MAX_DEPTH, ROUTING
 from instances.choices import ExecutorPreference, HopperScope, InstanceType
 from scopes.behaviors.base import (
@@ -145,7 +146,7 @@ def reasons_for_execution(
     threshold = settings["orchestration_threshold"]
     if task.complexity is not None and task.complexity >= threshold:
         found.append(f"complexity {task.complexity} reaches {threshold}")
-    if task.task_type and task.task_type in settings["automatable_types"]:
+    if task.task_type and key_of(task.task_type) in keys_of(settings["automatable_types"]):
         found.append(f"task_type {task.task_type} is automatable")
     gap = missing(task, instance.capabilities)
     if gap and any(not lacks(task, run) for run in runs):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from hopper.words import key_of, keys_of, plain
 from instances.choices import TaskPriority
 from scopes.rules.patterns import occurs
 from scopes.rules.schema import (
@@ -40,22 +41,22 @@ class Match:
 
 
 class Reading:
-    """A task as the matchers read it: case folded once, words split once."""
+    """A task as the matchers read it: brought to the form of comparison once (R25)."""
 
     def __init__(self, task: TaskFacts) -> None:
-        self.raw = f"{task.title}\n{task.description}"[:MAX_TEXT]
-        self.text = " ".join(self.raw.casefold().split())
+        self.raw = plain(f"{task.title}\n{task.description}"[:MAX_TEXT])
+        self.text = key_of(self.raw)
         self.words = frozenset(re.findall(r"\w+", self.text))
-        self.tags = {tag.casefold(): tag for tag in task.tags}
-        self.project = task.project.strip().casefold()
+        self.tags = {key_of(tag): tag for tag in task.tags}
+        self.project = key_of(task.project)
         self.priority = task.priority
 
     def has(self, phrase: str) -> bool:
         """Return whether the phrase stands in the text as whole words, whatever the case."""
-        plain, is_word = _plain(phrase)
+        key, is_word = _phrase(phrase)
         if is_word:
-            return plain in self.words
-        return bool(plain) and plain in self.text and bool(_whole(plain).search(self.text))
+            return key in self.words
+        return bool(key) and key in self.text and bool(_whole(key).search(self.text))
 
     def found(self, phrases: Iterable[str]) -> list[str]:
         """Return the phrases that stand in the text."""
@@ -74,7 +75,7 @@ def match(rule: AnyRule, task: Reading) -> Match | None:
         found = occurs(rule.pattern, task.raw[:_PATTERN_TEXT])
         return Match(1.0, f"pattern {rule.pattern}") if found else None
     if isinstance(rule, ProjectRule):
-        named = task.project and task.project in {name.casefold() for name in rule.projects}
+        named = task.project and task.project in keys_of(rule.projects)
         return Match(1.0, f"project {task.project}") if named else None
     return _composite(rule, task)
 
@@ -87,14 +88,14 @@ def _keyword(rule: KeywordRule, task: Reading) -> Match | None:
 
 
 def _tag(rule: TagRule, task: Reading) -> Match | None:
-    required = [tag for tag in rule.required_tags if tag.casefold() in task.tags]
+    required = [tag for tag in rule.required_tags if key_of(tag) in task.tags]
     if len(required) < len(rule.required_tags):
         return None
-    wanted = {tag.casefold() for tag in rule.optional_tags}
+    wanted = keys_of(rule.optional_tags)
     found = {
         original
-        for folded, original in task.tags.items()
-        if folded in wanted or any(occurs(one, original) for one in rule.tag_patterns)
+        for key, original in task.tags.items()
+        if key in wanted or any(occurs(one, plain(original)) for one in rule.tag_patterns)
     }
     found |= set(required)
     return Match(_grows(len(found)), f"tags {', '.join(sorted(found))}") if found else None
@@ -142,10 +143,10 @@ def _grows(count: int) -> float:
 
 
 @lru_cache(maxsize=16_384)
-def _plain(phrase: str) -> tuple[str, bool]:
-    """Return the phrase as texts are read, and whether it is a single word."""
-    plain = " ".join(phrase.casefold().split())
-    return plain, re.fullmatch(r"\w+", plain) is not None
+def _phrase(phrase: str) -> tuple[str, bool]:
+    """Return the key of the phrase, and whether it is a single word."""
+    key = key_of(phrase)
+    return key, re.fullmatch(r"\w+", key) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Protocol, cast
 
+from hopper.words import plain
+
 MAX_PATTERN = 200
 """Characters a pattern may have."""
 
@@ -29,7 +31,7 @@ def compiled(pattern: str) -> Pattern:
     # The author of the pattern is told about a fault, not stderr.
     options.log_errors = False
     try:
-        return cast("Pattern", re2.compile(pattern, options))
+        return cast("Pattern", re2.compile(plain(pattern), options))
     except re2.error as error:
         raise ValueError(_in_words(error)) from None
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+from django.urls import reverse
+
 from instances.models import Event, HopperInstance
 from instances.models.instance import InstanceLoad
+from tests.spellings import CAFE, FIVE
 
 if TYPE_CHECKING:
     from tests.admin.conftest import Family, Site
@@ -96,3 +100,12 @@ def test_other_staff_cannot_write(onlooker: Site, family: Family) -> None:
     assert onlooker.post(ADD, **NEW).status_code == 403
     assert onlooker.post(CHANGE, "web", **{**EDIT, "name": "mine"}).status_code == 403
     assert HopperInstance.objects.get(pk="web").name == "web"
+
+
+@pytest.mark.parametrize("word", FIVE, ids=ascii)
+def test_the_forms_take_one_name_however_it_is_spelt(site: Site, family: Family, word: str) -> None:
+    assert site.post(ADD, **{**NEW, "name": CAFE}).status_code == 302
+    answer = site.post(ADD, **{**NEW, "name": word, "id": "again"})
+    assert list(answer.context["adminform"].form.errors) == ["name"]
+    found = site.client.get(reverse("admin:instances_hopperinstance_changelist"), {"q": word})
+    assert [one.name for one in found.context["cl"].result_list] == [CAFE]

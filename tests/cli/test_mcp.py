@@ -12,7 +12,9 @@ from django.conf import settings
 from mcp import Client, StdioServerParameters, stdio_client
 
 from delegation.audit import audit
+from instances.models import HopperInstance
 from tests.factories import InstanceFactory
+from tests.spellings import CAFE, FIVE
 
 Ask = Callable[..., Awaitable[Any]]
 Story = Callable[[Client, Ask], Awaitable[None]]
@@ -151,3 +153,23 @@ def test_without_the_extra_it_says_what_to_install(
     outcome = hopper("mcp")
     assert outcome.code == 1
     assert "hopper-queue[mcp]" in outcome.err
+
+
+def test_an_agent_may_spell_a_word_in_five_ways(talk: Callable[[Story], None]) -> None:
+    InstanceFactory(scope="PROJECT", name=CAFE, id="place", parent=HopperInstance(pk="top"))
+
+    async def story(client: Client, ask: Ask) -> None:
+        for word in FIVE:
+            task = await ask("add_task", title="x", instance_id="top", project=word)
+            assert task["instance_id"] == "place"
+            words = {"tags": [word], "required_capabilities": [word]}
+            task = await ask("add_task", title="x", instance_id="run", **words)
+            for tag in FIVE:
+                assert [one["id"] for one in await ask("list_tasks", tags=[tag], ready=True)] == [
+                    task["id"]
+                ]
+            wish = {"instance_id": "run", "worker": "w", "capabilities": [CAFE], "tags": [CAFE]}
+            (claimed,) = (await ask("claim_task", **wish))["tasks"]
+            await ask("complete_task", task_id=task["id"], token=claimed["lease"]["token"])
+
+    talk(story)

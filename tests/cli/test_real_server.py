@@ -13,6 +13,7 @@ from django.core.management import call_command
 from hopper.cli.local import LocalTransport
 from hopper.cli.main import run
 from hopper.cli.parser import build_parser
+from tests.spellings import CAFE, FIVE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -154,3 +155,18 @@ def test_manage_py_shows_the_same(cli: Callable[..., str], hierarchy: None) -> N
     with pytest.raises(SystemExit) as stopped:
         call_command("hopper_instance", "show", "nobody", stdout=io.StringIO())
     assert stopped.value.code == 1
+
+
+@pytest.mark.parametrize("word", FIVE, ids=ascii)
+def test_a_word_may_be_spelt_in_five_ways(
+    cli: Callable[..., str], hierarchy: None, word: str
+) -> None:
+    cli("instance", "create", CAFE, "--scope", "project", "--id", "place", "--start")
+    at_top = ("--instance", "hopper-global")
+    named = as_json(cli, "add", "Named", "--project", word, "--tag", word, *at_top)
+    assert named["instance_id"] == "place"
+    for asked in (("--project", FIVE[3]), ("--tag", FIVE[1])):
+        assert [row["id"] for row in as_json(cli, "ls", *asked)] == [named["id"]]
+    assert [row["id"] for row in as_json(cli, "instance", "list", "--search", word)] == ["place"]
+    cli("task", "update", named["id"], "--remove-tag", CAFE, "--add-tag", "x")
+    assert as_json(cli, "task", "get", named["id"])["tags"] == ["x"]

@@ -16,6 +16,7 @@ from hopper.cli.status_words import (
 )
 from hopper.cli.transport import Client, Refused, UsageError, at, clean
 from hopper.task_fields import BY_NAME, CREATE, EDIT, set_at
+from hopper.words import key_of, keys_of, one_of_each
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -194,8 +195,9 @@ def update(args: Namespace, client: Client) -> Any:
     if args.add_tag or args.remove_tag or args.ask:
         task = client.get(at("tasks", args.id))
         if args.add_tag or args.remove_tag:
-            kept = [tag for tag in task["tags"] if tag not in (args.remove_tag or ())]
-            fields["tags"] = list(dict.fromkeys([*kept, *(args.add_tag or ())]))
+            removed = keys_of(args.remove_tag or ())
+            kept = [tag for tag in task["tags"] if key_of(tag) not in removed]
+            fields["tags"] = one_of_each([*kept, *(args.add_tag or ())])
         if args.ask:
             fields = {**task_verbs.asked(args, task), **fields}
     if not fields:

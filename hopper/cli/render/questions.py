@@ -48,21 +48,28 @@ def question_lines(row: dict[str, Any]) -> Iterator[str]:
 
 def show_attention(data: dict[str, Any], args: Any, screen: Screen) -> None:
     """List what waits for a person, under the name of who can move it, with the next command."""
+    rows = [(group, [*group["tasks"], *group["instances"]]) for group in data["groups"]]
     if screen.quiet:
-        for group in data["groups"]:
-            for row in group["tasks"]:
-                screen.line(row["task_id"])
+        for _, waiting in rows:
+            for row in waiting:
+                screen.line(row.get("task_id") or row["instance_id"])
         return
-    if not data["groups"]:
+    if not rows:
         screen.line("Nothing waits for a person.")
-    for group in data["groups"]:
-        screen.line(f"{group['who']} ({len(group['tasks'])})")
-        for row in group["tasks"]:
-            place = row["instance_id"] or "unassigned"
-            screen.line(f"  {row['task_id']} {one_line(row['title'])} [{row['code']}] at {place}")
+    for group, waiting in rows:
+        screen.line(f"{group['who']} ({len(waiting)})")
+        for row in waiting:
+            screen.line(f"  {_waiting(row)}")
             screen.line(f"    {one_line(row['detail'])}")
             if row["next"]:
                 screen.line(f"    Next: {row['next']['command']}")
-    shown = sum(len(group["tasks"]) for group in data["groups"])
+    shown = sum(len(waiting) for _, waiting in rows)
     if data["counts"]["total"] > shown:
         screen.line(f"and {data['counts']['total'] - shown} more")
+
+
+def _waiting(row: dict[str, Any]) -> str:
+    if "task_id" not in row:
+        return f"{row['instance_id']} {one_line(row['name'])} [{row['code']}]"
+    place = row["instance_id"] or "unassigned"
+    return f"{row['task_id']} {one_line(row['title'])} [{row['code']}] at {place}"
