@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
-from hopper import __version__, embedded
+from hopper import __version__, embedded, packages
+
+if _hidden := packages.hidden_by():
+    raise ImproperlyConfigured(_hidden)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()

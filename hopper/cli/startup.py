@@ -18,7 +18,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import OperationalError, connection
 
-from hopper import embedded
+from hopper import embedded, packages
 from hopper.cli.transport import CliError, Unreachable
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
@@ -55,6 +55,8 @@ def set_up(*, whole: bool = False) -> Store | None:
     that cannot be used.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
+    if hidden := packages.hidden_by():
+        raise CliError(hidden)
     try:
         store = embedded_store()
         if not apps.ready:

@@ -205,7 +205,7 @@ def _time_passes() -> None:
 def test_agents_killed_at_random_lose_nothing_and_repeat_nothing(
     child_environ: dict[str, str], storm: Callable[[int, int], int], tmp_path: Any
 ) -> None:
-    number = storm(8, 200)
+    number = storm(6, 200)
     environ = {**child_environ, "HOPPER_HOME": str(tmp_path / "home")}
     project = InstanceFactory(scope="PROJECT", name="web")
     run = InstanceFactory(scope="ORCHESTRATION", name="run", parent=project)

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -32,7 +33,6 @@ from instances.tree.shape import create_instance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _nodes(node: dict[str, Any]) -> list[dict[str, Any]]:
     return [node, *(below for child in node.get("children", ()) for below in _nodes(child))]
 
 
-STORY = settings.BASE_DIR / "fixtures" / "demo.yaml"
+STORY = Path(__file__).resolve().parents[1] / "demo.yaml"
 PATIENCE = 60  # seconds until unfinished tasks count as stuck
 TOKEN = "demo"  # noqa: S105 - its name, not the token
 # The command of the workers: takes a moment and answers with JSON, like a real command.
@@ -124,8 +124,6 @@ class Command(OperatorCommand):
   hopper demo                    in the store of this machine"""
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not STORY.is_file():
-            raise CommandError(f"The demo's story is not here: {STORY} comes with the sources.")
         began = time.monotonic()
         if embedded_store() is None:  # An embedded store is already migrated.
             call_command("migrate", verbosity=0, interactive=False)
