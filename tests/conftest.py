@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 KEPT = {"django_content_type", "auth_permission"}
 """The tables that migrating fills, and no test writes."""
 MEASURED_CASES = 3
+LONG = ("storm", "slow")
 POSTGRES = os.environ.get("HOPPER_TEST_DATABASE", "sqlite") == "postgres"
 
 
@@ -63,12 +64,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def _shows_new_lines(item: pytest.Item) -> bool:
     """Return whether to measure a test: measuring adds half of the time.
 
-    Of the cases of one test, the first three are measured. PostgreSQL repeats what was measured on
-    SQLite.
+    Of the cases of one test, the first three are measured; of what takes long, none. PostgreSQL
+    repeats what was measured on SQLite.
     """
     if POSTGRES:
         return bool(item.get_closest_marker("postgres"))
-    if item.get_closest_marker("storm"):
+    if any(map(item.get_closest_marker, LONG)):
         return False
     case = getattr(item, "callspec", None)
     return case is None or max(case.indices.values(), default=0) < MEASURED_CASES

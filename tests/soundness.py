@@ -8,8 +8,9 @@ asks whether one of them finds a row now. A question is asked anew only then.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from django.db import connection
 
@@ -19,6 +20,8 @@ from hopper import database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from django.db.backends.utils import CursorWrapper
 
     from delegation.audit import Invariant
 
@@ -33,7 +36,13 @@ class Kept:
     """The questions whose statements find a row in an empty database too."""
 
 
+AGES = (timedelta(), TWO_SWEEPS)
+FAR = datetime(4000, 1, 1, tzinfo=UTC)
+"""Stands for the present in the text of a prepared statement."""
+
 _KEPT: list[Kept] = []
+_PREPARED: WeakSet[Any] = WeakSet()
+"""The connections that know the prepared statement."""
 
 
 def unsound() -> list[Finding]:
@@ -42,7 +51,10 @@ def unsound() -> list[Finding]:
         return audit()
     kept, now = _KEPT[0], database.now()
     with connection.cursor() as cursor:
-        cursor.execute(kept.statement, _dated(kept.parameters, now))
+        if connection.vendor == "postgresql":
+            _execute_prepared(cursor, kept, now)
+        else:
+            cursor.execute(kept.statement, _dated(kept.parameters, now))
         asked = {number for (number,) in cursor.fetchall()} | set(kept.always)
     return audit(asked) if asked else []
 
@@ -70,6 +82,18 @@ def kept(now: datetime) -> Kept:
     return Kept(" UNION ALL ".join(parts), tuple(parameters), tuple(always))
 
 
+def _execute_prepared(cursor: CursorWrapper, kept: Kept, now: datetime) -> None:
+    """Let PostgreSQL plan the statement once for a connection: planning takes 17 ms."""
+    if connection.connection not in _PREPARED:
+        text = cursor.mogrify(kept.statement, _dated(kept.parameters, FAR))
+        for age in AGES:
+            moment = cursor.mogrify("%s", [FAR - age])
+            text = text.replace(moment, f"($1 - interval '{age.total_seconds()} s')")
+        cursor.execute(f"PREPARE unsound (timestamptz) AS {text}")
+        _PREPARED.add(connection.connection)
+    cursor.execute("EXECUTE unsound (%s)", [now])
+
+
 def _statements(invariant: Invariant, now: datetime) -> list[tuple[str, tuple[Any, ...]]]:
     made: list[tuple[str, tuple[Any, ...]]] = []
 
@@ -84,8 +108,7 @@ def _statements(invariant: Invariant, now: datetime) -> list[tuple[str, tuple[An
 
 def _aged(value: Any, now: datetime) -> Any:
     adapt = connection.ops.adapt_datetimefield_value
-    ages = (timedelta(), TWO_SWEEPS)
-    return next((age for age in ages if adapt(now - age) == value), value)
+    return next((age for age in AGES if adapt(now - age) == value), value)
 
 
 def _dated(parameters: tuple[Any, ...], now: datetime) -> list[Any]:

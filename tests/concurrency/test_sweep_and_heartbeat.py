@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from delegation.audit import audit
 from instances.models import InstanceLoad, Task
 from instances.tasks.worker import claim_next
 from tests.concurrency.crowd import crowd
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.soundness import unsound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,4 +62,4 @@ def test_a_heartbeat_that_was_answered_keeps_its_lease_and_one_refused_has_lost_
             assert (attempt.outcome, attempt.checkpoint) == ("expired", None)
     assert set(Counter(beats)) == {"ok", "lease_lost"}, "the race was none"
     assert InstanceLoad.objects.get(pk=run.pk).running == beats.count("ok")
-    assert audit() == []
+    assert unsound() == []

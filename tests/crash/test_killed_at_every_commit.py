@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from delegation.audit import audit
 from tests.crash import snapshots
 from tests.crash.acts import ACTS, ONLY_BY_KEY, SWEEP, Asked
 from tests.crash.failpoints import dying_at, forked
 from tests.crash.likeness import likeness
+from tests.soundness import unsound
 
 pytestmark = [pytest.mark.storm, pytest.mark.django_db(transaction=True)]
 
@@ -79,7 +79,7 @@ def test_a_repeated_request_finds_the_effect_done_once(
     assert whole.value < 300 or name in REFUSED
     SWEEP.ask()
     expected = likeness()
-    assert audit() == []
+    assert unsound() == []
 
     print("NAMES", name, "|", key, "|", " ".join(whole.commits))
     for number, commit in enumerate(whole.commits):
@@ -88,7 +88,7 @@ def test_a_repeated_request_finds_the_effect_done_once(
                 continue
             snapshots.put_back(prepared)
             assert forked(lambda: asked.ask(key), dying_at(number, moment)).killed
-            assert audit() == [], f"{moment} {commit}"
+            assert unsound() == [], f"{moment} {commit}"
             if (number, moment) == (0, "before"):
                 assert likeness() == at_first, "there before its commit"
             for who in _those_who_come(asked, key, sweeper_first=moment == "after"):

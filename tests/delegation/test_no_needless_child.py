@@ -9,12 +9,12 @@ import pytest
 from django.db import connections
 
 from delegation import placing, router
-from delegation.audit import audit
 from delegation.delegator import Delegator
 from instances.lifecycle.actions import pause_instance, resume_instance
 from instances.models import HopperInstance, Task
 from scopes.decisions import CreateChild
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.soundness import unsound
 
 if TYPE_CHECKING:
     from scopes.decisions import Situation
@@ -41,7 +41,7 @@ def test_a_decision_of_yesterday_creates_nothing(monkeypatch: pytest.MonkeyPatch
     placing.place_task(task.pk)
     assert not HopperInstance.objects.filter(pk="web-run-001").exists()
     assert Task.objects.get(pk=task.pk).instance_id == run.pk
-    assert audit() == []
+    assert unsound() == []
 
 
 def _resume(instance_id: str) -> None:
@@ -74,4 +74,4 @@ def test_what_is_placed_while_its_situation_is_read_needs_no_child(
     placing.place_task(task.pk)
     assert not HopperInstance.objects.filter(pk="web-run-001").exists()
     assert Task.objects.get(pk=task.pk).instance_id == run.pk
-    assert audit() == []
+    assert unsound() == []

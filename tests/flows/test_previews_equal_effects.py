@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from delegation.audit import audit
 from instances.choices import TERMINAL, TaskStatus
 from instances.models import HopperInstance, Task
 from instances.tree.reads import effective_statuses
@@ -26,6 +25,7 @@ from tests.flows.rows import (
     multiply_tasks,
     noted,
 )
+from tests.soundness import unsound
 
 __all__ = ["ada", "caller"]
 
@@ -193,7 +193,7 @@ def nobody_holds_work_at_the_dead() -> bool:
 
 def faults() -> list[Any]:
     """Return what the audit finds, but for how long a task was left due on purpose."""
-    return [finding for finding in audit() if finding.invariant != "I21"]
+    return [finding for finding in unsound() if finding.invariant != "I21"]
 
 
 def random_action(kind: str, options: dict[str, Any], die: random.Random) -> Action:
@@ -238,16 +238,17 @@ def test_upheavals_of_a_thousand_tasks_in_all_states(ada: Caller, storm: Callabl
     assert {*Task.objects.values_list("status", flat=True)} == {*TaskStatus.values}
     reasons = {reason["code"] for reason in waiting_on(list(Task.objects.all())).values()}
     assert len(reasons) >= 14, reasons
+    # The short run takes the first two.
     actions = [
-        Action("stop", "top"),
         Action("stop", "top", force=True),
-        Action("stop", "p0", evacuate=True),
         Action("terminate", "p1", cascade=True),
+        Action("stop", "top"),
+        Action("stop", "p0", evacuate=True),
         Action("stop", "p0", force=True, evacuate=True),
         Action("stop", "top", evacuate=True),
         Action("terminate", "top", cascade=True),
     ]
-    for action in actions[: storm(4, 7)]:
+    for action in actions[: storm(2, 7)]:
         kept.put_back()
         assert prove(ada, action, follow=False)
         assert Task.objects.count() == total

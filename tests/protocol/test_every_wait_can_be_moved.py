@@ -59,7 +59,7 @@ def test_doing_what_a_reason_names_moves_the_task(
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=storm(3, 2),
+                max_examples=2,
                 stateful_step_count=storm(12, 20),
                 derandomize=short,
                 deadline=None,
