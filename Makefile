@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 MANAGE := $(BIN)/python manage.py
-PYTEST := $(BIN)/python -m pytest -n 2 --maxprocesses 2
+PYTEST := $(BIN)/python -m pytest -n 2 --maxprocesses 2 --dist worksteal
 FLOOR := 95
 ADDRESS ?= 127.0.0.1:8000
 
@@ -57,8 +57,8 @@ bench: venv ## measure on a throw-away PostgreSQL
 
 storm: export HOPPER_STORM = 1
 storm: venv ## the concurrency tests at full length, on both databases
-	@HOPPER_TEST_DATABASE=sqlite $(BIN)/python -m pytest -m storm
-	@HOPPER_TEST_DATABASE=postgres $(BIN)/python -m pytest -m storm
+	@HOPPER_TEST_DATABASE=sqlite $(BIN)/python -m pytest -m storm -o faulthandler_timeout=0
+	@HOPPER_TEST_DATABASE=postgres $(BIN)/python -m pytest -m storm -o faulthandler_timeout=0
 
 fuzz: export HOPPER_FUZZ ?= 200
 fuzz: venv ## call every operation with made-up input, as admin, worker, viewer and stranger

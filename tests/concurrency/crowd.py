@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from threading import BrokenBarrierError
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.synchronize import Barrier
+
+PATIENCE = 900 if os.environ.get("HOPPER_STORM") == "1" else 300
+GRACE = 10
 
 _barrier: Barrier | None = None
 _SPAWN = multiprocessing.get_context("spawn")
@@ -21,15 +25,21 @@ def crowd(environ: dict[str, str], member: str, calls: Sequence[Sequence[Any]]) 
     """Run `member` ("package.module:function") once per entry of `calls`, each in its own process.
 
     All begin together. Returns what they returned, in order; an exception in one is raised here.
+    The others then have `GRACE` seconds to end before they are killed, and so has a crowd that
+    takes longer than `PATIENCE`: a member may wait for what a failed one does not do any more.
     """
     barrier = _SPAWN.Barrier(len(calls))
     with ProcessPoolExecutor(
         len(calls), mp_context=_SPAWN, initializer=_begin, initargs=(environ, barrier)
     ) as pool:
         futures = [pool.submit(_run, member, list(arguments)) for arguments in calls]
-        failures = [one for future in futures if (one := future.exception(timeout=900))]
-        # Whoever fails leaves the others waiting for him, and that is not the failure to show.
-        failures.sort(key=lambda one: isinstance(one, BrokenBarrierError))
+        wait(futures, PATIENCE, FIRST_EXCEPTION)
+        if wait(futures, GRACE).not_done:
+            for process in list(pool._processes.values()):
+                process.kill()
+        failures = [one for future in futures if (one := future.exception())]
+        # These follow from the failure to show.
+        failures.sort(key=lambda one: isinstance(one, BrokenBarrierError | BrokenProcessPool))
         if failures:
             raise failures[0]
         return [future.result() for future in futures]
