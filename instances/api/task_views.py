@@ -18,6 +18,7 @@ from hopper.rest.described import (
 )
 from hopper.rest.input import flag
 from hopper.rest.pagination import FeedPage
+from hopper.serving.waiting import MAX_SECONDS, waiting
 from instances.api import task_serializers as shapes
 from instances.api.base import Answering
 from instances.api.filters import HistoryFilter, TaskFilter, TaskSearchFilter
@@ -50,7 +51,15 @@ from instances.tasks.status_by_hand import set_status
 from instances.waiting import in_words, next_step, waiting_on
 
 if TYPE_CHECKING:
+    from django.http import StreamingHttpResponse
     from rest_framework.request import Request
+
+
+_WAIT = OpenApiParameter(
+    "wait",
+    {"type": "integer", "minimum": 0, "maximum": MAX_SECONDS, "default": 0},
+    description="The seconds to wait for a better answer.",
+)
 
 
 @extend_schema_view(list=extend_schema(responses=shapes.TaskSerializer(many=True)))
@@ -61,7 +70,7 @@ class TaskViewSet(Answering):
     serializer_class = shapes.TaskSerializer
     lookup_value_regex = r"[^/]+"
     filterset_class = TaskFilter
-    query_parameters = {"destroy": ("preview",)}
+    query_parameters = {"destroy": ("preview",), "questions": ("wait",)}
     listed = ("list", "search", "events", "attempts", "questions")
 
     def list(self, request: Request) -> Response:
@@ -257,13 +266,23 @@ class TaskViewSet(Answering):
         answer_question(pk, data["question_id"], answer=data["answer"], back=back, actor=self.actor)
         return self.fresh(lambda: shown_task(pk))
 
-    @extend_schema(responses=shapes.QuestionSerializer(many=True), filters=False)
+    @extend_schema(
+        parameters=[_WAIT], responses=shapes.QuestionSerializer(many=True), filters=False
+    )
     @action(detail=True, queryset=Question.objects.none(), filterset_class=None)
-    def questions(self, request: Request, pk: str) -> Response:
-        """List the questions about a task and their answers, oldest first."""
-        task = seen_task(self.actor, pk)
-        page = self.paginate_queryset(task.questions.order_by("number"))
-        return self.get_paginated_response(shapes.QuestionSerializer(page, many=True).data)
+    def questions(self, request: Request, pk: str) -> Response | StreamingHttpResponse:
+        """List the questions about a task and their answers, oldest first.
+
+        With `wait` the answer comes as soon as no question is open, else after that time.
+        """
+
+        def look() -> tuple[Any, bool]:
+            rows = seen_task(self.actor, pk).questions.order_by("number")
+            page = self.paginate_queryset(rows) or []
+            body = self.get_paginated_response(shapes.QuestionSerializer(page, many=True).data)
+            return body.data, any(row.is_open for row in page)
+
+        return waiting(request, look)
 
     @extend_schema(
         request=shapes.Cancel,

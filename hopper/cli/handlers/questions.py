@@ -11,6 +11,7 @@ from hopper.cli.render import questions as render
 from hopper.cli.render.tasks import show_status
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, UsageError, at, clean
+from hopper.cli.waiting import awaited_answer
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -32,6 +33,9 @@ def add_commands(group: Group) -> None:
     reply.add_argument("--no-return", action="store_true", help="not back to where it was asked")
     rows = group.add("questions", questions, render.show_questions, "list questions and answers")
     rows.add_argument("id")
+    rows.add_argument(
+        "--wait", type=int, default=0, metavar="SECONDS", help="until no question is open"
+    )
 
 
 def attention_options(parser: HopperParser) -> None:
@@ -65,8 +69,8 @@ def answer(args: Namespace, client: Client) -> Any:
 
 
 def questions(args: Namespace, client: Client) -> list[Any]:
-    """Return the questions about a task, oldest first."""
-    return client.pages(at("tasks", args.id, "questions"))
+    """Return the questions about a task, oldest first, once answered or after the wait."""
+    return awaited_answer(client, args.id, args.wait)
 
 
 def attention(args: Namespace, client: Client) -> Any:

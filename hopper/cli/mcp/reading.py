@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -18,12 +17,12 @@ from hopper.cli.mcp.parameters import (
     with_fields,
 )
 from hopper.cli.transport import Client, CliError, at, clean
+from hopper.cli.waiting import awaited_answer
 from hopper.task_fields import CREATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_LOOK = 1.0  # seconds between looks for an answer
 _ROUTED_BY = frozenset(
     {
         "title", "description", "project", "tags", "required_capabilities", "priority",
@@ -135,14 +134,7 @@ class Reading:
         With `wait_seconds` the call returns as soon as no question is open, else after that time.
         Then claim_task with the `task_id` takes the task up again.
         """
-        until = time.monotonic() + wait_seconds
-        while True:
-            rows = self._client.pages(at("tasks", task_id, "questions"))
-            is_open = any(row["state"] == "open" for row in rows)
-            left = until - time.monotonic()
-            if not is_open or left <= 0:
-                return rows
-            time.sleep(min(_LOOK, left))
+        return awaited_answer(self._client, task_id, wait_seconds)
 
     @with_fields(CREATE, may_be_left_out=True, only=_ROUTED_BY)
     def preview_route(
