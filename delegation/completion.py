@@ -19,6 +19,7 @@ from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import (
     change_task,
+    gathered,
     hold_places,
     lock_task,
     move_task,
@@ -28,7 +29,7 @@ from instances.tasks.dependencies import reevaluate_dependants
 from instances.tasks.ending import end_open_children
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from hopper.actors import Actor
@@ -64,44 +65,56 @@ class Tally:
 
 
 class CompletionBubbler:
-    """Reports a task's end once to every delegation, instance and parent task above (M16)."""
+    """Reports the ends of tasks once to every delegation, instance and parent task above (M16)."""
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor
 
-    def bubble_completion(self, task: Task, now: datetime) -> None:
-        """Close the hops of an ended task, write the feeds above, then aggregate its parent.
+    def bubble_completion(self, tasks: Sequence[Task], now: datetime) -> None:
+        """Close the hops of ended tasks, write the feeds above, then aggregate their parents.
 
-        Runs in the transaction that ended the task, under its root's lock.
+        Runs in the transaction that ended the tasks, under the locks of their roots.
         """
-        path = self._close_delegations(task, now)
-        self.propagate_status_change(task, now, path)
-        task_id = task.pk
-        after_commit(lambda: reevaluate_dependants(task_id))
-        if task.parent_id is not None:
-            self.aggregate_child_completions(task.parent_id, now)
+        paths = self._close_delegations(tasks, now)
+        self.propagate_status_change(tasks, now, paths)
+        ended = [task.pk for task in tasks]
+        after_commit(lambda: reevaluate_dependants(ended))
+        self.aggregate_child_completions({task.parent_id for task in tasks if task.parent_id}, now)
 
-    def propagate_status_change(self, task: Task, now: datetime, path: Iterable[str]) -> None:
-        """Write one event of this end for each instance on the path and above."""
-        event = task_event(
-            task, f"task.{task.status}", actor=self.actor, now=now, ending=True, bubbled=True
-        )
-        record_above(event, filter(None, (*path, task.origin_id, task.instance_id)))
+    def propagate_status_change(
+        self, tasks: Sequence[Task], now: datetime, paths: Mapping[str, list[str]]
+    ) -> None:
+        """Write one event of each end for each instance on the task's path and above."""
+        told = []
+        for task in tasks:
+            event = task_event(
+                task, f"task.{task.status}", actor=self.actor, now=now, ending=True, bubbled=True
+            )
+            places = {*paths[task.pk], task.origin_id, task.instance_id}
+            told.append((event, {place for place in places if place is not None}))
+        record_above(told)
 
-    def aggregate_child_completions(self, parent_id: str, now: datetime) -> None:
-        """End a parent task or return it to its holder, by its children and its policy (R14)."""
-        waiting = Task.objects.filter(pk=parent_id, decomposed=True, status=T.IN_PROGRESS)
-        # The root's lock is held, so the parent cannot change; the family is not listed in vain.
-        if not waiting.exists():
+    def aggregate_child_completions(self, parent_ids: Collection[str], now: datetime) -> None:
+        """End parent tasks or return them to their holders, by children and policy (R14)."""
+        if not parent_ids:
             return
+        waiting = Task.objects.filter(pk__in=parent_ids, decomposed=True, status=T.IN_PROGRESS)
+        # The roots are locked, so no parent can change; a family is not listed in vain.
+        for parent_id in waiting.order_by("pk").values_list("pk", flat=True):
+            self._aggregate(parent_id, now)
+
+    def _aggregate(self, parent_id: str, now: datetime) -> None:
         parent = lock_task(parent_id)
+        if parent.is_terminal:
+            # It ended with the parent above it, just now.
+            return
         tally = _tally(parent)
         if FailurePolicy.FAIL_FAST in tally.failures:
             hold_places(Task.objects.filter(root_id=parent.root_id))
             # The parent first: children cancelled with the parent must not aggregate it again.
             self._end_parent(parent, T.FAILED, tally, now)
             end_open_children(
-                parent, actor=self.actor, now=now, reason="a sibling failed (fail_fast)"
+                [parent], actor=self.actor, now=now, reason="a sibling failed (fail_fast)"
             )
             return
         if tally.open:
@@ -133,26 +146,34 @@ class CompletionBubbler:
         parent.decomposed = False
         rest_task(parent, kind=kind, actor=self.actor, now=now)
 
-    def _close_delegations(self, task: Task, now: datetime) -> list[str]:
-        """End the task's open delegations, the last hop first; return the path's instances."""
+    def _close_delegations(self, tasks: Sequence[Task], now: datetime) -> dict[str, list[str]]:
+        """End the open delegations of tasks, the last hop first.
+
+        Returns the instances of each task's path, by the id of the task.
+        """
+        ended = {task.pk: task for task in tasks}
+        paths: dict[str, list[str]] = {pk: [] for pk in ended}
+        rows = TaskDelegation.objects.filter(task__in=ended).open().order_by("-hop", "-id")
+        with gathered():
+            for row in rows:
+                ends = (row.source_instance_id, row.target_instance_id)
+                paths[row.task_id] += [place for place in ends if place]
+                self._close(row, ended[row.task_id], now)
+        return paths
+
+    def _close(self, row: TaskDelegation, task: Task, now: datetime) -> None:
         status, reason = _ENDS[T(task.status)]
-        places: list[str] = []
-        rows = TaskDelegation.objects.filter(task=task).open().order_by("-hop", "-id")
-        for row in rows:
-            places += [place for place in (row.source_instance_id, row.target_instance_id) if place]
-            if row.is_pending:
-                close_offer(row, task, D.CANCELLED, reason=reason, actor=self.actor, now=now)
-                continue
-            up = row.delegation_type == DelegationType.ESCALATE
-            end_accepted(
-                row,
-                D.COMPLETED if up else status,
-                reason=reason,
-                result=task.result,
-                actor=self.actor,
-                now=now,
-            )
-        return places
+        if row.is_pending:
+            close_offer(row, task, D.CANCELLED, reason=reason, actor=self.actor, now=now)
+            return
+        end_accepted(
+            row,
+            D.COMPLETED if row.goes_up else status,
+            reason=reason,
+            result=task.result,
+            actor=self.actor,
+            now=now,
+        )
 
 
 def _tally(parent: Task) -> Tally:

@@ -22,7 +22,15 @@ from delegation.offers import (
 )
 from hopper import database
 from hopper.database import lock_lines, lock_tree
-from hopper.errors import AlreadyDelegated, AlreadyEnded, Conflict, Gone, LeaseLost, NotFound
+from hopper.errors import (
+    AlreadyDelegated,
+    AlreadyEnded,
+    Conflict,
+    Gone,
+    Invalid,
+    LeaseLost,
+    NotFound,
+)
 from hopper.protocol import DELEGATION
 from instances.choices import STARTED, AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
@@ -389,14 +397,17 @@ def decompose_task(
     """Create all children of a task in one transaction. Placing follows the commit (R13).
 
     `instance_id` of a child is its target: a child of the holder, which gets an offer at once, or
-    the holder itself. For the rest see `create_children`. Raises RuleBroken for another target.
+    the holder itself. For the rest see `create_children`. Raises RuleBroken for another target,
+    Invalid for more than 100 children with a target.
     """
     targets = {child.instance_id for child in children if child.instance_id}
     with transaction.atomic():
         if targets:
             # The children name several instances. Instance rows are locked before task rows (R6).
             lock_tree()
-            targets |= set(filter(None, [present_task(task_id).instance_id]))
+            holder_id = present_task(task_id).instance_id
+            _require_few_targets([child.instance_id for child in children], holder_id)
+            targets |= {holder_id} if holder_id else set()
             for target_id in sorted(targets):
                 share_instance(target_id, field="instance_id")
         found = create_children(task_id, children, terms=terms or {}, token=token, actor=actor)
@@ -410,3 +421,13 @@ def decompose_task(
                 )
     fresh = Task.objects.in_bulk([child.pk for child in found.children])
     return replace(found, children=[fresh[child.pk] for child in found.children])
+
+
+MAX_TARGETED = 100
+"""The most children of one call with an instance of their own; each gets its offer at once."""
+
+
+def _require_few_targets(targets: Sequence[str | None], holder_id: str | None) -> None:
+    if sum(target not in (None, holder_id) for target in targets) > MAX_TARGETED:
+        words = f"at most {MAX_TARGETED} children of one call have an instance_id of their own"
+        raise Invalid.field("children", words, "too_many")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, prefetch_related_objects
 
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
@@ -21,6 +22,7 @@ from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import (
     change_task,
+    gathered,
     hold_places,
     lock_tasks,
     move_task,
@@ -100,16 +102,22 @@ def cancel_offers_to(*, instance_id: str, actor: Actor, now: datetime) -> None:
 
 
 def _evacuate(tasks: list[Task], gone: Set[str], actor: Actor, now: datetime) -> int:
-    moved = 0
     # The cancelled offers changed some of these tasks after the lock.
-    for task in Task.objects.filter(pk__in=[task.pk for task in tasks]).order_by("pk"):
-        stays = task.status != T.PENDING or task.waiting_code == "AwaitingEscalation"
-        if stays or task.instance_id not in gone or _way_out(task, gone) is None:
-            continue
-        _withdraw(task, Reason.SOURCE_STOPPED, actor, now)
-        _move_out(task, gone, Reason.EVACUATED, actor, now)
-        moved += 1
-    return moved
+    fresh = list(Task.objects.filter(pk__in=[task.pk for task in tasks]).order_by("pk"))
+    ways = _Ways(fresh, gone)
+    leaving = [
+        task
+        for task in fresh
+        if task.status == T.PENDING
+        and task.waiting_code != "AwaitingEscalation"
+        and task.instance_id in gone
+        and ways.back(task) is not None
+    ]
+    with gathered():
+        for task in leaving:
+            ways.withdraw(task, Reason.SOURCE_STOPPED, actor, now)
+            ways.move_out(task, Reason.EVACUATED, actor, now)
+    return len(leaving)
 
 
 def empty_terminated(*, instance_ids: Collection[str], actor: Actor, now: datetime) -> None:
@@ -118,71 +126,91 @@ def empty_terminated(*, instance_ids: Collection[str], actor: Actor, now: dateti
     touched = Q(instance__in=gone) | Q(offered_to__in=gone)
     tasks = lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True))
     hold_places(Task.objects.filter(pk__in=[task.pk for task in tasks]))
-    for task in tasks:
-        held = task.instance_id in gone
-        _withdraw(task, Reason.SOURCE_TERMINATED if held else Reason.TARGET_TERMINATED, actor, now)
-        if not held:
-            continue
-        if task.status in STARTED and not task.decomposed:
-            change_task(
-                task,
-                T.PENDING,
-                actor=actor,
-                now=now,
-                kind="task.evicted",
-                outcome=AttemptOutcome.EVICTED,
-            )
-        elif task.status == T.BLOCKED and task.waiting_code in PLACING_BLOCKS:
-            task.wait("")
-            change_task(task, T.PENDING, actor=actor, now=now, kind="task.unblocked")
-        _move_out(task, gone, Reason.TARGET_TERMINATED, actor, now)
+    ways = _Ways(tasks, gone)
+    with gathered():
+        for task in tasks:
+            held = task.instance_id in gone
+            reason = Reason.SOURCE_TERMINATED if held else Reason.TARGET_TERMINATED
+            ways.withdraw(task, reason, actor, now)
+            if held:
+                _free(task, actor, now)
+                ways.move_out(task, Reason.TARGET_TERMINATED, actor, now)
 
 
-def _move_out(task: Task, gone: Set[str], reason: str, actor: Actor, now: datetime) -> None:
-    """Move a locked task to its last holder outside `gone`; the hops on the way back fail.
+def _free(task: Task, actor: Actor, now: datetime) -> None:
+    """End the work on a locked task, and lift a block that placing set (R5)."""
+    if task.status in STARTED and not task.decomposed:
+        kind, evicted = "task.evicted", AttemptOutcome.EVICTED
+        change_task(task, T.PENDING, actor=actor, now=now, kind=kind, outcome=evicted)
+    elif task.status == T.BLOCKED and task.waiting_code in PLACING_BLOCKS:
+        task.wait("")
+        change_task(task, T.PENDING, actor=actor, now=now, kind="task.unblocked")
 
-    The caller holds the tree lock, so the new holder is neither terminated nor moved meanwhile.
-    """
-    was, holder_id = task.instance_id, _way_out(task, gone)
-    for row in TaskDelegation.objects.chain(task.pk).order_by("-hop", "-id"):
-        if row.target_instance_id == holder_id:
-            break
-        end_accepted(row, D.FAILED, reason=reason, actor=actor, now=now)
-    if holder_id is None:
-        handed_out = TaskDelegation.objects.filter(
-            task=task, status=D.ACCEPTED, source_instance__isnull=True
+
+class _Ways:
+    """The ways of locked tasks out of the instances in `gone`, read for all tasks at once."""
+
+    def __init__(self, tasks: list[Task], gone: Set[str]) -> None:
+        self.gone = gone
+        self._open: dict[str, list[TaskDelegation]] = {task.pk: [] for task in tasks}
+        rows = TaskDelegation.objects.filter(task__in=tasks).open()
+        # The last hop first.
+        for row in rows.order_by("-hop", "-id"):
+            self._open[row.task_id].append(row)
+        prefetch_related_objects(tasks, "instance")
+        held = {task.instance_id for task in tasks if task.instance_id}
+        self._lines = lineages(held)
+        above = {one.id for line in self._lines.values() for one in line}
+        sources = {row.source_instance_id for rows in self._open.values() for row in rows}
+        self._instances = HopperInstance.objects.in_bulk(
+            {pk for pk in above | sources if pk is not None and pk not in gone}
         )
-        for row in handed_out:
+
+    def withdraw(self, task: Task, reason: str, actor: Actor, now: datetime) -> None:
+        """Cancel the pending offer of a task."""
+        for row in self._open[task.pk]:
+            if row.is_pending:
+                close_offer(row, task, D.CANCELLED, reason=reason, actor=actor, now=now)
+
+    def back(self, task: Task) -> str | None:
+        """Return the last instance on the task's path that is not in `gone`."""
+        sources = (row.source_instance_id for row in self._path(task))
+        return next((source for source in sources if source not in self.gone), None)
+
+    def move_out(self, task: Task, reason: str, actor: Actor, now: datetime) -> None:
+        """Move a task to its last holder outside `gone`; the hops on the way back fail.
+
+        The caller holds the tree lock, so the new holder is neither terminated nor moved meanwhile.
+        """
+        was, holder_id = task.instance_id, self.back(task)
+        failing = list(takewhile(lambda row: row.target_instance_id != holder_id, self._path(task)))
+        if holder_id is None:
+            failing += [row for row in self._accepted(task) if row.source_instance_id is None]
+            above = [one.id for one in self._lines[str(was)] if one.id not in self.gone]
+            holder_id = above[-1] if above else None
+        for row in failing:
             end_accepted(row, D.FAILED, reason=reason, actor=actor, now=now)
-        above = [ancestor for ancestor in lineages([str(was)])[str(was)] if ancestor.id not in gone]
-        holder_id = above[-1].id if above else None
-    holder = HopperInstance.objects.get(pk=holder_id) if holder_id else None
-    move_task(task, holder, actor=actor, now=now, was=was, reason=reason)
+        holder = self._instances[holder_id] if holder_id else None
+        move_task(task, holder, actor=actor, now=now, was=was, reason=reason)
 
+    def _path(self, task: Task) -> list[TaskDelegation]:
+        """Return the active path of a task (R6), the last hop first."""
+        downward = (row for row in self._accepted(task) if not row.goes_up)
+        return [row for row in downward if row.source_instance_id is not None]
 
-def _way_out(task: Task, gone: Set[str]) -> str | None:
-    """Return the last instance on the task's path that is not in `gone`."""
-    for source in (
-        TaskDelegation.objects.chain(task.pk)
-        .order_by("-hop", "-id")
-        .values_list("source_instance_id", flat=True)
-    ):
-        if source not in gone:
-            return str(source)
-    return None
-
-
-def _withdraw(task: Task, reason: str, actor: Actor, now: datetime) -> None:
-    for offer in TaskDelegation.objects.filter(task=task, status=D.PENDING):
-        close_offer(offer, task, D.CANCELLED, reason=reason, actor=actor, now=now)
+    def _accepted(self, task: Task) -> list[TaskDelegation]:
+        return [row for row in self._open[task.pk] if row.status == D.ACCEPTED]
 
 
 def _cancel(offers: Any, reason: str, actor: Actor, now: datetime) -> None:
     """Cancel pending offers. Their tasks become due again."""
     wanted = list(offers.values_list("pk", "task_id"))
     tasks = {task.pk: task for task in lock_tasks(task_id for _, task_id in wanted)}
-    for row in TaskDelegation.objects.filter(pk__in=[pk for pk, _ in wanted], status=D.PENDING):
-        close_offer(row, tasks[row.task_id], D.CANCELLED, reason=reason, actor=actor, now=now)
+    prefetch_related_objects(list(tasks.values()), "instance")
+    rows = TaskDelegation.objects.filter(pk__in=[pk for pk, _ in wanted], status=D.PENDING)
+    with gathered():
+        for row in rows:
+            close_offer(row, tasks[row.task_id], D.CANCELLED, reason=reason, actor=actor, now=now)
 
 
 def _downward_offers() -> Any:

@@ -18,7 +18,7 @@ from hopper.errors import Conflict
 from hopper.ids import new_id
 from hopper.protocol import DELEGATION
 from instances.choices import STARTED, AttemptOutcome
-from instances.tasks.changes import amend_task, move_task, rest_task
+from instances.tasks.changes import amend_task, move_task, rest_task, write_row
 from instances.tasks.leases import put_back
 from scopes.deciding import answer, get_behavior_for_instance
 
@@ -222,6 +222,13 @@ def _leave_child(escalation: TaskDelegation, task: Task, actor: Actor, now: date
         end_accepted(last, D.FAILED, reason=Reason.ESCALATED, actor=actor, now=now)
 
 
+_CHANGING = (
+    *("status", "answered_by", "reason", "rejection_reason", "result"),
+    *("notes", "accepted_at", "completed_at"),
+)
+"""The fields of a delegation that its edges write."""
+
+
 def _move(
     delegation: TaskDelegation, status: str, actor: Actor, now: datetime, reason: str = ""
 ) -> None:
@@ -236,7 +243,7 @@ def _move(
         delegation.accepted_at = moment
     else:
         delegation.completed_at = moment
-    delegation.save(force_update=True)
+    write_row(delegation, *_CHANGING)
 
 
 def _named(delegation: TaskDelegation) -> dict[str, str]:

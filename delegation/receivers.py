@@ -28,11 +28,12 @@ from instances.signals import (
     offer_overtaken,
     routing_due,
     rows_compared,
-    task_finished,
     task_reopened,
+    tasks_finished,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from hopper.actors import Actor
@@ -57,10 +58,10 @@ def place_due_task(*, task_id: str, actor: Actor) -> None:
     try_to_place(task_id, actor=actor)
 
 
-@task_finished.receiver
-def bubble_finished_task(*, task: Task, actor: Actor, now: datetime) -> None:
-    """Carry a task's end upwards, inside the transaction that ended it."""
-    CompletionBubbler(actor).bubble_completion(task, now)
+@tasks_finished.receiver
+def bubble_finished_tasks(*, tasks: Sequence[Task], actor: Actor, now: datetime) -> None:
+    """Carry the ends of tasks upwards, inside the transaction that ended them."""
+    CompletionBubbler(actor).bubble_completion(tasks, now)
 
 
 @offer_overtaken.receiver

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -24,6 +26,7 @@ from delegation.questions import overdue_questions, time_out_question
 from hopper import database
 from hopper.actors import SYSTEM, Actor
 from hopper.config.settings import effective_settings
+from hopper.database import AFTER_COMMIT, AFTER_COMMIT_SECONDS
 from hopper.errors import HopperError
 from instances.allowances import Standing, queue_full
 from instances.choices import InstanceStatus as I
@@ -68,10 +71,14 @@ _UNPLACED = ("Unroutable", "CapabilityGap")
 
 @dataclass(frozen=True)
 class Round:
-    """One round: for all instances, or along the line of the tree through `started`."""
+    """One round: for all instances, or along the line of the tree through `started`.
+
+    It handles at most `limit` rows of a kind, and begins none after `until` (monotonic seconds).
+    """
 
     actor: Actor
     limit: int = AT_ONCE
+    until: float = math.inf
     started: str | None = None
     known: frozenset[str] = frozenset()
     failed: set[str] = field(default_factory=set)
@@ -97,6 +104,8 @@ class Round:
         """Call a function for each row. Return the number of rows that were changed."""
         done = 0
         for pk in ids:
+            if time.monotonic() > self.until:
+                break
             with self.row(pk):
                 done += bool(do(pk))
         return done
@@ -190,9 +199,10 @@ def sweep(*, limit: int = AT_ONCE, actor: Actor = SYSTEM, failing: set[str] | No
 def wake(instance_id: str, *, actor: Actor) -> None:
     """Do the work that the start of an instance makes due: at, below and above it (R8, R9).
 
-    After a crash the sweep does this work.
+    As much as one request does after its commit. The sweep does the rest, also after a crash.
     """
-    start = Round(actor, started=instance_id)
+    until = time.monotonic() + AFTER_COMMIT_SECONDS
+    start = Round(actor, AFTER_COMMIT, until, started=instance_id)
     for duty in DUTIES:
         if duty.at_start:
             with start.row(duty.counts_as):

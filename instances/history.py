@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 
-from hopper.database import (
-    columns,
-    engine,
-    inserting,
-    stored,
-    try_lock,
-    write_together,
-)
+from hopper.database import engine, try_lock, write_together
+from hopper.database.writes import Writes, columns, stored
 from instances.models import Event, HopperInstance, Task
+from instances.models.instance import lineages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from datetime import datetime
 
     from hopper.actors import Actor
@@ -84,14 +80,38 @@ def instance_event(
 
 
 def record(*events: Event) -> None:
-    """Write events in one statement."""
-    if events:
-        write_together(inserting(events))
+    """Write events in their order, hundreds in one statement."""
+    writes = Writes()
+    for event in events:
+        writes.insert(event)
+    for some in writes.in_portions():
+        write_together(*some)
 
 
-def record_above(event: Event, places: Iterable[str]) -> None:
-    """Copy the event to the feeds of `places` and of all instances above, except its own feed."""
-    starts = sorted(set(places))
+def record_above(told: Sequence[tuple[Event, set[str]]]) -> None:
+    """Copy each event to the feeds of its places and of all instances above, except its own feed.
+
+    One event costs one statement. Several cost a read of all lines, and the statements to insert.
+    """
+    if len(told) == 1:
+        _record_above(*told[0])
+        return
+    lines = lineages(place for _, places in told for place in places)
+    copies = []
+    for event, places in told:
+        above = {one.id for place in places for one in lines[place]} - {event.instance_id}
+        copies += [_copied(event, instance_id) for instance_id in sorted(above)]
+    record(*copies)
+
+
+def _copied(event: Event, instance_id: str) -> Event:
+    copied = copy(event)
+    copied.instance_id = instance_id
+    return copied
+
+
+def _record_above(event: Event, places: set[str]) -> None:
+    starts = sorted(places)
     if not starts:
         return
     names = columns(event)

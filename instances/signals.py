@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, ParamSpec
 from django.dispatch import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
     from hopper.actors import Actor
@@ -47,8 +47,8 @@ def routing_due(*, task_id: str, actor: Actor) -> None:
 
 
 @TypedSignal
-def task_finished(*, task: Task, actor: Actor, now: datetime) -> None:
-    """A task has ended. The task and its root are locked."""
+def tasks_finished(*, tasks: Sequence[Task], actor: Actor, now: datetime) -> None:
+    """Tasks have ended, a parent before its children. The tasks and their roots are locked."""
 
 
 @TypedSignal

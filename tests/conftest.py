@@ -18,6 +18,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 from django.utils import timezone
 
+from hopper import database
 from hopper.database import engine
 
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ def django_db_setup(
     """Keep the statements of the invariants while the database is empty."""
     with django_db_blocker.unblock():
         import_module("tests.soundness").keep()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> None:
+    """Let all that follows a commit be done there, however slow this machine is."""
+    database.AFTER_COMMIT_SECONDS = 600
 
 
 @pytest.fixture(scope="session", autouse=True)

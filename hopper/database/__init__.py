@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,15 +12,16 @@ from hopper.database.postgresql import PostgreSQL
 from hopper.database.sqlite import SQLite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from datetime import datetime
-
-    from django.db.models import Field, Model
 
     from hopper.database.engine import Engine, Write
 
 AFTER_COMMIT = 100
 """The most calls of one request after its commit; the sweep does the rest."""
+
+AFTER_COMMIT_SECONDS = 5
+"""How long after its change a call still follows; the sweep does the rest."""
 
 Row = TypeVar("Row", bound=models.Model)
 _ENGINES: dict[str, Engine] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}
@@ -138,49 +140,21 @@ def write_together(*writes: Write) -> None:
 
 
 def after_commit(call: Callable[[], object]) -> None:
-    """Call something after the commit, as long as fewer than 100 calls wait for it.
+    """Call something after the commit, where fewer than 100 calls wait and 5 s have not passed.
 
     For what the sweep does too: a request with many rows answers in time, and leaves the rest to
     the sweep. A failure of the call is logged and stops no other.
     """
+    latest = time.monotonic() + AFTER_COMMIT_SECONDS
+
+    def call_in_time() -> None:
+        if time.monotonic() < latest:
+            call()
+
     if len(connection.run_on_commit) < AFTER_COMMIT:
-        transaction.on_commit(call, robust=True)
+        transaction.on_commit(call_in_time, robust=True)
 
 
 def is_outage(error: BaseException | None) -> bool:
     """Return whether the database was out of reach or busy, rather than asked something wrong."""
     return isinstance(error, Error) and engine().is_outage(error)
-
-
-def inserting(rows: Sequence[Model]) -> Write:
-    """Return the statement that inserts rows of one model, whose key the database makes."""
-    names = ", ".join(columns(rows[0]))
-    marks = ", ".join(["%s"] * len(columns(rows[0])))
-    table = rows[0]._meta.db_table
-    lines = ", ".join([f"({marks})"] * len(rows))
-    return (
-        f"INSERT INTO {table} ({names}) VALUES {lines}",  # noqa: S608
-        [value for row in rows for value in stored(row)],
-    )
-
-
-def updating(row: Model, fields: Sequence[Field[Any, Any]]) -> Write:
-    """Return the statement that writes these fields of a row."""
-    assignments = ", ".join(f"{field.column} = %s" for field in fields)
-    values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
-    table, key = row._meta.db_table, row._meta.pk.column
-    return f"UPDATE {table} SET {assignments} WHERE {key} = %s", [*values, row.pk]  # noqa: S608
-
-
-def columns(row: Model) -> list[str]:
-    """Return the columns of the row's table but its key."""
-    return [str(field.column) for field in row._meta.concrete_fields if not field.primary_key]
-
-
-def stored(row: Model) -> list[Any]:
-    """Return the row's values as the database takes them, in the order of `columns`."""
-    return [
-        field.get_db_prep_save(getattr(row, field.attname), connection)
-        for field in row._meta.concrete_fields
-        if not field.primary_key
-    ]

@@ -78,7 +78,7 @@ def stop_instance(
         elif force:
             # What was claimed while the status changed. After the commit, under a key too: no task
             # may be asked for after a counter (R6).
-            transaction.on_commit(lambda: _revoke_late(instance_id, actor))
+            transaction.on_commit(lambda: _revoke_late(instance_id, actor), robust=True)
     return HopperInstance.objects.get(pk=instance_id)
 
 

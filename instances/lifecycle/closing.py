@@ -9,14 +9,14 @@ from django.db import transaction
 from django.db.models import Q
 
 from hopper import database
-from hopper.database import lock_rows, lock_tree
+from hopper.database import lock_lines, lock_rows, lock_tree
 from hopper.errors import Conflict, RuleBroken
 from instances.choices import InstanceStatus as I
 from instances.choices import InstanceType
 from instances.lifecycle.actions import terminate_instance
 from instances.models import HopperInstance, Task
 from instances.tasks.changes import hold_places, lock_tasks
-from instances.tasks.ending import cancel_task
+from instances.tasks.ending import cancel_locked
 from instances.tree.status import change_instance, present_instance
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> di
     """
     with transaction.atomic():
         lock_tree()
+        lock_lines(shared=True)
         below = list(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
         parent_id = present_instance(instance_id).parent_id
         rows = lock_rows(HopperInstance, [*below, *([parent_id] if parent_id else [])])
@@ -77,8 +78,7 @@ def _cancel_open(below: list[str], force: bool, actor: Actor) -> list[str]:
         )
     # Of all at once: each cancellation frees the places of a family, the end bars those below (R6).
     hold_places(Task.objects.filter(root__in={task.root_id for task in tasks}), also=below)
-    for task_id in ids:
-        cancel_task(task_id, reason="the run was closed", actor=actor)
+    cancel_locked(tasks, reason="the run was closed", actor=actor, now=database.now())
     return ids
 
 

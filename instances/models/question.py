@@ -21,7 +21,7 @@ WITH_ANSWER = (Q.ANSWERED, Q.EXPIRED)
 
 
 class QuestionQuerySet(models.QuerySet["Question"]):
-    """Chainable reads of questions, and the write that closes one."""
+    """Chainable reads of questions."""
 
     def open_of(self, task: Task) -> Question | None:
         """Return the open question of a task; no query for a task that was never asked about."""
@@ -33,11 +33,6 @@ class QuestionQuerySet(models.QuerySet["Question"]):
         for row in self.filter(task__in=found).order_by("number") if found else ():
             found[row.task_id].append(row)
         return found
-
-    def close_open(self, task: Task, state: str) -> None:
-        """Close the open question of a locked task, if it has one, without an answer."""
-        if task.asked:
-            self.filter(task=task, state=Q.OPEN).update(state=state)
 
 
 class Question(models.Model):

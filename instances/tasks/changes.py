@@ -5,20 +5,16 @@ Only this module, `creating` and `claim_sql` write rows of tasks.
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
-from django.db.models import F, Q
+from django.db.models import F, Model, Q
 
-from hopper.database import (
-    after_commit,
-    engine,
-    inserting,
-    lock_lines,
-    lock_rows,
-    updating,
-    write_together,
-)
+from hopper.database import after_commit, engine, lock_lines, lock_rows, write_together
+from hopper.database.writes import Update, Writes
 from hopper.errors import NotFound
 from hopper.protocol import TASK
 from instances.allowances import ROUTING
@@ -33,17 +29,16 @@ from instances.choices import (
 from instances.choices import TaskStatus as T
 from instances.history import task_event
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
-from instances.signals import routing_due, task_finished
+from instances.signals import routing_due, tasks_finished
 from instances.tree.status import settle_after_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from django.db.models import QuerySet
 
     from hopper.actors import Actor
-    from hopper.database.engine import Write
 
 _OUTCOMES = {
     T.DONE: AttemptOutcome.COMPLETED,
@@ -107,6 +102,61 @@ def lock_tasks(task_ids: Iterable[str]) -> list[Task]:
     return list(Task.objects.filter(pk__in=wanted).order_by("pk"))
 
 
+class _Change:
+    """What the verbs of one block have changed, on objects only, until `write`."""
+
+    def __init__(self) -> None:
+        self.writes = Writes()
+        self.tasks: dict[str, Task] = {}
+        self.rows: dict[str, tuple[Model, tuple[str, ...]]] = {}
+        self.slots: Counter[str] = Counter()
+        self.due: dict[str, Callable[[], None]] = {}
+        self.ended: list[Task] = []
+        self.ends: dict[str, Any] = {}
+
+    def write(self) -> None:
+        """Write all; then announce the ends (R17), and release the slots of the ended leases."""
+        for task in self.tasks.values():
+            changed = task.changed_fields()
+            self.writes.update_row(task, changed)
+            task.remember(changed)
+        for row, names in self.rows.values():
+            fields = [field for field in row._meta.concrete_fields if field.name in names]
+            self.writes.update_row(row, fields)
+        for some in self.writes.in_portions():
+            write_together(*some)
+        for place in self.due.values():
+            after_commit(place)
+        if self.ended:
+            tasks_finished.announce(tasks=self.ended, **self.ends)
+        # Last, so that the counter of a busy instance is locked only until the commit (R6).
+        for instance_id, number in sorted(self.slots.items()):
+            release_slots(instance_id, number)
+
+
+_open: ContextVar[_Change | None] = ContextVar("the block of verbs", default=None)
+
+
+@contextmanager
+def gathered() -> Iterator[_Change]:
+    """Write at the end of the block what its verbs change: one statement for rows changed alike.
+
+    The block belongs to one change, with one actor and one `now`, of locked tasks, each as one
+    object. It reads nothing that it changes. A block inside joins the outer one.
+    """
+    outer = _open.get()
+    if outer is not None:
+        yield outer
+        return
+    change = _Change()
+    mark = _open.set(change)
+    try:
+        yield change
+    finally:
+        _open.reset(mark)
+    change.write()
+
+
 def change_task(
     task: Task,
     status: str,
@@ -125,27 +175,23 @@ def change_task(
     """
     before = task.status
     TASK.require(before, status, task.pk)
-    writes, slot = [], None
-    if before in STARTED and status not in STARTED and task.has_live_lease:
-        slot = task.instance_id
-        outcome = outcome or _OUTCOMES.get(T(status), AttemptOutcome.RELEASED)
-        writes.append(_closing(task, outcome, now))
-        task.end_lease()
-    ending = status in TERMINAL
-    if ending or (status in STARTED and before not in STARTED):
-        # Work that begins goes on without an answer (R11).
-        aside = QuestionState.CANCELLED if ending else QuestionState.SET_ASIDE
-        Question.objects.close_open(task, aside)
-    _set_status(task, status, now)
-    kind = kind or f"task.{status}"
-    event = task_event(task, kind, actor=actor, now=now, before=before, ending=ending, **data)
-    _write(task, now, *writes, event=event)
-    announce_due(task, actor)
-    if ending:
-        task_finished.announce(task=task, actor=actor, now=now)
-    if slot is not None:
-        # Last, so that the counter of a busy instance is locked only until the commit (R6).
-        release_slot(slot)
+    with gathered() as change:
+        if before in STARTED and status not in STARTED:
+            outcome = outcome or _OUTCOMES.get(T(status), AttemptOutcome.RELEASED)
+            end_attempt(task, outcome, now)
+        ending = status in TERMINAL
+        if ending or (status in STARTED and before not in STARTED):
+            # Work that begins goes on without an answer (R11).
+            aside = QuestionState.CANCELLED if ending else QuestionState.SET_ASIDE
+            close_question(task, aside)
+        _set_status(task, status, now)
+        kind = kind or f"task.{status}"
+        told = {"before": before, "ending": ending, **data}
+        _write(change, task, now, task_event(task, kind, actor=actor, now=now, **told))
+        announce_due(task, actor)
+        if ending:
+            change.ended.append(task)
+            change.ends = {"actor": actor, "now": now}
 
 
 def rest_task(
@@ -203,7 +249,8 @@ def amend_task(task: Task, kind: str, *, actor: Actor, now: datetime, **data: An
     An empty `kind` writes no event.
     """
     told = {"actor": actor, "now": now, "before": task.status, **data}
-    _write(task, now, event=task_event(task, kind, **told) if kind else None)
+    with gathered() as change:
+        _write(change, task, now, task_event(task, kind, **told) if kind else None)
 
 
 def extend_lease(task: Task, expires_at: datetime) -> None:
@@ -216,14 +263,19 @@ def extend_lease(task: Task, expires_at: datetime) -> None:
         Task.objects.filter(pk=task.pk).update(lease_expires_at=expires_at)
 
 
-def make_root(task: Task, *, actor: Actor, now: datetime) -> None:
-    """Separate a locked task from its parent: it becomes the root of its own tree (R16)."""
-    was, task.parent, task.root_id = task.parent_id, None, task.pk
-    amend_task(task, "task.cut_loose", actor=actor, now=now, was=was)
-    frontier = [task.pk]
-    while frontier:
-        frontier = list(Task.objects.filter(parent__in=frontier).values_list("pk", flat=True))
-        Task.objects.filter(pk__in=frontier).update(root_id=task.pk)
+def make_roots(tasks: list[Task], *, actor: Actor, now: datetime) -> None:
+    """Separate locked tasks from their parents: each becomes the root of its own tree (R16)."""
+    with gathered():
+        for task in tasks:
+            was, task.parent, task.root_id = task.parent_id, None, task.pk
+            amend_task(task, "task.cut_loose", actor=actor, now=now, was=was)
+    roots = {task.pk: task.pk for task in tasks}
+    while roots:
+        below = Task.objects.filter(parent__in=roots).values_list("pk", "parent_id")
+        roots = {pk: roots[str(parent_id)] for pk, parent_id in below}
+        for root_id in set(roots.values()):
+            family = [pk for pk, its in roots.items() if its == root_id]
+            Task.objects.filter(pk__in=family).update(root_id=root_id)
 
 
 def _set_status(task: Task, status: str, now: datetime) -> None:
@@ -240,16 +292,21 @@ def _set_status(task: Task, status: str, now: datetime) -> None:
         task.started_at = now
 
 
-def _write(task: Task, now: datetime, *writes: Write, event: Event | None = None) -> None:
-    """Write what changed of a locked task, together with other rows."""
+def _write(change: _Change, task: Task, now: datetime, event: Event | None) -> None:
+    """Add what changed of a locked task, and its event, to what the block writes."""
     if task.return_to_id is not None and not task.route_due and task.offered_to_id is None:
         # An answered task goes back only while it moves (R11).
         task.return_to_id = None
     task.updated_at = max(now, task.updated_at)
-    changed = task.changed_fields()
-    mine = [updating(task, changed)] if changed else []
-    write_together(*writes, *mine, *([inserting([event])] if event else []))
-    task.remember(changed)
+    change.tasks[task.pk] = task
+    if event is not None:
+        change.writes.insert(event)
+
+
+def write_row(row: Model, *names: str) -> None:
+    """Write these fields of a row that changes with a locked task, such as a delegation."""
+    with gathered() as change:
+        change.rows[str(row.pk)] = (row, names)
 
 
 def hold_places(tasks: QuerySet[Task], also: Iterable[str] = ()) -> None:
@@ -264,36 +321,46 @@ def hold_places(tasks: QuerySet[Task], also: Iterable[str] = ()) -> None:
 
 
 def end_attempt(task: Task, outcome: str, now: datetime) -> None:
-    """End the live lease, if any, of a task that stays started: close its attempt (R13).
+    """End the live lease, if any, of a locked task: close its attempt, release its slot (R13).
 
     The caller takes the task's next edge, or amends the task, which writes its row.
     """
-    if task.has_live_lease:
-        write_together(_closing(task, outcome, now))
-        release_slot(str(task.instance_id))
+    if not task.has_live_lease:
+        return
+    with gathered() as change:
+        # The error of a task may still be that of an attempt before; these set their own.
+        error = task.error if outcome in _WITH_ERROR else ""
+        closing = _closing(outcome, now, error)
+        change.writes.update(closing, task.pk, (outcome, now, error))
+        change.slots[str(task.instance_id)] += 1
     task.end_lease()
 
 
-def _closing(task: Task, outcome: str, now: datetime) -> Write:
-    table = Attempt._meta.db_table
-    # The error of a task may still be that of an attempt before; these set their own.
-    error = task.error if outcome in _WITH_ERROR else ""
-    values = [outcome, connection.ops.adapt_datetimefield_value(now), error]
-    later = engine().greatest
-    return (
-        # A change that waited for locks may have begun before the attempt (I14).
-        f"UPDATE {table} SET outcome = %s, ended_at = {later}(started_at, %s), error = %s"  # noqa: S608
-        " WHERE task_id = %s AND number = %s AND outcome IS NULL",
-        [*values, task.pk, task.attempt],
-    )
+def _closing(outcome: str, now: datetime, error: str) -> Update:
+    table, later = Attempt._meta.db_table, engine().greatest
+    moment = connection.ops.adapt_datetimefield_value(now)
+    # A change that waited for locks may have begun before the attempt (I14).
+    start = f"UPDATE {table} SET outcome = %s, ended_at = {later}(started_at, %s), error = %s"  # noqa: S608
+    # A task has at most one attempt without an outcome (I7).
+    return Update(start, (outcome, moment, error), "task_id", "outcome IS NULL")
 
 
-def release_slot(instance_id: str) -> None:
-    """Release one slot of the instance's counter (R6, kind 5; R22); settle a stopping instance.
+def close_question(task: Task, state: str) -> None:
+    """Close the open question of a locked task, if it has one, without an answer (R11)."""
+    if task.asked:
+        start = f"UPDATE {Question._meta.db_table} SET state = %s"  # noqa: S608
+        still_open = f"state = '{QuestionState.OPEN.value}'"
+        with gathered() as change:
+            change.writes.update(Update(start, (state,), "task_id", still_open), task.pk, state)
+
+
+def release_slots(instance_id: str, number: int) -> None:
+    """Release slots of the instance's counter (R6, kind 5; R22); settle a stopping instance.
 
     Stopping instances are read afterwards: a stop that held the counter has committed by then.
     """
-    InstanceLoad.objects.filter(pk=instance_id).update(running=F("running") - 1)
+    load = InstanceLoad.objects.filter(pk=instance_id)
+    load.update(running=F("running") - number)
     if HopperInstance.objects.filter(status=InstanceStatus.STOPPING).exists():
         settle_after_commit(instance_id)
 
@@ -309,7 +376,8 @@ def routes_on(task: Task) -> bool:
 def announce_due(task: Task, actor: Actor) -> None:
     """Place a due task after the commit, if it is still due; the sweep places what is left."""
     if task.route_due:
-        after_commit(lambda: _send_due(task, actor))
+        with gathered() as change:
+            change.due[task.pk] = lambda: _send_due(task, actor)
 
 
 def _send_due(task: Task, actor: Actor) -> None:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from hopper import database
-from hopper.database import after_commit, lock_shared, lock_tree
+from hopper.database import lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, NotAllowed, RuleBroken
 from hopper.ids import new_id
 from hopper.task_fields import CHILD, CREATE, set_at
@@ -25,20 +25,20 @@ from instances.tasks.changes import (
     change_task,
     end_attempt,
     hold_places,
-    lock_task,
     lock_tasks,
     routes_on,
 )
 from instances.tasks.dependencies import (
-    reevaluate,
+    add_dependencies,
+    may_begin,
+    reevaluate_new,
     require_few_edges,
-    require_known,
-    set_dependencies,
+    statuses_of,
 )
 from instances.tree.status import share_instance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence, Set
     from datetime import datetime
 
     from hopper.actors import Actor
@@ -69,16 +69,6 @@ def adopt_child(parent: Task, *, actor: Actor, now: datetime) -> None:
         amend_task(parent, "task.decomposed", actor=actor, now=now)
     else:
         change_task(parent, T.IN_PROGRESS, actor=actor, now=now, kind="task.decomposed")
-
-
-def _lock_parent(parent_id: str, actor: Actor) -> Task:
-    """Return the parent task, locked with its tree, where it may have one more child (R13)."""
-    if not Task.objects.filter(pk=parent_id).exists():
-        raise Invalid.field("parent_id", f"there is no task {parent_id}", "unknown")
-    parent = lock_task(parent_id)
-    require_lease_given(parent, actor)
-    require_room_below(parent)
-    return parent
 
 
 def require_lease_given(parent: Task, actor: Actor) -> None:
@@ -155,90 +145,66 @@ def create_task(new: NewTask, *, actor: Actor) -> Created:
     Raises Invalid for unknown ids, NotAccepting where the instance takes no new tasks (R3),
     Conflict where the parent cannot have children or, if asked to reject, the key is taken.
     """
-    for _ in range(3):
-        existing = _open_task_of(new, actor)
-        if existing is not None:
-            if new.on_conflict == "reject":
-                raise Conflict(
-                    f"unique_key: {existing.pk} is still open under this key.",
-                    code="unique_key_taken",
-                    task_id=existing.pk,
-                )
-            return Created(existing, existed=True)
-        try:
-            with transaction.atomic():
-                task = _insert(new, actor)
-            break
-        except IntegrityError:
-            # Another transaction took the key meanwhile: look again.
-            if new.unique_key is None:
-                raise
-    else:
-        raise Conflict("unique_key: other requests keep using this key; try again.")
-    return Created(Task.objects.get(pk=task.pk))
+    return create_tasks([new], actor=actor)[0]
 
 
 def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
-    """Create several tasks, all or nothing, in their order.
+    """Create several tasks, all or nothing, in their order; for the rest see `create_task`.
 
     100 of them are placed after the commit, the others by the sweep. Raises Invalid for more than
     10,000 predecessors in all.
     """
     require_few_edges(len(new.depends_on) for new in many)
-    with transaction.atomic():
-        # All instance rows before any task row, several only under the tree lock (R6).
-        places = {place for new in many if (place := _place_for(new))}
-        if len(places) > 1 or any(map(_joins, many)):
-            lock_tree()
-        for instance_id in sorted(places):
-            lock_shared(HopperInstance, instance_id)
-        parents = lock_tasks(new.parent_id for new in many if new.parent_id)
-        # Each parent's lease ends with its first child.
-        hold_places(Task.objects.leased().filter(pk__in=[parent.pk for parent in parents]))
-        created = [create_task(new, actor=actor) for new in many]
-    fresh = Task.objects.in_bulk([one.task.pk for one in created])
-    return [Created(fresh[one.task.pk], one.existed) for one in created]
+    for _ in range(3):
+        try:
+            with transaction.atomic():
+                created = _create(many, actor)
+            break
+        except IntegrityError:
+            # Another transaction took a key meanwhile: look again.
+            if not any(new.unique_key for new in many):
+                raise
+    else:
+        raise Conflict("unique_key: other requests keep using this key; try again.")
+    fresh = Task.objects.in_bulk([task_id for task_id, _ in created])
+    return [Created(fresh[task_id], existed) for task_id, existed in created]
 
 
-def insert_task(
-    new: NewTask,
-    *,
-    holder: HopperInstance | None,
-    parent: Task | None,
-    actor: Actor,
-    now: datetime,
-    task_id: str | None = None,
-) -> Task:
-    """Write a new task's row, its predecessors and its event, and mark it due for placing.
+def insert_tasks(
+    tasks: Sequence[Task], depends_on: Mapping[str, Sequence[str]], *, actor: Actor, now: datetime
+) -> None:
+    """Write the rows of new tasks, their predecessors and events; mark them due for placing.
 
-    The holder is locked against change, the parent locked and adopted; for services of this room.
-    `task_id` is the new task's id; without one, an id is made.
+    `depends_on` holds predecessors by the id of a task, new ones too. The holders are locked
+    against change, the parents locked and adopted; for services of this room.
     """
-    depends_on = require_known(new.depends_on)
-    task_id = task_id or new_id("task")
-    task = _row(task_id, new, holder, parent, actor, now)
-    task.ready = not depends_on
-    task.save(force_insert=True)
-    task.remember(task.changed_fields())
-    if depends_on:
-        set_dependencies(task, depends_on)
-        amend_task(task, "", actor=actor, now=now)
-    record(task_event(task, "task.created", actor=actor, now=now))
-    announce_due(task, actor)
-    if depends_on:
+    new = {task.pk: T.PENDING.value for task in tasks}
+    known = statuses_of(pk for before in depends_on.values() for pk in before if pk not in new)
+    edges = {pk: list(dict.fromkeys(before)) for pk, before in depends_on.items() if before}
+    for task in tasks:
+        before = edges.get(task.pk, ())
+        task.ready = may_begin(task, [new.get(pk) or known[pk] for pk in before])
+    Task.objects.bulk_create(tasks)
+    add_dependencies(edges)
+    record(*(task_event(task, "task.created", actor=actor, now=now) for task in tasks))
+    for task in tasks:
+        task.remember(task.changed_fields())
+        announce_due(task, actor)
+    if edges:
         # After placing: a task that is still moving is not blocked (R23).
-        after_commit(lambda: reevaluate(task_id))
-    return task
+        transaction.on_commit(lambda: reevaluate_new(edges), robust=True)
 
 
-def _row(
+def new_task(
     task_id: str,
     new: NewTask,
     holder: HopperInstance | None,
     parent: Task | None,
     actor: Actor,
     now: datetime,
+    among: str = "",
 ) -> Task:
+    """Return the unsaved row of a new task. `among` is its `unique_among` if it has a key."""
     task = Task(
         **new.columns,
         id=task_id,
@@ -249,7 +215,7 @@ def _row(
         status=T.PENDING,
         created_by=actor.name,
         created_by_id=actor.id,
-        unique_among=_unique_among(new, holder.pk if holder else None, actor),
+        unique_among=among,
         created_at=now,
         updated_at=now,
     )
@@ -258,18 +224,55 @@ def _row(
     return task
 
 
-def _insert(new: NewTask, actor: Actor) -> Task:
-    if _joins(new):
+def _create(many: Sequence[NewTask], actor: Actor) -> list[tuple[str, bool]]:
+    """Create the tasks whose key is free; return each id, and whether the task existed already."""
+    placed = list(zip(many, _places_of(many), strict=True))
+    among = _unique_among({place for new, place in placed if new.unique_key is not None}, actor)
+    taken = _open_tasks_of({new.unique_key for new in many if new.unique_key is not None})
+    found: list[tuple[str, bool]] = []
+    fresh: dict[str, tuple[NewTask, str | None, str]] = {}
+    for new, place in placed:
+        its = among[place] if new.unique_key is not None else ""
+        key = (its, new.unique_key)
+        if key not in taken:
+            task_id = new_id("task")
+            fresh[task_id] = (new, place, its)
+            found.append((task_id, False))
+            if new.unique_key is not None:
+                taken[key] = task_id
+        elif new.on_conflict == "reject":
+            raise Conflict(
+                f"unique_key: {taken[key]} is still open under this key.",
+                code="unique_key_taken",
+                task_id=taken[key],
+            )
+        else:
+            found.append((taken[key], True))
+    if fresh:
+        _insert(fresh, actor)
+    return found
+
+
+def _insert(fresh: Mapping[str, tuple[NewTask, str | None, str]], actor: Actor) -> None:
+    """Insert new tasks, by id with their instance and `unique_among`; lock first what they name."""
+    # All instance rows before any task row, several only under the tree lock (R6).
+    places = {place for _, place, _ in fresh.values() if place}
+    if len(places) > 1 or any(_joins(new) for new, _, _ in fresh.values()):
         lock_tree()
-    instance_id = _place_for(new)
-    holder = admitting(instance_id) if instance_id else None
-    parent = _lock_parent(new.parent_id, actor) if new.parent_id else None
+    holders = {place: admitting(place) for place in sorted(places)}
+    parents = _lock_parents({new.parent_id for new, _, _ in fresh.values() if new.parent_id}, actor)
     now = database.now()
-    if parent is not None and not new.instance_id and parent.instance_id != instance_id:
-        raise Conflict(f"{parent.pk} moved meanwhile; try again.", state=parent.status)
-    if parent is not None:
+    rows = []
+    for task_id, (new, place, among) in fresh.items():
+        parent = parents[new.parent_id] if new.parent_id else None
+        if parent is not None and not new.instance_id and parent.instance_id != place:
+            raise Conflict(f"{parent.pk} moved meanwhile; try again.", state=parent.status)
+        holder = holders[place] if place else None
+        rows.append(new_task(task_id, new, holder, parent, actor, now, among))
+    for parent in parents.values():
         adopt_child(parent, actor=actor, now=now)
-    return insert_task(new, holder=holder, parent=parent, actor=actor, now=now)
+    depends_on = {task_id: new.depends_on for task_id, (new, _, _) in fresh.items()}
+    insert_tasks(rows, depends_on, actor=actor, now=now)
 
 
 def _joins(new: NewTask) -> bool:
@@ -277,18 +280,53 @@ def _joins(new: NewTask) -> bool:
     return bool(new.parent_id and new.depends_on)
 
 
-def _place_for(new: NewTask) -> str | None:
-    """Return the instance for a new task: the given one, its parent's holder, or the GLOBAL."""
-    if new.instance_id:
-        return new.instance_id
-    if new.parent_id:
-        parents = Task.objects.filter(pk=new.parent_id)
-        return parents.values_list("instance_id", flat=True).first()
-    if not settings.HOPPER_AUTO_ROUTE:
-        return None
+def _lock_parents(parent_ids: Set[str], actor: Actor) -> dict[str, Task]:
+    """Return parent tasks by id, locked with their trees, where they may have children (R13)."""
+    parents = {parent.pk: parent for parent in lock_tasks(parent_ids)}
+    if unknown := sorted(parent_ids - parents.keys()):
+        raise Invalid.field("parent_id", f"there is no task {', '.join(unknown)}", "unknown")
+    for parent in parents.values():
+        require_lease_given(parent, actor)
+        require_room_below(parent)
+    # Each parent's lease ends with its first child.
+    hold_places(Task.objects.leased().filter(pk__in=parents))
+    return parents
+
+
+def _places_of(many: Sequence[NewTask]) -> list[str | None]:
+    """Return the instance of each new task: the given one, its parent's holder, or the GLOBAL."""
+    above = {new.parent_id for new in many if new.parent_id and not new.instance_id}
+    holders = dict(Task.objects.filter(pk__in=above).values_list("pk", "instance_id"))
+    loose = any(not new.instance_id and not new.parent_id for new in many)
+    top = _oldest_global() if loose and settings.HOPPER_AUTO_ROUTE else None
+    return [
+        new.instance_id or (holders.get(new.parent_id) if new.parent_id else top) for new in many
+    ]
+
+
+def _oldest_global() -> str | None:
     oldest = HopperInstance.objects.live().filter(scope="GLOBAL").order_by("created_at", "id")
     found: str | None = oldest.values_list("pk", flat=True).first()
     return found
+
+
+def _open_tasks_of(keys: Set[str]) -> dict[tuple[str, str | None], str]:
+    """Return the ids of the open tasks with these keys, by `unique_among` and key."""
+    rows = Task.objects.open().filter(unique_key__in=keys)
+    found = rows.values_list("unique_among", "unique_key", "pk")
+    return {(among, key): pk for among, key, pk in found}
+
+
+def _unique_among(places: Set[str | None], actor: Actor) -> dict[str | None, str]:
+    """Return among whose tasks a key is unique at each place: an instance's or an actor's (R20).
+
+    An actor that does not see the instance must not learn of its other tasks by a key.
+    """
+    lines = lineages(place for place in places if place)
+    seen = {
+        place for place, line in lines.items() if actor.holds("viewer", [one.id for one in line])
+    }
+    return {place: place if place and place in seen else actor.id for place in places}
 
 
 def admitting(instance_id: str) -> HopperInstance:
@@ -298,21 +336,3 @@ def admitting(instance_id: str) -> HopperInstance:
         raise NotAccepting(f"{instance_id} has no remote (NoRemote, R1).", code="no_remote")
     instance.standing().require("create")
     return instance
-
-
-def _open_task_of(new: NewTask, actor: Actor) -> Task | None:
-    if new.unique_key is None:
-        return None
-    among = _unique_among(new, _place_for(new), actor)
-    return Task.objects.open().filter(unique_among=among, unique_key=new.unique_key).first()
-
-
-def _unique_among(new: NewTask, place: str | None, actor: Actor) -> str:
-    """Return among whose tasks the key of a new task is unique: an instance's or an actor's (R20).
-
-    An actor that does not see the instance must not learn of its other tasks by a key.
-    """
-    if new.unique_key is None:
-        return ""
-    line = lineages([place]).get(place, []) if place else []
-    return place if place and actor.holds("viewer", [one.id for one in line]) else actor.id

@@ -19,10 +19,12 @@ from instances.tasks.creating import (
     NewTask,
     admitting,
     adopt_child,
-    insert_task,
+    insert_tasks,
+    new_task,
     require_lease_given,
     require_room_below,
 )
+from instances.tasks.dependencies import require_few_edges
 from instances.tasks.leases import require_lease
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ def create_children(
     Raises Conflict where the task takes no children now or is not the token's, RuleBroken at the
     lowest level and for a cycle, Invalid for unknown predecessors and a key given twice.
     """
-    order = _in_order(children)
+    _require_order(children)
+    require_few_edges(len(child.depends_on) for child in children)
     known = _by_key(task_id)
     if all(child.key in known for child in children):
         return Decomposed([known[child.key] for child in children])
@@ -67,35 +70,35 @@ def create_children(
         holder = admitting(holder_id) if holder_id else None
         parent = lock_task(task_id)
         known = _by_key(task_id)
-        missing = [place for place in order if children[place].key not in known]
+        missing = [place for place, child in enumerate(children) if child.key not in known]
         made: dict[int, Task] = {}
         if missing:
             if parent.instance_id != holder_id:
                 raise Conflict(f"{task_id} moved meanwhile; try again.", state=parent.status)
             now = database.now()
             _open(parent, terms, token, actor, now)
-            common = {"holder": holder, "parent": parent, "actor": actor, "now": now}
-            made = _insert(children, missing, known, **common)
+            told = (holder, parent, actor, now)
+            made = {at: new_task(new_id("task"), children[at], *told) for at in missing}
+            _insert(made, children, known, actor=actor, now=now)
     found = [made.get(place) or known[child.key] for place, child in enumerate(children)]
     return Decomposed(found, frozenset(task.pk for task in made.values()))
 
 
 def _insert(
+    made: Mapping[int, Task],
     children: Sequence[NewTask],
-    places: Sequence[int],
-    known: dict[str | None, Task],
-    **common: Any,
-) -> dict[int, Task]:
-    """Insert the children at these places, in this order, and add them to those known by key.
-
-    Their ids, and so their claims, follow the order of the call.
-    """
-    ids = [new_id("task") for _ in children]
-    made = {}
-    for place in places:
-        new = _resolved(children[place], known)
-        made[place] = known[new.key] = insert_task(new, task_id=ids[place], **common)
-    return made
+    known: Mapping[str | None, Task],
+    **told: Any,
+) -> None:
+    """Insert the new children, by their place in the call, with ids in place of siblings' keys."""
+    siblings = {**known, **{children[place].key: task for place, task in made.items()}}
+    before = {
+        task.pk: [
+            siblings[word].pk if word in siblings else word for word in children[place].depends_on
+        ]
+        for place, task in made.items()
+    }
+    insert_tasks(list(made.values()), before, **told)
 
 
 def _open(
@@ -122,12 +125,6 @@ def _was_leased_by(parent: Task, token: str) -> bool:
     return attempt is not None and attempt.number == parent.attempt
 
 
-def _resolved(child: NewTask, siblings: Mapping[str | None, Task]) -> NewTask:
-    """Return the child without its own target, with ids in place of its siblings' keys."""
-    before = [siblings[word].pk if word in siblings else word for word in child.depends_on]
-    return NewTask(**child.columns, depends_on=before)
-
-
 def _waits_for_others(children: Sequence[NewTask]) -> bool:
     siblings = {child.key for child in children}
     return any(not siblings.issuperset(child.depends_on) for child in children)
@@ -137,8 +134,8 @@ def _by_key(parent_id: str) -> dict[str | None, Task]:
     return {child.key: child for child in Task.objects.filter(parent=parent_id, key__isnull=False)}
 
 
-def _in_order(children: Sequence[NewTask]) -> list[int]:
-    """Return the indexes of the children, each after the siblings on which it depends."""
+def _require_order(children: Sequence[NewTask]) -> None:
+    """Raise Invalid for a key given twice, RuleBroken where siblings wait for one another."""
     places: dict[str, int] = {}
     for place, child in enumerate(children):
         if child.key is not None and places.setdefault(child.key, place) != place:
@@ -154,7 +151,7 @@ def _in_order(children: Sequence[NewTask]) -> list[int]:
         }
     )
     try:
-        return list(order.static_order())
+        order.prepare()
     except CycleError as error:
         names = " > ".join(str(children[place].key) for place in error.args[1])
         raise RuleBroken(f"depends_on: a cycle (R23): {names}.", code="cycle") from None

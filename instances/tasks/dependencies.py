@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, TextField
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q, TextField, prefetch_related_objects
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 
@@ -15,27 +16,31 @@ from hopper.errors import Invalid, RuleBroken
 from instances.choices import TERMINAL, DependencyRule
 from instances.choices import TaskStatus as T
 from instances.models import Task, TaskDependency
-from instances.tasks.changes import amend_task, change_task, lock_task, rest_task
+from instances.tasks.changes import amend_task, change_task, gathered, lock_tasks, rest_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from django.db.models import QuerySet
 
 
+_LOCKED_AT_ONCE = 100
+_DEPENDANTS_AT_ONCE = 1000
+
 MAX_EDGES = 10_000
 """The most predecessors that the tasks of one request may name in all."""
 
 
-def require_known(task_ids: Iterable[str]) -> list[str]:
-    """Return the ids without repeats, in order. Raises Invalid with the unknown ids."""
+def statuses_of(task_ids: Iterable[str]) -> dict[str, str]:
+    """Return the statuses of tasks by id, in the given order. Raises Invalid with unknown ids."""
     wanted = list(dict.fromkeys(task_ids))
-    known = set(Task.objects.filter(pk__in=wanted).values_list("pk", flat=True))
-    unknown = [task_id for task_id in wanted if task_id not in known]
-    if unknown:
+    if not wanted:
+        return {}
+    found = dict(Task.objects.filter(pk__in=wanted).values_list("pk", "status"))
+    if unknown := [task_id for task_id in wanted if task_id not in found]:
         raise Invalid.field("depends_on", f"there is no task {', '.join(unknown)}", "unknown")
-    return wanted
+    return {task_id: found[task_id] for task_id in wanted}
 
 
 def require_few_edges(counts: Iterable[int]) -> None:
@@ -51,54 +56,88 @@ def predecessors(task: Task) -> list[str]:
     return list(before.values_list("depends_on_id", flat=True))
 
 
-def set_dependencies(task: Task, depends_on: list[str]) -> None:
-    """Set the predecessors of a task. The caller holds the tree lock if the task has dependants.
+def may_begin(task: Task, before: Iterable[str]) -> bool:
+    """Return whether predecessors of these statuses let the task begin (R23)."""
+    enough = TERMINAL if task.dependency_rule == DependencyRule.ANY_TERMINAL else (T.DONE,)
+    return all(status in enough for status in before)
 
-    Raises RuleBroken for a cycle.
+
+def add_dependencies(depends_on: Mapping[str, Iterable[str]]) -> None:
+    """Write new predecessors of tasks, by the id of the task. Raises RuleBroken for a cycle.
+
+    The caller holds the tree lock where one of the tasks has dependants or a parent.
     """
-    if waits_for_itself(task.pk, depends_on):
-        raise RuleBroken("depends_on: that would be a cycle (R23).", code="cycle")
-    kept = set(depends_on)
-    TaskDependency.objects.filter(task=task).exclude(depends_on__in=kept).delete()
-    have = set(TaskDependency.objects.filter(task=task).values_list("depends_on_id", flat=True))
-    TaskDependency.objects.bulk_create(
-        TaskDependency(task=task, depends_on_id=before)
-        for before in depends_on
-        if before not in have
-    )
-    met = Task.objects.filter(pk__in=depends_on, status__in=_satisfying(task)).count()
-    task.ready = met == len(depends_on)
+    edges = [(task_id, before) for task_id, its in depends_on.items() for before in its]
+    cycle = next(([pk, pk] for pk, before in edges if pk == before), [])
+    if not cycle:
+        TaskDependency.objects.bulk_create(
+            TaskDependency(task_id=task_id, depends_on_id=before) for task_id, before in edges
+        )
+        cycle = cycle_through({task_id for task_id, _ in edges})
+    if cycle:
+        words = " > ".join(cycle)
+        raise RuleBroken(f"depends_on: that would be a cycle (R23): {words}.", code="cycle")
+
+
+def set_dependencies(task: Task, depends_on: Iterable[str]) -> None:
+    """Set the predecessors of a task, and `ready` on the object, as `add_dependencies`.
+
+    Raises Invalid for unknown predecessors.
+    """
+    statuses = statuses_of(depends_on)
+    had = TaskDependency.objects.filter(task=task)
+    had.exclude(depends_on__in=statuses).delete()
+    have = set(had.values_list("depends_on_id", flat=True))
+    add_dependencies({task.pk: [pk for pk in statuses if pk not in have]})
+    task.ready = may_begin(task, statuses.values())
 
 
 def reevaluate(task_id: str) -> bool:
-    """Set `ready` from the present predecessors, in a transaction of its own (R23).
+    """Set `ready` from the present predecessors; return whether a field changed (R23)."""
+    return bool(reevaluate_all([task_id]))
 
-    Returns whether a field changed. For a task in work or blocked for another reason only the flag
-    changes, so that the flag is right when the task comes back. A task with an offer, or due, is
-    not blocked until it rests. The sweep looks at such a task again.
+
+def reevaluate_all(task_ids: Iterable[str]) -> int:
+    """Set `ready` of tasks from their present predecessors; return how many changed (R23).
+
+    A transaction of its own for each 100 tasks, each under its root. For a task in work or blocked
+    for another reason only the flag changes, so that the flag is right when the task comes back. A
+    task with an offer, or due, is not blocked until it rests. The sweep looks at such a task again.
     """
-    with transaction.atomic():
-        task = lock_task(task_id)
-        if task.is_terminal:
-            return False
-        moving = task.route_due or task.offered_to_id is not None
-        stuck = task.status == T.BLOCKED and task.waiting_code == "DependencyFailed"
-        before = Task.objects.filter(dependants__task=task).order_by("pk")
-        statuses = dict(before.values_list("pk", "status"))
-        now = database.now()
-        enough = _satisfying(task)
-        failed = [pk for pk, word in statuses.items() if word in TERMINAL and word not in enough]
-        if failed and (stuck or (task.status == T.PENDING and not moving)):
-            return _block(task, failed, now)
-        ready = all(status in enough for status in statuses.values())
-        if stuck:
-            task.ready = ready
-            rest_task(task, kind="task.unblocked", actor=SYSTEM, now=now)
-            return True
-        if ready == task.ready:
-            return False
+    wanted, changed = sorted(set(task_ids)), 0
+    for start in range(0, len(wanted), _LOCKED_AT_ONCE):
+        with transaction.atomic():
+            locked = lock_tasks(wanted[start : start + _LOCKED_AT_ONCE])
+            tasks = [task for task in locked if not task.is_terminal]
+            before: dict[str, dict[str, str]] = {task.pk: {} for task in tasks}
+            edges = TaskDependency.objects.filter(task__in=tasks).order_by("depends_on")
+            for pk, its, status in edges.values_list(
+                "task_id", "depends_on_id", "depends_on__status"
+            ):
+                before[pk][its] = status
+            now = database.now()
+            prefetch_related_objects(tasks, "instance")
+            with gathered():
+                changed += sum(_judge(task, before[task.pk], now) for task in tasks)
+    return changed
+
+
+def _judge(task: Task, before: Mapping[str, str], now: datetime) -> bool:
+    """Set `ready` of a locked task by the statuses of its predecessors, or block the task (R23)."""
+    moving = task.route_due or task.offered_to_id is not None
+    stuck = task.status == T.BLOCKED and task.waiting_code == "DependencyFailed"
+    failed = [pk for pk, word in before.items() if word in TERMINAL and not may_begin(task, [word])]
+    if failed and (stuck or (task.status == T.PENDING and not moving)):
+        return _block(task, failed, now)
+    ready = may_begin(task, before.values())
+    if stuck:
         task.ready = ready
-        amend_task(task, "task.ready" if ready else "task.waiting", actor=SYSTEM, now=now)
+        rest_task(task, kind="task.unblocked", actor=SYSTEM, now=now)
+        return True
+    if ready == task.ready:
+        return False
+    task.ready = ready
+    amend_task(task, "task.ready" if ready else "task.waiting", actor=SYSTEM, now=now)
     return True
 
 
@@ -116,60 +155,86 @@ def _block(task: Task, failed: list[str], now: datetime) -> bool:
     return True
 
 
-def reevaluate_dependants(task_id: str) -> None:
-    """Update every dependant of this task, each under its own root."""
-    dependants = TaskDependency.objects.filter(depends_on_id=task_id).order_by("task_id")
-    for dependant_id in dependants.values_list("task_id", flat=True):
-        reevaluate(dependant_id)
+def reevaluate_dependants(task_ids: Collection[str]) -> None:
+    """Update the dependants of tasks: at most 1,000, the sweep does the rest (R23)."""
+    dependants = TaskDependency.objects.filter(depends_on__in=task_ids).order_by("task_id")
+    found = dependants.values_list("task_id", flat=True).distinct()
+    reevaluate_all(found[:_DEPENDANTS_AT_ONCE])
+
+
+def reevaluate_new(task_ids: Collection[str]) -> None:
+    """Update those of the new tasks whose predecessors ended meanwhile or before (R23)."""
+    for rows in overlooked():
+        reevaluate_all(rows.filter(pk__in=task_ids).values_list("pk", flat=True))
 
 
 def overlooked() -> tuple[QuerySet[Task, Any], ...]:
     """Return the tasks that were not updated after the end or the reopening of a predecessor.
 
-    These are: tasks that are not ready although all predecessors satisfy them; tasks that are
-    ready, also in work, although a predecessor does not satisfy them; and tasks blocked by a
-    predecessor that is no longer failed.
+    These are: tasks that are not ready although all predecessors have ended; resting tasks that are
+    not blocked although a predecessor has failed; tasks that are ready, also in work, although a
+    predecessor does not satisfy them; and tasks blocked by a predecessor that is no longer failed.
     """
     open_before = Task.objects.open().filter(dependants__task_id__isnull=False)
     waiting = Task.objects.filter(status=T.PENDING, ready=False)
     late = waiting.exclude(dependencies__depends_on__in=open_before)
+    of_it = TaskDependency.objects.filter(task=OuterRef("pk"))
+    lost = of_it.filter(depends_on__status__in=(T.FAILED, T.CANCELLED))
+    resting = waiting.filter(route_due=False, offered_to__isnull=True)
+    doomed = resting.filter(Exists(lost), dependency_rule=DependencyRule.DONE)
     any_end = Q(task__dependency_rule=DependencyRule.ANY_TERMINAL)
     met = Q(depends_on__status=T.DONE) | (any_end & Q(depends_on__status__in=TERMINAL))
     unmet = TaskDependency.objects.filter(~met)
     early = Task.objects.open().filter(ready=True, pk__in=unmet.values("task_id"))
-    failed = TaskDependency.objects.filter(
-        task=OuterRef("pk"),
-        depends_on=OuterRef("named"),
-        depends_on__status__in=(T.FAILED, T.CANCELLED),
-    )
+    failed = lost.filter(depends_on=OuterRef("named"))
     blocked = Task.objects.filter(status=T.BLOCKED, waiting__code="DependencyFailed")
     named = blocked.annotate(named=Cast(KT("waiting__object"), TextField()))
-    return late, early, named.filter(~Exists(failed))
+    return late, doomed, early, named.filter(~Exists(failed))
 
 
-def _satisfying(task: Task) -> tuple[T, ...]:
-    """Return the final statuses of a predecessor that let the task begin (R23)."""
-    return TERMINAL if task.dependency_rule == DependencyRule.ANY_TERMINAL else (T.DONE,)
+def cycle_through(task_ids: Collection[str]) -> list[str]:
+    """Return the ids of a cycle in which a task would wait for itself, else an empty list.
 
-
-def waits_for_itself(task_id: str, depends_on: Iterable[str]) -> bool:
-    """Return whether a task with these predecessors would wait for itself.
-
-    Parents count as waiting for their children. The caller holds the tree lock if the task has
-    dependants. Where it has neither dependants nor a parent, there is no
-    cycle.
+    A parent waits for its open children. The caller holds the tree lock where one of the tasks has
+    dependants or a parent. A task without both stands in no cycle.
     """
-    awaited = TaskDependency.objects.filter(depends_on=task_id)
-    if not awaited.exists() and not Task.objects.filter(pk=task_id, parent__isnull=False).exists():
-        return False
-    frontier, seen = set(depends_on), set(depends_on)
-    while frontier:
-        if task_id in frontier:
-            return True
-        after = TaskDependency.objects.filter(task__in=frontier)
-        children = Task.objects.open().filter(parent__in=frontier)
-        frontier = set(after.values_list("depends_on_id", flat=True))
-        frontier |= set(children.values_list("pk", flat=True))
-        frontier -= seen
-        seen |= frontier
-    return False
+    awaited = TaskDependency.objects.filter(depends_on=OuterRef("pk"))
+    either = Q(parent__isnull=False) | Exists(awaited)
+    if not task_ids or not Task.objects.filter(either, pk__in=task_ids).exists():
+        return []
+    waits: dict[str, set[str]] = {}
+    new = set(task_ids)
+    while new:
+        known = set(waits)
+        waits |= {pk: set() for pk in new}
+        for pk, before in _all_before(new):
+            waits.setdefault(pk, set()).add(before)
+            waits.setdefault(before, set())
+        children = Task.objects.open().filter(parent__in=waits.keys() - known)
+        for pk, parent_id in children.values_list("pk", "parent_id"):
+            waits[str(parent_id)].add(pk)
+        new = {pk for them in waits.values() for pk in them} - waits.keys()
+    try:
+        TopologicalSorter(waits).prepare()
+    except CycleError as error:
+        return list(map(str, error.args[1]))
+    return []
+
+
+def _all_before(task_ids: Collection[str]) -> list[tuple[str, str]]:
+    """Return all pairs (task, predecessor) along the lines of predecessors of these tasks."""
+    table, marks = TaskDependency._meta.db_table, ", ".join(["%s"] * len(task_ids))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH RECURSIVE pair (task_id, depends_on_id) AS (
+                SELECT task_id, depends_on_id FROM {table} WHERE task_id IN ({marks})
+                UNION
+                SELECT d.task_id, d.depends_on_id
+                FROM pair p JOIN {table} d ON d.task_id = p.depends_on_id
+            )
+            SELECT task_id, depends_on_id FROM pair
+            """,  # noqa: S608 - table names only
+            list(task_ids),
+        )
+        return list(cursor.fetchall())

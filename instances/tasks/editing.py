@@ -23,7 +23,7 @@ from instances.tasks.changes import (
     lock_task,
     rest_task,
 )
-from instances.tasks.dependencies import predecessors, reevaluate, require_known, set_dependencies
+from instances.tasks.dependencies import predecessors, reevaluate, set_dependencies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
         if depends_on is None and "dependency_rule" in changed:
             depends_on = predecessors(task)
         if depends_on is not None:
-            set_dependencies(task, require_known(depends_on))
+            set_dependencies(task, depends_on)
         task.queue_from(task.created_at)
         if changed or depends_on is not None:
             names = sorted(changed) + (["depends_on"] if "depends_on" in changes else [])

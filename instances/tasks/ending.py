@@ -13,15 +13,16 @@ from instances.models import Task
 from instances.tasks.changes import (
     amend_task,
     change_task,
+    gathered,
     hold_places,
     lock_ending_task,
     lock_task,
-    lock_tasks,
-    make_root,
+    make_roots,
 )
 from instances.tasks.repeats import require_repeat
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from hopper.actors import Actor
@@ -58,26 +59,59 @@ def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
         if task.status == T.CANCELLED:
             require_repeat(task_id, task.status, word="reason", stored=task.error, said=reason)
             return task
-        now = database.now()
-        task.error = reason
         if task.decomposed:
             hold_places(Task.objects.filter(root_id=task.root_id))
-        change_task(task, T.CANCELLED, actor=actor, now=now, reason=reason)
-        end_open_children(task, actor=actor, now=now, reason=reason or "its parent was cancelled")
+        cancel_locked([task], reason=reason, actor=actor, now=database.now())
     return task
 
 
-def end_open_children(task: Task, *, actor: Actor, now: datetime, reason: str) -> None:
-    """Cancel the open descendants of a locked, ended task; release abandoned ones.
+def cancel_locked(tasks: Sequence[Task], *, reason: str, actor: Actor, now: datetime) -> None:
+    """Cancel tasks and their open descendants (R16): first those without another one above.
 
-    Each task is cancelled before its own children, so that these do not aggregate it (R14).
+    The trees of the tasks and the counters of their holders are locked.
     """
-    if not task.children.open().exists():
-        return
-    for child in lock_tasks(task.children.open().values_list("pk", flat=True)):
-        if child.on_parent_close == "abandon":
-            make_root(child, actor=actor, now=now)
-            continue
-        child.error = reason
-        change_task(child, T.CANCELLED, actor=actor, now=now, reason=reason, cascade_from=task.pk)
-        end_open_children(child, actor=actor, now=now, reason=reason)
+    left = {task.pk: task for task in tasks}
+    while left:
+        highest = _highest(left)
+        with gathered():
+            for task in highest:
+                task.error = reason
+                change_task(task, T.CANCELLED, actor=actor, now=now, reason=reason)
+        words = reason or "its parent was cancelled"
+        end_open_children(highest, actor=actor, now=now, reason=words)
+        # The others were cancelled with these, unless a child between them was released.
+        others = left.keys() - {task.pk for task in highest}
+        left = {task.pk: task for task in Task.objects.open().filter(pk__in=others).order_by("pk")}
+
+
+def _highest(tasks: Mapping[str, Task]) -> list[Task]:
+    """Return those of the tasks that stand below none of the others."""
+    lower: set[str] = set()
+    above = {pk: task.parent_id for pk, task in tasks.items() if task.parent_id}
+    while above and len(tasks) > 1:
+        lower |= {pk for pk, its in above.items() if its in tasks}
+        rows = Task.objects.filter(pk__in=set(above.values()), parent__isnull=False)
+        higher = dict(rows.values_list("pk", "parent_id"))
+        above = {pk: higher[its] for pk, its in above.items() if its in higher}
+    return [task for pk, task in tasks.items() if pk not in lower]
+
+
+def end_open_children(parents: Sequence[Task], *, actor: Actor, now: datetime, reason: str) -> None:
+    """Cancel the open descendants of locked, ended tasks; release abandoned ones.
+
+    A task is cancelled before its children, so that these do not aggregate it (R14). The trees of
+    the tasks are locked.
+    """
+    while parents:
+        of_these = Task.objects.open().filter(parent__in=[parent.pk for parent in parents])
+        children = list(of_these.order_by("pk"))
+        abandoned = [child for child in children if child.on_parent_close == "abandon"]
+        make_roots(abandoned, actor=actor, now=now)
+        parents = [child for child in children if child.on_parent_close != "abandon"]
+        with gathered():
+            for child in parents:
+                child.error = reason
+                above = child.parent_id
+                change_task(
+                    child, T.CANCELLED, actor=actor, now=now, reason=reason, cascade_from=above
+                )

@@ -20,6 +20,7 @@ from instances.config import QueueSettings, escalates_failures, queue_settings
 from instances.models import Attempt, Task
 from instances.tasks.changes import (
     change_task,
+    gathered,
     hold_places,
     lock_task,
     lock_tasks,
@@ -163,10 +164,11 @@ def revoke_leases(tasks: TaskQuerySet, *, outcome: str, actor: Actor, now: datet
     revoked = []
     locked = lock_tasks(tasks.leased().values_list("pk", flat=True))
     hold_places(Task.objects.filter(pk__in=[task.pk for task in locked]))
-    for task in locked:
-        if task.has_live_lease:
-            put_back(task, outcome=outcome, actor=actor, now=now)
-            revoked.append(task)
+    with gathered():
+        for task in locked:
+            if task.has_live_lease:
+                put_back(task, outcome=outcome, actor=actor, now=now)
+                revoked.append(task)
     return revoked
 
 

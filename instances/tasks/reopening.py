@@ -15,10 +15,9 @@ from instances.signals import task_reopened
 from instances.tasks.changes import lock_task, rest_task
 from instances.tasks.creating import adopt_child
 from instances.tasks.dependencies import (
-    predecessors,
+    cycle_through,
     reevaluate,
     reevaluate_dependants,
-    waits_for_itself,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def _require_no_cycle(task: Task) -> None:
 
     An edit of the finished task could not see this: a parent waits for open children only.
     """
-    if waits_for_itself(task.pk, predecessors(task)):
+    if cycle_through([task.pk]):
         raise Conflict(
             f"{task.pk} cannot be reopened: its predecessor waits for its parent {task.parent_id}.",
             code="cycle",
@@ -109,4 +108,4 @@ def _ended_with_its_children(parent: Task) -> bool:
 
 def _reevaluate(task_id: str) -> None:
     reevaluate(task_id)
-    reevaluate_dependants(task_id)
+    reevaluate_dependants([task_id])

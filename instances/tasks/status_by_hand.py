@@ -15,6 +15,7 @@ from instances.models import Question, Task
 from instances.signals import offer_overtaken
 from instances.tasks.changes import (
     change_task,
+    close_question,
     end_attempt,
     hold_places,
     lock_ending_task,
@@ -70,7 +71,7 @@ def set_status(
             refuse_open_children(task)
             _make_free(task, force, actor, now)
             if task.status == T.BLOCKED:
-                Question.objects.close_open(task, QuestionState.WITHDRAWN)
+                close_question(task, QuestionState.WITHDRAWN)
             _WALKS[T(status)](task, owner or actor.name, reason, actor, now)
     return Task.objects.get(pk=task_id)
 

@@ -9,7 +9,7 @@ from django.db.models import F
 
 from hopper import database
 from hopper.actors import SYSTEM, Actor
-from hopper.database import lock_row, lock_rows, lock_shared
+from hopper.database import after_commit, lock_row, lock_rows, lock_shared
 from hopper.errors import HopperError, Invalid, NotFound
 from hopper.protocol import INSTANCE
 from instances.choices import InstanceStatus as I
@@ -141,4 +141,4 @@ def settle_above(instance_id: str, *, actor: Actor) -> None:
 
 def settle_after_commit(instance_id: str, *, actor: Actor = SYSTEM) -> None:
     """Settle the stopping instances above, after the commit of the lease's end (R6)."""
-    transaction.on_commit(lambda: settle_above(instance_id, actor=actor), robust=True)
+    after_commit(lambda: settle_above(instance_id, actor=actor))

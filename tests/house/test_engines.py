@@ -15,7 +15,6 @@ from django.utils import timezone
 from hopper.actors import SYSTEM
 from hopper.database import (
     engine,
-    inserting,
     is_outage,
     limit_waiting,
     lock_row,
@@ -24,9 +23,9 @@ from hopper.database import (
     lock_tree,
     snapshot,
     try_lock,
-    updating,
     write_together,
 )
+from hopper.database.writes import inserting, updating
 from instances.models import CheckRecord, HopperInstance
 from instances.tree.shape import create_instance
 
@@ -222,7 +221,8 @@ def test_rows_are_inserted_whole_and_updated_by_field() -> None:
     write_together(inserting([record(["a"]), record(["b"])]))
     first = CheckRecord.objects.order_by("id")[0]
     first.broken, first.seconds = ["ä'%"], 2.5
-    write_together(updating(first, [first._meta.get_field(name) for name in ("broken", "seconds")]))
+    fields = [first._meta.get_field(name) for name in ("broken", "seconds")]
+    write_together(updating(first, fields).of([first.pk]))
     stored = CheckRecord.objects.order_by("id").values_list("broken", "seconds", "since")
     assert list(stored) == [(["ä'%"], 2.5, None), (["b"], 1.0, None)]
 

@@ -123,7 +123,7 @@ def test_the_sweep_finds_what_is_still_ready(
     blocked = now == "cancelled" and not at_work
     assert (after.ready, after.status == "blocked") == (False, blocked)
     assert sweep().tasks_reevaluated == 0
-    assert [list(rows) for rows in overlooked()] == [[], [], []]
+    assert not any(rows.exists() for rows in overlooked())
 
 
 def test_any_end_of_a_predecessor_leaves_ready_what_is_content_with_it(
@@ -131,5 +131,5 @@ def test_any_end_of_a_predecessor_leaves_ready_what_is_content_with_it(
 ) -> None:
     after = TaskFactory(instance=run, depends_on=[first.pk], dependency_rule="any_terminal")
     _unknown_to_dependants(first, "cancelled")
-    assert [list(rows) for rows in overlooked()] == [[], [], []]
+    assert not any(rows.exists() for rows in overlooked())
     assert list(_claimable(run)) == [after.pk]

@@ -132,7 +132,7 @@ MUTATIONS = (
     _one(
         "a place is not given back",
         _CHANGES,
-        'update(running=F("running") - 1)',
+        'update(running=F("running") - number)',
         'update(running=F("running") - 0)',
         _WORKERS,
     ),
@@ -266,22 +266,22 @@ MUTATIONS = (
     _one(
         "an end is not told to the parent",
         _COMPLETION,
-        "self.aggregate_child_completions(task.parent_id, now)",
-        "self.aggregate_child_completions",
+        "self._aggregate(parent_id, now)",
+        "self._aggregate",
         _FAMILIES,
     ),
     _one(
         "those who waited for a task are not told",
         _COMPLETION,
-        "after_commit(lambda: reevaluate_dependants(task_id))",
+        "after_commit(lambda: reevaluate_dependants(ended))",
         "after_commit(lambda: None)",
         "tests/instances/test_dependencies.py",
     ),
     _one(
         "what is at work is taken for ready",
         "instances/tasks/dependencies.py",
-        "if task.is_terminal:",
-        "if task.is_terminal or task.worker:",
+        "if not task.is_terminal]",
+        "if not task.is_terminal and not task.worker]",
         "tests/instances/test_ready_at_work.py",
     ),
     _one(
@@ -302,8 +302,8 @@ MUTATIONS = (
     _one(
         "a cancelled parent leaves its children open",
         _ENDING,
-        "for child in lock_tasks(task.children.open().values_list",
-        "for child in lock_tasks(task.children.none().values_list",
+        "of_these = Task.objects.open().filter(",
+        "of_these = Task.objects.none().filter(",
         "tests/flows",
     ),
     _one(
@@ -317,16 +317,16 @@ MUTATIONS = (
     _one(
         "every event is written twice",
         _CHANGES,
-        "inserting([event])",
-        "inserting([event, event])",
+        "        change.writes.insert(event)\n",
+        "        change.writes.insert(event)\n        change.writes.insert(event)\n",
         _GRANTING,
         _FAMILIES,
     ),
     _one(
         "the levels above are not told of an end",
         _COMPLETION,
-        "record_above(event, filter(None, (*path, task.origin_id, task.instance_id)))",
-        "record_above(event, ())",
+        "told.append((event, {place for place in places if place is not None}))",
+        "told.append((event, set()))",
         "tests/flows",
     ),
     _one(
@@ -344,7 +344,7 @@ MUTATIONS = (
                 "Task.objects.filter(instance__in=below, status=T.PENDING)",
                 "Task.objects.filter(instance__in=below, status__in=(T.PENDING, *STARTED))",
             ),
-            Edit(_INSTANCE_CHANGES, "stays = task.status != T.PENDING or ", "stays = "),
+            Edit(_INSTANCE_CHANGES, "if task.status == T.PENDING\n        and ", "if "),
         ),
         (_LIFECYCLE,),
     ),
