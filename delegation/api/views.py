@@ -40,7 +40,7 @@ from instances.models import HopperInstance, Task
 from instances.tasks.creating import NewTask
 from instances.tree.status import no_instance
 from instances.waiting import Reason, waiting_on
-from scopes.api.serializers import DecisionSerializer
+from scopes.api.serializers import DecisionSerializer, decisions_for
 from scopes.decisions import TaskFacts
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class TaskDelegationViewSet(Answering):
                     "task_id": pk,
                     "preview": True,
                     "instance_id": task.instance_id,
-                    "decisions": preview_route(pk),
+                    "decisions": decisions_for(self.actor, preview_route(pk)),
                 }
             )
         seen_task(self.actor, pk, "operator")

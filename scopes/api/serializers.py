@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rest_framework import serializers
 
+from hopper.actors import EVERYWHERE
 from hopper.rest.fields import Anything, Flag, StrictSerializer, Text, Whole
+from instances.api.permissions import visible_instances
 from scopes.models import Feedback, RoutingDecision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hopper.actors import Actor
+
+
+def decisions_for(actor: Actor, decisions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return decisions as JSON without the instances that the caller does not see.
+
+    A decision of an invisible instance keeps its verdict and its code. Its reasons, and the
+    candidates and the target out of sight, are left out.
+    """
+    if EVERYWHERE in actor.grants:
+        return list(map(dict, decisions))
+    seen = set(visible_instances(actor).values_list("pk", flat=True))
+    return [
+        dict(one)
+        if one["instance_id"] in seen
+        else {
+            **one,
+            "reasons": [],
+            "target_id": one["target_id"] if one["target_id"] in seen else None,
+            "candidates": [two for two in one["candidates"] if two["instance_id"] in seen],
+        }
+        for one in decisions
+    ]
 
 
 class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):

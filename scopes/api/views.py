@@ -20,6 +20,7 @@ from scopes.api.serializers import (
     NewFeedback,
     RuleSerializer,
     SettingsSerializer,
+    decisions_for,
 )
 from scopes.feedback import Judged, give_feedback, judgements
 from scopes.models import Feedback, RoutingDecision
@@ -27,10 +28,11 @@ from scopes.rules.engine import RULES
 from scopes.settings import BEHAVIOR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rest_framework.request import Request
 
+    from hopper.actors import Actor
     from scopes.rules.schema import AnyRule
 
 
@@ -46,7 +48,11 @@ class TaskDecisionViewSet(Answering):
         """List the decisions about a task, in order."""
         seen_task(self.actor, pk)
         rows = RoutingDecision.objects.for_task(pk)
-        return self.paged(rows, lambda page: list(DecisionSerializer(page, many=True).data))
+        return self.paged(rows, lambda page: _seen_by(self.actor, page))
+
+
+def _seen_by(actor: Actor, page: Sequence[RoutingDecision]) -> list[Any]:
+    return decisions_for(actor, list(DecisionSerializer(page, many=True).data))
 
 
 class TaskFeedbackViewSet(Answering):
