@@ -12,6 +12,7 @@ from instances.models import HopperInstance, Task
 from scopes.rules.engine import RULES
 from tests.factories import InstanceFactory
 from tests.spellings import CAFE, FIVE
+from tests.worlds import kept
 
 if TYPE_CHECKING:
     from tests.api.conftest import Caller
@@ -21,6 +22,7 @@ every_spelling = pytest.mark.parametrize("word", FIVE, ids=ascii)
 
 
 @pytest.fixture
+@kept
 def cafe(tree: Tree) -> HopperInstance:
     """A project below the GLOBAL that can and is called Café."""
     place: HopperInstance = InstanceFactory(

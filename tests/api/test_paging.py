@@ -12,6 +12,7 @@ from instances.models import Task
 from tests.api.conftest import API, Caller
 from tests.api.test_query_budgets import fill
 from tests.factories import InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 if TYPE_CHECKING:
     from instances.models import HopperInstance
@@ -45,11 +46,17 @@ def walk(ada: Caller, path: str, link: str = "next") -> list[Any]:
     return seen
 
 
-@pytest.mark.parametrize("path", LISTS)
-def test_pages_forth_and_back_hold_every_row_once(ada: Caller, tree: Tree, path: str) -> None:
+@pytest.fixture
+@kept
+def full(tree: Tree) -> None:
+    """A tree with rows of every kind."""
     fill(tree, 4)
     for word in ("low", "urgent", "high"):
         TaskFactory(instance=tree["web-run"], priority=word, title=f"of {word} priority")
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_pages_forth_and_back_hold_every_row_once(ada: Caller, full: None, path: str) -> None:
     for number in range(5):
         ada.tell("/lessons", {"title": f"lesson {number}", "description": "why"}, status=201)
     both = "&" if "?" in path else "?"

@@ -13,11 +13,13 @@ from instances.models import Event, HopperInstance, Task
 from instances.tasks.editing import update_task
 from instances.tree.shape import describe_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture
+@kept
 def top() -> HopperInstance:
     """A GLOBAL over three projects with a run each, none of which can anything."""
     top: HopperInstance = InstanceFactory(name="wide")

@@ -10,11 +10,13 @@ from hopper.errors import AlreadyDelegated, Conflict, LeaseLost
 from instances.models import Attempt, HopperInstance, Task
 from instances.tasks.worker import claim_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture
+@kept
 def web() -> HopperInstance:
     """A project under a top, with a run below it."""
     project: HopperInstance = InstanceFactory(

@@ -16,11 +16,13 @@ from instances.tasks.creating import NewTask, create_task
 from instances.tree.shape import describe_instance
 from scopes.behaviors import explicit
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture
+@kept
 def top() -> HopperInstance:
     """A GLOBAL with two projects that fit the tag x, one of which answers by hand."""
     top: HopperInstance = InstanceFactory(name="top")

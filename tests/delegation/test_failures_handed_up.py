@@ -20,6 +20,7 @@ from instances.tasks.editing import update_task
 from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_task, complete_task, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,7 @@ UP = {"on_failure": "escalate"}
 
 
 @pytest.fixture
+@kept
 def web() -> HopperInstance:
     """A project of a GLOBAL, with two runs; a failure at the runs goes up."""
     top = InstanceFactory(name="top")

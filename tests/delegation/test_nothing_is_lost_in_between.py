@@ -26,11 +26,13 @@ from instances.tasks.worker import claim_task, complete_task, fail_task, release
 from instances.tree.shape import move_instance
 from instances.waiting import waiting_on
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture
+@kept
 def top() -> HopperInstance:
     """A GLOBAL, a project that fits the tag x, and its run."""
     top: HopperInstance = InstanceFactory(name="top")

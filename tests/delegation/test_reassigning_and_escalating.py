@@ -13,6 +13,7 @@ from instances.lifecycle.actions import pause_instance, resume_instance
 from instances.models import Task
 from instances.tasks.worker import claim_next
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 if TYPE_CHECKING:
     from instances.models import HopperInstance
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.fixture
+@kept
 def top() -> HopperInstance:
     """A GLOBAL with two projects that fit the tag x; the first has a run."""
     top: HopperInstance = InstanceFactory(name="top")

@@ -16,6 +16,7 @@ from instances.tasks.reopening import reopen_task
 from instances.tasks.status_by_hand import SETTABLE, set_status
 from instances.tasks.worker import claim_next, claim_task, complete_task, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.fixture
+@kept
 def top() -> HopperInstance:
     """A GLOBAL, a project that fits the tag x, and its run."""
     top: HopperInstance = InstanceFactory(name="top")

@@ -21,11 +21,13 @@ from instances.tasks.worker import claim_next, claim_task, complete_task, heartb
 from instances.waiting import waiting_on
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.flows.rows import held_off
+from tests.worlds import kept
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture
+@kept
 def web() -> HopperInstance:
     """A project `web` under `top`, which sends what is tagged web there; `run` below it."""
     top = InstanceFactory(name="top")

@@ -17,6 +17,7 @@ from instances.models import Event, HopperInstance, Task
 from instances.tasks.worker import claim_next
 from instances.tree.shape import describe_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
@@ -25,6 +26,7 @@ ROUNDS = 200
 
 
 @pytest.fixture
+@kept
 def top() -> HopperInstance:
     """A GLOBAL with one project that fits the tag x."""
     top: HopperInstance = InstanceFactory(name="top")

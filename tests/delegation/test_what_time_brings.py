@@ -26,11 +26,13 @@ from instances.tasks.editing import update_task
 from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_task, release_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 
 
 @pytest.fixture
+@kept
 def top() -> HopperInstance:
     """A GLOBAL with two projects that fit the tag x."""
     top: HopperInstance = InstanceFactory(name="top")

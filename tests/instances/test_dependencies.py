@@ -14,6 +14,7 @@ from instances.tasks.ending import cancel_task
 from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_next, complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 if TYPE_CHECKING:
     from instances.models import HopperInstance
@@ -22,6 +23,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.fixture
+@kept
 def run() -> HopperInstance:
     """A queue that executes."""
     instance: HopperInstance = InstanceFactory(

@@ -15,6 +15,7 @@ from instances.models import Attempt, Event, InstanceLoad, Task
 from instances.tasks import worker
 from instances.tasks.leases import expire_leases
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 if TYPE_CHECKING:
     from instances.models import HopperInstance
@@ -25,6 +26,7 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
+@kept
 def run() -> HopperInstance:
     """A queue with room for five."""
     instance: HopperInstance = InstanceFactory(

@@ -14,6 +14,7 @@ from instances.tasks.reopening import reopen_task
 from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_next, claim_task, complete_task, fail_task, release_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.fixture
+@kept
 def run() -> HopperInstance:
     """A queue that executes."""
     instance: HopperInstance = InstanceFactory(

@@ -19,6 +19,7 @@ from instances.tasks.editing import update_task
 from instances.tasks.ending import cancel_task
 from instances.tasks.leases import expire_leases
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.fixture
+@kept
 def run() -> HopperInstance:
     """A queue of two places whose tasks may fail twice."""
     instance: HopperInstance = InstanceFactory(

@@ -20,6 +20,7 @@ from instances.dashboard import dashboard
 from instances.history import record, task_event
 from instances.models import CheckRecord, Event, HopperInstance, InstanceLoad, Task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.worlds import kept
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,6 +35,7 @@ def check(*arguments: str) -> dict[str, object]:
 
 
 @pytest.fixture
+@kept
 def run() -> HopperInstance:
     web = InstanceFactory(scope="PROJECT", name="web")
     return InstanceFactory(scope="ORCHESTRATION", parent=web, name="run")
