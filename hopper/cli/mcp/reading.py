@@ -23,6 +23,7 @@ from hopper.task_fields import CREATE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+LONGEST_WAIT = 300  # seconds that a call waits for an answer
 _ROUTED_BY = frozenset(
     {
         "title", "description", "project", "tags", "required_capabilities", "priority",
@@ -37,8 +38,9 @@ _INSTANCE = ("id", "name", "scope", "effective_status", "parent_id", "descriptio
 class Reading:
     """An agent reads the docstring of each tool and the descriptions of its parameters."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, longest_wait: int = LONGEST_WAIT) -> None:
         self._client = client
+        self._longest_wait = longest_wait
 
     def show_tree(
         self,
@@ -124,7 +126,7 @@ class Reading:
             Field(
                 description="How long to wait for the answer of an open question. 0: not at all.",
                 ge=0,
-                le=300,
+                le=LONGEST_WAIT,
                 examples=[60],
             ),
         ] = 0,
@@ -134,7 +136,8 @@ class Reading:
         With `wait_seconds` the call returns as soon as no question is open, else after that time.
         Then claim_task with the `task_id` takes the task up again.
         """
-        return awaited_answer(self._client, task_id, wait_seconds)
+        seconds = min(wait_seconds, self._longest_wait)
+        return awaited_answer(self._client, task_id, seconds)
 
     @with_fields(CREATE, may_be_left_out=True, only=_ROUTED_BY)
     def preview_route(

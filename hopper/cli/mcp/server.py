@@ -16,14 +16,16 @@ from hopper import __version__
 from hopper.cli.arguments import user_name
 from hopper.cli.leases import SESSION_VARIABLES
 from hopper.cli.mcp.planning import Planning
-from hopper.cli.mcp.reading import Reading
+from hopper.cli.mcp.reading import LONGEST_WAIT, Reading
 from hopper.cli.mcp.resources import add_prompts, add_resources
 from hopper.cli.mcp.session import SessionLeases
-from hopper.cli.mcp.tool import HopperTool
+from hopper.cli.mcp.tool import HopperTool, Run, Way
 from hopper.cli.mcp.working import Working
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mcp.server.mcpserver.tools import Tool
 
     from hopper.cli.transport import Client
 
@@ -35,6 +37,25 @@ you are stopped, the next worker goes on from there. End with `complete_task`, `
 (children do it) or `escalate_task` (the level above must decide). An answer `lease_lost` means \
 that the task is no longer yours: stop working on it. `why_task` says what any task waits for and \
 who can move it."""
+
+OVER_HTTP = """Hopper is a tree of queues (instances) that hold tasks. To work: `claim_task` at an \
+instance gives you a task under a lease; extend it with `heartbeat` before `lease.expires_at`, and \
+store a checkpoint after each finished step. End with `complete_task`, `fail_task`, \
+`release_task`, `ask_question`, `decompose_task` or `escalate_task`. An answer `lease_lost` means \
+that the task is no longer yours: stop working on it. `why_task` says what any task waits for."""
+
+_OVER_HTTP = {
+    "claim_task": """Take a task: give `instance_id` for its next one, or `task_id`.
+
+Returns `tasks` (none or one) and `waiting`, the reason for none. The task is yours until \
+`lease.expires_at`; heartbeat extends the lease. A task that was begun before has \
+`lease.checkpoint` (go on from there) and answers in `questions`.""",
+    "heartbeat": """Extend your lease, and report your progress or a checkpoint.
+
+Do it before `lease.expires_at`, and after each finished step with a checkpoint from which \
+another worker could go on.""",
+}
+"""The descriptions that differ where no session keeps the leases."""
 
 READS, WRITES, REPEATABLE, ENDS = "reads", "writes", "repeatable", "ends"
 _HINTS = {
@@ -87,28 +108,34 @@ TOOLS = {
 
 
 def build_server(
-    client: Client, session: SessionLeases | None = None, *, text_only: bool = False
+    client: Client,
+    session: SessionLeases | None = None,
+    *,
+    text_only: bool = False,
+    run: Run | None = None,
 ) -> MCPServer[Any]:
     """Return the server on a client of the API; `session` holds the leases of its agent.
 
-    `text_only`: for clients that show their agent the text of an answer alone.
+    `text_only`: for clients that show their agent the text of an answer alone. `run`: for MCP over
+    HTTP, where each request stands alone; it calls a tool in the thread of its request.
     """
+    over_http = run is not None
     session = session or SessionLeases(client, session_worker())
-    reading, planning = Reading(client), Planning(client)
+    reading = Reading(client, longest_wait=0 if over_http else LONGEST_WAIT)
     working = Working(client, session)
-    made = []
+    parts = (reading, Planning(client), working)
+    way = Way(text_only=text_only, run=run, during=session.call)
+    made: list[Tool] = []
     for name, kind in TOOLS.items():
-        found = (getattr(part, name, None) for part in (reading, planning, working))
-        function = next(one for one in found if one is not None)
-        made.append(
-            HopperTool.made(_free(function), _HINTS[kind], text_only=text_only, during=session.call)
-        )
+        function = next(found for part in parts if (found := getattr(part, name, None)))
+        words = (_OVER_HTTP.get(name) if over_http else None) or inspect.getdoc(function) or ""
+        made.append(HopperTool.made(_free(function), words, _HINTS[kind], way))
     server: MCPServer[Any] = MCPServer(
         "hopper",
-        instructions=INSTRUCTIONS,
+        instructions=OVER_HTTP if over_http else INSTRUCTIONS,
         version=__version__,
         log_level="WARNING",
-        tools=list(made),
+        tools=made,
     )
     add_resources(server, reading, working)
     add_prompts(server)

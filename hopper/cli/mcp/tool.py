@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager  # noqa: TC003 - pydantic reads the annotation
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from mcp.server.mcpserver.tools import Tool
@@ -15,8 +17,6 @@ from hopper.cli.mcp.person import Asking, attended
 from hopper.cli.transport import CliError, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mcp_types import CallToolResult, ToolAnnotations
 
     from hopper.cli.mcp.parameters import Json
@@ -25,36 +25,38 @@ STRUCTURED_SINCE = "2025-06-18"
 """The first version of the protocol whose clients read structured content."""
 
 
+Run = Callable[[Callable[[], Any]], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the tools of a server run and answer.
+
+    `during` is entered for the time of a call. `run` calls a tool; None: in a thread of its own.
+    """
+
+    text_only: bool
+    run: Run | None
+    during: Callable[[], AbstractContextManager[None]]
+
+
 class HopperTool(Tool):
     """A tool that refuses unknown arguments. null counts as a missing argument."""
 
-    _text_only: bool = PrivateAttr(default=False)
-    _during: Callable[[], AbstractContextManager[None]] = PrivateAttr(default=nullcontext)
+    _way: Way = PrivateAttr()
 
     @classmethod
     def made(
-        cls,
-        function: Callable[..., Any],
-        hints: ToolAnnotations,
-        *,
-        text_only: bool,
-        during: Callable[[], AbstractContextManager[None]],
+        cls, function: Callable[..., Any], words: str, hints: ToolAnnotations, way: Way
     ) -> HopperTool:
-        """Return the tool for a function. Its docstring and parameters are the description.
-
-        `during` is entered for the time of a call.
-        """
+        """Return the tool for a function. Its words and parameters are all that an agent reads."""
         tool = cast(
             "HopperTool",
             cls.from_function(
-                function,
-                description=inspect.getdoc(function),
-                annotations=hints,
-                structured_output=False,
+                function, description=words, annotations=hints, structured_output=False
             ),
         )
-        tool._text_only = text_only
-        tool._during = during
+        tool._way = way
         tool.parameters["additionalProperties"] = False
         # What the name says already, and the default null, cost the agent tokens.
         tool.parameters.pop("title", None)
@@ -75,17 +77,22 @@ class HopperTool(Tool):
         except ValidationError as error:
             return answers.failed(_faults(self.name, error))
         try:
-            with self._during(), attended(context):
-                found = await self.fn_metadata.call_fn(self.fn, self.is_async, given)
+            with self._way.during(), attended(context):
+                found = await self._found(given)
         except CliError as error:
             return answers.refused(error)
         except Asking as asking:
             return asking.result
         return self._told(found, context)
 
+    async def _found(self, given: Json) -> Any:
+        if self._way.run is None:
+            return await self.fn_metadata.call_fn(self.fn, self.is_async, given)
+        return await self._way.run(partial(self.fn, **given))
+
     def _told(self, found: Any, context: Any) -> CallToolResult:
         version = context.protocol_version or STRUCTURED_SINCE
-        return answers.told(found, text_only=self._text_only or version < STRUCTURED_SINCE)
+        return answers.told(found, text_only=self._way.text_only or version < STRUCTURED_SINCE)
 
     def _unknown(self, arguments: Json) -> list[str]:
         """Return which arguments are not known, the near ones named."""
