@@ -25,6 +25,7 @@ SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
     "timezone": "UTC",
+    "max_prepared_transactions": "2",
     # The data is thrown away, so a power cut may take it.
     "fsync": "off",
     "synchronous_commit": "off",

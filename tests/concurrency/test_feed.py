@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +20,8 @@ from tests.factories import InstanceFactory, TaskFactory
 from tests.soundness import unsound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from instances.models import HopperInstance
@@ -126,21 +129,75 @@ def test_events_of_an_open_transaction_come_when_it_commits(
     assert (late["kind"], late["id"]) == ("task.created", seen["id"] + 1)
 
 
-@pytest.mark.postgres
-def test_a_foreign_transaction_delays_no_event(run: HopperInstance, secret: str) -> None:
+@contextmanager
+def _open_transaction(database: str) -> Iterator[None]:
+    """Hold a transaction of somebody else open, with a number and a write, in a database."""
     other = connection.copy()
-    client = Client(HTTP_AUTHORIZATION=f"Bearer {secret}", HTTP_HOST="localhost")
+    other.settings_dict = {**other.settings_dict, "NAME": database}
     try:
         other.set_autocommit(False)
         with other.cursor() as cursor:
             cursor.execute("CREATE TABLE foreign_work (id integer)")
             cursor.execute("SELECT pg_current_xact_id()")
-        made = TaskFactory(instance=run)
-        (*_, last) = client.get("/api/v1/events?limit=500").json()["results"]
-        assert last["task_id"] == made.pk
+        yield
     finally:
         other.rollback()
         other.close()
+
+
+@contextmanager
+def _here() -> Iterator[None]:
+    with _open_transaction(str(connection.settings_dict["NAME"])):
+        yield
+
+
+@contextmanager
+def _in_another_database() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE foreign_work")
+    try:
+        with _open_transaction("foreign_work"):
+            yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP DATABASE foreign_work WITH (FORCE)")
+
+
+@contextmanager
+def _prepared() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW max_prepared_transactions")
+        if cursor.fetchone() == ("0",):
+            pytest.skip("the server prepares no transactions")
+        cursor.execute("BEGIN")
+        cursor.execute("CREATE TABLE foreign_work (id integer)")
+        cursor.execute("PREPARE TRANSACTION 'foreign_work'")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ROLLBACK PREPARED 'foreign_work'")
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("somebody", [_here, _in_another_database, _prepared])
+def test_a_foreign_transaction_delays_no_event(
+    somebody: Callable[[], AbstractContextManager[None]],
+    run: HopperInstance,
+    secret: str,
+    storm: Callable[[int, int], int],
+) -> None:
+    client = Client(HTTP_AUTHORIZATION=f"Bearer {secret}", HTTP_HOST="localhost")
+    after, until = 0, time.monotonic() + storm(0, 60)
+    with somebody():
+        while True:
+            made = TaskFactory(instance=run)
+            answer = client.get(f"/api/v1/events?after={after}&limit=500").json()["results"]
+            assert answer[-1]["task_id"] == made.pk
+            after = answer[-1]["id"]
+            if time.monotonic() > until:
+                break
+            time.sleep(0.2)
 
 
 @pytest.mark.postgres
