@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
 from django.http import StreamingHttpResponse
+from rest_framework.exceptions import APIException
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
@@ -25,7 +26,7 @@ from hopper.serving.application import in_thread
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from rest_framework.request import Request
+    from rest_framework.views import APIView
 
     Look = Callable[[], tuple[Any, bool]]
     """Returns the body of an answer, and whether to wait for a better one."""
@@ -41,23 +42,32 @@ LOOK_SECONDS = 1.0
 _threads = threading.BoundedSemaphore(AT_ONCE_WSGI)
 
 
-def waiting(request: Request, look: Look) -> Response | StreamingHttpResponse:
-    """Answer what `look` finds, after at most `wait` seconds of the query (0 to 25, default 0).
+def waiting(view: APIView, look: Look) -> Response | StreamingHttpResponse:
+    """Answer what `look` finds for a GET, after at most `wait` seconds (0 to 25, default 0).
 
     An answer that still waits is no error: the client asks again.
     """
+    request = view.request
     seconds = integer(request.query_params, "wait", least=0, most=MAX_SECONDS, default=0)
     body, waits = look()
     if not waits or not seconds:
         return Response(body)
+
+    def look_again() -> tuple[Any, bool]:
+        # The token may be revoked meanwhile.
+        view.request = view.initialize_request(request._request)
+        view.perform_authentication(view.request)
+        view.check_permissions(view.request)
+        return look()
+
     until = time.monotonic() + seconds
     if isinstance(request._request, ASGIRequest):
         return StreamingHttpResponse(
-            _looking(look, until), content_type="application/json; charset=utf-8"
+            _looking(look_again, body, until), content_type="application/json; charset=utf-8"
         )
     if _threads.acquire(blocking=False):
         try:
-            body = _looked(look, body, min(until, time.monotonic() + MAX_SECONDS_WSGI))
+            body = _looked(look_again, body, min(until, time.monotonic() + MAX_SECONDS_WSGI))
         finally:
             _threads.release()
     return Response(body)
@@ -73,13 +83,13 @@ def _looked(look: Look, body: Any, until: float) -> Any:
     return body
 
 
-async def _looking(look: Look, until: float) -> AsyncIterator[bytes]:
-    """Yield the body once: the status is answered before the wait, so a look refuses no more."""
-    body, waits = await in_thread(look)
+async def _looking(look: Look, body: Any, until: float) -> AsyncIterator[bytes]:
+    """Yield the body once. The status is answered already: a refusal ends the wait."""
+    waits = True
     while waits and (left := until - time.monotonic()) > 0:
         await asyncio.sleep(min(LOOK_SECONDS, left))
         try:
             body, waits = await in_thread(look)
-        except HopperError:
+        except (HopperError, APIException):
             break
     yield JSONRenderer().render(body)

@@ -282,7 +282,7 @@ class TaskViewSet(Answering):
             body = self.get_paginated_response(shapes.QuestionSerializer(page, many=True).data)
             return body.data, any(row.is_open for row in page)
 
-        return waiting(request, look)
+        return waiting(self, look)
 
     @extend_schema(
         request=shapes.Cancel,

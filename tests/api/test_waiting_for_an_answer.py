@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import AsyncClient
 
 from hopper.serving import waiting
-from instances.models import HopperInstance
+from instances.models import AgentToken, HopperInstance
 from instances.tasks.questions import NewQuestion, answer_question, ask
 from tests.api.conftest import API, Caller
 from tests.factories import ALICE, TaskFactory
@@ -80,6 +80,17 @@ def test_without_an_answer_the_wait_ends_after_its_time(
     assert _states(ada.call("GET", f"/tasks/{asked.pk}/questions?wait=25")) == ["open"]
     # A thread of a synchronous server waits for less.
     assert clock.now == waiting.MAX_SECONDS_WSGI
+
+
+def test_a_token_that_is_revoked_meanwhile_gets_no_answer(
+    ada: Caller, asked: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revoke() -> None:
+        AgentToken.objects.all().delete()
+        _answer(asked)
+
+    monkeypatch.setattr(waiting, "time", Clock(revoke))
+    assert ada.call("GET", f"/tasks/{asked.pk}/questions?wait=25").status_code == 401
 
 
 def test_nobody_waits_without_an_open_question_or_without_being_asked_to(
