@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
+from django.core.checks import ERROR, CheckMessage, Error, Tags, Warning, register, run_checks
 from django.core.management.base import SystemCheckError
 from django.db import DatabaseError, connection
 
@@ -104,10 +104,16 @@ def require_sound_start() -> None:
 
 
 def advise_at_start() -> None:
-    """Log what the database lacks when a server starts."""
-    for message in run_checks(tags=[Tags.database], databases=["default"]):
-        logger.warning("%s", message, extra={"event": "start_advice"})
+    """Log what the database lacks when a server starts.
+
+    Raises SystemCheckError for a server that must not use the database: its key is another one.
+    """
+    found = run_checks(tags=[Tags.database], databases=["default"])
     connection.close()
+    if errors := [message for message in found if message.is_serious(ERROR)]:
+        raise SystemCheckError("\n".join(map(str, errors)))
+    for message in found:
+        logger.warning("%s", message, extra={"event": "start_advice"})
 
 
 @register(Tags.security, deploy=True)

@@ -14,12 +14,17 @@ class InstancesConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the keys of a queue; let `migrate` store the settings of the database."""
+        from django.core.checks import Tags
+        from django.core.checks import register as register_check
         from django.db.models.signals import post_migrate, pre_migrate
 
         from hopper import database
         from hopper.config.settings import register
+        from instances import site
         from instances.config import FAILURE, QUEUE, Purpose
 
         register(QUEUE, FAILURE, own_only=(Purpose,))
         pre_migrate.connect(database.lift_time_limit, sender=self)
         post_migrate.connect(database.store_settings, sender=self)
+        post_migrate.connect(site.store_key, sender=self)
+        register_check(site.check_key, Tags.database)

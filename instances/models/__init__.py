@@ -6,7 +6,7 @@ from instances.models.event import Event
 from instances.models.instance import HopperInstance, InstanceLoad
 from instances.models.lesson import Lesson
 from instances.models.question import Question
-from instances.models.records import CheckRecord, IdempotencyRecord
+from instances.models.records import CheckRecord, IdempotencyRecord, SiteKey
 from instances.models.task import Task, TaskDependency
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "InstanceLoad",
     "Lesson",
     "Question",
+    "SiteKey",
     "Task",
     "TaskDependency",
 ]

@@ -33,6 +33,15 @@ class CheckRecord(models.Model):
         return cls._default_manager.filter(**where).order_by("-id").first()
 
 
+class SiteKey(models.Model):
+    """The fingerprint of the key that the servers of this database share. At most one row."""
+
+    fingerprint = models.CharField(max_length=16)
+
+    def __str__(self) -> str:
+        return self.fingerprint
+
+
 class IdempotencyRecord(models.Model):
     """The answer to an idempotency key. For 24 hours the same key and body replay the answer.
 

@@ -11,8 +11,8 @@ from tests.architecture.sources import ROOT, Source, sources
 CONCEPTS = {
     "instances": {
         "admin", "allowances", "api", "attention", "choices", "config", "dashboard", "history",
-        "lessons", "lifecycle", "models", "signals", "static", "tasks", "templates", "tokens",
-        "tree", "waiting",
+        "lessons", "lifecycle", "models", "signals", "site", "static", "tasks", "templates",
+        "tokens", "tree", "waiting",
     },
     "scopes": {
         "admin", "api", "behaviors", "deciding", "decisions", "expectations", "feedback", "models",

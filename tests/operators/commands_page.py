@@ -45,7 +45,7 @@ These work on the database, never through a server; `manage.py hopper_check` and
 | command | what it does |
 | --- | --- |
 | `hopper serve [--host 127.0.0.1] [--port 8000] [--workers 2] [--threads 8]` | serve a team |
-| `hopper migrate [--plan] [--json]` | bring the database to the newest schema |
+| `hopper migrate [--plan] [--new-key] [--json]` | bring the database to the newest schema |
 | `hopper user create NAME`, `hopper user password NAME` | an account of the admin |
 | `hopper user list` | which accounts there are |
 | `hopper check [I3 …] [--fix] [--json]` | prove the invariants; exit 1 when something is broken |

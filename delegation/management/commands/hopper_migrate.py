@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from hopper.commands import OperatorCommand
+from instances.site import replace_key
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -23,6 +24,11 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--plan", action="store_true", help="change nothing")
+        parser.add_argument(
+            "--new-key",
+            action="store_true",
+            help="take HOPPER_SECRET_KEY as the key of the site where the old one is lost",
+        )
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,6 +38,8 @@ class Command(OperatorCommand):
         if not options["plan"]:
             # Also without a due migration: it stores the settings of a session for this role.
             call_command("migrate", verbosity=0, interactive=False)
+            if options["new_key"]:
+                replace_key()
         if options["json"]:
             self.say_json({"migrations": due, "done": not options["plan"]})
             return

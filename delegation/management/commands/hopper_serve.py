@@ -18,7 +18,7 @@ from django.core.management.base import CommandError, SystemCheckError
 from django.db import connections
 
 from hopper import __version__
-from hopper.checks import require_sound_start
+from hopper.checks import advise_at_start, require_sound_start
 from hopper.commands import OperatorCommand
 from hopper.serving.application import THREADS, Application
 from hopper.serving.processes import Role, Team
@@ -27,6 +27,8 @@ from hopper.serving.server import Server
 from instances.models import AgentToken
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.core.management.base import CommandParser
 
 FIRST_TOKEN = "first"  # noqa: S105 - a name
@@ -55,6 +57,7 @@ class Command(OperatorCommand):
             settings.ALLOWED_HOSTS = names_of(options["host"])
         self._require_safety(options["host"])
         call_command("migrate", verbosity=0, interactive=False)
+        _require(advise_at_start)
         listening = _listen(options["host"], options["port"])
         self._tell(listening, options)
         application = Application(options["threads"])
@@ -68,10 +71,7 @@ class Command(OperatorCommand):
         """Raise CommandError for settings that are not safe for a server at this address."""
         if found := list(refusals(host)):
             raise CommandError("\n".join(found))
-        try:
-            require_sound_start()
-        except SystemCheckError as error:
-            raise CommandError(str(error)) from error
+        _require(require_sound_start)
 
     def _tell(self, listening: socket.socket, options: dict[str, Any]) -> None:
         """Write the addresses, how to sign in, and a first token where there is none."""
@@ -92,6 +92,14 @@ class Command(OperatorCommand):
         else:
             self.say(f"  Token     {_first_token()}")
             self.say(f"            named {FIRST_TOKEN}, admin everywhere, shown this once")
+
+
+def _require(check: Callable[[], None]) -> None:
+    """Run a check of the start. Raises CommandError with its errors."""
+    try:
+        check()
+    except SystemCheckError as error:
+        raise CommandError(str(error)) from error
 
 
 def _serve(application: Application, listening: socket.socket) -> None:
