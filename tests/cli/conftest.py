@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -33,10 +34,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    """Real `hopper` processes on a new embedded store."""
+def new_shell(tmp_path: Path) -> Shell:
+    """Real `hopper` processes; the first makes their embedded store."""
     (tmp_path / ".hopper").mkdir()
     return Shell(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an embedded store without rows; to make one takes three seconds."""
+    folder = tmp_path_factory.mktemp("empty")
+    (folder / ".hopper").mkdir()
+    Shell(folder).hopper("--local", "task", "list")
+    return folder / ".hopper"
+
+
+@pytest.fixture
+def shell(new_shell: Shell, empty_store: Path) -> Shell:
+    """Real `hopper` processes on an embedded store without rows."""
+    copytree(empty_store, new_shell.folder / ".hopper", dirs_exist_ok=True)
+    return new_shell
 
 
 @pytest.fixture

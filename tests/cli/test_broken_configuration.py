@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -16,14 +15,12 @@ WORDS = "routing_rules.yaml:2: rules.0.type: is missing; allowed: keyword, tag"
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(shell: Shell) -> Shell:
     """A store with one instance, and a task that the next sweep would have to place."""
-    (tmp_path / ".hopper").mkdir()
-    (tmp_path / "rules").mkdir()
-    found = Shell(tmp_path)
-    found.hopper("--local", "instance", "create", "top", "--scope", "GLOBAL", "--start")
-    (tmp_path / "rules" / "routing_rules.yaml").write_text(RULES)
-    return found
+    shell.hopper("--local", "instance", "create", "top", "--scope", "GLOBAL", "--start")
+    (shell.folder / "rules").mkdir()
+    (shell.folder / "rules" / "routing_rules.yaml").write_text(RULES)
+    return shell
 
 
 def told(shell: Shell, *arguments: str, folder: str = "rules") -> tuple[int, str, str]:

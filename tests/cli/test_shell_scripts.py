@@ -67,20 +67,20 @@ def test_a_list_has_no_hidden_limit_and_stays_quick(shell: Shell) -> None:
     assert len(shell.json("task", "list")) == 3
 
 
-def test_parallel_first_use_of_an_empty_folder_fails_nobody(shell: Shell) -> None:
-    started = [shell.start("--local", "task", "add", f"task {number}") for number in range(6)]
+def test_parallel_first_use_of_an_empty_folder_fails_nobody(new_shell: Shell) -> None:
+    started = [new_shell.start("--local", "task", "add", f"task {number}") for number in range(6)]
     for process in started:
         out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, "")
         assert out.startswith("✓ Created task: task-")
-    assert len(shell.json("task", "list")) == 6
+    assert len(new_shell.json("task", "list")) == 6
 
 
-def test_the_nearest_folder_upwards_is_the_store(shell: Shell) -> None:
-    (shell.folder / "deep" / "er").mkdir(parents=True)
-    shell.bash("cd deep/er && hopper add X")
-    assert (shell.folder / ".hopper" / "hopper.db").exists()
-    assert len(shell.json("ls")) == 1
+def test_the_nearest_folder_upwards_is_the_store(new_shell: Shell) -> None:
+    (new_shell.folder / "deep" / "er").mkdir(parents=True)
+    new_shell.bash("cd deep/er && hopper add X")
+    assert (new_shell.folder / ".hopper" / "hopper.db").exists()
+    assert len(new_shell.json("ls")) == 1
 
 
 def test_a_reader_that_leaves_early_is_no_error(shell: Shell) -> None:
