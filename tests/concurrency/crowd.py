@@ -10,6 +10,9 @@ from concurrent.futures.process import BrokenProcessPool
 from threading import BrokenBarrierError
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
+from django.db import connections
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.synchronize import Barrier
@@ -18,19 +21,25 @@ PATIENCE = 900 if os.environ.get("HOPPER_STORM") == "1" else 300
 GRACE = 10
 
 _barrier: Barrier | None = None
-_SPAWN = multiprocessing.get_context("spawn")
 
 
-def crowd(environ: dict[str, str], member: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+def crowd(
+    environ: dict[str, str], member: str, calls: Sequence[Sequence[Any]], *, anew: bool = False
+) -> list[Any]:
     """Run `member` ("package.module:function") once per entry of `calls`, each in its own process.
 
-    All begin together. Returns what they returned, in order; an exception in one is raised here.
-    The others then have `GRACE` seconds to end before they are killed, and so has a crowd that
-    takes longer than `PATIENCE`: a member may wait for what a failed one does not do any more.
+    The processes are forks of this one, which take milliseconds; `anew` lets each load all anew,
+    a second each. All begin together. Returns what they returned, in order; an exception in one is
+    raised here. The others then have `GRACE` seconds to end before they are killed, and so has a
+    crowd that takes longer than `PATIENCE`: a member may wait for what a failed one does not do.
     """
-    barrier = _SPAWN.Barrier(len(calls))
+    context: Any = multiprocessing.get_context("spawn" if anew else "fork")
+    barrier = context.Barrier(len(calls))
+    if apps.ready:
+        # A connection shared with a fork would be ruined by it.
+        connections.close_all()
     with ProcessPoolExecutor(
-        len(calls), mp_context=_SPAWN, initializer=_begin, initargs=(environ, barrier)
+        len(calls), mp_context=context, initializer=_begin, initargs=(environ, barrier)
     ) as pool:
         futures = [pool.submit(_run, member, list(arguments)) for arguments in calls]
         wait(futures, PATIENCE, FIRST_EXCEPTION)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,7 +54,7 @@ def test_leases_hold_between_servers_and_a_sweeper_of_other_hours(
         TaskFactory(instance=run, max_attempts=1)
     calls = [(offset, rounds) for offset in OFFSETS] + [(HOUR, 0), (-HOUR, 0)]
 
-    crowd(child_environ, "tests.concurrency.test_clocks:serve_or_sweep", calls)
+    crowd(child_environ, "tests.concurrency.test_clocks:serve_or_sweep", calls, anew=True)
 
     assert set(Task.objects.values_list("status", flat=True)) == {"done"}
     assert set(Attempt.objects.values_list("outcome", flat=True)) == {"completed"}
@@ -136,9 +137,10 @@ def test_back_off_is_measured_by_the_database(
     (lease,) = claim_next("run", worker="bob", actor=ALICE).leases
     fail_task(task.pk, token=lease.token, error="once", actor=ALICE)
     Task.objects.update(retry_at=now() + timedelta(minutes=10))
-    assert crowd(child_environ, "tests.concurrency.test_clocks:claims", [(offset,)]) == [0]
+    claiming = partial(crowd, child_environ, "tests.concurrency.test_clocks:claims", anew=True)
+    assert claiming([(offset,)]) == [0]
     Task.objects.update(retry_at=now())
-    assert crowd(child_environ, "tests.concurrency.test_clocks:claims", [(offset,)]) == [1]
+    assert claiming([(offset,)]) == [1]
 
 
 def claims(offset: int) -> int:
