@@ -63,7 +63,7 @@ def test_a_locked_task_that_fits_is_not_said_to_fit_nobody() -> None:
             claim = claim_next(run.pk, worker="bob", actor=ALICE, **wish)
             told = claim.waiting or {}
             assert (claim.leases, told["code"]) == ([], "NothingReady")
-            assert "just now" in told["detail"]
+            assert "hold the fitting tasks now" in told["detail"]
         none = claim_next(run.pk, worker="bob", capabilities=["gpu"], actor=ALICE)
         assert (none.waiting or {})["code"] == "NothingFits"
     assert claim_next(run.pk, worker="bob", actor=ALICE).leases
