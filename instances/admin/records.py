@@ -24,8 +24,10 @@ class EventAdmin(ReadOnlyAdmin):
         column("holder_id", "holder after"), "actor",
     )  # fmt: skip
     list_filter = ("at", "ending")
-    search_fields = ("=task__id", "=instance__id", "=kind", "=actor")
-    search_help_text = "The whole id of a task or an instance, a kind of event, or an actor."
+    search_fields = ("=task__id", "=instance__id", "=kind", "=actor", "=actor_id")
+    search_help_text = (
+        "The whole id of a task or an instance, a kind of event, or an actor by name or id."
+    )
     ordering = ("-id",)
     sortable_by = ()
     list_per_page = 100

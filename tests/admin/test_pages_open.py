@@ -93,6 +93,20 @@ def test_a_lease_token_is_shown_nowhere(site: Site, family: Family) -> None:
         assert task.lease_token not in site.get(f"{page}_change", pk).content.decode()
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "agenttoken/?digest__startswith=a",
+        "agenttoken/?token_key__startswith=hop_a",
+        "agenttoken/?user__password__startswith=p",
+        "grant/?user__password__startswith=p",
+        "attempt/?lease_digest__startswith=a",
+    ],
+)
+def test_no_list_is_searched_by_a_secret(site: Site, family: Family, address: str) -> None:
+    assert site.client.get(f"/admin/instances/{address}").status_code == 400
+
+
 def test_a_delegation_opens(site: Site, family: Family) -> None:
     task = TaskFactory(instance=family.web)
     delegation = Delegator(ALICE).delegate_task(task.pk, family.run.pk).delegation
