@@ -109,12 +109,7 @@ def reevaluate_all(task_ids: Iterable[str]) -> int:
         with transaction.atomic():
             locked = lock_tasks(wanted[start : start + _LOCKED_AT_ONCE])
             tasks = [task for task in locked if not task.is_terminal]
-            before: dict[str, dict[str, str]] = {task.pk: {} for task in tasks}
-            edges = TaskDependency.objects.filter(task__in=tasks).order_by("depends_on")
-            for pk, its, status in edges.values_list(
-                "task_id", "depends_on_id", "depends_on__status"
-            ):
-                before[pk][its] = status
+            before = _statuses_before(tasks)
             now = database.now()
             prefetch_related_objects(tasks, "instance")
             with gathered():
@@ -122,11 +117,25 @@ def reevaluate_all(task_ids: Iterable[str]) -> int:
     return changed
 
 
+def _statuses_before(tasks: Iterable[Task]) -> dict[str, dict[str, str]]:
+    """Return for each task the statuses of its predecessors by id."""
+    found: dict[str, dict[str, str]] = {task.pk: {} for task in tasks}
+    edges = TaskDependency.objects.filter(task__in=found).order_by("depends_on")
+    for pk, its, status in edges.values_list("task_id", "depends_on_id", "depends_on__status"):
+        found[pk][its] = status
+    return found
+
+
+def _failed(task: Task, before: Mapping[str, str]) -> list[str]:
+    """Return the predecessors that have ended and do not let the task begin."""
+    return [pk for pk, word in before.items() if word in TERMINAL and not may_begin(task, [word])]
+
+
 def _judge(task: Task, before: Mapping[str, str], now: datetime) -> bool:
     """Set `ready` of a locked task by the statuses of its predecessors, or block the task (R23)."""
     moving = task.route_due or task.offered_to_id is not None
     stuck = task.status == T.BLOCKED and task.waiting_code == "DependencyFailed"
-    failed = [pk for pk, word in before.items() if word in TERMINAL and not may_begin(task, [word])]
+    failed = _failed(task, before)
     if failed and (stuck or (task.status == T.PENDING and not moving)):
         return _block(task, failed, now)
     ready = may_begin(task, before.values())
@@ -164,8 +173,12 @@ def reevaluate_dependants(task_ids: Collection[str]) -> None:
 
 def reevaluate_new(task_ids: Collection[str]) -> None:
     """Update those of the new tasks whose predecessors ended meanwhile or before (R23)."""
-    for rows in overlooked():
-        reevaluate_all(rows.filter(pk__in=task_ids).values_list("pk", flat=True))
+    tasks = Task.objects.open().in_bulk(list(task_ids))
+    reevaluate_all(
+        pk
+        for pk, before in _statuses_before(tasks.values()).items()
+        if _failed(tasks[pk], before) or may_begin(tasks[pk], before.values()) != tasks[pk].ready
+    )
 
 
 def overlooked() -> tuple[QuerySet[Task, Any], ...]:

@@ -16,6 +16,7 @@ from instances.lifecycle.actions import terminate_instance
 from instances.models import Task
 from instances.tasks.creating import NewTask, create_task, create_tasks
 from instances.tasks.decomposing import create_children
+from instances.tasks.editing import update_task
 from instances.tasks.ending import cancel_task
 from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_next
@@ -115,3 +116,16 @@ def _statements_at_the_end_of_a_chain(length: int) -> int:
 
 def test_the_end_of_a_chain_costs_the_same_however_long_it_is() -> None:
     assert _statements_at_the_end_of_a_chain(3) == _statements_at_the_end_of_a_chain(30)
+
+
+def _statements_of_an_edit(length: int) -> int:
+    last = TaskFactory().pk
+    for _ in range(length):
+        last = create_task(NewTask("link", depends_on=[last]), actor=ALICE).task.pk
+    awaited = TaskFactory()
+    TaskFactory(depends_on=[awaited.pk])
+    return _statements(lambda: update_task(awaited.pk, changes={"depends_on": [last]}, actor=ALICE))
+
+
+def test_an_edit_of_predecessors_costs_the_same_however_long_their_chain_is() -> None:
+    assert _statements_of_an_edit(3) == _statements_of_an_edit(30)
