@@ -15,6 +15,7 @@ from delegation.pages.watch import Watch
 from instances.models import Grant, HopperInstance
 from tests.factories import InstanceFactory
 from tests.soundness import unsound
+from tests.worlds import kept
 
 SCRIPT = {"X-Fragment": "1"}
 """The header of the pages' own script."""
@@ -63,6 +64,7 @@ def ada(tree: dict[str, HopperInstance], person: Callable[..., Person]) -> Perso
 
 
 @pytest.fixture
+@kept
 def tree(transactional_db: None) -> dict[str, HopperInstance]:
     """A GLOBAL over two projects with capabilities, an orchestration under each; all running."""
     top = InstanceFactory(name="top")
