@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -230,3 +231,8 @@ def user_name() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return "local"
+
+
+def worker_name() -> str:
+    """Return the name under which this person or agent works."""
+    return os.environ.get("HOPPER_WORKER") or user_name()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "task": ("tasks.add_commands", "create, find, read and change tasks"),
     "instance": ("instances.add_commands", "the tree of instances"),
+    "project": ("instances.add_project_commands", "projects: instances of that scope"),
     "delegation": ("delegations.add_commands", "offers and their outcomes"),
     "lesson": ("lessons.add_commands", "lessons of tasks"),
     "run": ("runs.add_commands", "an orchestration for a run"),
@@ -27,6 +28,7 @@ GROUPS = {
     "resume": ("sessions.resume_options", "take up the task that a worker held or asked about"),
     "hook": ("sessions.hook_commands", "what the hooks of agents call"),
     "mcp": ("local_commands.mcp_options", "serve tools to agents"),
+    "completion": ("completion.add_options", "let a shell complete the commands"),
     "add": ("tasks.short_add", "short for task add"),
     "ls": ("tasks.short_list", "short for task list"),
 }

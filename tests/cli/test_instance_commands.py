@@ -99,3 +99,15 @@ def test_update_moves(hopper: Callable, server: FakeTransport) -> None:
     server.answers["PATCH /instances/a"] = ok(instance("a"))
     assert hopper("instance", "update", "a", "--parent", "g").out == "✓ Updated instance: a\n"
     assert server.calls[-1].body == {"parent_id": "g"}
+
+
+def test_a_project_is_an_instance_of_that_scope(hopper, server) -> None:
+    server.answers["GET /instances"] = page()
+    server.answers["POST /instances"] = ok(instance("web"), 201)
+    server.answers["GET /instances/web"] = ok(instance("web"))
+    assert hopper("project", "create", "web").code == 0
+    assert server.sent("POST", "/instances")[0]["scope"] == "PROJECT"
+    assert hopper("project", "list").code == 0
+    assert server.calls[-1].params["scope"] == "PROJECT"
+    for group in ("project", "instance"):
+        assert hopper(group, "get", "web").out == hopper(group, "show", "web").out

@@ -90,3 +90,13 @@ def test_a_terminal_is_not_at_the_mercy_of_a_title(hopper: Callable, server: Fak
 
 def test_a_subtree_needs_its_root(hopper: Callable) -> None:
     assert hopper("task", "list", "--subtree").code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [(["--worker", "bob"], "bob"), (["--mine"], "agent-7")]
+)
+def test_tasks_of_a_worker(hopper, server, monkeypatch, option: list[str], name: str) -> None:
+    monkeypatch.setenv("HOPPER_WORKER", "agent-7")
+    server.answers["GET /tasks"] = page()
+    assert hopper("task", "list", *option).code == 0
+    assert server.calls[-1].params["worker"] == name

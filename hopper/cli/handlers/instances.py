@@ -27,7 +27,8 @@ def add_commands(parser: ArgumentParser) -> None:
     group = Group(parser)
     _create_options(group.add("create", create, render.show_created, "create an instance"))
     _list_options(group.add("list", list_instances, render.show_list, "list instances"))
-    group.add("show", show, render.show_instance, "show an instance").add_argument("id")
+    for name, help in (("show", "show an instance"), ("get", "the same as show")):
+        group.add(name, show, render.show_instance, help).add_argument("id")
     tree_options(group.add("tree", tree, render.show_tree, "draw the tree"))
     status_options(group.add("status", status, render.show_status, "show the dashboard"))
     for name in ("start", "stop", "restart", "pause", "resume", "recover"):
@@ -47,9 +48,23 @@ def add_commands(parser: ArgumentParser) -> None:
     _delete_options(group.add("delete", delete, render.show_deleted, "terminate an instance"))
 
 
-def _create_options(parser: ArgumentParser) -> None:
+def add_project_commands(parser: ArgumentParser) -> None:
+    """Add the commands of `project`: those of `instance`, for the scope PROJECT."""
+    group = Group(parser)
+    new = group.add("create", create, render.show_created, "create a project")
+    rows = group.add("list", list_instances, render.show_list, "list projects")
+    _create_options(new, scoped=False)
+    _list_options(rows, scoped=False)
+    for one in (new, rows):
+        one.set_defaults(scope="PROJECT")
+    for name, help in (("show", "show a project"), ("get", "the same as show")):
+        group.add(name, show, render.show_instance, help).add_argument("id")
+
+
+def _create_options(parser: ArgumentParser, *, scoped: bool = True) -> None:
     parser.add_argument("name")
-    parser.add_argument("--scope", type=scope_word, required=True)
+    if scoped:
+        parser.add_argument("--scope", type=scope_word, required=True)
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--parent", dest="parent_id", metavar="ID")
     place.add_argument("--root", action="store_true", help="stand alone, under nothing")
@@ -67,8 +82,9 @@ def _config(parser: ArgumentParser) -> None:
     parser.add_argument("--config", dest="settings_json", type=json_object, metavar="JSON")
 
 
-def _list_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--scope", type=scope_word)
+def _list_options(parser: ArgumentParser, *, scoped: bool = True) -> None:
+    if scoped:
+        parser.add_argument("--scope", type=scope_word)
     parser.add_argument("--status")
     parser.add_argument("--type", dest="instance_type")
     parser.add_argument("--parent", dest="parent_id", metavar="ID")

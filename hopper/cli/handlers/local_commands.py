@@ -45,10 +45,11 @@ def call(args: Namespace, client: Client) -> None:
 def add_config_commands(parser: ArgumentParser) -> None:
     """Add the commands of `config`."""
     group = Group(parser)
-    show = group.add("show", config, show_config, "where commands go to, or an instance's settings")
-    show.add_argument(
-        "--instance", metavar="ID", help="its settings, each with where it comes from"
-    )
+    help = "where commands go to, or an instance's settings"
+    for name, words in (("show", help), ("get", "the same as show")):
+        group.add(name, config, show_config, words).add_argument(
+            "--instance", metavar="ID", help="its settings, each with where it comes from"
+        )
 
 
 def config(args: Namespace, client: Client) -> dict[str, Any]:

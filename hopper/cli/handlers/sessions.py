@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli import briefing
-from hopper.cli.arguments import Group, HopperParser, bind, user_name
+from hopper.cli.arguments import Group, HopperParser, bind, worker_name
 from hopper.cli.leases import KeptLeases, session_name
 from hopper.cli.transport import Client, CliError, Refused, at
 from hopper.cli.worker.answers import Meaning, of_report
@@ -137,7 +137,7 @@ def _envelope(agent: str, text: str) -> dict[str, Any]:
 
 
 def _worker(args: Namespace) -> str:
-    return args.worker or os.environ.get("HOPPER_WORKER") or user_name()
+    return args.worker or worker_name()
 
 
 def _to_resume(client: Client, worker: str) -> str:

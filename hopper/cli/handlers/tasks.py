@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hopper.cli.arguments import Group, add_field, bind, confirmed, text_of, user_name
+from hopper.cli.arguments import Group, add_field, bind, confirmed, text_of, user_name, worker_name
 from hopper.cli.handlers import task_verbs
 from hopper.cli.render import tasks as render
 from hopper.cli.status_words import (
@@ -89,6 +89,9 @@ def list_options(parser: ArgumentParser) -> None:
     parser.add_argument("--subtree", action="store_true", help="and everything below --instance")
     parser.add_argument("-t", "--tag", action="append", help="all given tags must match")
     parser.add_argument("--owner")
+    hands = parser.add_mutually_exclusive_group()
+    hands.add_argument("--worker", metavar="NAME", help="held, or done, by this worker")
+    hands.add_argument("--mine", action="store_true", help="by HOPPER_WORKER, else by you")
     parser.add_argument(
         "--waiting", metavar="CODE", help="by the reason: ReadyForWorker, ... (R26)"
     )
@@ -156,6 +159,7 @@ def list_tasks(args: Namespace, client: Client) -> list[Any]:
         "under" if args.subtree else "instance_id": args.instance,
         "all_tags": args.tag,
         "owner": args.owner,
+        "worker": worker_name() if args.mine else args.worker,
         "waiting_code": args.waiting,
         "ready": True if args.ready else None,
         "ordering": sort[: -len(sort.lstrip("-"))] + SORT_FIELDS[sort.lstrip("-")]
