@@ -6,6 +6,7 @@ Does not import Django, so that the command line can read the list. A new field 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ that a decomposition sets for the parent."""
 
 _ANY = (CREATE, EDIT, CHILD)
 
+_RULES = re.compile(r" \(R\d+(, R\d+)*\)")
 _JSON_TYPES = {"words": "array", "whole": "integer", "object": "object"}
 
 
@@ -50,7 +52,7 @@ class TaskField:
     for_agents: bool = True
 
     def json_schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of the values that a caller may send."""
+        """Return the JSON Schema of the values that a caller may send, without rule numbers."""
         schema: dict[str, Any]
         text = {"type": "string", "enum": list(self.choices), "maxLength": self.length}
         if self.kind not in _JSON_TYPES:
@@ -60,7 +62,8 @@ class TaskField:
         else:
             schema = {"type": _JSON_TYPES[self.kind], "minimum": self.least, "maximum": self.most}
         examples = [] if self.example is None else [self.example]
-        return _filled({**schema, "description": self.words, "examples": examples})
+        words = _RULES.sub("", self.words)
+        return _filled({**schema, "description": words, "examples": examples})
 
 
 def _filled(schema: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +197,8 @@ TASK_FIELDS = (
     TaskField("worker", "The worker that holds the lease."),
     TaskField("lease_expires_at", "When the lease ends unless the worker extends it (R21)."),
     _word(
-        "completion", "Whether a parent closes with its children or returns to its holder (R13).",
+        "completion",
+        "Whether a parent closes with its children (auto) or returns to its holder (resume) (R13).",
         ("auto", "resume"), set_at=(CREATE, TERMS), option="--completion",
     ),
     _word(

@@ -102,7 +102,7 @@ class Planning:
         target_instance_id: InstanceId,
         delegation_type: Annotated[
             Literal["route", "reassign"] | None,
-            Field(description="reassign: move it from one child of the holder's parent to another"),
+            Field(description="route: one step down. reassign: from one child to its sibling."),
         ] = None,
         notes: Annotated[str, text("A word for the target.", 100_000)] = "",
         force: Annotated[

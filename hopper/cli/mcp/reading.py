@@ -50,18 +50,20 @@ class Reading:
     ) -> list[Json]:
         """List the instances (queues) that you may see, with their open tasks.
 
-        GLOBAL, FAMILY, PERSONAL, PROJECT and EVENT pass work down; workers claim at an
-        ORCHESTRATION.
+        An instance passes tasks down to its children, or holds them for workers. Work is claimed
+        at the instance that holds it, mostly an ORCHESTRATION; GLOBAL and FEDERATED only pass on.
         """
         return [in_tree(row) for row in self._client.pages(at("instances"), {"under": instance_id})]
 
     def list_tasks(
         self,
-        instance_id: Annotated[str | None, named("instance_id", "Only what it holds.")] = None,
-        under: Annotated[
-            str | None, Field(description="Only what an instance or one below it holds.")
+        instance_id: Annotated[
+            str | None, named("instance_id", "Only tasks that this instance holds.")
         ] = None,
-        status: Annotated[Status | None, Field(description="Only this status.")] = None,
+        under: Annotated[
+            str | None, Field(description="Only tasks held by this instance or one below it.")
+        ] = None,
+        status: Annotated[Status | None, Field(description="blocked: a person has to act.")] = None,
         project: Annotated[str | None, named("project", "Only tasks of this project.")] = None,
         tags: Annotated[list[str] | None, named("tags", "Only tasks with all these.")] = None,
         search: Annotated[
@@ -105,7 +107,7 @@ class Reading:
         self,
         mine: Annotated[bool | None, Field(description="true: only what you may move.")] = None,
         under: Annotated[
-            str | None, Field(description="Only what an instance or one below it holds.")
+            str | None, Field(description="Only tasks held by this instance or one below it.")
         ] = None,
         limit: Limit = 50,
     ) -> Json:

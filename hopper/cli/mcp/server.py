@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from hopper.cli.transport import Client
 
-INSTRUCTIONS = """Hopper is a tree of queues (instances) that hold tasks. To work: `claim_task` at \
+INSTRUCTIONS = """Hopper is a tree of queues (instances) that hold tasks; a delegation hands a \
+task from one instance to the next. Call `resume_work` first. To work: `claim_task` at \
 an instance gives you a task. It is yours while this session lasts, also during a long tool call; \
 no heartbeat of yours is needed. After each finished step store a checkpoint with `heartbeat`: if \
 you are stopped, the next worker goes on from there. End with `complete_task`, `fail_task`, \
