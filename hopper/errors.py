@@ -104,6 +104,13 @@ class Gone(HopperError):
     code = "gone"
 
 
+class VersionChanged(HopperError):
+    """The object is no longer the one that you read (If-Match)."""
+
+    status = 412
+    code = "version_changed"
+
+
 class RuleBroken(HopperError):
     """A rule forbids this, whatever the state."""
 

@@ -144,6 +144,8 @@ ROOT_URLCONF = "hopper.urls"
 WSGI_APPLICATION = "hopper.wsgi.application"
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("HOPPER_MAX_BODY_BYTES", default=10 * 1024 * 1024)
+# A list of the admin site sends one field for each chosen row, of at most 2,000 on a page.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000
 HOPPER_REQUESTS_PER_MINUTE = env.int("HOPPER_REQUESTS_PER_MINUTE", default=60_000)
 HOPPER_FAILURES_PER_MINUTE = env.int("HOPPER_FAILURES_PER_MINUTE", default=60)
 HOPPER_HEAD_SECONDS = env.int("HOPPER_HEAD_SECONDS", default=10)

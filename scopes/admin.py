@@ -85,13 +85,14 @@ def _feedback(decision: RoutingDecision) -> Table:
     given = Feedback.objects.filter(decision=decision).order_by("id")
     rows, note = cut(given[: ROWS_SHOWN + 1], ROWS_SHOWN)
     answers = {True: "yes", False: "no", None: ""}
-    columns = ("at (UTC)", "by", "good match", "quality", "complexity", "notes")
+    columns = ("at (UTC)", "by", "good match", "better", "quality", "complexity", "notes")
     return Table(
         "Feedback",
         columns,
         [
             (moment(one.created_at), one.created_by, answers[one.was_good_match],
-             one.quality_score or "", one.complexity_rating or "", one.notes)
+             one.should_have_routed_to, one.quality_score or "", one.complexity_rating or "",
+             one.notes)
             for one in rows
         ],
         note,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, Q
 
 from hopper import database
+from hopper.words import bearers, key_of
+from instances.models import HopperInstance
 from instances.models.instance import lineages
 from scopes.models import Feedback, RoutingDecision, Verdict
 
@@ -35,15 +37,18 @@ def give_feedback(task: Task, words: Mapping[str, Any], *, actor: Actor) -> Feed
     """Store feedback on a task with the decision that placed the task.
 
     Of several decisions the last one that followed a rule counts, else the last one: people can
-    change a rule. If this epoch has no decision, an earlier epoch's counts.
+    change a rule. If this epoch has no decision, an earlier epoch's counts. Without
+    `was_good_match` the answer follows from `should_have_routed_to`.
     """
-    return Feedback.objects.create(
-        task=task,
-        decision=_decision_behind(task),
-        created_by=actor.name,
-        created_at=database.now(),
-        **words,
-    )
+    given = Feedback(task=task, created_by=actor.name, created_at=database.now(), **words)
+    way = _way_to(task)
+    given.decision = _decision_behind(task, way)
+    if given.was_good_match is None and key_of(given.should_have_routed_to) and given.decision:
+        ids = way[way.index(str(given.decision.target_id)) :]
+        reached = HopperInstance.objects.filter(pk__in=ids)
+        given.was_good_match = bool(bearers(given.should_have_routed_to, reached))
+    given.save()
+    return given
 
 
 def judgements() -> dict[str, Judged]:
@@ -57,10 +62,14 @@ def judgements() -> dict[str, Judged]:
     }
 
 
-def _decision_behind(task: Task) -> RoutingDecision | None:
+def _way_to(task: Task) -> list[str]:
+    """Return the ids of the holder and its ancestors, root first; none without a holder."""
     if task.instance_id is None:
-        return None
-    way = [ancestor.id for ancestor in lineages([task.instance_id])[task.instance_id]]
+        return []
+    return [ancestor.id for ancestor in lineages([task.instance_id])[task.instance_id]]
+
+
+def _decision_behind(task: Task, way: list[str]) -> RoutingDecision | None:
     every = RoutingDecision.objects.for_task(task.pk).filter(verdict=Verdict.SEND, target__in=way)
     now = every.filter(epoch=task.epoch)
     return next(

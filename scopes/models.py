@@ -97,7 +97,10 @@ class RoutingDecision(models.Model):
 
 
 class Feedback(models.Model):
-    """Feedback on a finished task and on the decision that placed the task."""
+    """Feedback on a finished task and on the decision that placed the task: the fields of Phase 1.
+
+    `should_have_routed_to` names the right instance; the durations are words such as "2h".
+    """
 
     id = models.BigAutoField(primary_key=True)
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="feedback")
@@ -105,12 +108,20 @@ class Feedback(models.Model):
         RoutingDecision, null=True, blank=True, on_delete=models.SET_NULL, related_name="feedback"
     )
     was_good_match = models.BooleanField(null=True, blank=True)
-    quality_score = models.PositiveSmallIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(5)]
+    should_have_routed_to = models.CharField(max_length=200, default="", blank=True)
+    routing_feedback = models.TextField(default="", blank=True)
+    quality_score = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(5)]
     )
     complexity_rating = models.PositiveSmallIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(5)]
     )
+    estimated_duration = models.CharField(max_length=100, default="", blank=True)
+    actual_duration = models.CharField(max_length=100, default="", blank=True)
+    required_rework = models.BooleanField(null=True, blank=True)
+    rework_reason = models.TextField(default="", blank=True)
+    unexpected_blockers = models.JSONField(default=list, blank=True)
+    required_skills_not_tagged = models.JSONField(default=list, blank=True)
     notes = models.TextField(default="", blank=True)
     created_by = models.CharField(max_length=150, default="")
     created_at = models.DateTimeField()

@@ -76,6 +76,7 @@ class Delegate(StrictSerializer):
     """The target of a delegation, and the kind of answer."""
 
     ignored = frozenset({"task_id"})
+    former = {"delegated_by": "unknown field: the caller is known by the credentials"}
 
     target_instance_id = Line(max_length=100)
     delegation_type = Word(choices=["route", "decompose", "reassign"], required=False)

@@ -33,7 +33,7 @@ from instances.api.permissions import (
     visible_instances,
     worked_task,
 )
-from instances.api.shown import shown_now, shown_task
+from instances.api.shown import TASK_VERSION, shown_now, shown_task
 from instances.api.task_serializers import NewTaskBody, TaskSerializer
 from instances.choices import HopperScope
 from instances.models import HopperInstance, Task
@@ -153,6 +153,7 @@ class DelegationViewSet(Answering):
 class TaskDelegationViewSet(Answering):
     """The actions of delegation on a task."""
 
+    version = TASK_VERSION
     queryset = TaskDelegation.objects.all()
     serializer_class = shapes.DelegationSerializer
     pagination_class = None

@@ -58,6 +58,7 @@ class HttpTransport:
         body: Any = None,
         key: str | None = None,
         seconds: float | None = None,
+        tag: str = "",
     ) -> Reply:
         """Return the answer. Raises Unreachable if all retries fail."""
         headers = dict(self._headers)
@@ -67,6 +68,8 @@ class HttpTransport:
             headers["Content-Type"] = "application/json"
         if method == "POST" and key != "":
             headers["Idempotency-Key"] = key or uuid.uuid4().hex
+        if tag:
+            headers["If-Match"] = tag
         once: dict[str, Any] = {} if seconds is None else {"timeout": seconds, "retries": ONE_TRY}
         url = f"{self.server}{PREFIX}{path}{query(params)}"
         try:
@@ -78,7 +81,8 @@ class HttpTransport:
                 f"No answer from {self.server}: {reason(error)}.",
                 hint="Is the server running there (`make serve`)? Without a server: --local.",
             ) from error
-        return Reply(response.status, decoded(response.data, response.status, self.server))
+        data = decoded(response.data, response.status, self.server)
+        return Reply(response.status, data, response.headers.get("ETag", ""))
 
 
 def reason(error: Exception) -> str:

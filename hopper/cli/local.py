@@ -61,6 +61,7 @@ class LocalTransport:
         body: Any = None,
         key: str | None = None,
         seconds: float | None = None,
+        tag: str = "",
     ) -> Reply:
         """Return the application's answer to one call; without a `key` there is none.
 
@@ -72,16 +73,20 @@ class LocalTransport:
         environ = self._environ(method, path, query(params), payload)
         if key:
             environ["HTTP_IDEMPOTENCY_KEY"] = key
+        if tag:
+            environ["HTTP_IF_MATCH"] = tag
         answered: list[int] = []
+        told: dict[str, str] = {}
 
-        def start_response(status: str, headers: object, exc_info: object = None) -> None:
+        def start_response(status: str, headers: Any, exc_info: object = None) -> None:
             answered.append(int(status.split(" ", 1)[0]))
+            told.update(headers)
 
         with connection_kept():
             response: Iterable[bytes] = self._application(environ, cast("Any", start_response))
             with closing(cast("Any", response)):
                 data = b"".join(response)
-        return Reply(answered[-1], _decoded(data, answered[-1]))
+        return Reply(answered[-1], _decoded(data, answered[-1]), told.get("ETag", ""))
 
     def _environ(self, method: str, path: str, query: str, payload: bytes) -> dict[str, Any]:
         return {

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 PREFIX = "/api/v1"
 PAGE = 500
+_TRIES = 5
 
 Params = Mapping[str, str | int | bool | Sequence[str] | None]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to one call: HTTP status and decoded body (None when there is none)."""
+    """The answer to one call: HTTP status, decoded body (None when there is none), and ETag."""
 
     status: int
     data: Any
+    tag: str = ""
 
 
 class Transport(Protocol):
     """Makes one call. Raises CliError if there is no answer, never for a refusal.
 
     `key` is the Idempotency-Key of a POST (R20): None for a new one, empty for none. `seconds`: one
-    try, given up after so long; the caller repeats it.
+    try, given up after so long; the caller repeats it. `tag` is the version to change (If-Match).
     """
 
     def request(
@@ -37,6 +39,7 @@ class Transport(Protocol):
         body: Any = None,
         key: str | None = None,
         seconds: float | None = None,
+        tag: str = "",
     ) -> Reply: ...
 
 
@@ -171,6 +174,21 @@ class Client:
     def patch(self, path: str, body: Any) -> Any:
         """Return the body of the answer to a PATCH."""
         return self.call("PATCH", path, body=body).data
+
+    def amend(self, path: str, change: Callable[[Any], Any]) -> Any:
+        """Read an object and PATCH it with what `change` makes of it; again if it was changed.
+
+        Raises Refused if others change it faster than that.
+        """
+        for _ in range(_TRIES):
+            seen = self.call("GET", path)
+            try:
+                return self.call("PATCH", path, body=change(seen.data), tag=seen.tag).data
+            except Refused as refusal:
+                if refusal.code != "version_changed":
+                    raise
+                last = refusal
+        raise last
 
     def delete(self, path: str, params: Params | None = None) -> Any:
         """Return the body of the answer to a DELETE (None for 204)."""

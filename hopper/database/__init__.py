@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import Error, connection, models, transaction
 
+from hopper.conditions import require_condition
 from hopper.database.postgresql import PostgreSQL
 from hopper.database.sqlite import SQLite
 
@@ -71,7 +72,10 @@ def lock_rows(model: type[Row], pks: list[str]) -> dict[str, Row]:
     """Lock rows for change, in id order, and return those that exist, fresh, by id (R6)."""
     _require_transaction()
     rows = model._default_manager.select_for_update(no_key=True).filter(pk__in=sorted(set(pks)))
-    return {str(row.pk): row for row in rows.order_by("pk")}
+    locked = {str(row.pk): row for row in rows.order_by("pk")}
+    for pk in locked:
+        require_condition(model, pk)
+    return locked
 
 
 def lock_row(model: type[Row], pk: str) -> Row | None:

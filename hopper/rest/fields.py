@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.validators import RegexValidator
 from rest_framework import serializers
@@ -12,6 +12,9 @@ from hopper.json_values import shown
 from hopper.rest.described import extend_schema_field
 from hopper.rest.input import RFC_3339, rfc3339
 from hopper.words import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_UNKNOWN = 20
 """The most unknown fields that a refusal names."""
@@ -140,6 +143,8 @@ class StrictSerializer(serializers.Serializer[Any]):
     """
 
     ignored: frozenset[str] = frozenset()
+    former: Mapping[str, str] = {}
+    """Names that clients of other releases send, each with the way to go."""
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the known fields. Raises ValidationError for any other."""
@@ -151,8 +156,9 @@ class StrictSerializer(serializers.Serializer[Any]):
                     name for name, field in self.fields.items() if not field.read_only
                 )
                 words = f"unknown field; known here: {', '.join(writable) or 'none'}"
+                told = {name: self.former.get(name, words) for name in unknown}
                 raise serializers.ValidationError(
-                    {shown(name): serializers.ErrorDetail(words, "unknown") for name in unknown}
+                    {shown(name): serializers.ErrorDetail(told[name], "unknown") for name in told}
                 )
         return super().to_internal_value(data)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django_filters import rest_framework as filters
-from django_filters.fields import IsoDateTimeField
+from django_filters.fields import ChoiceField, IsoDateTimeField
 
 from hopper.rest.described import extend_schema_field
 from hopper.rest.input import RFC_3339, rfc3339
@@ -54,6 +54,17 @@ class ChoiceParameter(filters.ChoiceFilter):
         allowed = ", ".join(word for word, _ in choices)
         told = {"invalid_choice": f"%(value)s is not a valid choice; allowed: {allowed}."}
         super().__init__(*args, choices=choices, error_messages=told, **options)
+
+
+class _InUpperCase(ChoiceField):
+    def to_python(self, value: Any) -> Any:
+        return super().to_python(value).strip().upper()
+
+
+class ScopeParameter(ChoiceParameter):
+    """A scope, in any case."""
+
+    field_class = _InUpperCase
 
 
 class _ManyWidget(forms.MultipleHiddenInput):

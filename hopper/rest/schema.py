@@ -19,12 +19,14 @@ from hopper.rest.auth import (
     LocalOperatorAuthentication,
     OpenAuthentication,
 )
+from hopper.rest.etags import IF_MATCH, IF_NONE_MATCH
 from hopper.rest.fields import StrictSerializer
 from hopper.rest.idempotency import HEADER
 from hopper.rest.input import MAY_BE_EMPTY
 from hopper.rest.problem import MEDIA_TYPE
 
 _WORDS = {
+    304: "You have this version (If-None-Match).",
     400: "The input is not valid.",
     401: "There are no valid credentials.",
     403: "You may see this but not do it.",
@@ -34,6 +36,7 @@ _WORDS = {
     408: "The body did not arrive in time.",
     409: "The present state does not allow this. The problem names what is allowed.",
     410: "The task was cancelled or the instance terminated (R21).",
+    412: "The object is no longer the one that you read (If-Match).",
     413: "The body is too large.",
     414: "The address is longer than 16 KB.",
     415: "Only application/json is understood.",
@@ -48,6 +51,20 @@ WORKER_CALLS = frozenset(
 """Actions that answer 410 (R21)."""
 
 _ID = {"type": "string", "maxLength": 100, "pattern": "^[a-z0-9][a-z0-9._-]*$"}
+
+
+_ETAG = OpenApiParameter(
+    "ETag",
+    {"type": "string"},
+    OpenApiParameter.HEADER,
+    response=[200, 201],
+    description="The version of the object: its fields and its state, without counts and leases.",
+)
+
+
+def _version_parameter(name: str, words: str) -> OpenApiParameter:
+    schema = {"type": "string", "pattern": '^(\\*|"[!#-~]*")$'}
+    return OpenApiParameter(name, schema, OpenApiParameter.HEADER, description=words)
 
 
 class ProblemErrorSerializer(serializers.Serializer[Any]):
@@ -79,16 +96,28 @@ class HopperSchema(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         """Return the parameter `Idempotency-Key` for a POST (R20)."""
-        if self.method != "POST":
-            return []
-        return [
-            OpenApiParameter(
-                HEADER,
-                {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-                OpenApiParameter.HEADER,
-                description="Repeating the request with this key replays its answer for 24 hours.",
-            )
-        ]
+        key = OpenApiParameter(
+            HEADER,
+            {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+            OpenApiParameter.HEADER,
+            description="Repeating the request with this key replays its answer for 24 hours.",
+        )
+        found = [key] if self.method == "POST" else []
+        if self._shows_version():
+            found += [_version_parameter(IF_NONE_MATCH, "Answer 304 to this version."), _ETAG]
+        elif self._changes_version():
+            words = "Change only this version; of another one the answer is 412."
+            found += [_version_parameter(IF_MATCH, words), _ETAG]
+        return found
+
+    def _shows_version(self) -> bool:
+        return getattr(self.view, "action", "") == "retrieve" and self._has_version()
+
+    def _changes_version(self) -> bool:
+        return self.method != "GET" and self._has_version()
+
+    def _has_version(self) -> bool:
+        return getattr(self.view, "version", None) is not None and "{" in self.path
 
     def _get_parameters(self) -> Any:
         parameters = super()._get_parameters()
@@ -115,6 +144,8 @@ class HopperSchema(AutoSchema):
                     direction,
                 ),
             )
+        if self._shows_version():
+            bodies["304"] = {"description": _WORDS[304]}
         return dict(sorted(bodies.items()))
 
     def _problem_statuses(self) -> list[int]:
@@ -123,6 +154,8 @@ class HopperSchema(AutoSchema):
             statuses.append(404)
         if self.method != "GET":
             statuses += [403, 408, 409, 413, 415, 422]
+        if self._changes_version():
+            statuses.append(412)
         if getattr(self.view, "action", "") in WORKER_CALLS:
             statuses.append(410)
         return sorted(statuses)

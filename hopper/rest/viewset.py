@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from django_filters import MultipleChoiceFilter
 from rest_framework.permissions import SAFE_METHODS
+from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from hopper.config.files import CONFIGURATION
 from hopper.errors import Invalid, NotAllowed, NotFound
 from hopper.json_values import text_problem
+from hopper.rest.etags import IF_MATCH, Version, is_known
 from hopper.rest.filters import WordsParameter
 from hopper.rest.idempotency import HEADER, carry_out_once, unless_deadlocked
 from hopper.rest.input import StrictJSONParser, require_known
@@ -31,6 +34,7 @@ class HopperViewSet(GenericViewSet[Any]):
 
     `query_parameters` gives the allowed parameters of each action. `listed` names the actions that
     answer filtered pages. `answers` is the model that stores the answers to keyed POSTs (R20).
+    `version` tells the version of the object that an address names.
     """
 
     parser_classes = [StrictJSONParser]
@@ -39,6 +43,7 @@ class HopperViewSet(GenericViewSet[Any]):
     query_parameters: dict[str, tuple[str, ...]] = {}
     listed: tuple[str, ...] = ("list",)
     answers: type[Model]
+    version: Version | None = None
     post: Callable[..., Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -62,9 +67,19 @@ class HopperViewSet(GenericViewSet[Any]):
         # The dispatcher looks the handler up after this.
         method = str(request.method).lower()
         if method == "post":
-            self.post = partial(self._carry_out, self.post)
+            self.post = partial(self._carry_out, partial(self._if_matching, self.post))
         elif method in ("put", "patch", "delete"):
-            setattr(self, method, partial(unless_deadlocked, getattr(self, method)))
+            handler = partial(self._if_matching, getattr(self, method))
+            setattr(self, method, partial(unless_deadlocked, handler))
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Give the answer its ETag; answer 304 to a caller that has this version already."""
+        tag = self.version.tag(getattr(response, "data", None)) if self.version else None
+        if tag is not None:
+            response["ETag"] = tag
+            if request.method in SAFE_METHODS and is_known(request, tag):
+                response = Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def lease(self, token: str) -> Lease | None:
         """Return the lease of this token for the present action, None for a wrong token.
@@ -82,6 +97,16 @@ class HopperViewSet(GenericViewSet[Any]):
         if HEADER in request.headers:
             self.before_key(**kwargs)
         return carry_out_once(self.answers, request, handler, *args, **kwargs)
+
+    def _if_matching(
+        self, handler: Callable[..., Any], request: Request, *args: Any, **kwargs: Any
+    ) -> Any:
+        if IF_MATCH not in request.headers:
+            return handler(request, *args, **kwargs)
+        if self.version is None or "pk" not in kwargs:
+            raise Invalid.field(IF_MATCH, "only a change of one task or one instance takes it")
+        with self.version.matching(request, kwargs["pk"]):
+            return handler(request, *args, **kwargs)
 
     def repeatable_parameters(self) -> set[str]:
         """Return the filters that may be given several times."""

@@ -34,6 +34,10 @@ else:
 NOTHING = "-"
 SECRETS = frozenset({"digest", "lease_digest", "password", "token_key"})
 """Columns that are made from secrets. An address of a list may not search them."""
+NAMED = 20
+"""The most rows that a message names."""
+ROWS_ASKED = 200
+"""The most rows that the page before an action lists."""
 _LONGEST_DATA = 300
 
 
@@ -130,15 +134,38 @@ class GuardedAdmin(_ModelAdmin):
     ) -> None:
         """Call a service for each row, each in its own transaction, and show the outcomes."""
         changed: dict[str, list[str]] = {}
+        refused: dict[str, list[str]] = {}
         for pk in list(rows.values_list("pk", flat=True)):
             try:
                 status = change(pk).status
             except HopperError as refusal:
-                self.message_user(request, f"Refused for {pk}: {refusal.detail}", messages.ERROR)
+                refused.setdefault(refusal.detail, []).append(str(pk))
             else:
                 changed.setdefault(status, []).append(str(pk))
+        for number, (words, names) in enumerate(refused.items()):
+            if number == NAMED:
+                left = sum(map(len, list(refused.values())[NAMED:]))
+                self.message_user(request, f"Refused for {left} more.", messages.ERROR)
+                break
+            self.message_user(request, f"Refused for {_named(names)}: {words}", messages.ERROR)
         for status, names in changed.items():
-            self.message_user(request, f"Now {status}: {', '.join(names)}.", messages.SUCCESS)
+            self.message_user(request, f"Now {status}: {_named(names)}.", messages.SUCCESS)
+
+    def response_action(  # type: ignore[override]
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> Any:
+        """Run an action on the chosen rows; say which of them have left the list meanwhile."""
+        sent = request.POST.copy()
+        chosen = [pk for one in sent.getlist(ACTION_CHECKBOX_NAME) for pk in one.split(",") if pk]
+        sent.setlist(ACTION_CHECKBOX_NAME, chosen)
+        request.POST = sent  # type: ignore[assignment]
+        if sent.get("select_across", "0") in ("", "0"):
+            there = {str(pk) for pk in queryset.filter(pk__in=chosen).values_list("pk", flat=True)}
+            gone = [pk for pk in chosen if pk not in there]
+            if gone:
+                words = f"No longer in this list, and left as they are: {_named(gone)}."
+                self.message_user(request, words, messages.WARNING)
+        return super().response_action(request, queryset)
 
     def ask(
         self, request: HttpRequest, rows: QuerySet[Any], *, action: str, title: str, form: Form
@@ -148,7 +175,10 @@ class GuardedAdmin(_ModelAdmin):
             **self.admin_site.each_context(request),
             "title": title,
             "opts": self.model._meta,
-            "rows": list(rows),
+            "rows": list(rows[:ROWS_ASKED]),
+            "count": rows.count(),
+            # In one field: a form has at most 1,000 fields.
+            "chosen": ",".join(map(str, rows.values_list("pk", flat=True))),
             "checkbox": ACTION_CHECKBOX_NAME,
             "action": action,
             "form": form,
@@ -163,6 +193,12 @@ class ReadOnlyAdmin(GuardedAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the caller may run actions. A single record is never editable."""
         return obj is None and super().has_change_permission(request)
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return names in one line: the first 20, and how many there are more."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def moment(at: datetime | None) -> str:

@@ -11,6 +11,7 @@ from hopper.errors import Invalid
 from hopper.rest.filters import (
     BooleanParameter,
     ChoiceParameter,
+    ScopeParameter,
     TimeParameter,
     WordsParameter,
 )
@@ -65,7 +66,7 @@ _URGENT_FIRST = tuple(reversed(TaskPriority.values))
 class InstanceFilter(filters.FilterSet):
     """Instances. Terminated instances are listed only on request."""
 
-    scope = ChoiceParameter(choices=HopperScope.choices)
+    scope = ScopeParameter(choices=HopperScope.choices)
     status = ChoiceParameter(choices=InstanceStatus.choices)
     instance_type = ChoiceParameter(choices=InstanceType.choices)
     parent_id = filters.CharFilter()

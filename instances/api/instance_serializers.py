@@ -100,6 +100,14 @@ class TreeSerializer(InstanceSerializer):
         read_only_fields = fields
 
 
+class Scope(Word):
+    """A scope, in any case, as at the command line."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the scope in upper case."""
+        return super().to_internal_value(data.strip().upper() if isinstance(data, str) else data)
+
+
 class _InstanceBody(StrictSerializer):
     """The fields that both the creation and an edit of an instance take."""
 
@@ -122,7 +130,7 @@ class NewInstance(_InstanceBody):
     """The body that creates an instance."""
 
     name = Line(max_length=200)
-    scope = Word(choices=HopperScope.choices)
+    scope = Scope(choices=HopperScope.choices)
     id = Line(required=False, allow_null=True, **Slug)
     instance_type = Word(choices=InstanceType.choices, required=False)
 
@@ -137,15 +145,18 @@ class InstanceChanges(_InstanceBody):
 
     name = Line(required=False, max_length=200)
     id = Line(required=False, **Slug)
-    scope = Word(choices=HopperScope.choices, required=False)
+    scope = Scope(choices=HopperScope.choices, required=False)
+    instance_type = Word(choices=InstanceType.choices, required=False)
     status = Word(choices=InstanceStatus.choices, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the changes. Raises ValidationError for another id or scope, or a wrong config."""
         instance: HopperInstance = self.context["instance"]
-        for name in ("id", "scope"):
-            if attrs.pop(name, getattr(instance, name)) != getattr(instance, name):
-                raise serializers.ValidationError({name: "cannot be changed"})
+        for name in ("id", "scope", "instance_type"):
+            present = getattr(instance, name)
+            if attrs.pop(name, present) != present:
+                words = f"is {present} and is set when the instance is created"
+                raise serializers.ValidationError({name: words})
         self.require_sound_config(attrs)
         return attrs
 

@@ -43,6 +43,7 @@ from instances.api.permissions import (
 )
 from instances.api.preview_serializers import PreviewSerializer, shown_instance_preview
 from instances.api.shown import (
+    INSTANCE_VERSION,
     shown_claim,
     shown_events,
     shown_instance,
@@ -77,6 +78,7 @@ class InstanceViewSet(Answering):
 
     queryset = HopperInstance.objects.none()
     serializer_class = InstanceSerializer
+    version = INSTANCE_VERSION
     filterset_class = InstanceFilter
     lookup_value_regex = _ID
     query_parameters = {

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count
 
+from hopper.rest.etags import Version
+from hopper.task_fields import EDIT, set_at
 from instances.allowances import Standing
 from instances.api.instance_serializers import InstanceSerializer
 from instances.api.task_serializers import EventSerializer, LeaseSerializer, TaskSerializer
@@ -80,6 +82,22 @@ def shown_now(task_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Return tasks as JSON, as they are now, in the order of these ids."""
     rows = Task.objects.in_bulk(task_ids)
     return shown_tasks([rows[pk] for pk in task_ids])
+
+
+TASK_VERSION = Version(
+    Task,
+    shown_task,
+    (
+        *(field.name for field in set_at(EDIT)),
+        *("status", "instance_id", "offered_to", "parent_id", "unique_key", "epoch", "attempt"),
+        *("worker", "return_to", "result", "error", "discarded_at"),
+    ),
+)
+INSTANCE_VERSION = Version(
+    HopperInstance,
+    shown_instance,
+    ("name", "description", "config", "runtime_metadata", "expires_at", "parent_id", "status"),
+)
 
 
 def shown_events(rows: Sequence[Event]) -> list[dict[str, Any]]:

@@ -181,6 +181,11 @@ class TaskBody(StrictSerializer):
 
     moment = EDIT
     ignored = _READ_ONLY
+    former = {
+        "metadata": "unknown field: give the values in context, a JSON object",
+        "blocks": "unknown field: give depends_on to the task that waits",
+        "delegated_by": "unknown field: the caller is known by the credentials",
+    }
 
     def get_fields(self) -> dict[str, Any]:
         """Return the fields of the field list, then those of the class."""
@@ -238,24 +243,32 @@ class ManyTasks(serializers.ListSerializer[Any]):
         super().__init__(**{"min_length": 1, "max_length": 1000, **options})
 
 
-_FIXED = {"instance_id": "use delegate", "parent_id": "is fixed", "unique_key": "is fixed"}
-"""The fields that an edit cannot change, each with a hint."""
+_FIXED = {
+    "instance_id": "use POST /tasks/{id}/delegate",
+    "parent_id": "it is set when the task is created",
+    "unique_key": "it is set when the task is created",
+    "status": "use POST /tasks/{id}/status, or a call such as claim, complete or cancel",
+}
+"""The fields that an edit cannot change, each with the way to go."""
 
 
 class TaskChanges(TaskBody):
-    """The body that edits a task; another holder, parent or key is refused."""
+    """The body that edits a task; another status, holder, parent or key is refused."""
 
     def get_fields(self) -> dict[str, Any]:
         """Return the editable fields, and the fixed fields, which may only repeat their values."""
-        fixed = {name: _input(BY_NAME[name], EDIT) for name in _FIXED}
-        return {**super().get_fields(), **fixed}
+        fixed = {name: _input(BY_NAME[name], EDIT) for name in _FIXED if name != "status"}
+        status = Text(required=False, help_text="The present one, or none.")
+        return {**super().get_fields(), **fixed, "status": status}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the changes. Raises ValidationError for another value of a fixed field."""
         task: Task = _known(self)["task"]
         for name, hint in _FIXED.items():
-            if attrs.pop(name, getattr(task, name)) != getattr(task, name):
-                raise serializers.ValidationError({name: f"cannot be changed: {hint}"})
+            present = getattr(task, name)
+            if attrs.pop(name, present) != present:
+                words = f"is {present} and cannot be changed by an edit: {hint}"
+                raise serializers.ValidationError({name: words.format(id=task.pk)})
         return attrs
 
 

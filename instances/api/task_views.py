@@ -35,7 +35,14 @@ from instances.api.permissions import (
     worked_task,
 )
 from instances.api.preview_serializers import TaskPreviewSerializer, shown_task_preview
-from instances.api.shown import shown_events, shown_lease, shown_now, shown_task, shown_tasks
+from instances.api.shown import (
+    TASK_VERSION,
+    shown_events,
+    shown_lease,
+    shown_now,
+    shown_task,
+    shown_tasks,
+)
 from instances.api.task_serializers import in_utc
 from instances.history import feed
 from instances.lifecycle.preview import preview_cancel
@@ -68,6 +75,7 @@ class TaskViewSet(Answering):
 
     queryset = Task.objects.none()
     serializer_class = shapes.TaskSerializer
+    version = TASK_VERSION
     lookup_value_regex = r"[^/]+"
     filterset_class = TaskFilter
     query_parameters = {"destroy": ("preview",), "questions": ("wait",)}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 from django.db.models import F, Model, Q
 
+from hopper.conditions import require_condition
 from hopper.database import after_commit, engine, lock_lines, lock_rows, write_together
 from hopper.database.writes import Update, Writes
 from hopper.errors import NotFound
@@ -82,7 +83,13 @@ def lock_tasks(task_ids: Iterable[str]) -> list[Task]:
     Locks whole trees, because an end may reach every open relative, and no task row may be locked
     after a capacity counter (R6). Returns the wanted tasks, read again, in id order.
     """
-    wanted = set(task_ids)
+    locked = _lock_trees(set(task_ids))
+    for task in locked:
+        require_condition(Task, task.pk)
+    return locked
+
+
+def _lock_trees(wanted: set[str]) -> list[Task]:
     rows = Task.objects.select_for_update(no_key=True, of=("self",))
     above = Task.objects.filter(pk__in=wanted).values_list("root_id", flat=True)
     # One root is found in the locking statement. For several the planner makes a slow plan.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from hopper import database
+from hopper.conditions import require_condition
 from hopper.database import lock_row
 from hopper.errors import AlreadyEnded, Conflict, Gone, InvalidTransition, LeaseLost, NotFound
 from hopper.words import keys_of
@@ -109,6 +110,8 @@ def claim_task(
     Raises Conflict with the reason if the task cannot be claimed now.
     """
     task = present_task(task_id)
+    # The grant locks the row only after its search: a claim is no edit that could be lost.
+    require_condition(Task, task_id)
     holder_id = task.instance_id
     if holder_id is None:
         raise Conflict(

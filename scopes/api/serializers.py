@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rest_framework import serializers
 
 from hopper.actors import EVERYWHERE
-from hopper.rest.fields import Anything, Flag, StrictSerializer, Text, Whole
+from hopper.rest.fields import Anything, Flag, Number, StrictSerializer, Text, Whole, Words
 from instances.api.permissions import visible_instances
 from scopes.models import Feedback, RoutingDecision
 
@@ -85,6 +85,8 @@ class FeedbackSerializer(serializers.ModelSerializer[Feedback]):
 
     task_id = serializers.CharField()
     decision_id = serializers.CharField(allow_null=True)
+    unexpected_blockers = serializers.ListField(child=serializers.CharField())
+    required_skills_not_tagged = serializers.ListField(child=serializers.CharField())
 
     class Meta:
         model = Feedback
@@ -93,8 +95,16 @@ class FeedbackSerializer(serializers.ModelSerializer[Feedback]):
             "task_id",
             "decision_id",
             "was_good_match",
+            "should_have_routed_to",
+            "routing_feedback",
             "quality_score",
             "complexity_rating",
+            "estimated_duration",
+            "actual_duration",
+            "required_rework",
+            "rework_reason",
+            "unexpected_blockers",
+            "required_skills_not_tagged",
             "notes",
             "created_by",
             "created_at",
@@ -103,14 +113,30 @@ class FeedbackSerializer(serializers.ModelSerializer[Feedback]):
 
 
 class NewFeedback(StrictSerializer):
-    """The body of new feedback."""
+    """The body of new feedback. null is as if the field were left out.
+
+    Without `was_good_match`, `should_have_routed_to` answers: no match if it names an instance that
+    the task did not come to.
+    """
 
     ignored = frozenset(FeedbackSerializer.Meta.fields)
 
     was_good_match = Flag(required=False, allow_null=True)
-    quality_score = Whole(required=False, allow_null=True, min_value=1, max_value=5)
+    should_have_routed_to = Text(required=False, allow_null=True, max_length=200)
+    routing_feedback = Text(required=False, allow_null=True, max_length=100_000)
+    quality_score = Number(required=False, allow_null=True, min_value=0, max_value=5)
     complexity_rating = Whole(required=False, allow_null=True, min_value=1, max_value=5)
-    notes = Text(required=False, max_length=100_000)
+    estimated_duration = Text(required=False, allow_null=True, max_length=100)
+    actual_duration = Text(required=False, allow_null=True, max_length=100)
+    required_rework = Flag(required=False, allow_null=True)
+    rework_reason = Text(required=False, allow_null=True, max_length=100_000)
+    unexpected_blockers = Words(required=False, allow_null=True, length=1000)
+    required_skills_not_tagged = Words(required=False, allow_null=True)
+    notes = Text(required=False, allow_null=True, max_length=100_000)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields that are given."""
+        return {name: value for name, value in attrs.items() if value is not None}
 
 
 class RuleSerializer(serializers.Serializer[Any]):

@@ -39,6 +39,7 @@ class FakeTransport:
         body: Any = None,
         key: str | None = None,
         seconds: float | None = None,
+        tag: str = "",
     ) -> Reply:
         given = {name: value for name, value in (params or {}).items() if value is not None}
         call = Call(method, path, given, body, key)

@@ -157,6 +157,23 @@ def test_manage_py_shows_the_same(cli: Callable[..., str], hierarchy: None) -> N
     assert stopped.value.code == 1
 
 
+def test_tags_that_two_people_add_at_once_are_both_kept(
+    cli: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = as_json(cli, "add", "Alone", "-t", "a")["id"]
+    request = LocalTransport.request
+
+    def beside(self: LocalTransport, method: str, path: str, **options: Any) -> Any:
+        if method == "PATCH" and "b" in options["body"]["tags"]:
+            monkeypatch.setattr(LocalTransport, "request", request)
+            cli("task", "update", id, "--add-tag", "c")
+        return request(self, method, path, **options)
+
+    monkeypatch.setattr(LocalTransport, "request", beside)
+    cli("task", "update", id, "--add-tag", "b")
+    assert as_json(cli, "task", "get", id)["tags"] == ["a", "c", "b"]
+
+
 @pytest.mark.parametrize("word", FIVE, ids=ascii)
 def test_a_word_may_be_spelt_in_five_ways(
     cli: Callable[..., str], hierarchy: None, word: str

@@ -54,6 +54,49 @@ def test_feedback_shows_as_the_accuracy_of_the_rule_that_was_followed(
     assert [row["id"] for row in ada.ask("/rules", limit=1, offset=1)["results"]] == ["to-ops"]
 
 
+def test_feedback_keeps_the_fields_of_phase_1(
+    ada: Caller, tree: dict[str, HopperInstance], folder: Path
+) -> None:
+    given = {
+        "was_good_match": False,
+        "should_have_routed_to": "ops",
+        "routing_feedback": "it is about servers",
+        "quality_score": 4.5,
+        "complexity_rating": 3,
+        "estimated_duration": "2h",
+        "actual_duration": "1h30m",
+        "required_rework": True,
+        "rework_reason": "no tests",
+        "unexpected_blockers": ["rate limits"],
+        "required_skills_not_tagged": ["docker"],
+        "notes": "x",
+    }
+    task = ada.tell("/tasks", {"title": "x", "instance_id": "top"}, 201)
+    said = ada.tell(f"/tasks/{task['id']}/feedback", given, 201)
+    assert {name: said[name] for name in given} == given
+    (row,) = ada.ask(f"/tasks/{task['id']}/feedback")["results"]
+    assert row == said
+    empty = ada.tell(f"/tasks/{task['id']}/feedback", dict.fromkeys(given), 201)
+    assert (empty["rework_reason"], empty["unexpected_blockers"]) == ("", [])
+    ada.tell(f"/tasks/{task['id']}/feedback", {"quality_score": 5.1}, 400)
+
+
+def test_the_better_place_tells_whether_the_rule_was_right(
+    ada: Caller, tree: dict[str, HopperInstance], folder: Path
+) -> None:
+    (folder / "routing_rules.yaml").write_text(RULES)
+    CONFIGURATION.reload()
+    body = {"title": "x", "tags": ["page"], "instance_id": "top", "complexity": 4}
+    task = ada.tell("/tasks", body, 201)
+    assert task["instance_id"] == "web-run"
+    for better, good in (("WEB", True), ("web-run", True), ("ops", False), (" ", None)):
+        words = {"should_have_routed_to": better}
+        said = ada.tell(f"/tasks/{task['id']}/feedback", words, 201)
+        assert said["was_good_match"] is good, better
+    (rule, _) = ada.ask("/rules")["results"]
+    assert (rule["id"], rule["judged"], rule["good_matches"]) == ("to-web", 3, 2)
+
+
 def test_feedback_finds_the_decision_also_of_an_earlier_epoch(
     ada: Caller, tree: dict[str, HopperInstance], folder: Path
 ) -> None:

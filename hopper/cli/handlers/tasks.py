@@ -195,18 +195,23 @@ def lessons_for(task: dict[str, Any], client: Client) -> list[Any]:
 
 def update(args: Namespace, client: Client) -> Any:
     """Change the given fields of a task, and add and remove tags."""
-    fields = given_fields(args, (BY_NAME["title"], *CHANGEABLE))
-    if args.add_tag or args.remove_tag or args.ask:
-        task = client.get(at("tasks", args.id))
+    given = given_fields(args, (BY_NAME["title"], *CHANGEABLE))
+
+    def change(task: dict[str, Any]) -> dict[str, Any]:
+        fields = dict(given)
         if args.add_tag or args.remove_tag:
             removed = keys_of(args.remove_tag or ())
             kept = [tag for tag in task["tags"] if key_of(tag) not in removed]
             fields["tags"] = one_of_each([*kept, *(args.add_tag or ())])
         if args.ask:
             fields = {**task_verbs.asked(args, task), **fields}
-    if not fields:
-        raise UsageError("Nothing to change: give --title, --description, --priority, …")
-    return spoken(client.patch(at("tasks", args.id), fields))
+        if not fields:
+            raise UsageError("Nothing to change: give --title, --description, --priority, …")
+        return fields
+
+    if args.add_tag or args.remove_tag or args.ask:
+        return spoken(client.amend(at("tasks", args.id), change))
+    return spoken(client.patch(at("tasks", args.id), change({})))
 
 
 def set_status(args: Namespace, client: Client) -> Any:

@@ -1,0 +1,46 @@
+"""A change that is made only if a row still is as its writer saw it (`If-Match`, admin forms).
+
+The check runs where the row is locked for the change, so nothing comes between check and change.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.db.models import Model
+
+
+@dataclass
+class _Condition:
+    model: type[Model]
+    pk: str
+    check: Callable[[], None]
+    met: bool = False
+
+
+_present: ContextVar[_Condition | None] = ContextVar("condition", default=None)
+
+
+@contextmanager
+def on_condition(model: type[Model], pk: str, check: Callable[[], None]) -> Iterator[None]:
+    """Let `check` judge the row, once, when a service locks it; an error of `check` undoes all."""
+    token = _present.set(_Condition(model, pk, check))
+    try:
+        yield
+    finally:
+        _present.reset(token)
+
+
+def require_condition(model: type[Model], pk: str) -> None:
+    """Judge a locked row, if the present change has a condition on it and was not judged yet."""
+    condition = _present.get()
+    if condition is None or condition.met or (condition.model, condition.pk) != (model, pk):
+        return
+    condition.check()
+    condition.met = True

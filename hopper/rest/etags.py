@@ -1,0 +1,75 @@
+"""`ETag`, `If-Match` and `If-None-Match`: the version of one object (RFC 9110).
+
+A version changes with the fields that a person may set and with the state, never with a heartbeat
+or a count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hopper.conditions import on_condition
+from hopper.errors import Invalid, VersionChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from django.db.models import Model
+    from rest_framework.request import Request
+
+IF_MATCH = "If-Match"
+IF_NONE_MATCH = "If-None-Match"
+_TAG = r'(?:W/)?"[\x21\x23-\x7e]*"'
+_TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:\s*,\s*{_TAG})*)\s*")
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which fields of the objects of a model make their version, and how an object is shown."""
+
+    model: type[Model]
+    show: Callable[[str], Mapping[str, Any]]
+    fields: tuple[str, ...]
+
+    def tag(self, shown: Any) -> str | None:
+        """Return the ETag of an answer, or None for an answer that is no such object."""
+        if not isinstance(shown, dict) or not shown.keys() >= set(self.fields):
+            return None
+        values = [shown[name] for name in self.fields]
+        text = json.dumps(values, sort_keys=True, default=str)
+        return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+    def matching(self, request: Request, pk: str) -> AbstractContextManager[None]:
+        """Let a change pass only if the object has one of the versions in If-Match."""
+        wanted = _tags(request, IF_MATCH)
+
+        def check() -> None:
+            found = self.tag(self.show(pk))
+            if wanted is not None and found not in wanted and "*" not in wanted:
+                raise VersionChanged(
+                    f"{pk} was changed since you read it. Read it again, then repeat your change.",
+                    etag=found,
+                )
+
+        return on_condition(self.model, pk, check)
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Return whether the caller of a GET has this version already (If-None-Match)."""
+    known = _tags(request, IF_NONE_MATCH) or frozenset()
+    return "*" in known or tag in known
+
+
+def _tags(request: Request, header: str) -> frozenset[str] | None:
+    """Return the tags of a header, None without it. A proxy that compresses adds W/ to a tag."""
+    text = request.headers.get(header)
+    if text is None:
+        return None
+    if not _TAGS.fullmatch(text):
+        raise Invalid.field(header, 'ETags in quotes, such as "0f3a", or *')
+    return frozenset(re.findall(r'\*|"[^"]*"', text))
