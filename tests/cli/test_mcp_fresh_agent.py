@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+from django.db import connections
 from mcp import Client
 
 from hopper.cli.local import LocalTransport
@@ -15,6 +16,13 @@ from hopper.cli.transport import Client as HopperClient
 from tests.factories import InstanceFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
+
+
+@pytest.fixture(autouse=True)
+def _connections_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the threads of the tools leave no connection behind."""
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
+
 
 TOKENS = 9000
 """The most tokens that the list of tools may cost an agent, at four characters each."""

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 import time_machine
+from django.db import connections
 from django.utils import timezone
 from mcp import Client
 from mcp_types import ElicitResult
@@ -24,6 +25,13 @@ from instances.tasks.worker import claim_next
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
+
+
+@pytest.fixture(autouse=True)
+def _connections_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the threads of the tools leave no connection behind."""
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
+
 
 Ask = Callable[..., Awaitable[Any]]
 
