@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,18 @@ def send(name: str, *seconds: float) -> None:
     """Send this process a signal, after so many seconds each."""
     for later in seconds:
         threading.Timer(later, os.kill, (os.getpid(), getattr(signal, name))).start()
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """Ignore none of the signals: a run that was started in the background ignores some."""
+    numbers = [getattr(signal, name) for name in SIGNALS]
+    ignored = [number for number in numbers if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def is_alive(pid: int) -> bool:
