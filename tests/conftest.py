@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import Counter
 from importlib import import_module
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 KEPT = {"django_content_type", "auth_permission"}
 """The tables that migrating fills, and no test writes."""
-MEASURED_CASES = 3
-LONG = ("storm", "slow")
+CASE = pytest.StashKey[int]()
+"""The place of a test among the cases of its function."""
+MEASURED_CASES = 100
 POSTGRES = os.environ.get("HOPPER_TEST_DATABASE", "sqlite") == "postgres"
 
 
@@ -65,15 +67,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def _shows_new_lines(item: pytest.Item) -> bool:
     """Return whether to measure a test: measuring adds half of the time.
 
-    Of the cases of one test, the first three are measured; of what takes long, none. PostgreSQL
-    repeats what was measured on SQLite.
+    Of the cases of one test, the first hundred are measured; of a storm, none. PostgreSQL repeats
+    what was measured on SQLite.
     """
     if POSTGRES:
         return bool(item.get_closest_marker("postgres"))
-    if any(map(item.get_closest_marker, LONG)):
-        return False
-    case = getattr(item, "callspec", None)
-    return case is None or max(case.indices.values(), default=0) < MEASURED_CASES
+    return item.stash[CASE] <= MEASURED_CASES and not item.get_closest_marker("storm")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -85,7 +84,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         without = [item for item in items if not _asks_the_database(item)]
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if _asks_the_database(item)]
+    cases: Counter[str] = Counter()
     for item in items:
+        name, _, _ = item.nodeid.partition("[")
+        cases[name] += 1
+        item.stash[CASE] = cases[name]
         if settings.POSTGRES_MISSING:
             item.add_marker(pytest.mark.skip(reason=settings.POSTGRES_MISSING))
         elif not POSTGRES and item.get_closest_marker("postgres"):
