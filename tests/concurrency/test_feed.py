@@ -137,6 +137,8 @@ def _open_transaction(database: str) -> Iterator[None]:
     try:
         other.set_autocommit(False)
         with other.cursor() as cursor:
+            # Somebody else does not have Hopper's settings.
+            cursor.execute("SET idle_in_transaction_session_timeout = 0")
             cursor.execute("CREATE TABLE foreign_work (id integer)")
             cursor.execute("SELECT pg_current_xact_id()")
         yield
