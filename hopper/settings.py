@@ -6,16 +6,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from hopper import __version__, embedded, packages
+from hopper import __version__, embedded, environment, packages
 
 if _hidden := packages.hidden_by():
     raise ImproperlyConfigured(_hidden)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.FileAwareEnv()
+env = environment.Environment()
 
 # The database
 
@@ -45,7 +44,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Authentication
 
 HOPPER_AUTO_ROUTE = env.bool("HOPPER_AUTO_ROUTE", default=False)
-HOPPER_AUTH = env.str("HOPPER_AUTH", default="on")
+HOPPER_AUTH = env.word("HOPPER_AUTH", "on", ("on", "off"))
 HOPPER_CONFIG_DIR = env.str("HOPPER_CONFIG_DIR", default="")
 SECRET_KEY = env.str("HOPPER_SECRET_KEY", default="")
 if not SECRET_KEY:

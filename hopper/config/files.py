@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ class Configuration:
             words = "there is no such folder: HOPPER_CONFIG_DIR names it"
             raise BrokenConfig([Problem(str(folder), 1, "", words)])
         found: dict[str, Loaded[Any]] = {}
-        problems: list[Problem] = []
+        problems = list(_misnamed(folder, [file.name for file in self._files]))
         for file in tuple(self._files):
             own = folder / file.name if folder is not None else None
             path = (instead or {}).get(file.name, own)
@@ -280,6 +281,14 @@ def _stands(path: Path) -> bool:
     except OSError as error:
         return not isinstance(error, FileNotFoundError)
     return True
+
+
+def _misnamed(folder: Path | None, known: Sequence[str]) -> Iterator[Problem]:
+    """Yield a fault for each file that has nearly the name of a configuration file."""
+    for path in sorted(folder.glob("*.y*ml")) if folder is not None else ():
+        meant = difflib.get_close_matches(path.name.lower(), known, 1, 0.85)
+        if path.name not in known and meant:
+            yield Problem(str(path), 1, "", f"is not read; the name has to be {meant[0]}")
 
 
 def operator_folder() -> Path | None:

@@ -79,6 +79,7 @@ SINGLE_IMPORTER = {
     "hopper.config.yaml_lines": LATE,
     "hopper.database.postgresql": ENGINE,
     "hopper.database.sqlite": ENGINE,
+    "hopper.environment": "reading a variable strictly, apart from what each one means",
     "hopper.rest.health": DOOR,
     "hopper.rest.middleware": "the settings load it by name as well",
     "hopper.rest.schema_view": DOOR,

@@ -115,6 +115,14 @@ def test_a_project_is_found_by_its_name_in_any_case(hopper: Callable, tree: Tree
     assert tree.instances["run-001"]["parent_id"] == "p1"
 
 
+def test_a_run_named_as_its_project_gets_a_name_of_its_own(hopper: Callable, tree: Tree) -> None:
+    for _ in range(2):
+        assert hopper("run", "start", "--project", "s", "--name", "s").code == 0
+    assert tree.instances["s"]["scope"] == "PROJECT"
+    assert tree.instances["s-run-1"]["parent_id"] == "s"
+    assert len(tree.instances) == 3
+
+
 def test_a_closed_run_is_not_started_again(hopper: Callable, tree: Tree) -> None:
     hopper("run", "start", "--project", "p", "--name", "r")
     tree.instances["r"]["status"] = "terminated"

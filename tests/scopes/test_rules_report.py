@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hopper.cli.main import main
+from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
 from instances.models import HopperInstance
 from tests.api.conftest import Caller, ada, caller, sound, tree
@@ -52,6 +53,15 @@ def test_feedback_shows_as_the_accuracy_of_the_rule_that_was_followed(
     assert report["default_destination"] == "project:ops"
     assert report["problems"] == []
     assert [row["id"] for row in ada.ask("/rules", limit=1, offset=1)["results"]] == ["to-ops"]
+
+
+def test_a_file_with_nearly_the_right_name_is_refused(folder: Path) -> None:
+    (folder / "routing_rules.yml").write_text(RULES)
+    with pytest.raises(BrokenConfig, match=r"routing_rules\.yml:1: is not read; the name"):
+        CONFIGURATION.reload()
+    (folder / "routing_rules.yml").unlink()
+    (folder / "other.yaml").write_text("")
+    CONFIGURATION.reload()
 
 
 def test_feedback_keeps_the_fields_of_phase_1(

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group, confirmed, text_of
@@ -17,6 +18,7 @@ from hopper.cli.render.screen import show_any
 from hopper.cli.render.tasks import show_list as show_tasks
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, CliError, Refused, UsageError, at, clean
+from hopper.words import bearers, key_of
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -94,7 +96,13 @@ def planned(args: Namespace) -> Run:
         return from_config(args)
     if not (args.project and args.name):
         raise UsageError("Give a Czarina config.json, or --project and --name.")
-    return Run(args.project, args.name, slug(args.name), args.description or "")
+    name = _free_name(args.project, args.name)
+    return Run(args.project, name, slug(name), args.description or "")
+
+
+def _free_name(project: str, name: str) -> str:
+    """Return the name of a run; the project keeps its own name and id for itself."""
+    return f"{name}-run-1" if slug(name) == slug(project) else name
 
 
 def from_config(args: Namespace) -> Run:
@@ -112,7 +120,7 @@ def from_config(args: Namespace) -> Run:
         raise CliError(f"{path} is no Czarina configuration: {error!r}.") from error
     version, phase = project.get("version"), project.get("phase")
     parts = [name, f"v{version}" if version else "", f"phase{phase}" if phase else ""]
-    id = args.name or "-".join(part for part in parts if part)
+    id = _free_name(name, args.name or "-".join(part for part in parts if part))
     return Run(
         project=name,
         name=id,
@@ -138,11 +146,15 @@ def in_order(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def the_project(name: str, client: Client) -> dict[str, Any]:
     """Return the live PROJECT of that id or name. Creates and starts a missing one."""
-    wanted = name.casefold()
-    for row in client.pages(at("instances"), {"scope": "PROJECT"}):
-        if wanted in (row["id"].casefold(), row["name"].casefold()):
-            found: dict[str, Any] = row
-            return running(found, client)
+    rows = {row["id"]: row for row in client.pages(at("instances"), {"scope": "PROJECT"})}
+    found = bearers(
+        name, [SimpleNamespace(id=id, name_key=key_of(row["name"])) for id, row in rows.items()]
+    )
+    if len(found) > 1:
+        ids = ", ".join(one.id for one in found)
+        raise CliError(f"{name} names several projects: {ids}.", hint="Give --project an id.")
+    if found:
+        return running(rows[found[0].id], client)
     body = {"name": name, "id": slug(name), "scope": "PROJECT", "parent_id": the_global(client)}
     return running(client.post(at("instances"), clean(body)), client)
 
