@@ -113,6 +113,10 @@ def test_the_shorter_of_the_workers_and_the_tasks_time_counts(
     assert "longer than 1 s" in server.sent("POST", "/tasks/task-1/fail")[0]["error"]
 
 
+OURS = ("HOPPER_TEST_DATABASE", "HOPPER_FAILURES_PER_MINUTE")
+"""What the tests themselves set."""
+
+
 def test_the_command_has_what_it_needs_for_its_own_task_and_no_token(
     work: Callable, server: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,9 +127,7 @@ def test_the_command_has_what_it_needs_for_its_own_task_and_no_token(
     seen = server.sent("POST", "/tasks/task-1/complete")[0]["result"]
     assert "secret" not in json.dumps(seen)
     assert {
-        name: seen[name]
-        for name in seen
-        if name.startswith("HOPPER_") and name != "HOPPER_TEST_DATABASE"
+        name: seen[name] for name in seen if name.startswith("HOPPER_") and name not in OURS
     } == {
         "HOPPER_TASK_ID": "task-1",
         "HOPPER_INSTANCE_ID": "run",
@@ -169,8 +171,9 @@ def test_heartbeats_follow_the_length_of_the_lease_and_no_wall_clock(
     work: Callable, server: FakeTransport
 ) -> None:
     queue(server, leased(seconds=3, expires_at="2001-01-01T00:00:00Z"))
+    began = time.monotonic()
     work("import time; time.sleep(2.5)")
-    assert len(server.sent("POST", "/tasks/task-1/heartbeat")) == 2
+    assert 2 <= len(server.sent("POST", "/tasks/task-1/heartbeat")) <= time.monotonic() - began
 
 
 def test_a_heartbeat_leaves_no_key_behind(work: Callable, server: FakeTransport) -> None:
