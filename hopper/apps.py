@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 
 
 class HopperConfig(AppConfig):
@@ -16,5 +17,7 @@ class HopperConfig(AppConfig):
         from hopper import checks  # noqa: F401
         from hopper.config.files import CONFIGURATION
         from hopper.config.settings import BEHAVIORS, POLICIES
+        from hopper.upgrades import require_new_enough
 
         CONFIGURATION.add(BEHAVIORS, POLICIES)
+        connection_created.connect(require_new_enough)

@@ -18,6 +18,7 @@ from hopper.cli.main import run
 from hopper.cli.startup import prepare
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
+from hopper.upgrades import OlderServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +91,7 @@ def explained() -> Iterator[None]:
     """Raise CommandError with advice for a broken configuration or a database without answer."""
     try:
         yield
-    except BrokenConfig as error:
+    except (BrokenConfig, OlderServer) as error:
         raise CommandError(str(error)) from error
     except ProgrammingError as error:
         raise CommandError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import environ
@@ -15,6 +16,32 @@ TRUE, FALSE = ("on", "true", "yes", "1"), ("off", "false", "no", "0")
 
 class Environment(environ.FileAwareEnv):
     """The variables of this process. NAME_FILE names a file with the value of NAME."""
+
+    def get_value(self, var: str, *args: Any, **options: Any) -> Any:
+        """Return the value of a variable. Raises ImproperlyConfigured for an unreadable file."""
+        try:
+            return super().get_value(var, *args, **options)
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"{var}_FILE: cannot read {error.filename}: {error.strerror}."
+            ) from error
+
+    def database(self, var: str) -> dict[str, Any] | None:
+        """Return the settings of the database that a URL names, None without one.
+
+        Raises ImproperlyConfigured without the URL, which may hold a password.
+        """
+        url = self.str(var, default="")
+        if not url:
+            return None
+        with warnings.catch_warnings(action="ignore"):  # it would show the URL
+            settings: dict[str, Any] = self.db_url_config(url)
+        if not settings.get("ENGINE") or not settings.get("NAME"):
+            raise ImproperlyConfigured(
+                f"{var}: not the URL of a database: "
+                "write postgres://USER@HOST/NAME or sqlite:////PATH/TO/FILE."
+            )
+        return settings
 
     def word(self, var: str, default: str, allowed: Sequence[str]) -> str:
         """Return one of a few words. Raises ImproperlyConfigured for another."""

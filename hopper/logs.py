@@ -7,11 +7,16 @@ from typing import Any
 
 from pythonjsonlogger import json
 
+from hopper.masks import masked
+
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as one line. The fields of Hopper's events follow in brackets."""
+    """Formats a record as one line without secrets. The event's fields follow in brackets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
@@ -23,7 +28,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(json.JsonFormatter):
-    """Formats a record as one JSON object with the fields of `extra`."""
+    """Formats a record as one JSON object without secrets, with the fields of `extra`."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -31,6 +36,9 @@ class JsonFormatter(json.JsonFormatter):
             rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
             timestamp="at",
         )
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of a record, its level in lower case."""

@@ -18,11 +18,9 @@ env = environment.Environment()
 
 # The database
 
-DATABASE_URL = env.str("HOPPER_DATABASE_URL", default="")
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db_url_config(DATABASE_URL)
-    if DATABASE_URL
-    else {"ENGINE": embedded.ENGINE, "NAME": str(embedded.find().database)}
+    "default": env.database("HOPPER_DATABASE_URL")
+    or {"ENGINE": embedded.ENGINE, "NAME": str(embedded.find().database)}
 }
 _database = DATABASES["default"]
 _options = _database.setdefault("OPTIONS", {})
@@ -37,6 +35,8 @@ if _database["ENGINE"] == embedded.ENGINE:
 else:
     _database["CONN_MAX_AGE"] = env.int("HOPPER_CONN_MAX_AGE", default=60)
     _database["CONN_HEALTH_CHECKS"] = True
+    # A pooler in transaction mode gives each statement another connection.
+    _database["DISABLE_SERVER_SIDE_CURSORS"] = True
     _options.setdefault("application_name", "hopper")
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -76,6 +77,17 @@ class HopperParser(argparse.ArgumentParser):
         if self.takes_rest:
             found.rest, rest = rest, []
         return found, rest
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse an unknown command, naming those that look like it."""
+        known = list(action.choices or ())
+        if isinstance(action, argparse._SubParsersAction) and value not in known:
+            near = get_close_matches(str(value), known, n=2)
+            meant = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise argparse.ArgumentError(
+                None, f"there is no command {value!r}{meant or '.'} Known: {', '.join(known)}"
+            )
+        super()._check_value(action, value)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)

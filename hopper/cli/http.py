@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import urllib3
 
 from hopper import __version__
-from hopper.cli.transport import PREFIX, CliError, Params, Reply, Unreachable, query
+from hopper.cli.transport import NOT_HOPPER, PREFIX, CliError, Params, Reply, Unreachable, query
 
 METHODS = frozenset({"GET", "HEAD", "PUT", "PATCH", "DELETE", "POST"})
 ONE_TRY = urllib3.Retry(total=0, redirect=False)
@@ -103,5 +103,5 @@ def decoded(data: bytes, status: int, server: str) -> Any:
             return {"detail": f"The server answered {status} without saying why."}
         raise Unreachable(
             f"{server} answers, but not as Hopper does.",
-            hint="Check --server or HOPPER_URL: it must be Hopper's own base address.",
+            hint=NOT_HOPPER,
         ) from None

@@ -14,7 +14,9 @@ from hopper.cli import target
 from hopper.cli.arguments import settle
 from hopper.cli.parser import build_parser
 from hopper.cli.render.screen import Screen
-from hopper.cli.transport import Client, CliError, Reply, Transport
+from hopper.cli.target import chosen
+from hopper.cli.transport import NOT_HOPPER, Client, CliError, Reply, Transport, Unreachable
+from hopper.masks import masked
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -40,8 +42,10 @@ class LateTransport:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and return its exit code."""
     _open_streams()
-    args = build_parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    return run(args)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words or words[0] == "help":
+        words = [*words[1:], "--help"]
+    return run(build_parser().parse_args(words))
 
 
 class _Closed(io.StringIO):
@@ -74,6 +78,14 @@ def run(args: Namespace, transport: Transport | None = None, out: TextIO | None 
         return 130
     except BrokenPipeError:
         _drop_output()
+        return 1
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if (server := chosen(args).server) is None:
+            raise
+        words = f"The answer of {server} does not have the form of Hopper's answers."
+        strange = Unreachable(words, hint=NOT_HOPPER)
+        strange.__cause__ = error
+        complain(strange, args)
         return 1
     return 0
 
@@ -119,11 +131,11 @@ def complain(error: CliError, args: Namespace) -> None:
     screen = Screen(sys.stderr)
     first, *rest = error.lines()
     with suppress(OSError):
-        screen.line(f"Error: {first}")
+        screen.line(masked(f"Error: {first}"))
         for line in rest:
-            screen.line(line)
+            screen.line(masked(line))
         if args.verbose and error.__cause__ is not None:
-            screen.line(f"  cause: {error.__cause__!r}")
+            screen.line(masked(f"  cause: {error.__cause__!r}"))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import django
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 
 from hopper import embedded, packages
@@ -64,6 +65,8 @@ def set_up(*, whole: bool = False) -> Store | None:
                 leave_out_what_browsers_need()
             django.setup()
         return prepare()
+    except ImproperlyConfigured as error:
+        raise CliError(str(error)) from error
     except (OSError, sqlite3.Error, OperationalError) as error:
         # A store that is locked is free again later; a folder that is read-only is not.
         kind = CliError if isinstance(error, OSError) else Unreachable

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 PREFIX = "/api/v1"
 PAGE = 500
 _TRIES = 5
+NOT_HOPPER = "Check --server or HOPPER_URL: it must be Hopper's own base address."
 
 Params = Mapping[str, str | int | bool | Sequence[str] | None]
 
@@ -159,7 +160,7 @@ class Client:
         if reply.status >= 300:
             raise Unreachable(
                 f"The server answered {reply.status}, which Hopper never does.",
-                hint="Check --server or HOPPER_URL: it must be Hopper's own base address.",
+                hint=NOT_HOPPER,
             )
         return reply
 

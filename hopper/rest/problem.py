@@ -24,6 +24,7 @@ from hopper.database import is_outage
 from hopper.errors import FieldError, HopperError
 from hopper.json_values import shown
 from hopper.rest.input import TooLarge, summary
+from hopper.upgrades import OlderServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -113,6 +114,8 @@ class ProblemHandler(ExceptionHandler):
         if isinstance(exc, BrokenConfig):
             # A server does not start with a broken configuration. A local command shows the faults.
             return problem(503, "broken_configuration", str(exc))
+        if isinstance(exc, OlderServer):
+            return problem(503, "older_server", str(exc))
         if is_outage(exc):
             return problem(503, "database_unavailable", UNAVAILABLE)
         if isinstance(exc, exceptions.APIException):
@@ -208,6 +211,8 @@ def denied(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer a failure outside of the views of Hopper (500), without its message."""
     failure = sys.exc_info()[1]
+    if isinstance(failure, OlderServer):
+        return respond(503, "older_server", str(failure))
     if is_outage(failure):
         _log_outage(request, failure)
         retry = {"Retry-After": str(RETRY_SECONDS)}

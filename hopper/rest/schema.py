@@ -91,8 +91,46 @@ class ProblemSerializer(serializers.Serializer[Any]):
     )
 
 
+_VERBS = {
+    "list": "list",
+    "retrieve": "get",
+    "create": "create",
+    "update": "put",
+    "partial_update": "update",
+    "destroy": "delete",
+}
+_NAMED = {
+    ("tasks", "bulk"): "create_tasks",
+    ("tasks", "search"): "search_tasks",
+    ("tasks", "status"): "set_task_status",
+    ("tasks", "feedback", "POST"): "add_task_feedback",
+    ("instances", "claim"): "claim_next_tasks",
+    ("rules", "preview"): "preview_route",
+}
+"""The operations whose name is no verb and noun, by the words of the path (and the method)."""
+
+
 class HopperSchema(AutoSchema):
-    """Adds its problems to every operation, and the key header to every POST."""
+    """Names every operation, and adds its problems and the key header of a POST."""
+
+    def get_operation_id(self) -> str:
+        """Return verb and noun: list_tasks, get_task, claim_task, list_task_events."""
+        words = [word for word in self.path.split("/")[3:] if word and word[0] != "{"]
+        named = _NAMED.get((*words, self.method)) or _NAMED.get(tuple(words))
+        if named:
+            return named
+        noun, *rest = words
+        one = noun.removesuffix("s")
+        if not rest:
+            verb = _VERBS[getattr(self.view, "action", "")]
+            return f"{verb}_{noun if verb == 'list' else one}"
+        if self.method != "GET":
+            return f"{rest[0]}_{one}"
+        return f"{'list' if self._is_list_view() else 'get'}_{one}_{rest[0]}"
+
+    def get_summary(self) -> str:
+        """Return the first sentence of the description, without its full stop."""
+        return self.get_description().split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".")
 
     def get_override_parameters(self) -> list[Any]:
         """Return the parameter `Idempotency-Key` for a POST (R20)."""

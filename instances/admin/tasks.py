@@ -168,9 +168,10 @@ class TaskAdmin(ServedAdmin):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def tables(self, record: Task) -> list[Table]:
-        """Return the task's questions, attempts and events."""
+        """Return the task's questions, children, attempts and events."""
         asked = [_questions(record)] if record.asked else []
-        return [*asked, _attempts(record), _events(record)]
+        children = _children(record)
+        return [*asked, *([children] if children.rows else []), _attempts(record), _events(record)]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
@@ -264,6 +265,15 @@ def _questions(task: Task) -> Table:
     ]
     columns = ("Asked (UTC)", "By", "At", "Question", "State", "Answer", "By", "Answered (UTC)")
     return Table("Questions, newest first", columns, rows)
+
+
+def _children(task: Task) -> Table:
+    children, note = cut(task.children.order_by("pk")[: ROWS_SHOWN + 1], ROWS_SHOWN)
+    rows = [
+        (link("task", one.pk), one.title, pill(one.status), link("hopperinstance", one.instance_id))
+        for one in children
+    ]
+    return Table("Children", ("Task", "Title", "Status", "Held by"), rows, note)
 
 
 def _attempts(task: Task) -> Table:

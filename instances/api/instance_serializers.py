@@ -85,11 +85,16 @@ class InstanceSerializer(serializers.ModelSerializer[HopperInstance]):
         return dict(self.context["counts"][instance.pk])
 
 
+@extend_schema_field({"type": "array", "items": {"$ref": "#/components/schemas/Tree"}})
+class _Subtrees(serializers.ListField):
+    """The children of a node, each a tree itself."""
+
+
 class TreeSerializer(InstanceSerializer):
     """A node of the hierarchy: an instance, both counts, and its children, nested likewise."""
 
     subtree_task_counts = CountsSerializer()
-    children = serializers.ListField(child=serializers.DictField())
+    children = _Subtrees(child=serializers.DictField())
 
     class Meta(InstanceSerializer.Meta):
         fields = (

@@ -11,8 +11,13 @@ from hopper.rest.etags import Version
 from hopper.task_fields import EDIT, set_at
 from instances.allowances import Standing
 from instances.api.instance_serializers import InstanceSerializer
-from instances.api.task_serializers import EventSerializer, LeaseSerializer, TaskSerializer
-from instances.models import HopperInstance, Question, Task, TaskDependency
+from instances.api.task_serializers import (
+    REPORT,
+    EventSerializer,
+    LeaseSerializer,
+    TaskSerializer,
+)
+from instances.models import Attempt, HopperInstance, Question, Task, TaskDependency
 from instances.models.instance import lineages
 from instances.tree.reads import as_counts, task_counts
 from instances.waiting import waiting_on
@@ -76,6 +81,13 @@ def shown_tasks(rows: Sequence[Task]) -> list[dict[str, Any]]:
 def shown_task(task_id: str) -> dict[str, Any]:
     """Return one task as JSON, as it is now."""
     return shown_now([task_id])[0]
+
+
+def shown_whole_task(task_id: str) -> dict[str, Any]:
+    """Return one task as JSON, with what its last worker reported."""
+    attempts = Attempt.objects.filter(task=task_id).order_by("-number")
+    report = attempts.values(*REPORT).first() or dict.fromkeys(REPORT)
+    return {**shown_task(task_id), **report}
 
 
 def shown_now(task_ids: Sequence[str]) -> list[dict[str, Any]]:

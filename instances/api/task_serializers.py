@@ -73,6 +73,10 @@ class QuestionSerializer(serializers.ModelSerializer[Question]):
         read_only_fields = fields
 
 
+REPORT = ("progress", "checkpoint", "reported_at")
+"""What a worker last reported of its attempt."""
+
+
 class TaskSerializer(serializers.ModelSerializer[Task]):
     """A task. The context holds its reason, its predecessors and its children."""
 
@@ -122,6 +126,18 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
         """Return the questions about it, oldest first."""
         rows = _known(self)["questions"].get(task.pk, ())
         return list(QuestionSerializer(rows, many=True).data) if rows else []
+
+
+class WholeTaskSerializer(TaskSerializer):
+    """One task, with the last report of its last attempt: progress 0 to 1, checkpoint and time."""
+
+    progress = serializers.FloatField(allow_null=True)
+    checkpoint = Anything(allow_null=True)
+    reported_at = serializers.DateTimeField(allow_null=True)
+
+    class Meta(TaskSerializer.Meta):
+        fields = (*TaskSerializer.Meta.fields, *REPORT)
+        read_only_fields = fields
 
 
 def in_utc(reason: dict[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from instances.api.shown import (
     shown_now,
     shown_task,
     shown_tasks,
+    shown_whole_task,
 )
 from instances.api.task_serializers import in_utc
 from instances.history import feed
@@ -117,11 +118,11 @@ class TaskViewSet(Answering):
         ids = [one.task.pk for one in made]
         return self.fresh(lambda: shown_now(ids), status.HTTP_201_CREATED)
 
-    @extend_schema(responses=shapes.TaskSerializer)
+    @extend_schema(responses=shapes.WholeTaskSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
-        """Show one task."""
+        """Show one task, with the progress and the checkpoint that its worker last reported."""
         seen_task(self.actor, pk)
-        return Response(shown_task(pk))
+        return Response(shown_whole_task(pk))
 
     @extend_schema(request=shapes.TaskChanges, responses=shapes.TaskSerializer)
     def update(self, request: Request, pk: str) -> Response:

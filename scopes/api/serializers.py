@@ -168,7 +168,7 @@ class SettingSerializer(serializers.Serializer[Any]):
     line = serializers.IntegerField(allow_null=True)
 
 
-class SettingsSerializer(serializers.Serializer[Any]):
+class InstanceSettingsSerializer(serializers.Serializer[Any]):
     """The effective settings of an instance, by name."""
 
     instance_id = serializers.CharField()

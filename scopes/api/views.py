@@ -17,9 +17,9 @@ from instances.api.permissions import seen_instance, seen_task
 from scopes.api.serializers import (
     DecisionSerializer,
     FeedbackSerializer,
+    InstanceSettingsSerializer,
     NewFeedback,
     RuleSerializer,
-    SettingsSerializer,
     decisions_for,
 )
 from scopes.feedback import Judged, give_feedback, judgements
@@ -147,11 +147,11 @@ class SettingsViewSet(Answering):
     """The effective settings of an instance."""
 
     queryset = RoutingDecision.objects.none()
-    serializer_class = SettingsSerializer
+    serializer_class = InstanceSettingsSerializer
     pagination_class = None
     filter_backends = ()
 
-    @extend_schema(operation_id="instance_settings", responses=SettingsSerializer)
+    @extend_schema(responses=InstanceSettingsSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
         """Show the effective settings of an instance, each with its source."""
         instance = seen_instance(self.actor, pk)

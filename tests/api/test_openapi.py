@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import yaml
@@ -38,3 +39,24 @@ def test_every_operation_declares_its_problems_and_every_post_its_key() -> None:
                 names = {parameter["name"] for parameter in operation["parameters"]}
                 assert "Idempotency-Key" in names, where
             assert not path.endswith("/")
+
+
+def test_every_operation_has_a_name_and_a_summary() -> None:
+    schema = yaml.safe_load(generated())
+    names = []
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            where = f"{method} {path}"
+            names.append(operation["operationId"])
+            assert re.fullmatch(r"[a-z]+(_[a-z]+)*", names[-1]), where
+            assert not re.search(r"_(create|retrieve|destroy|partial_update)$", names[-1]), where
+            assert 5 < len(operation["summary"]) < 120, where
+    assert len(set(names)) == len(names)
+    assert {"list_tasks", "get_task", "claim_task", "list_task_events", "start_instance"} < {*names}
+
+
+def test_a_tree_is_typed_down_to_its_leaves() -> None:
+    schema = yaml.safe_load(generated())["components"]["schemas"]
+    assert schema["Tree"]["properties"]["children"]["items"] == {
+        "$ref": "#/components/schemas/Tree"
+    }

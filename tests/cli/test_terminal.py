@@ -114,3 +114,15 @@ def test_an_id_and_a_status_are_whole_however_narrow_the_terminal(
     out = hopper("task", "list", terminal=True).out
     assert id in out
     assert "completed" in out
+
+
+def test_a_node_of_the_tree_is_whole_however_narrow_the_terminal(
+    hopper: Callable, server: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    child = instance("run-" + "x" * 60, "ORCHESTRATION", status="stopped")
+    root = instance("p" * 50, children=[child])
+    server.answers["GET /instances/tree"] = ok([root])
+    out = hopper("instance", "tree", terminal=True).out
+    assert "p" * 50 + " (PROJECT) [running]" in out
+    assert "x" * 60 + " (ORCHESTRATION) [stopped]" in out

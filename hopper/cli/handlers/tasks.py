@@ -86,6 +86,7 @@ def list_options(parser: ArgumentParser) -> None:
     add_field(parser, BY_NAME["priority"])
     parser.add_argument("--project")
     parser.add_argument("--instance", metavar="ID")
+    parser.add_argument("--parent", metavar="ID", help="the children of a task")
     parser.add_argument("--subtree", action="store_true", help="and everything below --instance")
     parser.add_argument("-t", "--tag", action="append", help="all given tags must match")
     parser.add_argument("--owner")
@@ -157,6 +158,7 @@ def list_tasks(args: Namespace, client: Client) -> list[Any]:
         "priority": args.priority,
         "project": args.project,
         "under" if args.subtree else "instance_id": args.instance,
+        "parent_id": args.parent,
         "all_tags": args.tag,
         "owner": args.owner,
         "worker": worker_name() if args.mine else args.worker,

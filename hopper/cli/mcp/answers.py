@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mcp_types import CallToolResult, TextContent
 
 from hopper.cli.transport import CliError, Refused
+from hopper.masks import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,7 +115,7 @@ def refused(error: CliError) -> CallToolResult:
 
 def failed(lines: Iterable[str]) -> CallToolResult:
     """Return an error that the agent reads."""
-    return _result("\n".join(lines), is_error=True)
+    return _result(masked("\n".join(lines)), is_error=True)
 
 
 def _result(text: str, content: Json | None = None, *, is_error: bool = False) -> CallToolResult:

@@ -23,6 +23,7 @@ PLURALS = {
 }
 ALWAYS = ("PROJECT", "ORCHESTRATION")
 BOX = 51
+GUIDE = "├── "
 
 
 def state(instance: dict[str, Any]) -> str:
@@ -62,7 +63,15 @@ def show_tree(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
     if not data:
         screen.line("No instances yet. `hopper instance create NAME --scope GLOBAL` makes one.")
     for root in data:
-        screen.draw(_branch(root, args, screen))
+        tree = _branch(root, args, screen)
+        # Rich cuts a label that is too long, without a sign. The terminal wraps it instead.
+        screen.draw(tree, least=_width(tree))
+
+
+def _width(tree: Tree, depth: int = 0) -> int:
+    """Return the columns that show each node of a tree on one line."""
+    own = len(str(tree.label)) + depth * len(GUIDE)
+    return max([own, *(_width(child, depth + 1) for child in tree.children)])
 
 
 def _branch(root: dict[str, Any], args: Any, screen: Screen) -> Tree:

@@ -52,12 +52,15 @@ def show_task(data: dict[str, Any], args: Any, screen: Screen) -> None:
             ("Project", data.get("project")),
             ("Tags", ", ".join(data.get("tags") or ())),
             ("Parent", data.get("parent_id")),
+            ("Children", _children(data)),
             ("Depends on", ", ".join(data.get("depends_on") or ())),
             ("Needs", ", ".join(data.get("required_capabilities") or ())),
             ("Owner", data.get("owner")),
             ("Worker", data.get("worker")),
             ("Lease until", data.get("lease_expires_at")),
             ("Attempt", data.get("attempt")),
+            ("Progress", _progress(data)),
+            ("Checkpoint", in_words(data.get("checkpoint") or {})),
             ("Created", f"{data.get('created_at')} by {data.get('created_by') or '-'}"),
             ("Finished", data.get("finished_at")),
             ("Result", in_words(data.get("result") or {})),
@@ -68,6 +71,18 @@ def show_task(data: dict[str, Any], args: Any, screen: Screen) -> None:
         for line in question_lines(question):
             screen.line(line)
     _show_texts(data, screen)
+
+
+def _progress(task: dict[str, Any]) -> str:
+    """Return the share that the last worker reported, and when; empty without a report."""
+    share = task.get("progress")
+    return "" if share is None else f"{share:.0%}, reported {task.get('reported_at')}"
+
+
+def _children(task: dict[str, Any]) -> str:
+    """Return the number of children of each status, and the command that lists them."""
+    counts = ", ".join(f"{n} {status}" for status, n in (task.get("children") or {}).items() if n)
+    return f"{counts} (hopper task list --parent {task['id']})" if counts else ""
 
 
 def _show_texts(data: dict[str, Any], screen: Screen) -> None:
@@ -197,7 +212,8 @@ def show_delegated(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 def show_chain(data: dict[str, Any], args: Any, screen: Screen) -> None:
     """Draw the path of a task: origin, each hop, and holder."""
-    screen.line(f"{data['task_id']}: {data['total_delegations']} delegations")
+    number = data["total_delegations"]
+    screen.line(f"{data['task_id']}: {number} delegation{'' if number == 1 else 's'}")
     screen.line(f"origin   {data.get('origin_instance_id') or 'none (unassigned)'}")
     for depth, hop in enumerate(data["delegations"]):
         words = hop.get("rejection_reason") or hop.get("reason")

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.render.screen import escaped, one_line
+from hopper.masks import masked
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -95,5 +96,5 @@ def say(text: str) -> None:
     """Write a line of progress on stderr, control characters escaped; never fail at it."""
     # A closed or full stderr must not cost a task. Closed at the start it is None.
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(escaped(one_line(text)) + "\n")
+        sys.stderr.write(masked(escaped(one_line(text))) + "\n")
         sys.stderr.flush()

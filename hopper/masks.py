@@ -1,0 +1,19 @@
+"""Hides secrets in what is logged or told: tokens, credentials in headers and addresses."""
+
+from __future__ import annotations
+
+import re
+
+HIDDEN = "***"
+_SECRETS = re.compile(
+    r"hop_[0-9A-Za-z]{8,}"  # a token of the REST interface
+    r"|\b\d+\.[\w-]{24}(?![\w-])"  # the token of a lease
+    r"|(?<=bearer )\S{8,}|(?<=lease )\S{16,}|(?<=basic )\S{8,}"  # the header Authorization
+    r"|(?<=://)[^\s/@]+:[^\s@]+(?=@)",  # user and password in an address
+    re.IGNORECASE,
+)
+
+
+def masked(text: str) -> str:
+    """Return the text with `***` in the place of each secret."""
+    return _SECRETS.sub(HIDDEN, text)

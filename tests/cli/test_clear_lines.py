@@ -1,0 +1,126 @@
+"""A fault that nobody foresaw is one clear line on stderr, exit 1, and shows no secret."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hopper.cli.main import main, run
+from hopper.cli.parser import build_parser
+from hopper.cli.transport import CliError, Reply
+from hopper.logs import JsonFormatter, TextFormatter
+from hopper.masks import masked
+from tests.cli.shell import HOPPER
+
+TOKEN = "hop_0123456789abcdef"
+LEASE = "12.abcdefghijklmnopqrstuvwx"
+
+
+@pytest.mark.parametrize("answer", [{}, [], [1], "text", {"results": 3}])
+@pytest.mark.parametrize("words", [["task", "list"], ["task", "get", "t"], ["instance", "tree"]])
+def test_a_server_that_is_not_hopper_is_told_so(
+    answer: Any, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Wrong:
+        def request(self, *args: Any, **options: Any) -> Reply:
+            return Reply(200, answer)
+
+    args = build_parser().parse_args(["--server", "http://other.example", *words])
+    code = run(args, Wrong())
+    told = capsys.readouterr()
+    # An empty list is an empty list for every server.
+    if code:
+        assert "The answer of http://other.example does not have the form" in told.err
+    assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("HOPPER_SECRET_KEY_FILE", "/none/key", "HOPPER_SECRET_KEY_FILE: cannot read /none/key"),
+        ("HOPPER_DATABASE_URL", "secretword", "HOPPER_DATABASE_URL: not the URL of a database"),
+        ("HOPPER_AUTO_ROUTE", "banana", "HOPPER_AUTO_ROUTE is 'banana'; allowed"),
+        ("HOPPER_MAX_BODY_BYTES", "banana", "HOPPER_MAX_BODY_BYTES is 'banana'; allowed"),
+    ],
+)
+def test_a_mistyped_variable_is_named(tmp_path: Path, name: str, value: str, words: str) -> None:
+    own = ("HOPPER_", "DJANGO_")
+    kept = {key: text for key, text in os.environ.items() if not key.startswith(own)}
+    environ = {**kept, "HOME": str(tmp_path), name: value}
+    done = subprocess.run(
+        [str(HOPPER), "task", "list"], env=environ, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: {words}")
+    assert "Traceback" not in done.stderr
+    assert "secretword" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"no token {TOKEN}",
+        f"lease {LEASE} is over",
+        f"Authorization: Bearer {TOKEN}",
+        "Authorization: Basic dXNlcjpwYXNzd29yZA==",
+        "postgres://hopper:geheim@db/hopper refused",
+    ],
+)
+def test_secrets_are_masked(text: str) -> None:
+    shown = masked(text)
+    assert "***" in shown
+    for secret in (TOKEN, LEASE, "geheim", "dXNlcjpwYXNzd29yZA=="):
+        assert secret not in shown
+
+
+def test_plain_words_are_left_alone() -> None:
+    for text in ("The token is not one word.", "task-01a22c04a3d94cc7914de457", "http://a/b@c"):
+        assert masked(text) == text
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter("%(message)s"), JsonFormatter()])
+def test_a_log_line_shows_no_secret(formatter: logging.Formatter) -> None:
+    record = logging.LogRecord("hopper", 30, "", 0, "failed with %s", (TOKEN,), None)
+    record.event, record.lease = "x", LEASE
+    line = formatter.format(record)
+    assert TOKEN not in line
+    assert LEASE not in line
+    assert line.count("***") == 2
+
+
+def test_an_error_shows_no_secret(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        def request(self, *args: Any, **options: Any) -> Reply:
+            raise CliError(f"cannot send {TOKEN}", hint=f"postgres://a:{LEASE}@b")
+
+    args = build_parser().parse_args(["--verbose", "task", "list"])
+    assert run(args, Failing()) == 1
+    assert capsys.readouterr().err.count("***") == 2
+
+
+@pytest.mark.parametrize("words", [[], ["help"], ["help", "task", "list"], ["--help"]])
+def test_help_is_shown(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: hopper")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["taks"], "did you mean task?"), (["task", "lst"], "did you mean list"), (["zzz"], "Known:")],
+)
+def test_a_mistyped_command_is_guessed(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert meant in capsys.readouterr().err
