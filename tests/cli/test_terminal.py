@@ -122,7 +122,8 @@ def test_a_node_of_the_tree_is_whole_however_narrow_the_terminal(
     monkeypatch.setenv("COLUMNS", "40")
     child = instance("run-" + "x" * 60, "ORCHESTRATION", status="stopped")
     root = instance("p" * 50, children=[child])
-    server.answers["GET /instances/tree"] = ok([root])
-    out = hopper("instance", "tree", terminal=True).out
+    server.answers["GET /instances"] = page(root)
+    server.answers[f"GET /instances/{root['id']}/hierarchy"] = ok(root)
+    out = hopper("--no-color", "instance", "tree", terminal=True).out
     assert "p" * 50 + " (PROJECT) [running]" in out
     assert "x" * 60 + " (ORCHESTRATION) [stopped]" in out
