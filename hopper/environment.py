@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TRUE, FALSE = ("on", "true", "yes", "1"), ("off", "false", "no", "0")
+DATABASES = ("sqlite://", "postgres://", "postgresql://")
 
 
 class Environment(environ.FileAwareEnv):
@@ -36,7 +37,7 @@ class Environment(environ.FileAwareEnv):
             return None
         with warnings.catch_warnings(action="ignore"):  # it would show the URL
             settings: dict[str, Any] = self.db_url_config(url)
-        if not settings.get("ENGINE") or not settings.get("NAME"):
+        if not url.startswith(DATABASES) or not settings.get("NAME"):
             raise ImproperlyConfigured(
                 f"{var}: not the URL of a database: "
                 "write postgres://USER@HOST/NAME or sqlite:////PATH/TO/FILE."

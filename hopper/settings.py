@@ -213,6 +213,7 @@ SPECTACULAR_SETTINGS = {
 
 # Logs
 
+LEVELS = ("debug", "info", "warning", "error", "critical")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -226,8 +227,11 @@ LOGGING = {
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "formatter": env.str("HOPPER_LOG_FORMAT", default="text"),
+            "formatter": env.word("HOPPER_LOG_FORMAT", "text", ("text", "json")),
         },
     },
-    "root": {"handlers": ["stderr"], "level": env.str("HOPPER_LOG_LEVEL", default="WARNING")},
+    "root": {
+        "handlers": ["stderr"],
+        "level": env.word("HOPPER_LOG_LEVEL", "warning", LEVELS).upper(),
+    },
 }

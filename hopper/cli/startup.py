@@ -53,7 +53,7 @@ def set_up(*, whole: bool = False) -> Store | None:
     """Load Django once: `whole`, or only the part for the REST interface.
 
     Migrates an embedded store to the newest schema and returns it. Raises CliError for a store
-    that cannot be used.
+    that cannot be used and for a setting with an illegal value.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
     if hidden := packages.hidden_by():

@@ -38,3 +38,13 @@ def test_numbers_and_words_are_read_alike(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("HOPPER_AUTH", "open")
     with pytest.raises(ImproperlyConfigured, match="HOPPER_AUTH is 'open'; allowed: on, off"):
         Environment().word("HOPPER_AUTH", "on", ("on", "off"))
+
+
+@pytest.mark.parametrize("url", ["banana://u:secret@h/x", "secret"])
+def test_another_engine_is_refused_without_the_url(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("HOPPER_DATABASE_URL", url)
+    with pytest.raises(ImproperlyConfigured, match="HOPPER_DATABASE_URL: not the URL") as told:
+        Environment().database("HOPPER_DATABASE_URL")
+    assert "secret" not in str(told.value)
