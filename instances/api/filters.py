@@ -111,8 +111,9 @@ class InstanceFilter(filters.FilterSet):
 class TaskFilter(filters.FilterSet):
     """Tasks. `tags` matches any of the words, `all_tags` all of them."""
 
-    status = filters.MultipleChoiceFilter(choices=TaskStatus.choices)
-    priority = filters.MultipleChoiceFilter(choices=TaskPriority.choices)
+    # A row matches once: no DISTINCT, which would sort all rows by all columns.
+    status = filters.MultipleChoiceFilter(choices=TaskStatus.choices, distinct=False)
+    priority = filters.MultipleChoiceFilter(choices=TaskPriority.choices, distinct=False)
     project = filters.CharFilter(method="keep_of_project")
     instance_id = filters.CharFilter()
     under = filters.CharFilter(method="keep_under")

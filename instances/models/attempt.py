@@ -37,7 +37,9 @@ class Attempt(models.Model):
     only for a lease of a release that stored its random token.
     """
 
-    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="attempts")
+    task = models.ForeignKey(
+        Task, on_delete=models.CASCADE, related_name="attempts", db_index=False
+    )
     number = models.PositiveIntegerField()
     epoch = models.PositiveIntegerField()
     instance = models.ForeignKey(

@@ -194,9 +194,15 @@ class Task(models.Model):
         blank=True,
         on_delete=models.PROTECT,
         related_name="offered_tasks",
+        db_index=False,
     )
     parent = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="children",
+        db_index=False,
     )
     root = models.ForeignKey("self", on_delete=models.PROTECT, related_name="+")
     epoch = models.PositiveIntegerField(default=1)
@@ -294,7 +300,20 @@ class Task(models.Model):
                 name="task_dead_letter",
             ),
             models.Index(fields=["instance", "status", "id"], name="task_instance_status"),
-            models.Index(fields=["status", "id"], name="task_status"),
+            # Most tasks are done, offered to nobody and nobody's children: they cost no entry.
+            models.Index(
+                fields=["status", "id"],
+                condition=~models.Q(status=TaskStatus.DONE),
+                name="task_not_done",
+            ),
+            models.Index(
+                fields=["offered_to"],
+                condition=models.Q(offered_to__isnull=False),
+                name="task_offered",
+            ),
+            models.Index(
+                fields=["parent"], condition=models.Q(parent__isnull=False), name="task_parent"
+            ),
             models.Index(fields=["project_key", "id"], name="task_project"),
         )
         constraints = (

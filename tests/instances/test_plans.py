@@ -1,0 +1,110 @@
+"""Statements find their rows by an index, however many tasks have ended (PostgreSQL)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from delegation.sweep import sweep
+from instances.tasks.worker import claim_next, complete_task
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.plans import Plans, copies, plans
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db]
+
+OLD, READY = 30_000, 20_000
+BIG = ("instances_task", "instances_attempt", "instances_event")
+"""The tables that grow with the work that was done."""
+
+
+@pytest.fixture(scope="module")
+def run(django_db_setup: None, django_db_blocker: pytest.MonkeyPatch) -> Iterator[str]:
+    """A run with thousands of ready tasks, and more that have ended; its id."""
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        top = InstanceFactory(name="plans-top")
+        project = InstanceFactory(scope="PROJECT", parent=top, name="plans-project")
+        made = InstanceFactory(
+            scope="ORCHESTRATION",
+            parent=project,
+            name="plans-run",
+            config={"max_concurrent_tasks": 100},
+        )
+        old = TaskFactory(instance=made).pk
+        (lease,) = claim_next(made.pk, worker="w", actor=ALICE).leases
+        complete_task(old, token=lease.token, actor=ALICE)
+        ready = TaskFactory(instance=made).pk
+        pk, place = "'old' || n", "source.id * 1000000 + n"
+        copies("instances_task", OLD, f"id = '{old}'", id=pk, root_id=pk)
+        copies("instances_task", READY, f"id = '{ready}'", id="'new' || n", root_id="'new' || n")
+        copies("instances_attempt", OLD, f"task_id = '{old}'", task_id=pk)
+        copies("instances_event", OLD, f"task_id = '{old}'", task_id=pk, position=place)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+        yield str(made.pk)
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE instances_hopperinstance, instances_task CASCADE")
+
+
+@pytest.mark.parametrize("wish", [{}, {"capabilities": ["x"]}, {"tags": ["x"]}, {"limit": 5}])
+def test_a_claim_reads_no_big_table_whole(run: str, wish: dict[str, object]) -> None:
+    with plans() as recorded:
+        claim = claim_next(run, worker="w", actor=ALICE, **wish)  # type: ignore[arg-type]
+    assert claim.leases or "tags" in wish
+    assert recorded.reading_whole(*BIG) == []
+
+
+def test_a_report_reads_no_big_table_whole(run: str) -> None:
+    (lease,) = claim_next(run, worker="w", actor=ALICE).leases
+    with plans() as recorded:
+        complete_task(lease.task.pk, token=lease.token, result=1, actor=ALICE)
+    assert recorded.reading_whole(*BIG) == []
+
+
+LISTS = (
+    "/tasks",
+    "/tasks?status=pending",
+    "/tasks?status=failed&status=blocked",
+    "/tasks?open=true",
+    "/tasks?dead_letter=true",
+    "/tasks?project=web",
+    "/tasks?parent_id=old1",
+    "/tasks?instance_id=plans-run&status=pending",
+    "/tasks?ready=true",
+    "/tasks?under=plans-top&status=blocked",
+    "/tasks/old1",
+    "/tasks/old1/events",
+    "/tasks/old1/attempts",
+    "/instances/plans-run",
+    "/instances/plans-run/tasks",
+    "/instances/plans-run/tasks?status=pending",
+    "/instances/plans-run/events",
+    "/events",
+    "/events?task_id=old1",
+    "/delegations",
+)
+
+
+def rows_of(recorded: Plans) -> list[str]:
+    """Return the statements that read a big table whole; a count of all rows may."""
+    return [sql for sql in recorded.reading_whole(*BIG) if "COUNT(" not in sql]
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_reads_no_big_table_whole(run: str, path: str) -> None:
+    client = Client(**{"hopper.local_operator": "ada", "HTTP_HOST": "localhost"})
+    with plans() as recorded:
+        answer = client.get(f"/api/v1{path}")
+    assert answer.status_code == 200, answer.content
+    assert rows_of(recorded) == []
+
+
+def test_a_sweep_reads_no_big_table_whole(run: str) -> None:
+    with plans() as recorded:
+        sweep()
+    assert rows_of(recorded) == []
