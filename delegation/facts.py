@@ -6,10 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 
-from delegation.choices import DelegationStatus as D
-from delegation.choices import DelegationType
+from delegation.hops import Hops
 from delegation.models import TaskDelegation
 from hopper import database
 from hopper.actors import ROUTER
@@ -20,17 +19,18 @@ from instances.models.instance import lineages
 from instances.tree.reads import (
     capabilities_along,
     capabilities_below,
-    running_at,
     stated_capabilities,
-    unfinished_below,
-    waiting_at,
+    waiting_and_unfinished,
 )
 from scopes.decisions import InstanceFacts, Situation, TaskFacts
 from scopes.rules.matchers import MAX_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+    from instances.models.instance import LineageRow
 
 _AN_HOUR = timedelta(hours=1)
 
@@ -60,7 +60,7 @@ def situation_of(task: Task, holder: HopperInstance) -> Situation:
 
     The number of queries does not grow with the number of candidates.
     """
-    return situation_for(facts_of(task), holder, barred_for(task))
+    return situation_for(facts_of(task), holder, Hops.of(task).barred)
 
 
 def situation_for(task: TaskFacts, holder: HopperInstance, barred: Mapping[str, str]) -> Situation:
@@ -68,9 +68,12 @@ def situation_for(task: TaskFacts, holder: HopperInstance, barred: Mapping[str, 
 
     `barred` gives the reason code of each instance that R10 bars.
     """
-    children = list(HopperInstance.objects.filter(parent=holder).order_by("pk"))
+    line = lineages([holder.pk])[holder.pk]
+    rows = list(_loaded(Q(parent=holder) | Q(pk=holder.pk)))
+    (own,) = (row for row in rows if row.pk == holder.pk)
+    children = [row for row in rows if row is not own]
     live = [child for child in children if child.is_live]
-    facts = _facts(holder, live, with_subtrees=bool(task.required_capabilities))
+    facts = _facts(own, live, line, with_subtrees=bool(task.required_capabilities))
     return Situation(
         task=task,
         instance=facts[holder.pk],
@@ -87,36 +90,26 @@ def situation_for(task: TaskFacts, holder: HopperInstance, barred: Mapping[str, 
     )
 
 
-def instance_facts(instance: HopperInstance) -> InstanceFacts:
-    """Return the facts about one instance for a behaviour that answers an offer (R8)."""
-    return _facts(instance, [], with_subtrees=False)[instance.pk]
+def instance_facts(instance: HopperInstance, line: list[LineageRow] | None = None) -> InstanceFacts:
+    """Return the facts about one instance for a behaviour that answers an offer (R8).
 
-
-def barred_for(task: Task) -> dict[str, str]:
-    """Return the instances that R10 bars for a task in this epoch, with the reason code.
-
-    `excluded` may be overridden by an operator, `on_path` never.
+    `line` is its lineage, where the caller has just read it.
     """
-    rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
-    refusers = rows.filter(status__in=(D.REJECTED, D.EXPIRED)).values_list("target_instance_id")
-    givers = rows.filter(delegation_type=DelegationType.ESCALATE).values_list("source_instance_id")
-    barred = {pk: "excluded" for (pk,) in refusers.union(givers)}
-    for ends in TaskDelegation.objects.chain(task.pk).values_list(
-        "source_instance_id", "target_instance_id"
-    ):
-        barred |= dict.fromkeys(map(str, ends), "on_path")
-    return barred
+    line = line or lineages([instance.pk])[instance.pk]
+    own = _loaded(Q(pk=instance.pk)).get()
+    return _facts(own, [], line, with_subtrees=False)[instance.pk]
 
 
 def _facts(
-    holder: HopperInstance, children: list[HopperInstance], *, with_subtrees: bool
+    holder: HopperInstance,
+    children: list[HopperInstance],
+    line: list[LineageRow],
+    *,
+    with_subtrees: bool,
 ) -> dict[str, InstanceFacts]:
-    line = lineages([holder.pk])[holder.pk]
     own = capabilities_along(ancestor.config for ancestor in line)
     rows = [holder, *children]
-    ids = [row.pk for row in rows]
-    waiting, running, unfinished = waiting_at(ids), running_at(ids), unfinished_below(ids)
-    assigned = _last_assigned(ids)
+    waiting, unfinished = waiting_and_unfinished(rows)
     below = capabilities_below(holder.pk, own) if with_subtrees else {}
     facts = {}
     for row in rows:
@@ -134,18 +127,18 @@ def _facts(
             settings=effective_settings(row.scope, row.config),
             own={key: row.config[key] for key in setting_keys() & row.config.keys()},
             queued=waiting.get(row.pk, 0),
-            running=running.get(row.pk, 0),
+            running=row.load.running,
             open_tasks=unfinished.get(row.pk, 0),
-            last_assigned_at=assigned.get(row.pk),
+            last_assigned_at=row.last_assigned_at,  # type: ignore[attr-defined]
             started_at=row.started_at,
             level=len(line) + (row is not holder),
         )
     return facts
 
 
-def _last_assigned(ids: list[str]) -> dict[str, datetime]:
-    """Return the time of the last offer to each instance, by one index look-up for each."""
+def _loaded(which: Q) -> QuerySet[HopperInstance]:
+    """Return instances with their load and `last_assigned_at`, the time of their last offer."""
     offers = TaskDelegation.objects.filter(target_instance=OuterRef("pk"))
     latest = offers.order_by("-delegated_at").values("delegated_at")[:1]
-    rows = HopperInstance.objects.filter(pk__in=ids).annotate(last=Subquery(latest))
-    return {pk: last for pk, last in rows.values_list("pk", "last") if last is not None}
+    rows = HopperInstance.objects.select_related("load").filter(which)
+    return rows.annotate(last_assigned_at=Subquery(latest)).order_by("pk")

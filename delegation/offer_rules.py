@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from delegation.choices import DelegationStatus as D
-from delegation.choices import DelegationType
-from delegation.facts import barred_for
-from delegation.models import TaskDelegation
+from delegation.hops import Hops
 from hopper.config.settings import effective_settings
 from hopper.errors import AlreadyDelegated, Conflict, RuleBroken
 from instances.allowances import queue_full
@@ -59,7 +55,7 @@ def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, r
         _require_allowed_scope(task.instance, target)
         task.instance.standing().require("route")
     target.standing().require("offer")
-    barred = barred_for(task).get(target.pk)
+    barred = Hops.of(task).barred.get(target.pk)
     if barred == "on_path":
         raise RuleBroken(f"{target.pk} is on the path of {task.pk} already (R10).", code="loop")
     if barred and not (force and reason):
@@ -68,15 +64,6 @@ def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, r
             code="excluded",
             state=task.status,
         )
-
-
-def offers_made(task: Task) -> Counter[str | None]:
-    """Return the number of offers of this epoch by source, without withdrawn offers (R10)."""
-    rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
-    # Nor does the way back of an answered task (R11).
-    made = rows.exclude(delegation_type=DelegationType.ESCALATE).filter(question=None)
-    counted = made.exclude(status=D.CANCELLED, accepted_at__isnull=True)
-    return Counter(counted.values_list("source_instance_id", flat=True))
 
 
 def over_hop_limit(holder: HopperInstance, asked: Mapping[str | None, int]) -> str:

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.facts import facts_of, instance_facts
+from delegation.hops import Hops
 from delegation.models import TaskDelegation
 from hopper.config.settings import effective_settings
 from hopper.errors import Conflict
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from hopper.actors import Actor
     from instances.models import HopperInstance, Task
+    from instances.models.instance import LineageRow
     from scopes.decisions import Answer
 
 
@@ -48,13 +50,14 @@ def make_offer(
     terms: Terms,
     *,
     why: str = "",
+    hop: int | None = None,
     actor: Actor,
     now: datetime,
 ) -> TaskDelegation:
     """Offer a locked task to a locked target and return the pending row. The holder stays (R8).
 
     An escalation never expires (R11). Any other offer expires after the target's `offer_seconds`.
-    `why` is the known reason why the answer waits.
+    `why` is the known reason why the answer waits, `hop` the number of the hop where it is known.
     """
     up = terms.delegation_type == DelegationType.ESCALATE
     expires = None if up else now + _time_to_answer(target)
@@ -63,7 +66,7 @@ def make_offer(
         task=task,
         source_instance_id=task.instance_id,
         target_instance=target,
-        hop=TaskDelegation.objects.chain(task.pk).count() + 1,
+        hop=hop or Hops.of(task).next_number,
         epoch=task.epoch,
         delegated_at=now,
         expires_at=expires,
@@ -101,7 +104,7 @@ def _await_answer(task: Task, offer: TaskDelegation, why: str, now: datetime) ->
 def take_back(task: Task, *, force: bool, actor: Actor, now: datetime) -> None:
     """Return a locked task to the source of its last hop, for a reassignment (R12).
 
-    The caller holds the tree lock. The hop becomes cancelled (reassigned). Raises Conflict for a
+    The caller has locked the tree. The hop becomes cancelled (reassigned). Raises Conflict for a
     task without a hop, and for running work unless `force` revokes its lease.
     """
     last = TaskDelegation.objects.chain(task.pk).last()
@@ -121,9 +124,15 @@ def take_back(task: Task, *, force: bool, actor: Actor, now: datetime) -> None:
     move_task(task, last.source_instance, actor=actor, now=now, was=was, reason="reassign")
 
 
-def target_answer(task: Task, target: HopperInstance) -> Answer:
-    """Return the answer of the target's behaviour to this task (R8, R22)."""
-    return answer(get_behavior_for_instance(target), facts_of(task), instance_facts(target))
+def target_answer(
+    task: Task, target: HopperInstance, line: list[LineageRow] | None = None
+) -> Answer:
+    """Return the answer of the target's behaviour to this task (R8, R22).
+
+    `line` is the target's lineage, where the caller has just read it.
+    """
+    facts = instance_facts(target, line)
+    return answer(get_behavior_for_instance(target), facts_of(task), facts)
 
 
 def answer_offer(

@@ -33,7 +33,7 @@ class InstanceRouter:
 
     def decide(self, task: Task, source: HopperInstance) -> Decided:
         """Return the decision of `source` about the task now (R9). Raises BehaviorFailed."""
-        return self.decide_from(situation_of(task, source), source)
+        return self.decide_from(self.situation(task, source), source)
 
     def decide_from(self, situation: Situation, source: HopperInstance) -> Decided:
         """Return the decision of `source` in a situation, also for a task that is only planned."""
@@ -47,18 +47,24 @@ class InstanceRouter:
             return None
         return HopperInstance.objects.filter(pk=decision.target_id).first()
 
-    def can_delegate_to(self, source: HopperInstance, target: HopperInstance) -> bool:
+    def situation(self, task: Task, source: HopperInstance) -> Situation:
+        """Return the situation of a decision of `source` about the task now."""
+        return situation_of(task, source)
+
+    def can_delegate_to(
+        self, source: HopperInstance, target: HopperInstance, standing: Standing | None = None
+    ) -> bool:
         """Return whether placing may offer a task of `source` to `target` now.
 
         This needs a child of a scope that the policy allows (R1), and R3 must allow offers that do
-        not name the child.
+        not name the child. `standing` is the target's, where the caller has just read it.
         """
         settings = effective_settings(source.scope, source.config)
         if target.parent_id != source.pk or target.scope not in scopes_below(
             source.scope, settings
         ):
             return False
-        return target.standing().may("offer")
+        return (standing or target.standing()).may("offer")
 
     def get_available_instances(self, scope: str) -> list[HopperInstance]:
         """Return the instances of a scope that are effectively running, oldest first (R4)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from hopper.errors import Conflict, NotAccepting
@@ -62,6 +63,11 @@ def effective_status(own: str, ancestors: Iterable[str]) -> str:
 
     An unstarted ancestor does not count.
     """
+    return _most_restrictive(own, tuple(ancestors))
+
+
+@cache
+def _most_restrictive(own: str, ancestors: tuple[str, ...]) -> str:
     inherited = (status for status in ancestors if status not in UNSTARTED)
     return max((own, *inherited), key=lambda status: RESTRICTION.index(I(status)))
 
@@ -124,7 +130,7 @@ class Standing:
     def along(cls, line: Sequence[_Status]) -> Self:
         """Return the standing of the last instance of a lineage. The lineage begins at the root."""
         *above, own = line
-        return cls(own.id, effective_status(own.status, [one.status for one in above]))
+        return cls(own.id, effective_status(own.status, (one.status for one in above)))
 
     def may(self, right: Right, *, by_name: bool = False) -> bool:
         """Return whether R3 grants the right. `explicit` grants the right only `by_name`."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from datetime import timedelta
+from itertools import accumulate
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 
 from hopper import database
-from instances.allowances import Standing
+from instances.allowances import Standing, effective_status
 from instances.choices import TERMINAL, InstanceStatus, TaskStatus
 from instances.choices import HopperScope as S
 from instances.config import queue_settings
 from instances.models import Event, HopperInstance, InstanceLoad, Task
-from instances.models.instance import LineageRow, lineages
+from instances.models.instance import lineages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 _DISABLED = (InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.ERROR)
 
@@ -33,23 +36,32 @@ def running_at(instance_ids: Iterable[str]) -> dict[str, int]:
     return dict(InstanceLoad.objects.filter(pk__in=list(instance_ids)).values_list("pk", "running"))
 
 
-def unfinished_below(instance_ids: Iterable[str]) -> dict[str, int]:
-    """Return for each instance the number of unfinished tasks at the instance and below."""
-    wanted = HopperInstance.objects.filter(pk__in=list(instance_ids))
-    bounds = list(wanted.values_list("pk", "tree_id", "lft", "rght"))
-    if not bounds:
-        return {}
+def waiting_and_unfinished(
+    instances: Collection[HopperInstance],
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the waiting tasks at each instance, and the unfinished tasks at it and below.
+
+    One query, by the numbers of the instances as they were read.
+    """
     rows = Task.objects.open().filter(
-        instance__tree_id__in={tree for _, tree, _, _ in bounds},
-        instance__lft__range=(min(one[2] for one in bounds), max(one[3] for one in bounds)),
+        instance__tree_id__in={one.tree_id for one in instances},
+        instance__lft__range=(
+            min(one.lft for one in instances),
+            max(one.rght for one in instances),
+        ),
     )
-    grouped = rows.order_by().values_list("instance__tree_id", "instance__lft")
-    totals: dict[str, int] = defaultdict(int)
-    for tree_id, place, count in grouped.annotate(Count("pk")):
-        for pk, tree, left, right in bounds:
-            if tree == tree_id and left <= place <= right:
-                totals[pk] += count
-    return dict(totals)
+    grouped = rows.order_by().values_list("instance_id", "instance__tree_id", "instance__lft")
+    pending = Count("pk", filter=Q(status=TaskStatus.PENDING))
+    counted = grouped.annotate(all=Count("pk"), waits=pending)
+    found = sorted(counted, key=itemgetter(1, 2))
+    places = [(tree, place) for _, tree, place, _, _ in found]
+    before = [0, *accumulate(count for *_, count, _ in found)]
+    unfinished = {
+        one.pk: before[bisect_right(places, (one.tree_id, one.rght))]
+        - before[bisect_left(places, (one.tree_id, one.lft))]
+        for one in instances
+    }
+    return {str(pk): waits for pk, *_, waits in found}, unfinished
 
 
 def stated_capabilities(config: Mapping[str, Any]) -> frozenset[str] | None:
@@ -123,9 +135,16 @@ def task_counts(instance_ids: Iterable[str] | None = None) -> dict[str, Counter[
     return counts
 
 
+_NONE: Counter[str] = Counter()
+_STATUSES = tuple(TaskStatus.values)
+_NO_TASKS = dict.fromkeys((*_STATUSES, "open", "total"), 0)
+
+
 def as_counts(counts: Counter[str]) -> dict[str, int]:
     """Return the count of every status, and `open` and `total`."""
-    by_status = {status: counts.get(status, 0) for status in TaskStatus.values}
+    if not counts:
+        return dict(_NO_TASKS)
+    by_status = {status: counts[status] for status in _STATUSES}
     total = sum(by_status.values())
     ended = sum(by_status[status] for status in TERMINAL)
     return {**by_status, "open": total - ended, "total": total}
@@ -152,15 +171,15 @@ def build_tree(
     order: list[dict[str, Any]] = []
     for row in rows.values(*TREE_FIELDS).iterator():
         parent = nodes.get(row["parent_id"]) if order else None
-        own = LineageRow((row["id"], row["parent_id"], row["scope"], row["status"]), row["config"])
-        line = [*(parent["_line"] if parent else above), own]
+        line = parent["_line"] if parent else tuple(one.status for one in above)
+        own = counts.get(row["id"], _NONE)
         node = {
             **row,
-            "depth": len(line) - 1,
-            "effective_status": Standing.along(line).effective,
-            "_own": counts.get(row["id"], Counter()),
-            "_all": Counter(counts.get(row["id"], Counter())),
-            "_line": line,
+            "depth": len(line),
+            "effective_status": effective_status(row["status"], line),
+            "_own": own,
+            "_all": Counter(own),
+            "_line": (*line, row["status"]),
             "children": [],
         }
         nodes[row["id"]] = node
@@ -169,7 +188,8 @@ def build_tree(
     for node in reversed(order):
         parent = nodes.get(node["parent_id"]) if node is not top else None
         if parent is not None:
-            parent["_all"].update(node["_all"])
+            if node["_all"]:
+                parent["_all"].update(node["_all"])
             shown = include_terminated or node["status"] != InstanceStatus.TERMINATED
             if shown and (depth is None or node["depth"] - len(above) <= depth):
                 parent["children"].append(node)

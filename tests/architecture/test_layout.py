@@ -19,9 +19,9 @@ CONCEPTS = {
         "record", "replay", "rules", "settings",
     },
     "delegation": {
-        "admin", "api", "audit", "choices", "completion", "delegator", "facts", "instance_changes",
-        "models", "offer_rules", "offers", "pages", "placing", "questions", "receivers", "router",
-        "sweep",
+        "admin", "api", "audit", "choices", "completion", "delegator", "facts", "hops",
+        "instance_changes", "models", "offer_rules", "offers", "pages", "placing", "questions",
+        "receivers", "router", "sweep",
     },
 }  # fmt: skip
 """The concepts of each room, one folder or file each."""

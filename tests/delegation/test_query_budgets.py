@@ -27,12 +27,12 @@ TASKS: dict[str, dict[str, Any]] = {
 # Transactions, savepoints and readings of the clock count too; a hop writes offer, acceptance,
 # decision and events.
 BUDGETS = {
-    "matched": 74,
-    "matched, and down to a run": 90,
-    "by what it requires": 76,
-    "named": 74,
-    "nothing speaks": 34,
-    "nobody can": 39,
+    "matched": 45,
+    "matched, and down to a run": 53,
+    "by what it requires": 47,
+    "named": 45,
+    "nothing speaks": 24,
+    "nobody can": 29,
 }
 
 

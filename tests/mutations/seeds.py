@@ -42,7 +42,7 @@ _OFFERS = "delegation/offers.py"
 _DELEGATOR = "delegation/delegator.py"
 _COMPLETION = "delegation/completion.py"
 _INSTANCE_CHANGES = "delegation/instance_changes.py"
-_FACTS = "delegation/facts.py"
+_HOPS = "delegation/hops.py"
 _ONCE = "hopper/rest/idempotency.py"
 
 _GRANTING = "tests/instances/test_granting.py"
@@ -203,16 +203,16 @@ MUTATIONS = (
     ),
     _one(
         "who has refused is asked again",
-        _FACTS,
-        "rows.filter(status__in=(D.REJECTED, D.EXPIRED))",
-        "rows.filter(status=D.COMPLETED)",
+        _HOPS,
+        "if row.status in (D.REJECTED, D.EXPIRED):",
+        "if row.status == D.COMPLETED:",
         "tests/delegation/test_what_time_brings.py",
     ),
     _one(
         "a refusal counts for ever",
-        _FACTS,
-        "TaskDelegation.objects.filter(task=task, epoch=task.epoch)",
-        "TaskDelegation.objects.filter(task=task)",
+        _HOPS,
+        "[row for row in self.rows if row.epoch == self.epoch]",
+        "list(self.rows)",
         "tests/delegation/test_what_time_brings.py",
     ),
     _one(
