@@ -222,7 +222,7 @@ _TASK_ENDS = (Reason.TASK_DONE, Reason.TASK_FAILED, Reason.TASK_CANCELLED)
 def remake_path(task: Task, ended_at: datetime | None, actor: Actor, now: datetime) -> None:
     """Return a reopened task to its last live holder, with accepted rows in the new epoch.
 
-    The old rows stay unchanged. The caller holds the tree lock.
+    The old rows stay unchanged. The caller has locked the tree.
     """
     rows = list(
         TaskDelegation.objects.filter(

@@ -21,7 +21,6 @@ from delegation.offers import (
     target_answer,
 )
 from hopper import database
-from hopper.database import lock_lines, lock_tree
 from hopper.errors import (
     AlreadyDelegated,
     AlreadyEnded,
@@ -36,10 +35,11 @@ from instances.choices import STARTED, AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Question, Task
 from instances.tasks.changes import change_task, lock_task, present_task
-from instances.tasks.decomposing import Decomposed, create_children
+from instances.tasks.decomposing import Decomposed, create_children, wait_for_others
 from instances.tasks.leases import keep_artifact, put_back, refuse_open_children, require_lease
 from instances.tasks.questions import NewQuestion, open_question, require_answer
 from instances.tasks.repeats import require_repeat
+from instances.tree.locks import lock_edges, lock_trees, share_lines
 from instances.tree.status import share_instance
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Delegator:
         """
         with transaction.atomic():
             if delegation_type == DelegationType.REASSIGN:
-                lock_tree()  # A reassignment writes two instances to the task (R6).
+                lock_trees(target_id, present_task(task_id).instance_id)
             target = share_instance(target_id)
             task = lock_task(task_id)
             there = _already_there(task, target_id)
@@ -206,7 +206,7 @@ class Delegator:
         try:
             with transaction.atomic():
                 # Before the target's row (R6).
-                lock_lines(shared=True)
+                share_lines()
                 return self._change(delegation_id, complete)
         except (LeaseLost, Gone, AlreadyEnded):
             row = TaskDelegation.objects.get(pk=delegation_id)
@@ -400,16 +400,8 @@ def decompose_task(
     the holder itself. For the rest see `create_children`. Raises RuleBroken for another target,
     Invalid for more than 100 children with a target.
     """
-    targets = {child.instance_id for child in children if child.instance_id}
     with transaction.atomic():
-        if targets:
-            # The children name several instances. Instance rows are locked before task rows (R6).
-            lock_tree()
-            holder_id = present_task(task_id).instance_id
-            _require_few_targets([child.instance_id for child in children], holder_id)
-            targets |= {holder_id} if holder_id else set()
-            for target_id in sorted(targets):
-                share_instance(target_id, field="instance_id")
+        _lock_targets(task_id, children)
         found = create_children(task_id, children, terms=terms or {}, token=token, actor=actor)
         for child, made in zip(children, found.children, strict=True):
             if made.pk in found.new and child.instance_id not in (None, made.instance_id):
@@ -421,6 +413,21 @@ def decompose_task(
                 )
     fresh = Task.objects.in_bulk([child.pk for child in found.children])
     return replace(found, children=[fresh[child.pk] for child in found.children])
+
+
+def _lock_targets(task_id: str, children: Sequence[NewTask]) -> None:
+    """Lock the instances that children name, and the holder: before any task row (R6)."""
+    targets = {child.instance_id for child in children if child.instance_id}
+    if not targets:
+        return
+    holder_id = present_task(task_id).instance_id
+    _require_few_targets([child.instance_id for child in children], holder_id)
+    targets |= {holder_id} if holder_id else set()
+    lock_trees(*targets)
+    if wait_for_others(children):
+        lock_edges()
+    for target_id in sorted(targets):
+        share_instance(target_id, field="instance_id")
 
 
 MAX_TARGETED = 100

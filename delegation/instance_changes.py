@@ -13,7 +13,7 @@ from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.offers import close_offer, end_accepted
 from hopper import database
-from hopper.database import lock_shared, lock_tree
+from hopper.database import lock_shared
 from hopper.errors import Conflict
 from instances.choices import PLACING_BLOCKS, STARTED, AttemptOutcome
 from instances.choices import InstanceStatus as I
@@ -27,6 +27,7 @@ from instances.tasks.changes import (
     lock_tasks,
     move_task,
 )
+from instances.tree.locks import lock_trees
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Set
@@ -65,7 +66,7 @@ def evacuate_instance(
         # An empty subtree needs no locks, even if the sweep asks often.
         return 0
     with transaction.atomic():
-        lock_tree()
+        lock_trees(instance_id)
         instance = lock_shared(HopperInstance, instance_id)
         if instance is None or instance.status not in found:
             return 0
@@ -180,7 +181,7 @@ class _Ways:
     def move_out(self, task: Task, reason: str, actor: Actor, now: datetime) -> None:
         """Move a task to its last holder outside `gone`; the hops on the way back fail.
 
-        The caller holds the tree lock, so the new holder is neither terminated nor moved meanwhile.
+        The caller has locked the tree, so the new holder is neither terminated nor moved meanwhile.
         """
         was, holder_id = task.instance_id, self.back(task)
         failing = list(takewhile(lambda row: row.target_instance_id != holder_id, self._path(task)))

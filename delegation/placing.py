@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,15 @@ from django.db import transaction
 
 from delegation.choices import DelegationType, Reason
 from delegation.delegator import Delegator, escalation_target
-from delegation.facts import barred_for
+from delegation.hops import Hops
 from delegation.models import TaskDelegation
-from delegation.offer_rules import offers_made, over_hop_limit
+from delegation.offer_rules import over_hop_limit
 from delegation.offers import Terms, answer_offer, make_offer, target_answer
 from delegation.router import MAX_HOPS, InstanceRouter
 from hopper import database
 from hopper.actors import ROUTER, Actor
 from hopper.config.files import CONFIGURATION
-from hopper.database import lock_shared, lock_tree
+from hopper.database import lock_shared
 from hopper.errors import Conflict, HopperError
 from instances.allowances import EXECUTING, Standing
 from instances.choices import InstanceStatus as I
@@ -31,6 +32,7 @@ from instances.models.instance import lineages
 from instances.tasks.changes import amend_task, change_task, lock_task, present_task
 from instances.tasks.editing import begin_placing_anew
 from instances.tasks.questions import require_answer
+from instances.tree.locks import lock_trees
 from instances.tree.shape import create_instance
 from scopes.deciding import BehaviorFailed
 from scopes.decisions import CreateChild, Refuse, SendTo
@@ -99,6 +101,8 @@ def _gap_alert_sent(task: Task, required: str) -> bool:
 
 logger = logging.getLogger(__name__)
 
+_at_work: ContextVar[frozenset[str]] = ContextVar("tasks being placed", default=frozenset())
+
 _DECIDED_AGAIN = 3
 """The most repeats of a decision because the tree changed meanwhile (R9)."""
 
@@ -113,6 +117,24 @@ def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
     Each hop is a transaction of its own. The sweep places a task that stays due. A task whose
     behaviour fails stays due, and its reason names the failure.
     """
+    _go_on(task_id, actor)
+    return Task.objects.get(pk=task_id)
+
+
+def _go_on(task_id: str, actor: Actor) -> None:
+    """Place a due task hop by hop until it rests. Does nothing while this thread places it."""
+    at_work = _at_work.get()
+    if task_id in at_work:
+        # Each accepted hop marks the task due and announces it; the hops go on below.
+        return
+    token = _at_work.set(at_work | {task_id})
+    try:
+        _make_hops(task_id, actor)
+    finally:
+        _at_work.reset(token)
+
+
+def _make_hops(task_id: str, actor: Actor) -> None:
     stale = 0
     for _ in range(MAX_HOPS):
         try:
@@ -128,7 +150,6 @@ def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
         except BehaviorFailed as failure:
             _explain(task_id, failure, actor)
             break
-    return Task.objects.get(pk=task_id)
 
 
 def try_to_place(task_id: str, *, actor: Actor = ROUTER) -> bool:
@@ -167,7 +188,7 @@ def reroute_task(task_id: str, *, actor: Actor) -> Task:
 def _step(task_id: str, actor: Actor) -> bool:
     """Decide once and act on it; return whether the task may have to go further."""
     read_at = database.now()
-    task = present_task(task_id)
+    task = Task.objects.select_related("instance").get(pk=task_id)
     if task.is_given_up:
         return _hand_up(task, actor)
     back = _way_back(task)
@@ -191,11 +212,13 @@ def _look(task: Task, actor: Actor) -> _Note | None:
     holder = task.instance
     if not task.route_due or holder is None:
         return None
-    if not holder.standing().may("route"):
-        return None
     question = Question.objects.open_of(task)
     began = time.perf_counter()
-    decided = InstanceRouter().decide(task, holder)
+    router = InstanceRouter()
+    situation = router.situation(task, holder)
+    if not situation.instance.standing.may("route"):
+        return None
+    decided = router.decide_from(situation, holder)
     elapsed = (time.perf_counter() - began) * 1000
     return _Note(task, holder, decided, question, elapsed, actor)
 
@@ -231,8 +254,10 @@ class _Note:
         """The outcome of the decision."""
         return self.decided.decision
 
-    def lock(self) -> Task:
+    def lock(self) -> tuple[Task, Hops]:
         """Return the task, locked, if it, its question and the barred instances are as read (R9).
+
+        And its delegations, read under the lock.
 
         Raises _Stale otherwise, also if the task moved between the reads of task and path.
         """
@@ -244,17 +269,18 @@ class _Note:
             self.task.return_to_id
         ):
             raise _Stale
-        barred = barred_for(task)
+        hops = Hops.of(task)
+        barred = hops.barred
         if any(barred.get(one.id, "") != one.barred for one in self.decided.situation.candidates):
             raise _Stale
-        return task
+        return task, hops
 
-    def write(self, now: datetime, *, refused: str = "") -> None:
+    def write(self, now: datetime, hops: Hops, *, refused: str = "") -> None:
         """Record the decision, one row for each hop. `refused` is the code of a refusal, if any."""
         record_decision(
             self.decided,
             epoch=self.task.epoch,
-            hop=TaskDelegation.objects.chain(self.task.pk).count() + 1,
+            hop=hops.next_number,
             elapsed_ms=self.elapsed_ms,
             actor=self.actor,
             now=now,
@@ -271,41 +297,44 @@ class _Note:
 def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
     with transaction.atomic():
         target = lock_shared(HopperInstance, target_id)
-        task = note.lock()
+        task, hops = note.lock()
         # The target may have changed since, with fewer capabilities (R9).
         if target is None or target.updated_at > read_at:
             raise _Stale
-        if not InstanceRouter().can_delegate_to(note.holder, target):
+        line = lineages([target_id])[target_id]
+        if not InstanceRouter().can_delegate_to(note.holder, target, Standing.along(line)):
             raise _Stale
         now = database.now()
-        over = over_hop_limit(note.holder, offers_made(task))
+        over = over_hop_limit(note.holder, hops.made)
         if over:
-            _block(note, task, "HopLimit", over, now)
+            _block(note, task, hops, "HopLimit", over, now)
             return False
-        answer = target_answer(task, target)
+        answer = target_answer(task, target, line)
         why = answer.reason if answer.verdict == "wait" else ""
-        terms = Terms(_first_hop_type(task))
-        delegation = make_offer(task, target, terms, why=why, actor=note.actor, now=now)
-        note.write(now)
+        first = task.parent_id is not None and not hops.rows
+        terms = Terms(DelegationType.DECOMPOSE if first else DelegationType.ROUTE)
+        hop, by = hops.next_number, note.actor
+        delegation = make_offer(task, target, terms, why=why, hop=hop, actor=by, now=now)
+        note.write(now, hops)
         answer_offer(delegation, task, target, answer, actor=note.actor, now=now)
     return True
 
 
 def _rest(note: _Note, read_at: datetime) -> bool:
     with transaction.atomic():
-        task = note.lock()
+        task, hops = note.lock()
         note.require_nothing_began(read_at)
         now = database.now()
         if note.question is not None and note.holder.scope not in EXECUTING:
             # Nobody may claim it here: its question stays the reason (R11).
-            note.write(now)
+            note.write(now, hops)
             require_answer(task, note.question, actor=note.actor, now=now)
             return False
         task.route_due = False
         if not task.waiting_code:
             # The reason of an earlier failure of the behaviour no longer holds.
             task.wait("")
-        note.write(now)
+        note.write(now, hops)
         told = {
             "code": getattr(note.decision, "code", ""),
             "reasons": list(note.decision.reasons),
@@ -323,18 +352,18 @@ def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
             # The escalation locks the level above before the task. So the same order here (R6).
             source = path.values_list("source_instance_id", flat=True).last()
             lock_shared(HopperInstance, str(source))
-            note.lock()
+            _, hops = note.lock()
             note.require_nothing_began(read_at)
-            note.write(database.now())
+            note.write(database.now(), hops)
             Delegator(note.actor).escalate_task(
                 note.task.pk, reason="; ".join(decision.reasons), code="unplaceable"
             )
         return True
     with transaction.atomic():
-        task = note.lock()
+        task, hops = note.lock()
         note.require_nothing_began(read_at)
         code = W.UNROUTABLE if rises else decision.code
-        _block(note, task, code, "; ".join(decision.reasons), database.now())
+        _block(note, task, hops, code, "; ".join(decision.reasons), database.now())
     return False
 
 
@@ -394,8 +423,8 @@ QUESTION_STANDS = frozenset({W.UNROUTABLE, W.HOP_LIMIT, W.EXPLICIT_TARGET_REFUSE
 """The blocks by placing in the place of which an open question stays the reason (R11)."""
 
 
-def _block(note: _Note, task: Task, code: str, detail: str, now: datetime) -> None:
-    note.write(now, refused=code)
+def _block(note: _Note, task: Task, hops: Hops, code: str, detail: str, now: datetime) -> None:
+    note.write(now, hops, refused=code)
     if note.question is not None and code in QUESTION_STANDS:
         require_answer(task, note.question, actor=note.actor, now=now)
         return
@@ -406,12 +435,12 @@ def _block(note: _Note, task: Task, code: str, detail: str, now: datetime) -> No
 def _create_child(task_id: str, actor: Actor) -> bool:
     """Create and start the instance of the decision (R25). The next decision sends the task there.
 
-    The behaviour decides again under the tree lock, so that no other process creates meanwhile. So
+    The behaviour decides again in the locked tree, so that no other process creates meanwhile. So
     of two nearly equal names only one is created, and the limits of created instances hold. If
     another process has placed the task meanwhile, the creation is rolled back.
     """
     with transaction.atomic():
-        lock_tree()
+        lock_trees(present_task(task_id).instance_id)
         note = _look(present_task(task_id), actor)
         if note is None or not isinstance(note.decision, CreateChild):
             return True
@@ -441,10 +470,3 @@ def _create(note: _Note, wanted: CreateChild) -> None:
         words = f"{note.decided.behavior} failed: it creates {wanted.name!r}: {error}"
         raise BehaviorFailed(words, behavior=note.decided.behavior) from error
     start_instance(instance.pk, actor=ROUTER)
-
-
-def _first_hop_type(task: Task) -> str:
-    """Return `decompose` for the first hop of a child (R13), else `route`."""
-    if task.parent_id is None or TaskDelegation.objects.filter(task=task).exists():
-        return DelegationType.ROUTE
-    return DelegationType.DECOMPOSE

@@ -14,7 +14,6 @@ from hopper.serving.mcp import McpView
 urlpatterns = [
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
-    path("api/v1", RedirectView.as_view(pattern_name="docs")),
     path("api/v1/schema", SchemaView.as_view(), name="schema"),
     path(
         "api/v1/docs",

@@ -28,8 +28,7 @@ HEAD = """\
 
 For each route that takes a body: a body as large as its fields allow, and that body with one
 element too many (200,001 values and keys in an unknown field). Memory is what the request adds to
-its process. 413 means that the fields allow more than `HOPPER_MAX_BODY_BYTES`. Measured on SQLite
-by `python -m tests.bodies`, which writes this page.
+its process. Measured on SQLite by `python -m tests.bodies`, which writes this page.
 
 | route | legal: size | status | memory | time | illegal: size | status | memory | time |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""

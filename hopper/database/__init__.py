@@ -43,29 +43,29 @@ def now() -> datetime:
         return engine().now(cursor)
 
 
-def lock_tree() -> None:
-    """Take the instance-tree lock until the transaction ends (R6, kind 1); read only afterwards."""
-    _require_transaction()
-    with connection.cursor() as cursor:
-        engine().lock_tree(cursor)
+def lock_names(*names: str, shared: bool = False) -> None:
+    """Take the locks of these names, in this order, until the transaction ends (R6, kind 1).
 
-
-def lock_lines(*, shared: bool) -> None:
-    """Lock the lines from the instances up to the roots until the transaction ends (R6, kind 1).
-
-    An end of a task shares the lock and tells every instance above (R17). A move takes it alone.
+    Sharers do not hold one another up. Read only afterwards.
     """
     _require_transaction()
     with connection.cursor() as cursor:
-        engine().lock_lines(cursor, shared=shared)
+        engine().lock_names(cursor, names, shared=shared)
+
+
+def lock_within(name: str, *, seconds: float) -> bool:
+    """Take the lock of a name alone, if it is free within so many seconds; return whether it is."""
+    _require_transaction()
+    with connection.cursor() as cursor:
+        return engine().lock_within(cursor, name, seconds)
 
 
 def lock_shared(model: type[Row], pk: str) -> Row | None:
     """Lock a row against change, not against other sharers, and return it fresh (R6, kind 2)."""
     _require_transaction()
-    with connection.cursor() as cursor:
-        engine().lock_shared(cursor, model, pk)
-    return model._default_manager.filter(pk=pk).first()
+    table, key = model._meta.db_table, model._meta.pk.column
+    statement = f"SELECT * FROM {table} WHERE {key} = %s {engine().sharing}"  # noqa: S608
+    return next(iter(model._default_manager.raw(statement, [pk])), None)
 
 
 def lock_rows(model: type[Row], pks: list[str]) -> dict[str, Row]:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from django.db import Error
     from django.db.backends.utils import CursorWrapper
-    from django.db.models import Model
 
     Write = tuple[str, list[Any]]
 
@@ -33,6 +32,10 @@ class Engine(ABC):
     """Whether one statement may read what the INSERTs and UPDATEs in its WITH return."""
     clock: str
     """The SQL expression of the present, for a statement that `writes_in_with`."""
+    sharing: str
+    """The end of a SELECT that locks its rows against change, not against other sharers."""
+    one_writer: bool
+    """Whether a transaction that may write has waited for all others when it begins."""
     ids_follow_commits: bool
     """Whether rows become visible in the order of the ids that the database makes."""
 
@@ -41,16 +44,12 @@ class Engine(ABC):
         """Return the present by the one clock that decides for all servers."""
 
     @abstractmethod
-    def lock_tree(self, cursor: CursorWrapper) -> None:
-        """Take the instance-tree lock until the transaction ends (R6, kind 1)."""
+    def lock_names(self, cursor: CursorWrapper, names: Sequence[str], *, shared: bool) -> None:
+        """Take the locks of these names, in this order, until the transaction ends."""
 
     @abstractmethod
-    def lock_lines(self, cursor: CursorWrapper, *, shared: bool) -> None:
-        """Take the lock of the instances' lines until the transaction ends (R6, kind 1)."""
-
-    @abstractmethod
-    def lock_shared(self, cursor: CursorWrapper, model: type[Model], pk: str) -> None:
-        """Lock a row against change until the transaction ends, not against other sharers."""
+    def lock_within(self, cursor: CursorWrapper, name: str, seconds: float) -> bool:
+        """Take the lock of a name, if it is free within so many seconds; return whether it is."""
 
     @abstractmethod
     def try_lock(self, cursor: CursorWrapper, key: int) -> bool:
@@ -71,6 +70,14 @@ class Engine(ABC):
     @abstractmethod
     def lift_time_limit(self, cursor: CursorWrapper) -> None:
         """Let the statements of this session take any time."""
+
+    @abstractmethod
+    def store_busy(self, cursor: CursorWrapper, table: str, *, busy: bool) -> None:
+        """Keep a table whose rows change all the time roomy, clean and analysed; or as any."""
+
+    @abstractmethod
+    def drop_prefix_indexes(self, cursor: CursorWrapper, app: str) -> None:
+        """Drop the indexes for prefixes of texts that Django makes. No statement uses them."""
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[None]:

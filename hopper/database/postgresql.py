@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 
     from django.db import Error
     from django.db.backends.utils import CursorWrapper
-    from django.db.models import Model
 
     from hopper.database.engine import Write
 
-# One fixed key a database; any constant will do as long as nobody else takes it.
-_TREE_KEY = 0x486F70706572
-_LINES_KEY = 0x486F70706573
 # Connection lost, out of resources, server going down or coming up, idle in a transaction for too
 # long, victim of a deadlock, lock or statement timed out, read-only.
 _OUTAGES = ("08", "53", "57P", "25P03", "40001", "40P01", "55P03", "57014", "25006")
+
+_LOCK_TIMED_OUT = "55P03"
 
 _SETTINGS = {
     # A lock that somebody else holds, and a long statement, end before the web server's limit of
@@ -42,6 +40,16 @@ _SETTINGS = {
     "jit": "off",
 }
 
+_BUSY = {
+    # A changed row goes to the page of the old one while there is room.
+    "fillfactor": 85,
+    # Dead entries at the head of a queue's index made a claim cost twice as much (50,000 claims).
+    "autovacuum_vacuum_scale_factor": 0.01,
+    "autovacuum_vacuum_threshold": 500,
+    "autovacuum_analyze_scale_factor": 0.02,
+    "autovacuum_analyze_threshold": 500,
+}
+
 
 class PostgreSQL(Engine):
     """Many writers at a time: what must not change is locked."""
@@ -51,6 +59,9 @@ class PostgreSQL(Engine):
     once = "MATERIALIZED"
     writes_in_with = True
     clock = "clock_timestamp()"
+    # Django has no word for it. The FOR KEY SHARE of a foreign key check does not hold up an end.
+    sharing = "FOR SHARE"
+    one_writer = False
     ids_follow_commits = False
 
     def now(self, cursor: CursorWrapper) -> datetime:
@@ -59,23 +70,27 @@ class PostgreSQL(Engine):
         found: datetime = cursor.fetchone()[0]
         return found
 
-    def lock_tree(self, cursor: CursorWrapper) -> None:
-        """Take an advisory lock."""
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_TREE_KEY])
-
-    def lock_lines(self, cursor: CursorWrapper, *, shared: bool) -> None:
-        """Take an advisory lock."""
+    def lock_names(self, cursor: CursorWrapper, names: Sequence[str], *, shared: bool) -> None:
+        """Take advisory locks, whose keys are made from the names."""
         mode = "_shared" if shared else ""
-        cursor.execute(f"SELECT pg_advisory_xact_lock{mode}(%s)", [_LINES_KEY])
+        lock = f"pg_advisory_xact_lock{mode}(hashtextextended('hopper ' || name, 0))"
+        cursor.execute(f"SELECT {lock} FROM unnest(%s::text[]) AS name", [list(names)])
 
-    def lock_shared(self, cursor: CursorWrapper, model: type[Model], pk: str) -> None:
-        """Lock FOR SHARE: Django has no word for it, and a terminate does not wait for the
-        FOR KEY SHARE of a foreign key check.
-        """
-        table, key = map(
-            connection.ops.quote_name, (model._meta.db_table, model._meta.pk.column or "")
-        )
-        cursor.execute(f"SELECT 1 FROM {table} WHERE {key} = %s FOR SHARE", [pk])
+    def lock_within(self, cursor: CursorWrapper, name: str, seconds: float) -> bool:
+        """Wait with a lock timeout of its own, which ends with the wait."""
+        cursor.execute("SELECT current_setting('lock_timeout')")
+        usual = cursor.fetchone()[0]
+        set_timeout = "SELECT set_config('lock_timeout', %s, true)"
+        try:
+            with transaction.atomic():
+                cursor.execute(set_timeout, [f"{seconds * 1000:.0f}ms"])
+                self.lock_names(cursor, [name], shared=False)
+                cursor.execute(set_timeout, [usual])
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) != _LOCK_TIMED_OUT:
+                raise
+            return False
+        return True
 
     def try_lock(self, cursor: CursorWrapper, key: int) -> bool:
         """Take an advisory lock, if nobody holds it."""
@@ -116,6 +131,21 @@ class PostgreSQL(Engine):
         )
         kept = dict(row[0].split("=", 1) for row in cursor.fetchall())
         return {key: value for key, value in kept.items() if key in _SETTINGS}
+
+    def store_busy(self, cursor: CursorWrapper, table: str, *, busy: bool) -> None:
+        """Set the storage parameters of the table, or reset them."""
+        values = [f"{name} = {value}" if busy else name for name, value in _BUSY.items()]
+        cursor.execute(f"ALTER TABLE {table} {'SET' if busy else 'RESET'} ({', '.join(values)})")
+
+    def drop_prefix_indexes(self, cursor: CursorWrapper, app: str) -> None:
+        """Drop the `_like` twins: they serve LIKE 'prefix%' alone."""
+        cursor.execute(
+            "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()"
+            " AND starts_with(tablename, %s) AND right(indexname, 5) = '_like'",
+            [f"{app}_"],
+        )
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"DROP INDEX {connection.ops.quote_name(name)}")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

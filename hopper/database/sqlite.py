@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from django.db import Error
     from django.db.backends.utils import CursorWrapper
-    from django.db.models import Model
 
     from hopper.database.engine import Write
 
@@ -35,20 +34,20 @@ class SQLite(Engine):
     once = ""
     writes_in_with = False
     clock = ""
+    sharing = ""
+    one_writer = True
     ids_follow_commits = True
 
     def now(self, cursor: CursorWrapper) -> datetime:
         """Read this machine's clock: the database is a file on it."""
         return timezone.now()
 
-    def lock_tree(self, cursor: CursorWrapper) -> None:
+    def lock_names(self, cursor: CursorWrapper, names: Sequence[str], *, shared: bool) -> None:
         """Do nothing: the transaction is the lock."""
 
-    def lock_lines(self, cursor: CursorWrapper, *, shared: bool) -> None:
+    def lock_within(self, cursor: CursorWrapper, name: str, seconds: float) -> bool:
         """Do nothing: the transaction is the lock."""
-
-    def lock_shared(self, cursor: CursorWrapper, model: type[Model], pk: str) -> None:
-        """Do nothing: the transaction is the lock."""
+        return True
 
     def try_lock(self, cursor: CursorWrapper, key: int) -> bool:
         """Do nothing: the transaction is the lock."""
@@ -66,6 +65,12 @@ class SQLite(Engine):
 
     def lift_time_limit(self, cursor: CursorWrapper) -> None:
         """Do nothing: no statement is limited."""
+
+    def store_busy(self, cursor: CursorWrapper, table: str, *, busy: bool) -> None:
+        """Do nothing: rows are changed in their place."""
+
+    def drop_prefix_indexes(self, cursor: CursorWrapper, app: str) -> None:
+        """Do nothing: Django makes none here."""
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

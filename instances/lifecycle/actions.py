@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from hopper import database
-from hopper.database import lock_rows, lock_tree
+from hopper.database import lock_rows
 from hopper.errors import Conflict, InvalidTransition
 from hopper.protocol import ACTIONS, INSTANCE
 from instances.choices import AttemptOutcome
@@ -15,7 +15,8 @@ from instances.choices import InstanceStatus as I
 from instances.models import HopperInstance, Task
 from instances.signals import instance_stops, instances_end
 from instances.tasks.leases import revoke_leases
-from instances.tree.shape import describe_instance, move_instance, rename_instance
+from instances.tree.locks import lock_trees
+from instances.tree.shape import describe_instance, is_root, move_instance, rename_instance
 from instances.tree.status import (
     change_instance,
     lock_instance,
@@ -68,7 +69,7 @@ def stop_instance(
     with transaction.atomic():
         if evacuate:
             # An evacuation gives tasks to other instances, so it locks several instance rows.
-            lock_tree()
+            lock_trees(instance_id)
         instance = lock_instance(instance_id)
         _begin_stop(instance, evacuate=evacuate, force=force, actor=actor)
         if not Task.objects.in_subtree(instance_id).leased().exists():
@@ -148,7 +149,7 @@ def terminate_instance(instance_id: str, *, cascade: bool = False, actor: Actor)
     set. `cascade` terminates everything below too, deepest first, and loses no unfinished task.
     """
     with transaction.atomic():
-        lock_tree()
+        lock_trees(instance_id)
         below = HopperInstance.objects.under(instance_id).live()
         locked = lock_rows(HopperInstance, list(below.values_list("pk", flat=True)))
         now = database.now()
@@ -219,7 +220,9 @@ def update_instance(
     """
     with transaction.atomic():
         if {"name", "parent_id", "status"} & set(changes):
-            lock_tree()
+            parent_id = changes.get("parent_id")
+            to_root = "parent_id" in changes and parent_id is None
+            lock_trees(instance_id, parent_id, roots=to_root or is_root(instance_id))
         if "name" in changes:
             rename_instance(instance_id, name=changes["name"], actor=actor)
         if "parent_id" in changes:

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from hopper import database
-from hopper.database import lock_lines, lock_rows, lock_tree
+from hopper.database import lock_rows
 from hopper.errors import Conflict, RuleBroken
 from instances.choices import InstanceStatus as I
 from instances.choices import InstanceType
@@ -17,6 +17,7 @@ from instances.lifecycle.actions import terminate_instance
 from instances.models import HopperInstance, Task
 from instances.tasks.changes import hold_places, lock_tasks
 from instances.tasks.ending import cancel_locked
+from instances.tree.locks import lock_trees, share_lines
 from instances.tree.status import change_instance, present_instance
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> di
     Conflict listing the open tasks unless `force` cancels them.
     """
     with transaction.atomic():
-        lock_tree()
-        lock_lines(shared=True)
+        lock_trees(instance_id)
+        share_lines()
         below = list(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
         parent_id = present_instance(instance_id).parent_id
         rows = lock_rows(HopperInstance, [*below, *([parent_id] if parent_id else [])])

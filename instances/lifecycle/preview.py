@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import Q
 
-from hopper.database import limit_waiting, lock_rows, lock_tree
+from hopper.database import limit_waiting, lock_rows
 from hopper.errors import Conflict
 from instances.choices import STARTED, TERMINAL
 from instances.choices import TaskStatus as T
@@ -25,6 +25,7 @@ from instances.models import Attempt, HopperInstance, Task
 from instances.signals import rows_compared
 from instances.tasks.changes import lock_ending_task, lock_tasks
 from instances.tasks.ending import cancel_task
+from instances.tree.locks import lock_trees
 from instances.tree.reads import closing_preview, effective_statuses
 from instances.tree.status import present_instance
 from instances.waiting import waiting_on
@@ -133,7 +134,7 @@ def _tried(
 
 def _hold_below(instance_id: str) -> _Reach:
     """Lock an instance, all instances below, and every task that its end could reach (R6)."""
-    lock_tree()
+    lock_trees(instance_id)
     parent_id = present_instance(instance_id).parent_id
     below = HopperInstance.objects.under(instance_id).live().values_list("pk", flat=True)
     ids = list(below)

@@ -129,7 +129,7 @@ class HopperInstance(MPTTModel):
                 & ~models.Q(status=InstanceStatus.TERMINATED),
                 name="instance_name_among_live_roots",
             ),
-            # A safety net: the tree lock already keeps two roots from sharing a tree_id.
+            # A safety net: the lock of the roots already keeps two roots from sharing a tree_id.
             models.UniqueConstraint(
                 fields=["tree_id"],
                 condition=models.Q(parent__isnull=True),

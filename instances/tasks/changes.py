@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import F, Model, Q
 
 from hopper.conditions import require_condition
-from hopper.database import after_commit, engine, lock_lines, lock_rows, write_together
+from hopper.database import after_commit, engine, lock_rows, write_together
 from hopper.database.writes import Update, Writes
 from hopper.errors import NotFound
 from hopper.protocol import TASK
@@ -31,6 +31,7 @@ from instances.choices import TaskStatus as T
 from instances.history import task_event
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
 from instances.signals import routing_due, tasks_finished
+from instances.tree.locks import share_lines
 from instances.tree.status import settle_after_commit
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def lock_ending_task(task_id: str) -> Task:
 
     No instance moves until the transaction ends (R6, kind 1). Raises NotFound.
     """
-    lock_lines(shared=True)
+    share_lines()
     return lock_task(task_id)
 
 

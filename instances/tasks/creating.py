@@ -9,7 +9,6 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from hopper import database
-from hopper.database import lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, NotAllowed, RuleBroken
 from hopper.ids import new_id
 from hopper.task_fields import CHILD, CREATE, set_at
@@ -35,6 +34,7 @@ from instances.tasks.dependencies import (
     require_few_edges,
     statuses_of,
 )
+from instances.tree.locks import lock_edges, lock_trees
 from instances.tree.status import share_instance
 
 if TYPE_CHECKING:
@@ -255,10 +255,12 @@ def _create(many: Sequence[NewTask], actor: Actor) -> list[tuple[str, bool]]:
 
 def _insert(fresh: Mapping[str, tuple[NewTask, str | None, str]], actor: Actor) -> None:
     """Insert new tasks, by id with their instance and `unique_among`; lock first what they name."""
-    # All instance rows before any task row, several only under the tree lock (R6).
+    # All instance rows before any task row, several only in locked trees (R6).
     places = {place for _, place, _ in fresh.values() if place}
-    if len(places) > 1 or any(_joins(new) for new, _, _ in fresh.values()):
-        lock_tree()
+    if len(places) > 1:
+        lock_trees(*places)
+    if any(_joins(new) for new, _, _ in fresh.values()):
+        lock_edges()
     holders = {place: admitting(place) for place in sorted(places)}
     parents = _lock_parents({new.parent_id for new, _, _ in fresh.values() if new.parent_id}, actor)
     now = database.now()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from hopper import database
-from hopper.database import lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from hopper.ids import new_id
 from instances.choices import TaskStatus as T
@@ -26,6 +25,7 @@ from instances.tasks.creating import (
 )
 from instances.tasks.dependencies import require_few_edges
 from instances.tasks.leases import require_lease
+from instances.tree.locks import lock_edges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,9 +63,9 @@ def create_children(
     if all(child.key in known for child in children):
         return Decomposed([known[child.key] for child in children])
     with transaction.atomic():
-        if _waits_for_others(children):
+        if wait_for_others(children):
             # The parent waits for the children: a parallel edit could close a cycle.
-            lock_tree()
+            lock_edges()
         holder_id = present_task(task_id).instance_id
         holder = admitting(holder_id) if holder_id else None
         parent = lock_task(task_id)
@@ -125,7 +125,8 @@ def _was_leased_by(parent: Task, token: str) -> bool:
     return attempt is not None and attempt.number == parent.attempt
 
 
-def _waits_for_others(children: Sequence[NewTask]) -> bool:
+def wait_for_others(children: Sequence[NewTask]) -> bool:
+    """Return whether a child depends on a task that is none of these children."""
     siblings = {child.key for child in children}
     return any(not siblings.issuperset(child.depends_on) for child in children)
 

@@ -65,7 +65,7 @@ def may_begin(task: Task, before: Iterable[str]) -> bool:
 def add_dependencies(depends_on: Mapping[str, Iterable[str]]) -> None:
     """Write new predecessors of tasks, by the id of the task. Raises RuleBroken for a cycle.
 
-    The caller holds the tree lock where one of the tasks has dependants or a parent.
+    The caller has locked the edges where one of the tasks has dependants or a parent.
     """
     edges = [(task_id, before) for task_id, its in depends_on.items() for before in its]
     cycle = next(([pk, pk] for pk, before in edges if pk == before), [])
@@ -208,7 +208,7 @@ def overlooked() -> tuple[QuerySet[Task, Any], ...]:
 def cycle_through(task_ids: Collection[str]) -> list[str]:
     """Return the ids of a cycle in which a task would wait for itself, else an empty list.
 
-    A parent waits for its open children. The caller holds the tree lock where one of the tasks has
+    A parent waits for its open children. The caller has locked the edges where one of the tasks has
     dependants or a parent. A task without both stands in no cycle.
     """
     awaited = TaskDependency.objects.filter(depends_on=OuterRef("pk"))

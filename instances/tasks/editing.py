@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from hopper import database
-from hopper.database import after_commit, lock_tree
+from hopper.database import after_commit
 from hopper.errors import Conflict
 from hopper.task_fields import EDIT, set_at
 from instances.choices import (
@@ -24,6 +24,7 @@ from instances.tasks.changes import (
     rest_task,
 )
 from instances.tasks.dependencies import predecessors, reevaluate, set_dependencies
+from instances.tree.locks import lock_edges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,7 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
         depends_on = changes.get("depends_on")
         if depends_on is not None:
             # Two parallel edits could close a cycle that neither of them sees.
-            lock_tree()
+            lock_edges()
         task = lock_task(task_id)
         if task.is_terminal:
             raise Conflict(

@@ -11,7 +11,6 @@ from django.db import transaction
 
 from hopper import database
 from hopper.actors import SYSTEM, Actor
-from hopper.database import lock_lines
 from hopper.errors import Conflict, Gone, LeaseLost
 from hopper.site_key import is_lease_token
 from instances.choices import AttemptOutcome
@@ -27,6 +26,7 @@ from instances.tasks.changes import (
     rest_task,
 )
 from instances.tasks.repeats import same_value, says_nothing
+from instances.tree.locks import share_lines
 
 if TYPE_CHECKING:
     from hopper.actors import Actor
@@ -141,7 +141,7 @@ def expire_lease(task: Task, actor: Actor = SYSTEM) -> bool:
     """
     with transaction.atomic():
         # Before the root: the failure may be the last one (R6).
-        lock_lines(shared=True)
+        share_lines()
         roots = Task.objects.select_for_update(skip_locked=True, no_key=True)
         if not roots.filter(pk=task.root_id).exists():
             return False

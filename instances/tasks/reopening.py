@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 
 from hopper import database
-from hopper.database import lock_row, lock_tree
+from hopper.database import lock_row
 from hopper.errors import Conflict
 from instances.choices import TaskStatus as T
 from instances.models import Event, Task
@@ -19,6 +19,7 @@ from instances.tasks.dependencies import (
     reevaluate,
     reevaluate_dependants,
 )
+from instances.tree.locks import lock_edges, lock_trees
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,15 +35,30 @@ def reopen_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
     `unique_key`.
     """
     with transaction.atomic():
-        lock_tree()
+        lock_for_reopening(task_id)
         task = lock_task(task_id)
         if task.is_terminal:
             reopen(task, reason=reason, actor=actor, now=database.now())
     return Task.objects.get(pk=task_id)
 
 
+def lock_for_reopening(task_id: str) -> None:
+    """Lock the trees to which a task and its parents may return, and the dependencies (R6, R18).
+
+    A path that is made again begins at the origin of its task and stays in one tree.
+    """
+    places: set[str | None] = set()
+    above: str | None = task_id
+    while above is not None:
+        row = Task.objects.filter(pk=above).values_list("parent_id", "instance_id", "origin_id")
+        above, *held = row.first() or (None,)
+        places.update(held)
+    lock_trees(*places)
+    lock_edges()
+
+
 def reopen(task: Task, *, reason: str, actor: Actor, now: datetime) -> None:
-    """Reopen a locked, finished task under the tree lock, its parents first."""
+    """Reopen a finished task after `lock_for_reopening` and its own lock, its parents first."""
     if task.parent_id is not None:
         _wait_again(task.parent_id, task, actor, now)
     _begin_again(task, reason, actor, now)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from hopper import database
-from hopper.database import lock_tree
 from hopper.errors import Conflict, Invalid
 from instances.choices import PLACING_BLOCKS, AttemptOutcome, QuestionState
 from instances.choices import TaskStatus as T
@@ -25,7 +24,7 @@ from instances.tasks.editing import begin_placing_anew
 from instances.tasks.ending import cancel_task
 from instances.tasks.leases import refuse_open_children
 from instances.tasks.questions import await_answer
-from instances.tasks.reopening import reopen
+from instances.tasks.reopening import lock_for_reopening, reopen
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -58,7 +57,7 @@ def set_status(
         if force:
             # The task may have to be reopened, which writes several instances to tasks (R6). Only
             # under its lock is it known whether the task has ended.
-            lock_tree()
+            lock_for_reopening(task_id)
         task = lock_ending_task(task_id)
         if task.status == status:
             return task

@@ -3,7 +3,7 @@
 Nested sets need proper nesting, not dense numbers (docs/adr/0007). A new instance gets spare
 numbers for children. When the spare numbers are used up, the interval grows by more than its
 present width, and the numbers to the right shift. So growth to n instances costs few shifts. The
-caller of every function holds the tree lock; the functions read their rows under the lock.
+caller of every function has locked the trees; the functions read their rows under the lock.
 """
 
 from __future__ import annotations

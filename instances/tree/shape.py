@@ -1,13 +1,12 @@
-"""The shape of the tree: create, move, rename. The only structural writes, under the tree lock."""
+"""The shape of the tree: create, move, rename. The only structural writes, in locked trees."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from hopper import database
-from hopper.database import lock_lines, lock_tree
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from hopper.ids import is_slug, slug_of
 from hopper.protocol import PARENTS, ROOTS
@@ -18,6 +17,7 @@ from instances.history import instance_event, record
 from instances.models import HopperInstance, InstanceLoad
 from instances.signals import instance_moves, instance_runs
 from instances.tree import numbers
+from instances.tree.locks import lock_lines, lock_trees
 from instances.tree.status import lock_instance, share_instance
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from hopper.actors import Actor
 
+_TRIES = 3
 _CLOSED = (InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.TERMINATED)
 
 
@@ -47,12 +48,11 @@ def create_instance(
     id and for a parent that is stopping, stopped or terminated.
     """
     with transaction.atomic():
-        lock_tree()
+        lock_trees(parent_id, roots=parent_id is None)
         parent = _fitting_parent(scope, parent_id)
         _require_end(scope, expires_at)
         instance = HopperInstance(
             name_key=_free_key(name, parent_id),
-            id=_free_id(id, name, scope),
             name=name,
             scope=scope,
             instance_type=instance_type,
@@ -64,10 +64,23 @@ def create_instance(
         )
         instance.created_by, instance.created_by_id = actor.name, actor.id
         now = instance.created_at = instance.updated_at = database.now()
-        numbers.insert(instance)
+        _insert(instance, id)
         InstanceLoad.objects.create(instance=instance)
         record(instance_event(instance, "instance.created", actor=actor, now=now))
     return instance
+
+
+def _insert(instance: HopperInstance, wanted: str | None) -> None:
+    """Insert an instance with a free id. Another tree may have taken the id meanwhile."""
+    for left in reversed(range(_TRIES)):
+        instance.pk = _free_id(wanted, instance.name, instance.scope)
+        try:
+            with transaction.atomic():
+                numbers.insert(instance)
+            return
+        except IntegrityError:
+            if not left:
+                raise
 
 
 def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> HopperInstance:
@@ -77,8 +90,8 @@ def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> H
     closed parent, or a live offer or active path that crosses the moved edge.
     """
     with transaction.atomic():
-        lock_tree()
-        lock_lines(shared=False)
+        lock_trees(instance_id, parent_id, roots=parent_id is None)
+        lock_lines()
         instance = lock_instance(instance_id)
         now = database.now()
         before = instance.parent_id
@@ -103,7 +116,7 @@ def move_instance(instance_id: str, *, parent_id: str | None, actor: Actor) -> H
 def rename_instance(instance_id: str, *, name: str, actor: Actor) -> HopperInstance:
     """Give an instance another name. Raises Conflict where a live sibling has it."""
     with transaction.atomic():
-        lock_tree()
+        lock_trees(instance_id, roots=is_root(instance_id))
         instance = lock_instance(instance_id)
         now = database.now()
         name_key = key_of(name)
@@ -144,10 +157,16 @@ def describe_instance(instance_id: str, *, changes: dict[str, Any], actor: Actor
     return instance
 
 
+def is_root(instance_id: str) -> bool:
+    """Return whether an instance is a root now; its name must then be free among all roots."""
+    return HopperInstance.objects.filter(pk=instance_id, parent=None).exists()
+
+
 def rebuild_tree() -> None:
     """Write all tree numbers anew from the parent pointers: the repair of `hopper_check --fix`."""
     with transaction.atomic():
-        lock_tree()
+        roots = HopperInstance.objects.filter(parent=None).values_list("pk", flat=True)
+        lock_trees(*roots, roots=True)
         HopperInstance.objects.rebuild()  # type: ignore[attr-defined]
 
 

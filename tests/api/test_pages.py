@@ -20,12 +20,6 @@ def test_the_page_of_the_interface_needs_nothing_but_its_files(client: Client) -
     assert f"{API}/schema" in script.content.decode()
 
 
-@pytest.mark.parametrize("address", [API, f"{API}/"])
-def test_the_address_of_the_interface_leads_to_its_page(client: Client, address: str) -> None:
-    found = client.get(address)
-    assert (found.status_code, found.headers["Location"]) == (302, f"{API}/docs")
-
-
 def test_an_answer_of_the_interface_carries_no_policy(client: Client) -> None:
     assert "Content-Security-Policy" not in client.get("/healthz").headers
 

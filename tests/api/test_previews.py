@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from hopper.database import lock_tree
 from instances.lifecycle import preview
 from instances.lifecycle.actions import pause_instance
 from instances.models import HopperInstance, IdempotencyRecord, Task
 from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_task
+from instances.tree.locks import lock_trees
 from tests.api.conftest import Caller
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.flows.rows import differences, everything
@@ -180,7 +180,7 @@ def test_a_preview_does_not_wait_long_for_somebody_elses_change(
     def hold() -> None:
         try:
             with transaction.atomic():
-                lock_tree()
+                lock_trees("web")
                 held.set()
                 over.wait(30)
         finally:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from delegation.delegator import Delegator
 from delegation.sweep import sweep
-from hopper.database import lock_row, lock_tree
+from hopper.database import lock_row
 from hopper.errors import RuleBroken
 from instances.lifecycle.actions import terminate_instance
 from instances.lifecycle.closing import close_instance
@@ -24,6 +24,7 @@ from instances.tasks.editing import update_task
 from instances.tasks.ending import cancel_task
 from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_task, complete_task, fail_task
+from instances.tree.locks import lock_trees
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.soundness import unsound
 
@@ -266,7 +267,7 @@ def test_many_are_created_at_several_places_beside_a_terminate() -> None:
     places = ("a-c", "ab")
 
     def take() -> None:
-        lock_tree()
+        lock_trees("ab")
         lock_row(HopperInstance, "ab")
 
     _beside(

@@ -17,10 +17,11 @@ from hopper.database import (
     engine,
     is_outage,
     limit_waiting,
+    lock_names,
     lock_row,
     lock_rows,
     lock_shared,
-    lock_tree,
+    lock_within,
     snapshot,
     try_lock,
     write_together,
@@ -114,12 +115,12 @@ def test_a_list_is_chosen_by_its_words(
 @pytest.mark.parametrize(
     "lock",
     [
-        lock_tree,
+        lambda: lock_names("tree"),
         lambda: lock_shared(HopperInstance, "x"),
         lambda: lock_row(HopperInstance, "x"),
         lambda: limit_waiting(1),
     ],
-    ids=["tree", "shared", "row", "waiting"],
+    ids=["name", "shared", "row", "waiting"],
 )
 def test_a_lock_needs_a_transaction_to_hold_it(lock: Callable[[], object]) -> None:
     with pytest.raises(RuntimeError):
@@ -129,7 +130,8 @@ def test_a_lock_needs_a_transaction_to_hold_it(lock: Callable[[], object]) -> No
 @pytest.mark.parametrize(
     ("lock", "change"),
     [
-        (lock_tree, lock_tree),
+        (lambda: lock_names("a", "b"), lambda: lock_names("b")),
+        (lambda: lock_names("b", shared=True), lambda: lock_names("b")),
         (lambda: lock_shared(HopperInstance, "root"), lambda: rename("other")),
         (lambda: lock_row(HopperInstance, "root"), lambda: rename("other")),
         (
@@ -137,7 +139,13 @@ def test_a_lock_needs_a_transaction_to_hold_it(lock: Callable[[], object]) -> No
             lambda: lock_shared(HopperInstance, "root"),
         ),
     ],
-    ids=["tree and tree", "shared and change", "row and change", "row and shared"],
+    ids=[
+        "name and name",
+        "shared name and name",
+        "shared and change",
+        "row and change",
+        "row and shared",
+    ],
 )
 def test_a_lock_holds_others_up_until_its_transaction_ends(
     lock: Callable[[], object], change: Callable[[], object], root: HopperInstance
@@ -147,6 +155,30 @@ def test_a_lock_holds_others_up_until_its_transaction_ends(
         other = Elsewhere(change)
         assert other.waits()
     assert other.ends()
+
+
+@pytest.mark.postgres
+def test_other_names_and_sharers_do_not_hold_one_another_up() -> None:
+    with transaction.atomic():
+        lock_names("a", shared=True)
+        assert Elsewhere(lambda: lock_names("a", "b", shared=True)).ends()
+        assert Elsewhere(lambda: lock_names("b")).ends()
+
+
+@pytest.mark.postgres
+def test_a_lock_is_given_up_after_a_wait_which_leaves_other_waits_as_they_are() -> None:
+    found: list[object] = []
+
+    def wait() -> None:
+        found.append(lock_within("a", seconds=0.1))
+        found.append(lock_within("b", seconds=0.1))
+        found.extend(rows("SHOW lock_timeout"))
+
+    usual = rows("SHOW lock_timeout")
+    with transaction.atomic():
+        lock_names("a", shared=True)
+        assert Elsewhere(wait).ends()
+    assert found == [False, True, *usual]
 
 
 @pytest.mark.postgres
