@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from delegation.pages.rows import Row, rows_of
@@ -12,7 +13,7 @@ from instances.allowances import MAX_DEPTH
 from instances.api.permissions import visible_instances
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from django.http import HttpResponse
 
@@ -30,25 +31,29 @@ KEYS = ("scope", "status", "reason")
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter of words: `stuck`, `scope:`, `status:` and `reason:` with a value, and texts."""
+    """A filter of words: `stuck`, `scope:`, `status:` and `reason:` with a value, and texts.
+
+    A row has to fit all words; of several values of one key, one.
+    """
 
     stuck: bool = False
-    values: tuple[tuple[str, str], ...] = ()
+    values: Mapping[str, set[str]] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, words: str) -> Filter:
         """Return the filter that a person typed. Case does not matter."""
-        stuck, values, texts = False, [], []
+        stuck, texts = False, []
+        values: dict[str, set[str]] = defaultdict(set)
         for word in words.lower().split():
             key, _, value = word.partition(":")
             if word == "stuck":
                 stuck = True
             elif key in KEYS and value:
-                values.append((key, value))
+                values[key].add(value)
             else:
                 texts.append(word)
-        return cls(stuck, tuple(values), tuple(texts))
+        return cls(stuck, dict(values), tuple(texts))
 
     def __bool__(self) -> bool:
         return bool(self.stuck or self.values or self.texts)
@@ -57,13 +62,13 @@ class Filter:
         """Return whether the row fits all words."""
         if self.stuck and not (row.own.stuck or row.effective == "error"):
             return False
-        for key, value in self.values:
-            found = {
-                "scope": [row.scope],
-                "status": [row.status, row.effective],
-                "reason": row.own.reasons,
-            }[key]
-            if value not in (one.lower() for one in found):
+        has = {
+            "scope": [row.scope],
+            "status": [row.status, row.effective],
+            "reason": row.own.reasons,
+        }
+        for key, values in self.values.items():
+            if values.isdisjoint(one.lower() for one in has[key]):
                 return False
         return all(text in row.name.lower() or text in row.id.lower() for text in self.texts)
 

@@ -11,6 +11,7 @@ from delegation.pages.flow import flow
 from delegation.pages.instance import instance
 from delegation.pages.lists import find, mine
 from delegation.pages.live import changes
+from delegation.pages.stream import EventStream, stream
 from delegation.pages.task import task
 from delegation.pages.tree import tree
 from delegation.pages.visit import SignIn
@@ -24,6 +25,8 @@ urlpatterns = [
     path("mine", mine, name="mine"),
     path("find", find, name="find"),
     path("changes", changes, name="changes"),
+    path("stream", stream, name="stream"),
+    path("api/v1/events/stream", EventStream.as_view({"get": "retrieve"}), name="event-stream"),
     path("sign-in", SignIn.as_view(), name="sign-in"),
     path("sign-out", LogoutView.as_view(next_page="/sign-in"), name="sign-out"),
     path("instances/<str:pk>", instance, name="instance"),

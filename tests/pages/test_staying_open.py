@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth import get_user_model
+from django.test import AsyncClient
 from pytest_django import DjangoAssertNumQueries
 
+from delegation.pages import stream
 from delegation.pages import watch as watching
 from delegation.pages.watch import Watch
 from instances.lifecycle.actions import pause_instance
-from instances.models import HopperInstance
+from instances.models import Grant, HopperInstance
 from instances.tasks.worker import claim_next, complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.pages.conftest import Person
@@ -153,3 +159,82 @@ def test_an_idle_look_is_one_query_whatever_the_tree(
 def test_a_cursor_that_is_no_number_is_refused(ada: Person) -> None:
     assert ada.get("/changes?after=x").status_code == 400
     assert ada.get("/changes?after=99999999999999999999").status_code == 400
+
+
+def test_a_stream_needs_a_server_that_streams(ada: Person) -> None:
+    assert "poll, or serve by `hopper serve`" in ada.see("/stream?after=0", 501)
+
+
+@pytest.fixture
+def streamed(tree: Tree, settings: Any) -> Callable[..., Any]:
+    """`streamed(address, do)`: the parts of a stream for a person, one of them after `do`."""
+
+    def listen(person: Person, address: str, *does: Callable[[], object]) -> list[str]:
+        client = AsyncClient()
+        client.cookies = person.cookies
+
+        async def scene() -> list[str]:
+            answer: Any = await client.get(address)
+            assert answer["Content-Type"] == "text/event-stream"
+            parts = aiter(answer.streaming_content)
+            heard = [(await anext(parts)).decode()]
+            for do in does:
+                await sync_to_async(do)()
+                part = await asyncio.wait_for(anext(parts, b"end"), 20)
+                heard.append(part.decode())
+            answer.close()
+            return heard
+
+        return async_to_sync(scene)()
+
+    return listen
+
+
+def test_a_page_is_told_by_one_stream(
+    ada: Person, tree: Tree, streamed: Callable[..., Any], watch: Watch
+) -> None:
+    after = cursor(ada.see("/"))
+    watch.look()
+    address = f"/stream?view=tree&after={after}"
+    first, told = streamed(ada, address, lambda: TaskFactory(instance=tree["web-run"]))
+    assert first.startswith("retry:")
+    number, data = re.findall(r"id: (\d+)\ndata: (.*)\n", told)[0]
+    assert int(number) > after
+    assert rows(json.loads(data)) == {"web-run", "web", "top"}
+
+
+@pytest.mark.parametrize("revoke", ["grant", "account", "session"])
+def test_a_stream_ends_with_the_rights_of_its_reader(
+    person: Callable[..., Person],
+    tree: Tree,
+    streamed: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    revoke: str,
+) -> None:
+    eve = person("eve", "viewer", tree["ops"])
+    monkeypatch.setattr(stream, "CHECK_SECONDS", 0.0)
+    account = get_user_model().objects.filter(username="eve")
+    does = {
+        "grant": lambda: Grant.objects.all().delete(),
+        "account": lambda: account.update(is_active=False),
+        "session": lambda: eve.session.flush(),
+    }
+    after = cursor(eve.see("/"))
+    assert streamed(eve, f"/stream?after={after}", does[revoke])[-1] == "end"
+
+
+def test_a_program_streams_the_events_of_a_subtree(
+    ada: Person, tree: Tree, streamed: Callable[..., Any]
+) -> None:
+    def add() -> None:
+        for place in ("web-run", "ops-run"):
+            TaskFactory(instance=tree[place])
+
+    after = cursor(ada.see("/"))
+    address = f"/api/v1/events/stream?under=web&after={after}"
+    told = streamed(ada, address, add)[1]
+    found = [json.loads(data) for data in re.findall(r"^data: (.*)$", told, re.MULTILINE)]
+    assert {one["instance_id"] for one in found} == {"web-run"}
+    assert [one["kind"] for one in found] == re.findall(r"^event: (.*)$", told, re.MULTILINE)
+    assert ada.get("/api/v1/events/stream?under=nothing").status_code == 404
+    assert ada.get("/api/v1/events/stream").status_code == 501

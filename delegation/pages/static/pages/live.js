@@ -4,16 +4,11 @@ const POLL = 2500, POLL_HIDDEN = 15000, REREAD = 60000;
 export function live(again, tree) {
   const view = document.body.dataset.view;
   if (!view) return;
-  let after = Number(document.body.dataset.after), source = null, failures = 0, waiting = null, reading = 0;
+  let after = Number(document.body.dataset.after), source = null, waiting = null, reading = 0;
   const pulse = document.getElementById("pulse"), count = document.getElementById("attention");
   const title = document.title.replace(/^\(\d+\) /, "");
-  const asked = () => {
-    const query = new URLSearchParams({ after });
-    if (document.hidden) query.set("hidden", "");
-    if (view === "tree") query.set("view", "tree");
-    if (view.startsWith("task:")) query.set("task", view.slice(5));
-    return query;
-  };
+  const [kind, task] = view.split(":");
+  const asked = () => new URLSearchParams({ after, view: kind, ...(task && { [kind]: task }), ...(document.hidden && { hidden: "" }) });
 
   function attention(number) {
     count.textContent = number;
@@ -29,38 +24,44 @@ export function live(again, tree) {
 
   function take(told) {
     attention(told.attention);
-    if (document.hidden) return; // The rows come when the page is shown: the cursor stays.
+    if (document.hidden) return; // The rows come when the page is shown again: the cursor stays.
     after = told.after;
-    if (told.rows && tree.change(told.rows)) reread();
-    if (told.again) reread();
+    if (told.again || (told.rows && tree.change(told.rows))) reread();
+  }
+
+  function beat(fine) {
+    pulse.className = fine ? "pulse on" : "pulse off";
+    pulse.title = fine ? "Live" : "The server cannot be reached; trying again";
   }
 
   async function poll() {
     clearTimeout(poll.next);
     const answer = await fetch(`/changes?${asked()}`).catch(() => null);
-    const fine = answer?.ok && !answer.redirected;
-    failures = fine ? 0 : failures + 1;
-    pulse.className = fine ? "pulse on" : "pulse off";
-    pulse.title = fine ? "Live" : "The server cannot be reached; trying again";
-    if (answer?.redirected) { location.reload(); return; }
-    if (fine && answer.status === 200) take(await answer.json());
-    if (!source) poll.next = setTimeout(poll, document.hidden ? POLL_HIDDEN : Math.min(POLL * 2 ** failures, 30000));
+    if (answer?.redirected) return location.reload();
+    beat(answer?.ok);
+    if (answer?.status === 200) take(await answer.json());
+    if (!source) poll.next = setTimeout(poll, document.hidden ? POLL_HIDDEN : answer?.ok ? POLL : 2 * POLL);
   }
 
+  // The browser connects a lost stream again by itself. A refused stream is tried later.
   function stream() {
+    clearTimeout(poll.next);
     source = new EventSource(`/stream?${asked()}`);
-    source.onmessage = (event) => { failures = 0; pulse.className = "pulse on"; take(JSON.parse(event.data)); };
-    source.onopen = () => { pulse.className = "pulse on"; };
-    source.onerror = () => { // The browser connects again by itself; after three failures pages poll.
-      pulse.className = "pulse off";
-      if (source.readyState === EventSource.CLOSED || (failures += 1) > 3) { source.close(); source = null; poll(); }
+    source.onmessage = (event) => take(JSON.parse(event.data));
+    source.onopen = () => beat(true);
+    source.onerror = () => {
+      beat(false);
+      if (source?.readyState !== EventSource.CLOSED) return;
+      source = null;
+      poll();
+      setTimeout(begin, 10 * POLL);
     };
   }
 
   function begin() {
     source?.close();
     source = null;
-    if ("stream" in document.body.dataset && !document.hidden && failures <= 3) { clearTimeout(poll.next); stream(); } else poll();
+    if ("stream" in document.body.dataset && !document.hidden) stream(); else poll();
   }
 
   document.addEventListener("visibilitychange", begin);

@@ -1,5 +1,4 @@
-// What every page does: dialogs, forms without reload, times, shortcuts. Without this file the
-// pages work by links and forms.
+// What every page does: dialogs, forms without reload, times, shortcuts. Links and forms work without it.
 import { live } from "./live.js";
 import { tree } from "./tree.js";
 

@@ -1,0 +1,192 @@
+"""Streams of changes (server-sent events): one for a page, one for a program.
+
+A stream holds no thread. All streams of a process share one look at the feed a second. Every few
+seconds a stream reads the rights of its reader again, and ends where they changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import auth
+from django.http import StreamingHttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import APIException
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+
+from delegation.pages.live import message
+from delegation.pages.visit import Visit, signed_in, visitor_of
+from delegation.pages.watch import WATCH
+from hopper.errors import HopperError
+from hopper.rest.input import MAX_PARAMETER, integer
+from hopper.serving.application import in_thread
+from instances.api.base import Answering
+from instances.api.permissions import seen_instance, visible_events
+from instances.api.shown import shown_events
+from instances.history import feed
+from instances.models import Event, HopperInstance
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from django.http import HttpRequest, HttpResponse, QueryDict
+    from rest_framework.request import Request
+
+TICK_SECONDS = 1.0
+CHECK_SECONDS = 5.0
+"""How often the rights of a reader are read again."""
+
+QUIET_SECONDS = 15.0
+"""After so long without a change a stream sends a comment, so that the connection stays open."""
+
+MOST_EVENTS = 500
+"""The most events that a program's stream reads at once."""
+
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class NoStreams(HopperError):
+    """This server has no streams: poll, or serve by `hopper serve`."""
+
+    status = 501
+    code = "no_streams"
+
+
+def streaming(
+    request: HttpRequest, next_parts: Callable[[bool], list[str] | None]
+) -> StreamingHttpResponse:
+    """Return a stream. `next_parts(check)` returns its next parts, None for its end.
+
+    With `check` it reads the rights of the reader again. Raises NoStreams without ASGI.
+    """
+    if not hasattr(request, "scope"):
+        raise NoStreams
+    content = _parts(next_parts)
+    return StreamingHttpResponse(content, content_type="text/event-stream", headers=_HEADERS)
+
+
+async def _parts(next_parts: Callable[[bool], list[str] | None]) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n\n"
+    checked = told = time.monotonic()
+    while True:
+        now = time.monotonic()
+        check = now - checked >= CHECK_SECONDS
+        checked = now if check else checked
+        parts = await in_thread(next_parts, check)
+        if parts is None:
+            return
+        if parts or now - told >= QUIET_SECONDS:
+            told = now
+            yield "".join(parts or [": \n\n"]).encode()
+        await asyncio.sleep(TICK_SECONDS)
+
+
+def _part(number: int, data: Any, event: str = "") -> str:
+    named = f"event: {event}\n" if event else ""
+    return f"id: {number}\n{named}data: {json.dumps(data, default=str)}\n\n"
+
+
+def _begin(request: HttpRequest, query: QueryDict) -> int:
+    """Return the number of the last event that the reader has: of a lost stream, or `after`."""
+    last = request.headers.get("Last-Event-ID", "")
+    if last.isdecimal() and int(last) <= MAX_PARAMETER:
+        return int(last)
+    return integer(query, "after", least=0, most=MAX_PARAMETER, default=0)
+
+
+class PageStream:
+    """The stream of one open page."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit, self.actor = visit, visit.actor
+        self.query = visit.request.GET.dict()
+        self.after = _begin(visit.request, visit.request.GET)
+
+    def next_parts(self, check: bool) -> list[str] | None:
+        """Return the next message in a list, [] for none, None where the rights changed."""
+        if check:
+            fresh = self._fresh()
+            if fresh is None or fresh.actor != self.actor:
+                return None
+            self.visit = fresh
+        WATCH.look()
+        told = message(self.visit, self.after, self.query)
+        if told is None:
+            return []
+        self.after = told["after"]
+        return [_part(self.after, told)]
+
+    def _fresh(self) -> Visit | None:
+        """Return the visit with session, account and grants read again, None for a stranger."""
+        request = self.visit.request
+        request.session = type(request.session)(request.session.session_key)
+        request.user = auth.get_user(request)
+        user = visitor_of(request)
+        return None if user is None else Visit(request, user)
+
+
+@signed_in
+def stream(visit: Visit) -> HttpResponse:
+    """Stream the changes of an open page; the messages are those of `changes`."""
+    found: Any = streaming(visit.request, PageStream(visit).next_parts)
+    return found  # type: ignore[no-any-return]
+
+
+class StreamRenderer(BaseRenderer):
+    """Lets a program ask for `text/event-stream`."""
+
+    media_type = "text/event-stream"
+    format = "stream"
+
+    def render(self, data: Any, *args: Any, **options: Any) -> bytes:
+        """Return nothing: a stream is no rendered answer."""
+        return b""
+
+
+class EventStream(Answering):
+    """The feed as a stream."""
+
+    queryset = Event.objects.none()
+    pagination_class = None
+    filter_backends = ()
+    renderer_classes = (JSONRenderer, StreamRenderer)
+    query_parameters = {"retrieve": ("after", "under")}
+
+    @extend_schema(exclude=True)
+    def retrieve(self, request: Request) -> HttpResponse:
+        """Stream the events that the caller may see, after `after`, at and below `under`."""
+        query, outer = request.query_params, request._request
+        under = query.get("under")
+        if under is not None:
+            seen_instance(self.actor, under)
+        after, actor = _begin(outer, query), self.actor
+
+        def next_parts(check: bool) -> list[str] | None:
+            nonlocal after
+            if check and not self._has_still(actor):
+                return None
+            WATCH.look()
+            if after >= WATCH.cursor:
+                return []
+            rows: Any = feed(visible_events(actor))
+            if under is not None:
+                rows = rows.filter(instance__in=HopperInstance.objects.under(under).values("pk"))
+            read = list(rows.filter(number__gt=after, number__lte=WATCH.cursor)[:MOST_EVENTS])
+            after = read[-1].number if len(read) == MOST_EVENTS else WATCH.cursor
+            shown = zip(read, shown_events(read), strict=True)
+            return [_part(row.number, told, row.kind) for row, told in shown]
+
+        found: Any = streaming(outer, next_parts)
+        return found  # type: ignore[no-any-return]
+
+    def _has_still(self, actor: Any) -> bool:
+        """Return whether the credential is still good for the same rights."""
+        try:
+            fresh = self.initialize_request(self.request._request)
+            self.request = fresh
+            return bool(fresh.user.is_authenticated and self.actor == actor)
+        except APIException:
+            return False
