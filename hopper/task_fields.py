@@ -180,6 +180,11 @@ TASK_FIELDS = (
         "not_before", "No worker gets the task before this time: RFC 3339.", "time", _ANY,
         nullable=True, option="--not-before", metavar="TIME", example="2026-12-01T08:00:00Z",
     ),
+    TaskField(
+        "due_at", "By when the task should be done: RFC 3339. It is shown; it changes no order.",
+        "time", _ANY, nullable=True, option="--due", metavar="TIME",
+        example="2026-12-24T12:00:00Z",
+    ),
     _id(
         "unique_key", "A key of yours: while a task with it is open, creating returns that task.",
         200, (CREATE,), example="nightly-report",

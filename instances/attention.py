@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 
 from hopper import database
-from instances.choices import ATTENTION, TaskStatus
+from instances.choices import ATTENTION, TERMINAL, TaskStatus
 from instances.choices import WaitingCode as W
 from instances.config import queue_settings
 from instances.models import Attempt, HopperInstance, Question, Task
@@ -28,11 +28,14 @@ STALE = timedelta(hours=24)
 
 DEAD_LETTER, STALE_HAND_WORK = "DeadLetter", "StaleHandWork"
 STALLED_PROGRESS, NAME_CLASH = "StalledProgress", "NameClash"
+DUE_SOON, OVERDUE = "DueSoon", "Overdue"
 """The codes of what needs a person beside those of R26.
 
 Progress is stalled where a worker keeps its lease alive, but has sent neither a checkpoint nor its
-progress for the `stalled_seconds` of the instance.
+progress for the `stalled_seconds` of the instance. A task is due soon a day before its `due_at`.
 """
+
+SOON = timedelta(hours=24)
 
 _RESTING = (W.AWAITING_TRIAGE, W.MANUAL_QUEUE, W.UNASSIGNED)
 
@@ -40,6 +43,8 @@ _STEPS = {
     DEAD_LETTER: ("hopper task retry {task}", "POST /tasks/{task}/retry"),
     STALE_HAND_WORK: ("hopper task complete {task}", "POST /tasks/{task}/complete"),
     STALLED_PROGRESS: ("hopper task status {task} open --force", "POST /tasks/{task}/status"),
+    DUE_SOON: ("hopper task why {task}", "GET /tasks/{task}/why"),
+    OVERDUE: ("hopper task why {task}", "GET /tasks/{task}/why"),
 }
 
 
@@ -59,6 +64,7 @@ def attention_counts(
         "stale_hand_work": tasks.filter(_stale()).count(),
         "stalled_progress": tasks.filter(_stalled()).count(),
         "name_clashes": instances.clashing().count(),
+        **_due_counts(tasks),
     }
     return found | {"total": sum(found.values())}
 
@@ -71,23 +77,29 @@ def attention_groups(
     At most `limit` of each, the tasks that changed least recently. A group is {who, tasks,
     instances}; a task says its code, detail, open question and next step, an instance likewise.
     """
-    where = Q(status=TaskStatus.BLOCKED) | _stale() | _stalled()
-    where |= Q(pk__in=tasks.dead_letters().values("pk"))
-    for code in _RESTING:
-        where |= waiting_condition(code)
-    rows = list(tasks.filter(where).order_by("updated_at", "id")[:limit])
+    rows = list(tasks.filter(_waits(tasks) | _due()).order_by("updated_at", "id")[:limit])
     reasons, questions = waiting_on(rows), Question.objects.of_tasks(rows)
+    only_due = _only_due(tasks, rows)
     groups: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(
         lambda: {"tasks": [], "instances": []}
     )
     for task in rows:
         reason = reasons.get(task.pk)
-        who, told = _told(task, reason)
+        who, told = _told(task, reason, due=task.pk in only_due)
         asked = next((one for one in questions.get(task.pk, ()) if one.is_open), None)
         groups[who]["tasks"].append({**_brief(task), **told, "question": _shown(asked)})
     for instance in instances.clashing().order_by("pk")[:limit]:
         groups[operator_of(instance.pk)]["instances"].append(_clash(instance))
     return [{"who": who, **groups[who]} for who in sorted(groups)]
+
+
+def _waits(tasks: TaskQuerySet) -> Q:
+    """Return the condition for those of `tasks` that wait for a person, whenever they are due."""
+    where = Q(status=TaskStatus.BLOCKED) | _stale() | _stalled()
+    where |= Q(pk__in=tasks.dead_letters().values("pk"))
+    for code in _RESTING:
+        where |= waiting_condition(code)
+    return where
 
 
 def _clash(instance: HopperInstance) -> dict[str, Any]:
@@ -100,6 +112,31 @@ def _clash(instance: HopperInstance) -> dict[str, Any]:
         "detail": f"an older sibling has the name {instance.name!r}, so only the id names this one",
         "next": {"command": rename, "request": f"PATCH /instances/{instance.pk}"},
     }
+
+
+def _due() -> Q:
+    """Return the condition for unfinished tasks that are overdue or due soon."""
+    return ~Q(status__in=TERMINAL) & Q(due_at__lt=database.now() + SOON)
+
+
+def _only_due(tasks: TaskQuerySet, rows: list[Task]) -> set[str]:
+    """Return the ids of those of `rows` that are listed only because they are due."""
+    soon = database.now() + SOON
+    ids = {row.pk for row in rows if row.due_at and row.due_at < soon and not row.is_terminal}
+    if not ids:
+        return ids
+    return ids - set(tasks.filter(_waits(tasks), pk__in=ids).values_list("pk", flat=True))
+
+
+def _due_counts(tasks: TaskQuerySet) -> dict[str, int]:
+    """Return how many tasks are due soon and overdue, without those that are counted already."""
+    due = tasks.filter(_due())
+    if not due.exists():
+        return {"due_soon": 0, "overdue": 0}
+    times = due.exclude(_waits(tasks)).values_list("due_at", flat=True)
+    now = database.now()
+    overdue = sum(1 for at in times if at and at <= now)
+    return {"due_soon": len(times) - overdue, "overdue": overdue}
 
 
 def _stale() -> Q:
@@ -134,30 +171,34 @@ def _brief(task: Task) -> dict[str, Any]:
     }
 
 
-def _told(task: Task, reason: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
-    """Return who can move a task, and why it waits with the next step."""
-    if reason is not None and reason["code"] != W.IN_PROGRESS:
+def _told(task: Task, reason: dict[str, Any] | None, *, due: bool) -> tuple[str, dict[str, Any]]:
+    """Return who can move a task, and why it waits with the next step.
+
+    `due`: it is listed only because of its `due_at`.
+    """
+    if reason is not None and reason["code"] != W.IN_PROGRESS and not due:
         names = ("code", "detail", "since", "until")
         told = {name: reason[name] for name in names} | {"next": next_step(task, reason)}
         return str(reason["who"]), told
-    who = operator_of(task.instance_id)
-    since: datetime | None = task.updated_at
+    who, since = operator_of(task.instance_id), task.updated_at
+    until: datetime | None = None
     if reason is None:
-        code, since, detail = DEAD_LETTER, task.finished_at, task.error
+        code, since, detail = DEAD_LETTER, task.finished_at or since, task.error
+    elif due:
+        until = task.due_at
+        code = OVERDUE if until and until <= database.now() else DUE_SOON
+        who, detail = task.worker or who, f"{reason['code']}: {reason['detail']}"
     elif task.has_live_lease:
         code, detail = STALLED_PROGRESS, f"{task.worker} reports no progress"
     else:
-        who, code, detail = (
-            task.worker,
-            STALE_HAND_WORK,
-            f"{task.worker} has not touched it for long",
-        )
+        who, code = task.worker, STALE_HAND_WORK
+        detail = f"{task.worker} has not touched it for long"
     command, request = _STEPS[code]
     told = {
         "code": code,
         "detail": detail,
-        "since": since.isoformat() if since else None,
-        "until": None,
+        "since": since.isoformat(),
+        "until": until.isoformat() if until else None,
         "next": {"command": command.format(task=task.pk), "request": request.format(task=task.pk)},
     }
     return who, told

@@ -202,6 +202,7 @@ def _possible_now(name: str, task: Task) -> bool:
         "delegate": task.status in (TaskStatus.PENDING, TaskStatus.BLOCKED) and not offered,
         "route": task.status == TaskStatus.BLOCKED and not task.waiting.get("question"),
         "open": task.status == TaskStatus.BLOCKED and not task.waiting.get("question"),
+        "comment": True,
         "edit": not ended,
         "retry": ended,
         "discard": task.status == TaskStatus.FAILED and task.discarded_at is None,

@@ -95,6 +95,7 @@ _DESCRIBING = (
     _task_box("priority", "Priority", "choice", choices=PRIORITIES),
     _task_box("tags", "Tags", "words"),
     _task_box("project", "Project"),
+    _task_box("due_at", "Due", "time"),
 )
 
 
@@ -182,6 +183,10 @@ TASK_VERBS = {
         Verb(
             "open", "Unblock", "The task waits as pending again.", "/tasks/{pk}/status",
             boxes=(Box("status", kind="hidden"), _REASON), said="Unblocked.",
+        ),
+        Verb(
+            "comment", "Comment", "Your words stand beside the task.", "/tasks/{pk}/comments",
+            boxes=(Box("text", "Comment", "text", True),), role="worker", said="Commented.",
         ),
         Verb(
             "edit", "Edit", "Another project, tag or capability places the task anew.",

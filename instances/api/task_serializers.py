@@ -24,7 +24,7 @@ from hopper.rest.fields import (
 from hopper.task_fields import BY_NAME, CREATE, EDIT, TASK_FIELDS, TaskField, set_at
 from instances.api.instance_serializers import CountsSerializer
 from instances.choices import TaskStatus, WaitingCode
-from instances.models import Attempt, Event, Question, Task
+from instances.models import Attempt, Comment, Event, Question, Task
 from instances.tasks.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
 from instances.tasks.status_by_hand import SETTABLE
 
@@ -71,6 +71,23 @@ class QuestionSerializer(serializers.ModelSerializer[Question]):
             "attempt",
         )
         read_only_fields = fields
+
+
+class CommentSerializer(serializers.ModelSerializer[Comment]):
+    """A comment on a task."""
+
+    class Meta:
+        model = Comment
+        fields = ("id", "text", "created_by", "created_at")
+        read_only_fields = fields
+
+
+class NewComment(StrictSerializer):
+    """The body of a new comment."""
+
+    ignored = frozenset(CommentSerializer.Meta.fields)
+
+    text = Line(max_length=100_000)
 
 
 REPORT = ("progress", "checkpoint", "reported_at")

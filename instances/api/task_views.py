@@ -47,8 +47,9 @@ from instances.api.shown import (
 from instances.api.task_serializers import in_utc
 from instances.history import feed
 from instances.lifecycle.preview import preview_cancel
-from instances.models import Attempt, Event, Question, Task
+from instances.models import Attempt, Comment, Event, Question, Task
 from instances.tasks import worker
+from instances.tasks.comments import add_comment
 from instances.tasks.creating import NewTask, create_task, create_tasks
 from instances.tasks.dependencies import predecessors
 from instances.tasks.editing import update_task
@@ -80,7 +81,7 @@ class TaskViewSet(Answering):
     lookup_value_regex = r"[^/]+"
     filterset_class = TaskFilter
     query_parameters = {"destroy": ("preview",), "questions": ("wait",)}
-    listed = ("list", "search", "events", "attempts", "questions")
+    listed = ("list", "search", "events", "attempts", "questions", "comments")
 
     def list(self, request: Request) -> Response:
         """List the tasks that the caller may see."""
@@ -274,6 +275,22 @@ class TaskViewSet(Answering):
         back = data.get("return", True)
         answer_question(pk, data["question_id"], answer=data["answer"], back=back, actor=self.actor)
         return self.fresh(lambda: shown_task(pk))
+
+    @extend_schema(responses=shapes.CommentSerializer(many=True), filters=False)
+    @action(detail=True, queryset=Comment.objects.none(), filterset_class=None)
+    def comments(self, request: Request, pk: str) -> Response:
+        """List the comments on a task, oldest first."""
+        task = seen_task(self.actor, pk)
+        page = self.paginate_queryset(task.comments.order_by("id"))
+        return self.get_paginated_response(shapes.CommentSerializer(page, many=True).data)
+
+    @extend_schema(request=shapes.NewComment, responses={201: shapes.CommentSerializer})
+    @comments.mapping.post
+    def comment(self, request: Request, pk: str) -> Response:
+        """Comment on a task, finished or not."""
+        seen_task(self.actor, pk, "worker")
+        made = add_comment(pk, **self.body(shapes.NewComment), actor=self.actor)
+        return Response(shapes.CommentSerializer(made).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(
         parameters=[_WAIT], responses=shapes.QuestionSerializer(many=True), filters=False

@@ -2,6 +2,7 @@
 
 from instances.models.access import AgentToken, Grant
 from instances.models.attempt import Attempt
+from instances.models.comment import Comment
 from instances.models.event import Event
 from instances.models.instance import HopperInstance, InstanceLoad
 from instances.models.lesson import Lesson
@@ -13,6 +14,7 @@ __all__ = [
     "AgentToken",
     "Attempt",
     "CheckRecord",
+    "Comment",
     "Event",
     "Grant",
     "HopperInstance",

@@ -166,6 +166,7 @@ class Task(models.Model):
     estimated_effort = models.CharField(max_length=100, default="", blank=True)
     velocity_requirement = models.CharField(max_length=100, default="", blank=True)
     not_before = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True)
     unique_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
     unique_among = models.CharField(
         max_length=ID_LENGTH, default="", db_default="", blank=True, editable=False
@@ -298,6 +299,11 @@ class Task(models.Model):
                 fields=["id"],
                 condition=models.Q(status=TaskStatus.FAILED, discarded_at__isnull=True),
                 name="task_dead_letter",
+            ),
+            models.Index(
+                fields=["due_at"],
+                condition=models.Q(due_at__isnull=False) & ~models.Q(status__in=TERMINAL),
+                name="task_due",
             ),
             models.Index(fields=["instance", "status", "id"], name="task_instance_status"),
             # Most tasks are done, offered to nobody and nobody's children: they cost no entry.

@@ -174,3 +174,10 @@ def test_an_instance_offers_what_its_state_allows(ada: Person, tree: Tree) -> No
     page = ada.see("/instances/web")
     assert "/instances/web/resume" in page
     assert "/instances/web/pause" not in page
+
+
+def test_a_comment_stands_on_the_page_of_its_task(ada: Person, tree: Tree) -> None:
+    task = TaskFactory(instance=tree["web"])
+    ada.press(f"/tasks/{task.pk}/comment", text="**Careful** with <b>")
+    page = ada.see(f"/tasks/{task.pk}")
+    assert "<strong>Careful</strong> with &lt;b&gt;" in page

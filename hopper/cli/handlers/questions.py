@@ -1,4 +1,4 @@
-"""`hopper task ask`, `answer` and `questions`; `hopper attention` (R11, R26)."""
+"""`hopper task ask`, `answer`, `questions`, `comment`, `comments`; `hopper attention` (R11)."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ def add_commands(group: Group) -> None:
     reply.add_argument("--answer", metavar="TEXT", help="asked for on a terminal")
     reply.add_argument("--question-id", metavar="ID", help="required without a terminal")
     reply.add_argument("--no-return", action="store_true", help="not back to where it was asked")
+    word = group.add("comment", comment, render.show_commented, "comment on a task")
+    word.add_argument("id")
+    word.add_argument("text", help="what to say about it")
+    said = group.add("comments", comments, render.show_comments, "list the comments on a task")
+    said.add_argument("id")
     rows = group.add("questions", questions, render.show_questions, "list questions and answers")
     rows.add_argument("id")
     rows.add_argument(
@@ -71,6 +76,16 @@ def answer(args: Namespace, client: Client) -> Any:
 def questions(args: Namespace, client: Client) -> list[Any]:
     """Return the questions about a task, oldest first, once answered or after the wait."""
     return awaited_answer(client, args.id, args.wait)
+
+
+def comment(args: Namespace, client: Client) -> Any:
+    """Comment on a task."""
+    return client.post(at("tasks", args.id, "comments"), {"text": args.text})
+
+
+def comments(args: Namespace, client: Client) -> list[Any]:
+    """Return the comments on a task, oldest first."""
+    return client.pages(at("tasks", args.id, "comments"))
 
 
 def attention(args: Namespace, client: Client) -> Any:

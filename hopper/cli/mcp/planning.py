@@ -153,6 +153,14 @@ class Planning:
         body = {"question_id": question_id, "answer": answer}
         return changed(self._post(body, "tasks", task_id, "answer"))
 
+    def comment_on_task(
+        self,
+        task_id: TaskId,
+        comment: Annotated[str, text("What people should know about the task.", 100_000)],
+    ) -> Json:
+        """Say something about a task, finished or not; its state does not change."""
+        return self._post({"text": comment}, "tasks", task_id, "comments")
+
     def add_lesson(
         self,
         title: Annotated[str, text("The lesson in one line.", 500)],

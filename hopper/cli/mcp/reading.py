@@ -141,6 +141,10 @@ class Reading:
         seconds = min(wait_seconds, self._longest_wait)
         return awaited_answer(self._client, task_id, seconds)
 
+    def list_comments(self, task_id: TaskId) -> list[Json]:
+        """List what people and agents said about a task, the oldest first."""
+        return self._client.pages(at("tasks", task_id, "comments"))
+
     @with_fields(CREATE, may_be_left_out=True, only=_ROUTED_BY)
     def preview_route(
         self,

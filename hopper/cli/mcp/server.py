@@ -104,6 +104,8 @@ TOOLS = {
     "cancel_task": ENDS,
     "retry_task": REPEATABLE,
     "add_lesson": WRITES,
+    "list_comments": READS,
+    "comment_on_task": WRITES,
 }
 """The tools in the order in which an agent reads them, with their kind."""
 

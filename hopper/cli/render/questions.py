@@ -1,4 +1,4 @@
-"""Questions, and what waits for a person, as text."""
+"""Questions, comments, and what waits for a person, as text."""
 
 from __future__ import annotations
 
@@ -44,6 +44,23 @@ def question_lines(row: dict[str, Any]) -> Iterator[str]:
     if row["answer"] is not None:
         answer = one_line(escaped(row["answer"]))
         yield f"  Answer: {answer}, by {escaped(row['answered_by'])} at {row['answered_at']}"
+
+
+def show_commented(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Say that the comment was kept."""
+    screen.done(f"Commented on task: {args.id}", data["id"])
+
+
+def show_comments(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
+    """List the comments on a task, oldest first."""
+    if not data and not screen.quiet:
+        screen.line("No comments.")
+    for row in data:
+        if screen.quiet:
+            screen.line(row["id"])
+        else:
+            screen.line(f"{row['created_at']} {escaped(row['created_by'])}")
+            screen.line(f"  {one_line(escaped(row['text']))}")
 
 
 def show_attention(data: dict[str, Any], args: Any, screen: Screen) -> None:

@@ -14,7 +14,7 @@ function say(words) {
 
 // Read the middle of the open page again and put the changed parts in.
 async function again() {
-  if ([...region.querySelectorAll("textarea")].some((one) => one.value)) return; // An answer is being written.
+  if ([...region.querySelectorAll("textarea")].some((one) => one.value)) return; // Somebody writes.
   const answer = await fetch(location.href, FRAGMENT).catch(() => null);
   if (!answer || answer.redirected || !answer.ok) return;
   const fresh = document.createElement("div");
@@ -44,13 +44,13 @@ async function send(form, button) {
   if (answer.status === 204) {
     dialog.close();
     document.activeElement?.blur();
+    form.reset();
     say(form.dataset.said || "Done.");
     return again();
   }
   dialog.innerHTML = await answer.text();
   if (!dialog.open) dialog.showModal();
 }
-
 document.addEventListener("submit", (event) => {
   if (!event.target.matches("[data-live]")) return;
   event.preventDefault();
