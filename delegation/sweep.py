@@ -35,7 +35,7 @@ from instances.choices import TaskStatus as T
 from instances.config import queue_settings
 from instances.history import stamp_all
 from instances.lifecycle.actions import stop_instance, terminate_instance
-from instances.models import Event, HopperInstance, IdempotencyRecord, Task
+from instances.models import Event, HopperInstance, IdempotencyRecord, SweepRecord, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import lock_task
 from instances.tasks.dependencies import overlooked, reevaluate
@@ -189,6 +189,7 @@ def sweep(*, limit: int = AT_ONCE, actor: Actor = SYSTEM, failing: set[str] | No
             done[duty.counts_as] += duty.do(everything)
     with everything.row("events"):
         stamp_all()
+    SweepRecord.note(database.now())
     if failing is not None:
         failing.clear()
         failing.update(everything.failed)

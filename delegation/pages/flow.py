@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from django.http import HttpResponse
 
     from delegation.pages.visit import Visit
+    from instances.models.instance import InstanceQuerySet
 
 EVENTS_READ = 200_000
 """The most events that the page reads: the newest ones."""
@@ -125,7 +126,14 @@ def flow_of(visit: Visit, window: Window) -> Flow:
     refused = events.filter(kind="delegation.rejected").values_list("data", flat=True)
     reasons = Counter(str(data.get("reason") or "other") for data in refused[:EVENTS_READ])
     found.refusals = reasons.most_common(MOST_REASONS)
-    _add_waits(found, visit)
+    waits = first_waits(visible_instances(visit.actor), since)
+    found.claims = len(waits)
+    if waits:
+        found.waits = [
+            ("half of them within", share(waits, 0.5)),
+            ("9 of 10 within", share(waits, 0.9)),
+            ("the longest", waits[-1]),
+        ]
     return found
 
 
@@ -140,20 +148,15 @@ def _line(title: str, events: Any, flow: Flow, now: datetime, tone: str) -> Line
     return Line(title, bars, tone)
 
 
-def _add_waits(flow: Flow, visit: Visit) -> None:
-    """Add how long tasks waited for their first lease: the middle, 9 of 10, and the longest."""
-    seen = visible_instances(visit.actor).values("pk")
-    rows = Attempt.objects.filter(number=1, started_at__gt=flow.since, instance__in=seen)
+def first_waits(instances: InstanceQuerySet, since: datetime) -> list[float]:
+    """Return the seconds from creation to the first lease of tasks claimed since then, sorted."""
+    rows = Attempt.objects.filter(
+        number=1, started_at__gt=since, instance__in=instances.values("pk")
+    )
     read = rows.order_by("-pk").values_list("started_at", "task__created_at")[:CLAIMS_READ]
-    waits = sorted(max(0.0, (began - made).total_seconds()) for began, made in read)
-    flow.claims = len(waits)
-    if waits:
-        flow.waits = [
-            ("half of them within", _share(waits, 0.5)),
-            ("9 of 10 within", _share(waits, 0.9)),
-            ("the longest", waits[-1]),
-        ]
+    return sorted(max(0.0, (began - made).total_seconds()) for began, made in read)
 
 
-def _share(ordered: Sequence[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def share(ordered: Sequence[float], part: float) -> float:
+    """Return the value below which this part of the sorted values lies."""
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]

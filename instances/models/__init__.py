@@ -7,7 +7,7 @@ from instances.models.event import Event
 from instances.models.instance import HopperInstance, InstanceLoad
 from instances.models.lesson import Lesson
 from instances.models.question import Question
-from instances.models.records import CheckRecord, IdempotencyRecord, SiteKey
+from instances.models.records import CheckRecord, IdempotencyRecord, SiteKey, SweepRecord
 from instances.models.task import Task, TaskDependency
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Lesson",
     "Question",
     "SiteKey",
+    "SweepRecord",
     "Task",
     "TaskDependency",
 ]

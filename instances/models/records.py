@@ -1,4 +1,4 @@
-"""Stored results: checks of the invariants, and answers to idempotency keys."""
+"""Stored results: checks of the invariants, sweeps, and answers to idempotency keys."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hopper.site_key import lease_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 
 class CheckRecord(models.Model):
@@ -40,6 +41,22 @@ class SiteKey(models.Model):
 
     def __str__(self) -> str:
         return self.fingerprint
+
+
+class SweepRecord(models.Model):
+    """The time of the last sweep of all due work; one row."""
+
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S}"
+
+    @classmethod
+    def note(cls, at: datetime) -> None:
+        """Store the time of a sweep."""
+        cls._default_manager.bulk_create(
+            [cls(pk=1, at=at)], update_conflicts=True, unique_fields=["id"], update_fields=["at"]
+        )
 
 
 class IdempotencyRecord(models.Model):

@@ -1,0 +1,137 @@
+"""`/metrics`: the figures of the whole tree for Prometheus (extra `metrics`).
+
+The labels are scopes, statuses, reasons and kinds: their number does not grow with instances.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count, Max, Min, Sum
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+
+from delegation.pages.flow import EVENTS_READ, first_waits, share
+from hopper import database
+from hopper.errors import HopperError
+from instances.api.base import Answering
+from instances.api.permissions import require_role
+from instances.attention import attention_counts
+from instances.choices import TaskStatus
+from instances.models import CheckRecord, Event, HopperInstance, SweepRecord, Task
+from instances.waiting import count_reasons
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rest_framework.request import Request
+
+RECENT = timedelta(hours=1)
+"""The time over which rates are told."""
+
+
+class NoMetrics(HopperError):
+    """This server has no metrics: install hopper-queue[metrics]."""
+
+    status = 501
+    code = "no_metrics"
+
+
+class Metrics(Answering):
+    """The figures of the whole tree."""
+
+    queryset = HopperInstance.objects.none()
+    pagination_class = None
+    filter_backends = ()
+
+    @extend_schema(exclude=True)
+    def retrieve(self, request: Request) -> HttpResponse:
+        """Show the figures to a caller that sees everything."""
+        require_role(self.actor, "viewer", [])
+        try:
+            from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+        except ImportError:
+            raise NoMetrics from None
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(Figures())
+        return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+class Figures:
+    """A collector that reads the database when it is asked; about 20 queries."""
+
+    def collect(self) -> Iterator[Any]:
+        """Yield the figures as Prometheus has them."""
+        now = database.now()
+        yield _gauge("hopper_instances", "Live instances.", "scope", _instances())
+        waiting = count_reasons(Task.objects.all())
+        yield _gauge("hopper_tasks_waiting", "Unfinished tasks by reason (R26).", "reason", waiting)
+        counts = attention_counts(Task.objects.all(), waiting)
+        counts.pop("total")
+        yield _gauge("hopper_attention", "Tasks that wait for a person.", "kind", counts)
+        yield _gauge("hopper_tasks_depth", "Pending tasks.", "scope", _depth())
+        oldest = {scope: (now - at).total_seconds() for scope, at in _oldest().items()}
+        words = "Age of the oldest pending task."
+        yield _gauge("hopper_oldest_waiting_seconds", words, "scope", oldest)
+        yield _gauge("hopper_in_flight", "Live leases.", "scope", _in_flight())
+        yield from _recent()
+        yield from _records()
+
+
+def _gauge(name: str, words: str, label: str, values: Mapping[str, float]) -> Any:
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(name, words, labels=[label] if label else [])
+    for value, number in sorted(values.items()):
+        family.add_metric([value] if label else [], number)
+    return family
+
+
+def _instances() -> dict[str, int]:
+    rows = HopperInstance.objects.live().order_by().values_list("scope")
+    return dict(rows.annotate(Count("pk")))
+
+
+def _depth() -> dict[str, int]:
+    rows = Task.objects.filter(status=TaskStatus.PENDING, instance__isnull=False).order_by()
+    return dict(rows.values_list("instance__scope").annotate(Count("pk")))
+
+
+def _oldest() -> dict[str, Any]:
+    rows = Task.objects.filter(status=TaskStatus.PENDING, instance__isnull=False).order_by()
+    return dict(rows.values_list("instance__scope").annotate(Min("created_at")))
+
+
+def _in_flight() -> dict[str, int]:
+    rows = HopperInstance.objects.live().order_by().values_list("scope")
+    return {scope: number or 0 for scope, number in rows.annotate(Sum("load__running"))}
+
+
+def _recent() -> Iterator[Any]:
+    """Yield the figures of the last hour; of the newest events only."""
+    since = database.now() - RECENT
+    newest = Event.objects.aggregate(Max("pk"))["pk__max"] or 0
+    events = Event.objects.filter(pk__gt=newest - EVENTS_READ, at__gt=since)
+    refused = events.filter(kind="delegation.rejected").values_list("data", flat=True)
+    reasons = Counter(str(data.get("reason") or "other") for data in refused)
+    yield _gauge("hopper_rejections_last_hour", "Refused offers.", "reason", reasons)
+    rescued = {"": events.filter(kind="task.lease_lost").count()}
+    yield _gauge("hopper_rescues_last_hour", "Leases that ran out.", "", rescued)
+    waits = first_waits(HopperInstance.objects.all(), since)
+    parts = {"0.5": share(waits, 0.5), "0.9": share(waits, 0.9), "1": waits[-1]} if waits else {}
+    words = "Seconds from creation to the first lease, of the last hour."
+    yield _gauge("hopper_claim_wait_seconds", words, "quantile", parts)
+
+
+def _records() -> Iterator[Any]:
+    """Yield the ages of the last sweep and the last check, and what the check found broken."""
+    now, swept, checked = database.now(), SweepRecord.objects.first(), CheckRecord.latest()
+    ages = {"": (now - swept.at).total_seconds()} if swept else {}
+    yield _gauge("hopper_sweep_age_seconds", "Time since the last sweep.", "", ages)
+    if checked is not None:
+        ages = {"": (now - checked.began_at).total_seconds()}
+        yield _gauge("hopper_check_age_seconds", "Time since the last check.", "", ages)
+        broken = {"": float(len(checked.broken))}
+        yield _gauge("hopper_check_broken", "Invariants that it found broken.", "", broken)
