@@ -68,7 +68,7 @@ class Figures:
         yield _gauge("hopper_instances", "Live instances.", "scope", _instances())
         waiting = count_reasons(Task.objects.all())
         yield _gauge("hopper_tasks_waiting", "Unfinished tasks by reason (R26).", "reason", waiting)
-        counts = attention_counts(Task.objects.all(), waiting)
+        counts = attention_counts(Task.objects.all(), HopperInstance.objects.all(), waiting)
         counts.pop("total")
         yield _gauge("hopper_attention", "Tasks that wait for a person.", "kind", counts)
         yield _gauge("hopper_tasks_depth", "Pending tasks.", "scope", _depth())

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0018_unique_key_once"),
+        ("instances", "0020_words"),
     ]
 
     operations = [
