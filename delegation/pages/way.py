@@ -68,7 +68,14 @@ def way_of(task: Task, visit: Visit) -> list[Step]:
         *_questions(task.questions.order_by("number") if task.asked else ()),
         *_events(task, visit),
     ]
-    return sorted(steps, key=lambda step: step.at)
+    steps.sort(key=lambda step: step.at)
+    # An event that only repeats the words of the decision before it is left out.
+    pairs = zip([None, *steps], steps, strict=False)
+    return [
+        step
+        for before, step in pairs
+        if not (before and step.kind == "event" and step.text and step.text == before.text)
+    ]
 
 
 def _origin(task: Task) -> Step:
@@ -168,7 +175,7 @@ def _events(task: Task, visit: Visit) -> Iterator[Step]:
             continue
         if event.kind in _TOLD:
             title, tone = _TOLD[event.kind]
-            text = str(event.data.get("detail") or event.data.get("reason") or "")
+            text = str(event.data.get("detail") or event.data.get("reason") or "").replace("_", " ")
             yield Step(event.at, "event", tone, title, (event.instance_id,), event.actor, text)
         elif event.instance_id == (event.holder_id or None):
             tone = "good" if event.status == "done" else "bad"
