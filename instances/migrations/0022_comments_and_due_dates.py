@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0020_words"),
+        ("instances", "0021_site_key"),
     ]
 
     operations = [
