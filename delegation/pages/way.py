@@ -126,7 +126,7 @@ def _considered(decision: RoutingDecision | None, visit: Visit) -> dict[str, Any
         return {}
     seen = [one for one in decision.candidates if one["instance_id"] in visit.places]
     for one in seen:
-        one["against"] = [f"{name}: {why}" for name, why in one["filters"].items() if why]
+        one["against"] = [f"{name}: {why}" for name, why in one["filters"].items() if why != "ok"]
         one["chosen"] = one["instance_id"] == decision.target_id
     ranked = sorted(seen, key=lambda one: (not one["chosen"], not one["fits"], -one["score"]))
     return {"decision": decision, "candidates": ranked}

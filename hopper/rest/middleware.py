@@ -96,7 +96,7 @@ def _guessing(request: HttpRequest) -> HttpResponse | None:
 
     To compare a password takes a tenth of a second of this machine.
     """
-    if request.method != "POST" or not request.path_info.endswith("/login/"):
+    if request.method != "POST" or not request.path_info.endswith(("/login/", "/sign-in")):
         return None
     if may_sign_in(request):
         return None

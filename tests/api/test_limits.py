@@ -14,7 +14,7 @@ from hopper.rest.limits import Counters
 from tests.api.conftest import API, Caller
 
 pytestmark = pytest.mark.django_db
-LOGIN = "/admin/login/"
+PAGES = ("/admin/login/", "/sign-in")
 
 
 @pytest.fixture(autouse=True)
@@ -65,9 +65,11 @@ def test_a_request_without_credentials_is_no_guess(nobody: Caller, settings: Set
     assert {nobody.get(f"{API}/tasks").status_code for _ in range(4)} == {401}
 
 
-def guess(client: Client, name: str, password: str, address: str = "192.0.2.1") -> int:
+def guess(
+    client: Client, name: str, password: str, address: str = "192.0.2.1", page: str = PAGES[0]
+) -> int:
     form = {"username": name, "password": password}
-    answer = client.post(LOGIN, form, REMOTE_ADDR=address)
+    answer = client.post(page, form, REMOTE_ADDR=address)
     assert answer.status_code != 429 or int(answer["Retry-After"]) > 0
     return answer.status_code
 
@@ -82,11 +84,13 @@ def test_wrong_passwords_lock_the_account_at_that_address(
     assert guess(client, "ada", "right", "192.0.2.2") == 302
 
 
+@pytest.mark.parametrize("page", PAGES)
 def test_guesses_at_many_accounts_are_limited_by_address(
-    client: Client, settings: Settings
+    client: Client, settings: Settings, page: str
 ) -> None:
     settings.HOPPER_FAILURES_PER_MINUTE = 2
-    assert [guess(client, f"user-{number}", "wrong") for number in range(3)] == [200, 200, 429]
+    tried = [guess(client, f"user-{number}", "wrong", page=page) for number in range(3)]
+    assert tried == [200, 200, 429]
     assert guess(client, "user-4", "wrong", "192.0.2.2") == 200
 
 
