@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0021_site_key"),
+        ("instances", "0022_fewer_indexes"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0022_comments_and_due_dates"),
+        ("instances", "0023_comments_and_due_dates"),
     ]
 
     operations = [
