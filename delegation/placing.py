@@ -117,21 +117,12 @@ def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
     Each hop is a transaction of its own. The sweep places a task that stays due. A task whose
     behaviour fails stays due, and its reason names the failure.
     """
-    _go_on(task_id, actor)
-    return Task.objects.get(pk=task_id)
-
-
-def _go_on(task_id: str, actor: Actor) -> None:
-    """Place a due task hop by hop until it rests. Does nothing while this thread places it."""
-    at_work = _at_work.get()
-    if task_id in at_work:
-        # Each accepted hop marks the task due and announces it; the hops go on below.
-        return
-    token = _at_work.set(at_work | {task_id})
+    token = _at_work.set(_at_work.get() | {task_id})
     try:
         _make_hops(task_id, actor)
     finally:
         _at_work.reset(token)
+    return Task.objects.get(pk=task_id)
 
 
 def _make_hops(task_id: str, actor: Actor) -> None:
@@ -157,6 +148,9 @@ def try_to_place(task_id: str, *, actor: Actor = ROUTER) -> bool:
 
     For callers with a committed change and further tasks to place.
     """
+    if task_id in _at_work.get():
+        # An accepted hop has announced the task that its caller is placing already.
+        return False
     try:
         return not place_task(task_id, actor=actor).route_due
     except Exception:
