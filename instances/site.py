@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Error
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 
+from hopper.database import engine
 from hopper.site_key import fingerprint, known_fingerprints
 from instances.models import SiteKey
 
@@ -22,7 +23,7 @@ _ROW = 1
 
 def check_key(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Check that this server knows the key that the other servers of the database use."""
-    if not databases or connection.vendor == "sqlite":
+    if not databases or engine().on_this_machine:
         return []
     try:
         stored = _stored()
@@ -42,7 +43,7 @@ def check_key(databases: Sequence[str] | None = None, **kwargs: Any) -> list[Che
 
 def store_key(**kwargs: Any) -> None:
     """Store the fingerprint of the key at `migrate`: the first one, or the successor of a known."""
-    if connection.vendor != "sqlite":
+    if not engine().on_this_machine:
         stored = _stored()
         if stored is None or stored in known_fingerprints() - {fingerprint()}:
             replace_key()

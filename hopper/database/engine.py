@@ -38,6 +38,8 @@ class Engine(ABC):
     """Whether a transaction that may write has waited for all others when it begins."""
     ids_follow_commits: bool
     """Whether rows become visible in the order of the ids that the database makes."""
+    on_this_machine: bool
+    """Whether the database is a file here: all its processes read the key that lies beside it."""
 
     @abstractmethod
     def now(self, cursor: CursorWrapper) -> datetime:

@@ -63,6 +63,7 @@ class PostgreSQL(Engine):
     sharing = "FOR SHARE"
     one_writer = False
     ids_follow_commits = False
+    on_this_machine = False
 
     def now(self, cursor: CursorWrapper) -> datetime:
         """Ask the server: the clocks of its clients may differ."""

@@ -37,6 +37,7 @@ class SQLite(Engine):
     sharing = ""
     one_writer = True
     ids_follow_commits = True
+    on_this_machine = True
 
     def now(self, cursor: CursorWrapper) -> datetime:
         """Read this machine's clock: the database is a file on it."""

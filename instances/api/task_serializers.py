@@ -206,7 +206,7 @@ class ClaimSerializer(serializers.Serializer[Any]):
 MAX_TIMEOUT_SECONDS = 365 * 86_400
 """The longest time-out of a question."""
 
-_READ_ONLY = frozenset(TaskSerializer.Meta.fields) | {"lease"}
+_READ_ONLY = frozenset(WholeTaskSerializer.Meta.fields) | {"lease"}
 
 
 class TaskBody(StrictSerializer):

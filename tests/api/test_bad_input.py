@@ -14,6 +14,7 @@ from django.test import override_settings
 from drf_spectacular.generators import SchemaGenerator
 
 from delegation.delegator import Delegator
+from instances.api.task_serializers import REPORT
 from instances.models import Event, HopperInstance, Task
 from tests.api.conftest import API, Caller
 from tests.factories import ALICE, TaskFactory
@@ -163,7 +164,7 @@ def test_bad_bounds_of_a_page_are_refused(
     ("path", "query"),
     [
         ("/instances", "root=maybe"),
-        ("/instances", "scope=global"),
+        ("/instances", "scope=galaxy"),
         ("/instances", "status=gone"),
         ("/instances", "ordering=colour"),
         ("/instances", "include_terminated=2"),
@@ -241,7 +242,7 @@ def test_claiming_a_task_that_nobody_holds_names_what_is_allowed(ada: Caller) ->
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("name", 5), ("name", ""), ("name", "x" * 201), ("scope", "global"), ("scope", None),
+        ("name", 5), ("name", ""), ("name", "x" * 201), ("scope", "galaxy"), ("scope", None),
         ("id", "Not A Slug"), ("id", "x" * 101), ("id", ""), ("parent_id", "nowhere"),
         ("config", []), ("config", {"max_concurrent_tasks": "many"}), ("runtime_metadata", 5),
         ("expires_at", "never"), ("instance_type", "forever"), ("description", None),
@@ -270,7 +271,7 @@ def test_a_task_as_read_can_be_sent_back(ada: Caller, task: Task) -> None:
         answer = ada.call("PUT", path, read)
         assert answer.status_code == 200, answer.content
         again = answer.json()
-        for derived in ("updated_at", "waiting_on"):
+        for derived in ("updated_at", "waiting_on", *REPORT):
             read.pop(derived, None), again.pop(derived, None)
         assert again == read
 

@@ -88,7 +88,7 @@ def _waiting_dependencies() -> None:
 def _dependency_failed() -> None:
     first = _after_another()
     cancel_task(first, actor=ALICE)
-    reevaluate_dependants(first)
+    reevaluate_dependants([first])
 
 
 def _blocked() -> None:

@@ -22,6 +22,12 @@ def _no_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hopper_serve, "call_command", lambda *args, **options: None)
 
 
+@pytest.fixture(autouse=True)
+def _names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take back the names that the command sets for its process."""
+    monkeypatch.setattr(settings, "ALLOWED_HOSTS", settings.ALLOWED_HOSTS)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "host", "words"),
     [
@@ -51,6 +57,7 @@ def test_a_store_on_a_network_file_system_is_refused(
         call_command("hopper_serve")
 
 
+@pytest.mark.django_db
 def test_an_address_in_use_is_one_clear_line() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
