@@ -45,6 +45,8 @@ def attention(visit: Visit) -> HttpResponse:
         one["refusals"] = refused.get(task.pk, [])
         one["may_answer"] = one["question"] is not None and _may_answer(visit, task)
     counts = attention_counts(held, seen, count_reasons(held))
+    if not mine:
+        visit.attention = counts["total"]  # The frame need not count again.
     return visit.show("pages/attention.html", {"groups": groups, "counts": counts, "mine": mine})
 
 

@@ -47,6 +47,7 @@ def test_a_page_needs_no_more_queries_for_more_rows(ada: Person, tree: Tree, add
     ada.see(address)
     few = queries(ada, address)
     grow(6)
+    ada.see(address)  # the first reader gives new events their positions
     assert queries(ada, address) <= few + 1
     assert few <= 40
 
