@@ -130,7 +130,12 @@ class Standing:
     def along(cls, line: Sequence[_Status]) -> Self:
         """Return the standing of the last instance of a lineage. The lineage begins at the root."""
         *above, own = line
-        return cls(own.id, effective_status(own.status, (one.status for one in above)))
+        return cls(own.id, cls.under((one.status for one in above), own.status))
+
+    @staticmethod
+    def under(ancestors: Iterable[str], own: str) -> str:
+        """Return the effective status of an instance from the plain statuses of its lineage."""
+        return effective_status(own, ancestors)
 
     def may(self, right: Right, *, by_name: bool = False) -> bool:
         """Return whether R3 grants the right. `explicit` grants the right only `by_name`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, Min, Q
 
 from hopper import database
-from instances.allowances import Standing, effective_status
+from instances.allowances import Standing
 from instances.choices import TERMINAL, InstanceStatus, TaskStatus
 from instances.choices import HopperScope as S
 from instances.config import queue_settings
@@ -176,7 +176,7 @@ def build_tree(
         node = {
             **row,
             "depth": len(line),
-            "effective_status": effective_status(row["status"], line),
+            "effective_status": Standing.under(line, row["status"]),
             "_own": own,
             "_all": Counter(own),
             "_line": (*line, row["status"]),
