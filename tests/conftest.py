@@ -24,6 +24,7 @@ from hopper.database import engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 KEPT = {"django_content_type", "auth_permission"}
 """The tables that migrating fills, and no test writes."""
@@ -67,12 +68,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def _shows_new_lines(item: pytest.Item) -> bool:
     """Return whether to measure a test: measuring adds half of the time.
 
-    Of the cases of one test, the first hundred are measured; of a storm, none. PostgreSQL repeats
-    what was measured on SQLite.
+    Of the cases of one test, the first hundred are measured; of a storm, none. `no_cover` says that
+    other tests run the same lines. PostgreSQL repeats what was measured on SQLite.
     """
     if POSTGRES:
         return bool(item.get_closest_marker("postgres"))
-    return item.stash[CASE] <= MEASURED_CASES and not item.get_closest_marker("storm")
+    unmeasured = any(map(item.get_closest_marker, ("storm", "no_cover")))
+    return item.stash[CASE] <= MEASURED_CASES and not unmeasured
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -170,6 +172,17 @@ def sound() -> Iterator[None]:
 
     yield
     assert unsound() == []
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an embedded store without rows; to make one takes three seconds."""
+    from tests.cli.shell import Shell
+
+    folder = tmp_path_factory.mktemp("empty")
+    (folder / ".hopper").mkdir()
+    Shell(folder).hopper("--local", "task", "list")
+    return folder / ".hopper"
 
 
 @pytest.fixture

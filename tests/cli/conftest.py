@@ -40,15 +40,6 @@ def new_shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an embedded store without rows; to make one takes three seconds."""
-    folder = tmp_path_factory.mktemp("empty")
-    (folder / ".hopper").mkdir()
-    Shell(folder).hopper("--local", "task", "list")
-    return folder / ".hopper"
-
-
 @pytest.fixture
 def shell(new_shell: Shell, empty_store: Path) -> Shell:
     """Real `hopper` processes on an embedded store without rows."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Embedded:
+def store(tmp_path: Path, empty_store: Path) -> Embedded:
+    copytree(empty_store, tmp_path / "home")
     return Embedded(tmp_path / "home")
 
 
