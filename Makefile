@@ -3,7 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 MANAGE := $(BIN)/python manage.py
-PYTEST := $(BIN)/python -m pytest -n 2 --maxprocesses 2 --dist worksteal
+# Three workers for two cores: one of them often waits for a process or a clock.
+PYTEST := $(BIN)/python -m pytest -n 3 --maxprocesses 3 --dist worksteal
 FLOOR := 95
 ADDRESS ?= 127.0.0.1:8000
 
