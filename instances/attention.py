@@ -55,16 +55,17 @@ def attention_counts(
 
     Of `instances` those count that share their name with an older sibling (R25).
     """
+    now = database.now()
     found = {
         "blocked": sum(waiting.get(code, 0) for code in ATTENTION),
         "failed": tasks.dead_letters().count(),
         "awaiting_triage": waiting.get(W.AWAITING_TRIAGE, 0),
         "manual_queue": waiting.get(W.MANUAL_QUEUE, 0),
         "unassigned": waiting.get(W.UNASSIGNED, 0),
-        "stale_hand_work": tasks.filter(_stale()).count(),
-        "stalled_progress": tasks.filter(_stalled()).count(),
+        "stale_hand_work": tasks.filter(_stale(now)).count(),
+        "stalled_progress": tasks.filter(_stalled(now)).count(),
         "name_clashes": instances.clashing().count(),
-        **_due_counts(tasks),
+        **_due_counts(tasks, now),
     }
     return found | {"total": sum(found.values())}
 
@@ -77,15 +78,17 @@ def attention_groups(
     At most `limit` of each, the tasks that changed least recently. A group is {who, tasks,
     instances}; a task says its code, detail, open question and next step, an instance likewise.
     """
-    rows = list(tasks.filter(_waits(tasks) | _due()).order_by("updated_at", "id")[:limit])
+    now = database.now()
+    here = _waits(tasks, now) | _due(now)
+    rows = list(tasks.filter(here).order_by("updated_at", "id")[:limit])
     reasons, questions = waiting_on(rows), Question.objects.of_tasks(rows)
-    only_due = _only_due(tasks, rows)
+    only_due = _only_due(tasks, rows, now)
     groups: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(
         lambda: {"tasks": [], "instances": []}
     )
     for task in rows:
         reason = reasons.get(task.pk)
-        who, told = _told(task, reason, due=task.pk in only_due)
+        who, told = _told(task, reason, now if task.pk in only_due else None)
         asked = next((one for one in questions.get(task.pk, ()) if one.is_open), None)
         groups[who]["tasks"].append({**_brief(task), **told, "question": _shown(asked)})
     for instance in instances.clashing().order_by("pk")[:limit]:
@@ -93,9 +96,9 @@ def attention_groups(
     return [{"who": who, **groups[who]} for who in sorted(groups)]
 
 
-def _waits(tasks: TaskQuerySet) -> Q:
+def _waits(tasks: TaskQuerySet, now: datetime) -> Q:
     """Return the condition for those of `tasks` that wait for a person, whenever they are due."""
-    where = Q(status=TaskStatus.BLOCKED) | _stale() | _stalled()
+    where = Q(status=TaskStatus.BLOCKED) | _stale(now) | _stalled(now)
     where |= Q(pk__in=tasks.dead_letters().values("pk"))
     for code in _RESTING:
         where |= waiting_condition(code)
@@ -114,45 +117,44 @@ def _clash(instance: HopperInstance) -> dict[str, Any]:
     }
 
 
-def _due() -> Q:
+def _due(now: datetime) -> Q:
     """Return the condition for unfinished tasks that are overdue or due soon."""
-    return ~Q(status__in=TERMINAL) & Q(due_at__lt=database.now() + SOON)
+    return ~Q(status__in=TERMINAL) & Q(due_at__lt=now + SOON)
 
 
-def _only_due(tasks: TaskQuerySet, rows: list[Task]) -> set[str]:
+def _only_due(tasks: TaskQuerySet, rows: list[Task], now: datetime) -> set[str]:
     """Return the ids of those of `rows` that are listed only because they are due."""
-    soon = database.now() + SOON
+    soon = now + SOON
     ids = {row.pk for row in rows if row.due_at and row.due_at < soon and not row.is_terminal}
     if not ids:
         return ids
-    return ids - set(tasks.filter(_waits(tasks), pk__in=ids).values_list("pk", flat=True))
+    return ids - set(tasks.filter(_waits(tasks, now), pk__in=ids).values_list("pk", flat=True))
 
 
-def _due_counts(tasks: TaskQuerySet) -> dict[str, int]:
+def _due_counts(tasks: TaskQuerySet, now: datetime) -> dict[str, int]:
     """Return how many tasks are due soon and overdue, without those that are counted already."""
-    due = tasks.filter(_due())
+    due = tasks.filter(_due(now))
     if not due.exists():
         return {"due_soon": 0, "overdue": 0}
-    times = due.exclude(_waits(tasks)).values_list("due_at", flat=True)
-    now = database.now()
+    times = due.exclude(_waits(tasks, now)).values_list("due_at", flat=True)
     overdue = sum(1 for at in times if at and at <= now)
     return {"due_soon": len(times) - overdue, "overdue": overdue}
 
 
-def _stale() -> Q:
+def _stale(now: datetime) -> Q:
     """Return the condition for work by hand that nobody has touched for long."""
     by_hand = Q(status__in=(TaskStatus.CLAIMED, TaskStatus.IN_PROGRESS), lease_seconds=None)
-    return by_hand & Q(decomposed=False, updated_at__lt=database.now() - STALE)
+    return by_hand & Q(decomposed=False, updated_at__lt=now - STALE)
 
 
-def _stalled() -> Q:
+def _stalled(now: datetime) -> Q:
     """Return the condition for work under a lease that has not got on for too long."""
     live = Attempt.objects.filter(outcome=None)
     holders = HopperInstance.objects.filter(pk__in=live.values("instance_id"))
     alike: dict[int | None, list[str]] = {}
     for pk, scope, config in holders.values_list("pk", "scope", "config"):
         alike.setdefault(queue_settings(scope, config).stalled_seconds, []).append(pk)
-    now, late = database.now(), Q(pk__in=[])
+    late = Q(pk__in=[])
     for seconds, ids in alike.items():
         if seconds is not None:
             since = now - timedelta(seconds=seconds)
@@ -171,12 +173,14 @@ def _brief(task: Task) -> dict[str, Any]:
     }
 
 
-def _told(task: Task, reason: dict[str, Any] | None, *, due: bool) -> tuple[str, dict[str, Any]]:
+def _told(
+    task: Task, reason: dict[str, Any] | None, now: datetime | None
+) -> tuple[str, dict[str, Any]]:
     """Return who can move a task, and why it waits with the next step.
 
-    `due`: it is listed only because of its `due_at`.
+    `now` is the present for a task that is listed only because of its `due_at`, else None.
     """
-    if reason is not None and reason["code"] != W.IN_PROGRESS and not due:
+    if reason is not None and reason["code"] != W.IN_PROGRESS and now is None:
         names = ("code", "detail", "since", "until")
         told = {name: reason[name] for name in names} | {"next": next_step(task, reason)}
         return str(reason["who"]), told
@@ -184,9 +188,9 @@ def _told(task: Task, reason: dict[str, Any] | None, *, due: bool) -> tuple[str,
     until: datetime | None = None
     if reason is None:
         code, since, detail = DEAD_LETTER, task.finished_at or since, task.error
-    elif due:
+    elif now is not None:
         until = task.due_at
-        code = OVERDUE if until and until <= database.now() else DUE_SOON
+        code = OVERDUE if until and until <= now else DUE_SOON
         who, detail = task.worker or who, f"{reason['code']}: {reason['detail']}"
     elif task.has_live_lease:
         code, detail = STALLED_PROGRESS, f"{task.worker} reports no progress"
