@@ -106,7 +106,7 @@ class CompletionBubbler:
     def _aggregate(self, parent_id: str, now: datetime) -> None:
         parent = lock_task(parent_id)
         if parent.is_terminal:
-            # It ended with the parent above it, just now.
+            # An ancestor that ended in this transaction has cancelled this parent.
             return
         tally = _tally(parent)
         if FailurePolicy.FAIL_FAST in tally.failures:

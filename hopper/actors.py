@@ -26,7 +26,7 @@ MAY = {
     ),
     "admin": "create, move, configure and terminate instances",
 }
-"""What each role adds to the roles before it, in words."""
+"""The rights that each role adds to the roles before it, in words."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How names, tags and capabilities are compared. Texts are stored and shown as typed (R25).
+"""The comparison of names, tags and capabilities. Texts are stored and shown as typed (R25).
 
 Does not import Django: the command line compares names too.
 """

@@ -1,4 +1,4 @@
-"""What changed after a cursor, for the pages that are open: by polling, or as one stream."""
+"""The changes after a cursor, for open pages: by polling, or as one stream."""
 
 from __future__ import annotations
 

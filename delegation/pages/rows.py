@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from instances.models.instance import InstanceQuerySet
 
 MINUTES = 60
-"""How far back the sparkline of a row reaches."""
+"""The time that the sparkline of a row covers."""
 
 EVENTS_READ = 50_000
 """The most events that the sparklines read: the newest ones."""

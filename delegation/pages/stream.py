@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 1.0
 CHECK_SECONDS = 5.0
-"""How often the rights of a reader are read again."""
+"""The time between two readings of a reader's rights."""
 
 QUIET_SECONDS = 15.0
 """After so long without a change a stream sends a comment, so that the connection stays open."""

@@ -24,10 +24,10 @@ LOOK_SECONDS = 1.0
 """The least time between two looks at the feed."""
 
 REST = 4
-"""How many times the length of a reading of the rows passes before the next reading."""
+"""The pause before the next reading of the rows, as a multiple of the length of the last one."""
 
 EVENTS_KEPT = 5000
-"""How many of the newest events the watch remembers."""
+"""The number of newest events that the watch remembers."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What an agent should know now: its tasks, where each got to, and the exact next step.
+"""The briefing of an agent: its tasks, the progress of each, and the exact next step.
 
 The text is bounded: the most important comes first, and what does not fit is named with the
 command that shows it.
@@ -26,7 +26,7 @@ _STARTED = ["claimed", "in_progress"]
 
 @dataclass(frozen=True)
 class Words:
-    """How the next steps are said: as commands of a shell, or as calls of tools."""
+    """The form of the next steps: commands of a shell, or calls of tools."""
 
     show: str
     claim: str

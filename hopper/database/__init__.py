@@ -22,7 +22,7 @@ AFTER_COMMIT = 100
 """The most calls of one request after its commit; the sweep does the rest."""
 
 AFTER_COMMIT_SECONDS = 5
-"""How long after its change a call still follows; the sweep does the rest."""
+"""The longest time after a commit in which calls still follow; the sweep does the rest."""
 
 Row = TypeVar("Row", bound=models.Model)
 _ENGINES: dict[str, Engine] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}

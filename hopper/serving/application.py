@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 THREADS = 8
 MOST_WAITING = 256
-"""How many requests may wait for a thread. The next one is answered 503."""
+"""The most requests that may wait for a thread. The next one is answered 503."""
 _RETRY = {"Retry-After": "1"}
 
 _threads: contextvars.ContextVar[ThreadPoolExecutor] = contextvars.ContextVar("threads")
@@ -110,7 +110,7 @@ class Application(ASGIHandler):
             return respond(503, "stopping", "The server stops. Send the request again.", _RETRY)
 
     async def _limit(self, scope: Scope) -> int:
-        """Return how many bytes the sender of this request may send, 0 for a stranger.
+        """Return the most bytes that the sender of this request may send, 0 for a stranger.
 
         A page takes the form of the log-in from a stranger.
         """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AT_ONCE = 0.05
 """Seconds after which a body was not sent together with its head."""
 UNKNOWN_BYTES = 64 * 1024
-"""How much of a body an unknown sender may send: enough for the form of the log-in."""
+"""The most bytes of a body from an unknown sender: enough for the form of the log-in."""
 
 
 class BodyRefused(Exception):

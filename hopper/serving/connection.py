@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 MOST_HEAD_BYTES = 64 * 1024
 MOST_CONNECTIONS = 1000
-"""How many connections a process holds. For one more it closes the one that waits the longest."""
+"""The most connections of a process. For one more, the process closes the longest waiting one."""
 LINGER_SECONDS = 2
-"""How long the rest of a refused body is read and thrown away, so that the answer arrives."""
+"""The time for reading the rest of a refused body, so that the client gets the answer."""
 
 
 class Connection(HttpToolsProtocol):

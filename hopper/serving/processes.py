@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30
-"""How long a process may take to end after SIGTERM, before it is killed."""
+"""The time that a process has to end after SIGTERM, before it is killed."""
 LEAST_LIFE = 1.0
 """Seconds between two starts of the same process, at least."""
 _LOOK_SECONDS = 0.2
@@ -31,7 +31,7 @@ _fork = multiprocessing.get_context("fork")
 
 @dataclass
 class Role:
-    """What one process does: its name, and a function that returns after SIGTERM."""
+    """One process of the server: its name, and its work, a function that returns after SIGTERM."""
 
     name: str
     work: Callable[[], None]

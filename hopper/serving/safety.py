@@ -1,4 +1,4 @@
-"""What `hopper serve` refuses: settings that are safe on a laptop and not for a team."""
+"""The refusals of `hopper serve`: settings that are safe on a laptop and not for a team."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hopper.serving.application import Application
 
 DRAIN_SECONDS = 25
-"""How long requests may take after SIGTERM. Below the limit of the whole process."""
+"""The time for open requests after SIGTERM, below the limit of the whole process."""
 
 
 class Server(uvicorn.Server):

@@ -91,7 +91,7 @@ class NewComment(StrictSerializer):
 
 
 REPORT = ("progress", "checkpoint", "reported_at")
-"""What a worker last reported of its attempt."""
+"""The fields of a worker's last report on its attempt."""
 
 
 class TaskSerializer(serializers.ModelSerializer[Task]):

@@ -111,7 +111,7 @@ def _lock_trees(wanted: set[str]) -> list[Task]:
 
 
 class _Change:
-    """What the verbs of one block have changed, on objects only, until `write`."""
+    """The changes that the verbs of one block made to objects; `write` stores them."""
 
     def __init__(self) -> None:
         self.writes = Writes()

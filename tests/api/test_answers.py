@@ -60,7 +60,7 @@ def test_a_short_answer_and_one_for_a_session_are_not(client: Client) -> None:
     assert "Content-Encoding" not in client.get(f"{API}/schema", **ASKS)
 
 
-def test_who_accepts_problems_accepts_json(ada: Caller) -> None:
+def test_a_client_that_accepts_problems_gets_json(ada: Caller) -> None:
     answer = ada.get(f"{API}/tasks", HTTP_ACCEPT="application/problem+json")
     assert (answer.status_code, answer["Content-Type"]) == (200, "application/json")
     refused = ada.get(f"{API}/tasks/none", HTTP_ACCEPT="application/problem+json")

@@ -38,7 +38,7 @@ def test_a_task_refuses_another_value_of_what_no_edit_changes(
     assert Task.objects.get(pk=task.pk).title != "new"
 
 
-def test_what_was_read_can_be_sent_back(ada: Caller, tree: Tree) -> None:
+def test_a_task_and_an_instance_as_read_can_be_sent_back(ada: Caller, tree: Tree) -> None:
     task = TaskFactory(instance=tree["web-run"])
     for path in (f"/tasks/{task.pk}", "/instances/web-run"):
         read = ada.ask(path)

@@ -40,6 +40,6 @@ def test_one_module_says_that_a_queue_is_full(source: Source) -> None:
 
 
 @every_source
-def test_what_may_be_claimed_is_written_once(source: Source) -> None:
+def test_the_claimable_condition_is_written_once(source: Source) -> None:
     if source.path != "instances/models/task.py":
         assert "not route_due" not in _texts(source)

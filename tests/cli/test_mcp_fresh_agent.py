@@ -68,7 +68,7 @@ def session() -> SessionLeases:
     return SessionLeases(HopperClient(LocalTransport()), "reader")
 
 
-def test_it_adds_claims_asks_waits_decomposes_and_completes(session: SessionLeases) -> None:
+def test_an_agent_adds_claims_asks_waits_decomposes_and_completes(session: SessionLeases) -> None:
     async def story() -> None:
         server = build_server(HopperClient(LocalTransport()), session)
         async with Client(server) as client:

@@ -96,7 +96,7 @@ def test_files_that_stood_come_back_byte_for_byte(
 
 
 @pytest.mark.parametrize("agent", sorted(AGENTS))
-def test_what_stood_in_a_file_is_kept_as_it_was(
+def test_setup_keeps_the_other_content_of_a_file(
     hopper: Callable[..., Any], person: Path, agent: str
 ) -> None:
     _standing(person)

@@ -68,7 +68,7 @@ def test_of_unequally_loaded_projects_the_least_loaded_is_chosen_each_time() -> 
     assert unsound() == []
 
 
-def test_what_matches_nothing_waits_for_triage() -> None:
+def test_a_task_without_a_match_waits_for_triage() -> None:
     top = InstanceFactory(name="top")
     five(top)
     task = TaskFactory(instance=top, title="Walk the dog")

@@ -41,7 +41,7 @@ def test_one_that_nobody_has_is_said_once(top: HopperInstance) -> None:
     assert notices() == [("task.blocked", "nobody below has gpu")]
 
 
-def test_it_is_not_said_again_for_more_tasks_that_need_the_same(top: HopperInstance) -> None:
+def test_a_gap_is_not_reported_again_for_more_tasks_that_need_the_same(top: HopperInstance) -> None:
     tasks = [TaskFactory(instance=top, required_capabilities=["gpu"]) for _ in range(5)]
     assert {task.waiting_code for task in tasks} == {"CapabilityGap"}
     assert len(notices()) == 1
@@ -51,14 +51,14 @@ def test_it_is_not_said_again_for_more_tasks_that_need_the_same(top: HopperInsta
     ]  # fmt: skip
 
 
-def test_it_is_the_same_gap_in_other_letters(top: HopperInstance) -> None:
+def test_a_gap_in_other_letters_is_the_same_gap(top: HopperInstance) -> None:
     for words in (["gpu", "Disk"], ["GPU", "disk"]):
         TaskFactory(instance=top, required_capabilities=words)
     assert len(notices()) == 1
 
 
 @pytest.mark.parametrize(("scope", "parent"), [("ORCHESTRATION", "run"), ("FEDERATED", "p0")])
-def test_what_placing_never_reaches_fills_none(
+def test_an_instance_that_placing_never_reaches_fills_no_gap(
     top: HopperInstance, scope: str, parent: str
 ) -> None:
     InstanceFactory(scope="ORCHESTRATION", name="run", parent=HopperInstance.objects.get(pk="p0"))
@@ -68,13 +68,13 @@ def test_what_placing_never_reaches_fills_none(
     assert (task.waiting_code, task.instance_id) == ("CapabilityGap", "wide")
 
 
-def test_it_is_filled_from_below_a_person(top: HopperInstance) -> None:
+def test_a_gap_is_filled_from_below_a_person(top: HopperInstance) -> None:
     ann = InstanceFactory(scope="PERSONAL", name="ann", parent=top)
     InstanceFactory(scope="PROJECT", name="lab", parent=ann, config={"capabilities": ["gpu"]})
     assert TaskFactory(instance=top, required_capabilities=["GPU"]).instance_id == "lab"
 
 
-def test_it_is_not_said_again_when_the_task_is_placed_again(top: HopperInstance) -> None:
+def test_a_gap_is_not_reported_again_when_the_task_is_placed_again(top: HopperInstance) -> None:
     task = TaskFactory(instance=top, required_capabilities=["gpu"])
     reroute_task(task.pk, actor=ALICE)
     for number in range(3):

@@ -32,7 +32,7 @@ def top() -> HopperInstance:
     return top
 
 
-def test_what_the_named_project_refuses_goes_to_no_other(top: HopperInstance) -> None:
+def test_a_task_that_its_named_project_refuses_goes_to_no_other(top: HopperInstance) -> None:
     task = TaskFactory(instance=top, project="shy", tags=["x"])
     (offer,) = TaskDelegation.objects.pending_for("shy")
     Delegator(ALICE).reject_delegation(offer.pk, reason="no time")
@@ -54,7 +54,7 @@ def test_while_the_named_project_cannot_receive_nobody_else_does_and_then_it_get
     assert Task.objects.get(pk=task.pk).instance_id == "eager"
 
 
-def test_what_a_lower_level_names_is_not_handed_up_to_be_sent_elsewhere(
+def test_a_task_named_by_a_lower_level_is_not_handed_up_to_be_sent_elsewhere(
     top: HopperInstance,
 ) -> None:
     family = InstanceFactory(scope="FAMILY", name="us", parent=top)

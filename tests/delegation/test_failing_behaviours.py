@@ -117,7 +117,7 @@ def test_others_are_placed_meanwhile(top: HopperInstance) -> None:
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_no_behaviour_may_decide_is_not_done(top: HopperInstance, what: str) -> None:
+def test_an_illegal_decision_of_a_behaviour_is_not_done(top: HopperInstance, what: str) -> None:
     MODE["is"] = what
     task = TaskFactory(instance=top, tags=["x"])
     assert (task.route_due, task.instance_id, task.status) == (True, "top", "pending")
@@ -155,7 +155,9 @@ def test_a_target_that_fails_when_asked_leaves_the_answer_to_a_person(
     assert Task.objects.get(pk=task.pk).instance_id == "web"
 
 
-def test_it_says_what_the_answer_waits_for(ada: Caller, top: HopperInstance) -> None:
+def test_an_offer_names_the_cause_that_its_answer_waits_for(
+    ada: Caller, top: HopperInstance
+) -> None:
     ada.call("PATCH", "/instances/web", {"config": {"capabilities": ["x"], "accept": "manual"}})
     task = TaskFactory(instance=top, tags=["x"])
     detail = ada.ask(f"/tasks/{task.pk}")["waiting_on"]["detail"]

@@ -62,7 +62,7 @@ def _placed(**values: object) -> Task:
     return task
 
 
-def test_what_one_run_failed_the_project_gives_to_the_other_with_fresh_attempts(
+def test_the_project_gives_a_task_that_one_run_failed_to_the_other_with_fresh_attempts(
     web: HopperInstance,
 ) -> None:
     task = _placed(max_attempts=2)
@@ -157,7 +157,7 @@ class TestWhenTheProcessDiesInBetween:
         task.refresh_from_db()
         assert (task.status, task.instance_id) == ("pending", "run-2")
 
-    def test_it_goes_up_once_where_its_holder_ends_first(self, web: HopperInstance) -> None:
+    def test_a_task_goes_up_once_where_its_holder_ends_first(self, web: HopperInstance) -> None:
         task = self.given_up()
         terminate_instance("run-1", cascade=True, actor=ALICE)
         task.refresh_from_db()

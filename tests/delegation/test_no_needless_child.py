@@ -52,7 +52,7 @@ def _resume(instance_id: str) -> None:
 
 
 @pytest.mark.postgres
-def test_what_is_placed_while_its_situation_is_read_needs_no_child(
+def test_a_task_placed_while_its_facts_are_read_needs_no_child(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     web = InstanceFactory(scope="PROJECT", name="web")

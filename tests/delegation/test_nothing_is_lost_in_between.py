@@ -134,7 +134,7 @@ def test_a_task_after_a_failed_one_is_blocked_as_soon_as_it_is_placed(top: Hoppe
     assert (task.status, task.ready) == ("pending", False)
 
 
-def test_what_a_person_blocked_is_not_reassigned(top: HopperInstance) -> None:
+def test_a_task_blocked_by_a_person_is_not_reassigned(top: HopperInstance) -> None:
     InstanceFactory(scope="ORCHESTRATION", name="run2", parent=HopperInstance.objects.get(pk="web"))
     task = TaskFactory(instance=top, tags=["x"], complexity=5)
     set_status(task.pk, status="blocked", actor=ALICE)

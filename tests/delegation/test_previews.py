@@ -111,14 +111,14 @@ def test_a_preview_begins_where_it_is_told_or_with_the_parent(
         ({"title": "x", "complexity": 9}, "complexity"),
     ],
 )
-def test_what_cannot_be_previewed_is_refused_naming_the_field(
+def test_a_preview_that_cannot_be_made_is_refused_naming_the_field(
     ada: Caller, tree: dict[str, HopperInstance], body: dict[str, Any], field: str
 ) -> None:
     problem = ada.tell("/rules/preview", body, 400)
     assert [error["field"] for error in problem["errors"]] == [field]
 
 
-def test_who_sees_no_global_has_to_name_an_instance(
+def test_a_caller_who_sees_no_global_has_to_name_an_instance(
     caller: Callable[..., Caller], tree: dict[str, HopperInstance]
 ) -> None:
     viewer = caller("vi", "viewer", tree["web"])

@@ -64,7 +64,7 @@ def test_running_work_is_reassigned_only_by_force(top: HopperInstance) -> None:
     assert task.attempts.get().outcome == "evicted"
 
 
-def test_what_came_by_no_delegation_cannot_be_reassigned(top: HopperInstance) -> None:
+def test_a_task_that_came_by_no_delegation_cannot_be_reassigned(top: HopperInstance) -> None:
     task = TaskFactory(instance=top)
     with pytest.raises(Conflict):
         Delegator(ALICE).delegate_task(task.pk, "two", delegation_type="reassign")
@@ -86,7 +86,7 @@ def test_an_escalated_task_goes_up_and_is_placed_without_who_gave_it_up(
     assert task.attempts.get().outcome == "released"
 
 
-def test_who_asks_again_with_a_lease_that_is_over_takes_it_no_further_up(
+def test_a_repeated_escalation_with_an_ended_lease_takes_the_task_no_further_up(
     top: HopperInstance,
 ) -> None:
     task = TaskFactory(instance=top, tags=["x"])

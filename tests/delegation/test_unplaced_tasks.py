@@ -45,7 +45,7 @@ def test_the_sweep_leaves_alone_what_nothing_changed_for(stuck: Task) -> None:
     assert Task.objects.get(pk=stuck.pk).epoch == epoch
 
 
-def test_it_is_placed_again_at_most_once_a_minute(stuck: Task) -> None:
+def test_a_stuck_task_is_placed_again_at_most_once_a_minute(stuck: Task) -> None:
     for number in range(3):
         InstanceFactory(scope="PROJECT", name=f"other-{number}", parent=stuck.instance)
     assert Event.objects.filter(task=stuck, kind="task.rerouted").count() == 1

@@ -85,7 +85,9 @@ def test_an_event_with_work_in_it_is_only_stopped(top: HopperInstance) -> None:
         ({"scope": "ORCHESTRATION", "instance_type": "temporary"}, "stopped"),
     ],
 )
-def test_what_comes_back_after_the_end_is_sent_up_too(fields: dict[str, str], end: str) -> None:
+def test_a_task_that_comes_back_after_the_end_is_sent_up_too(
+    fields: dict[str, str], end: str
+) -> None:
     web = InstanceFactory(scope="PROJECT")
     fair = InstanceFactory(
         **fields, name="fair", parent=web, expires_at=timezone.now() + timedelta(days=1)
@@ -111,7 +113,7 @@ def test_what_comes_back_after_the_end_is_sent_up_too(fields: dict[str, str], en
         assert (sweep().instances_drained, Event.objects.count()) == (0, events)
 
 
-def test_what_stays_in_error_is_evacuated_after_its_grace(top: HopperInstance) -> None:
+def test_an_instance_that_stays_in_error_is_evacuated_after_its_grace(top: HopperInstance) -> None:
     task = TaskFactory(instance=top, tags=["x"])
     holder = str(task.instance_id)
     fail_instance(holder, reason="disk full", actor=ALICE)
@@ -194,7 +196,7 @@ def test_a_reroute_begins_at_the_holder_and_is_refused_for_work_in_hand(
         preview_route(TaskFactory().pk)
 
 
-def test_who_may_not_be_asked_is_said_with_the_reason(top: HopperInstance) -> None:
+def test_an_instance_that_may_not_be_asked_is_named_with_the_reason(top: HopperInstance) -> None:
     task = TaskFactory(instance=top)
     run = InstanceFactory(
         scope="ORCHESTRATION", name="run", parent=HopperInstance.objects.get(pk="one")

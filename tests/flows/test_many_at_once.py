@@ -96,7 +96,7 @@ def _cancel(forest: Forest) -> Callable[[], Any]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", [_terminate, _stop, _close, _cancel])
-def test_what_ends_together_ends_as_each_alone(
+def test_tasks_that_end_together_end_as_each_alone(
     kind: Callable[[Forest], Callable[[], Any]], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forest = Forest(random.Random(seed), projects=2, runs=2)

@@ -311,7 +311,7 @@ def test_a_mistake_of_ours_is_no_outage(statement: str) -> None:
 
 
 @pytest.mark.parametrize("error", [None, ValueError("no"), Error("no driver's error")])
-def test_what_is_no_error_of_the_driver_is_no_outage(error: BaseException | None) -> None:
+def test_only_an_error_of_the_driver_is_an_outage(error: BaseException | None) -> None:
     assert not is_outage(error)
 
 

@@ -45,7 +45,7 @@ def test_a_bulk_call_places_a_hundred_tasks_and_the_sweep_the_others() -> None:
     assert not Task.objects.filter(route_due=True).exists()
 
 
-def test_what_follows_a_commit_ends_after_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_after_a_commit_end_after_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     top = InstanceFactory(name="top")
     monkeypatch.setattr(database, "AFTER_COMMIT_SECONDS", 0)
     create_tasks([NewTask("t", instance_id=top.pk) for _ in range(3)], actor=ALICE)

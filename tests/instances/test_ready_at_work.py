@@ -69,7 +69,7 @@ def _unknown_to_dependants(task: Task, status: str) -> None:
         set_status(task.pk, status=status, force=True, actor=ALICE)
 
 
-def test_what_is_given_back_while_its_predecessor_is_redone_waits_for_it(
+def test_a_task_given_back_while_its_predecessor_is_redone_waits_for_the_predecessor(
     run: HopperInstance, first: Task, after: Task, lease: Lease
 ) -> None:
     reopen_task(first.pk, actor=ALICE)
@@ -86,7 +86,7 @@ def test_work_goes_on_while_a_predecessor_is_redone(first: Task, after: Task, le
     assert complete_task(after.pk, token=lease.token, actor=ALICE).status == "done"
 
 
-def test_what_is_given_back_after_its_predecessor_failed_is_blocked(
+def test_a_task_given_back_after_its_predecessor_failed_is_blocked(
     run: HopperInstance, first: Task, after: Task, lease: Lease
 ) -> None:
     reopen_task(first.pk, actor=ALICE)
@@ -100,7 +100,7 @@ def test_what_is_given_back_after_its_predecessor_failed_is_blocked(
     assert sweep().tasks_reevaluated == 0
 
 
-def test_what_a_person_blocked_waits_for_its_predecessor_when_it_is_unblocked(
+def test_an_unblocked_task_waits_for_its_predecessor(
     run: HopperInstance, first: Task, after: Task
 ) -> None:
     set_status(after.pk, status="blocked", reason="which one?", actor=ALICE)

@@ -68,7 +68,7 @@ def test_a_queue_that_gives_nothing_out_names_who_can_open_it(run: HopperInstanc
     assert step["command"] == "hopper config show --instance run"
 
 
-def test_who_stands_far_behind_is_not_counted(
+def test_tasks_far_behind_are_not_counted(
     run: HopperInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(line, "LOOKED_AT", 1)
@@ -78,7 +78,7 @@ def test_who_stands_far_behind_is_not_counted(
     assert told(tasks[3])["code"] == "QueuePosition"
 
 
-def test_who_is_not_ready_does_not_stand_in_line(run: HopperInstance) -> None:
+def test_a_task_that_is_not_ready_does_not_stand_in_line(run: HopperInstance) -> None:
     first = TaskFactory(instance=run, priority="low")
     for _ in range(3):
         TaskFactory(instance=run, priority="urgent", depends_on=[first.pk])

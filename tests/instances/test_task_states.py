@@ -110,7 +110,7 @@ def test_cancelling_takes_open_descendants_along_and_leaves_finished_ones(
 
 
 @pytest.mark.parametrize("ended", ["done", "failed"])
-def test_what_has_ended_cannot_be_cancelled(ended: str, run: HopperInstance) -> None:
+def test_an_ended_task_cannot_be_cancelled(ended: str, run: HopperInstance) -> None:
     with pytest.raises(HopperError) as refusal:
         cancel_task(_in(ended, run).pk, actor=ALICE)
     assert refusal.value.status == 409

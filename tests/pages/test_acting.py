@@ -164,7 +164,7 @@ def test_the_script_gets_the_form_again_or_nothing(ada: Person, tree: Tree) -> N
 
 
 @pytest.mark.parametrize("address", ["/instances/web/explode", "/tasks/nothing/cancel", "/tasks/x"])
-def test_what_is_not_there_is_a_page(ada: Person, address: str) -> None:
+def test_an_unknown_address_is_a_page(ada: Person, address: str) -> None:
     assert "There is nothing here that you may see" in ada.see(address, 404)
 
 

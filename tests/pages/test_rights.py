@@ -65,7 +65,7 @@ def test_no_page_names_what_lies_beside(
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_lies_beside_is_not_there(
+def test_pages_beside_the_grant_are_not_found(
     person: Callable[..., Person], tree: Tree, work: dict[str, Task], role: str
 ) -> None:
     eve = person("eve", role, tree["ops"])

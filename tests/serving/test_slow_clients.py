@@ -81,7 +81,7 @@ def test_a_head_without_end_is_refused(served: Served) -> None:
     assert (status, json.loads(data)["code"]) == (431, "head_too_long")
 
 
-def test_what_is_not_http_is_refused_by_a_problem(served: Served) -> None:
+def test_a_message_that_is_not_http_is_refused_by_a_problem(served: Served) -> None:
     with closing(served.connect(b"HELLO\r\n\r\n")) as sender:
         status, headers, _ = answer(sender)
     assert (status, headers["content-type"]) == (400, "application/problem+json")

@@ -202,7 +202,7 @@ class Command(OperatorCommand):
         self._hopper("task", "delegations", tasks[0]["id"])
         for decision in self.client.pages(at("tasks", tasks[0]["id"], "decisions")):
             self.say(f"{decision['instance_id']}: {'; '.join(decision['reasons'])}")
-        self._head("What waits for a person, and why")
+        self._head("Tasks that wait for a person, with the reason")
         for task in tasks:
             if task["rests"]:
                 waiting = self.client.get(at("tasks", task["id"]))["waiting_on"] or {}

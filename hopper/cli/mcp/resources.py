@@ -17,11 +17,11 @@ JSON = "application/json"
 
 
 def add_resources(server: MCPServer[Any], reading: Reading, working: Working) -> None:
-    """Add the resources: the briefing, the tree, a queue, a task, what waits for a person."""
+    """Add the resources: the briefing, the tree, queues, tasks, and tasks that wait for a person."""
 
     @server.resource("hopper://prime", mime_type="text/markdown")
     def prime() -> str:
-        """What you hold, how far it is, and what comes next."""
+        """The tasks that you hold, their progress, and your next step."""
         return working.brief()
 
     @server.resource("hopper://tree", mime_type=JSON)
@@ -31,7 +31,7 @@ def add_resources(server: MCPServer[Any], reading: Reading, working: Working) ->
 
     @server.resource("hopper://attention", mime_type=JSON)
     def attention() -> str:
-        """What waits for a person, with the next step of each task."""
+        """The tasks that wait for a person, each with its next step."""
         return _as_text(reading.attention())
 
     @server.resource("hopper://instances/{instance_id}/queue", mime_type=JSON)

@@ -71,7 +71,7 @@ _HINTS = {
         read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
     ),
 }
-"""What a client may do without asking its person, by the kind of tool."""
+"""Hints for each kind of tool: whether a client may call it without asking its person."""
 
 TOOLS = {
     "show_tree": READS,

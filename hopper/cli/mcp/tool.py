@@ -30,7 +30,7 @@ Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class Way:
-    """How the tools of a server run and answer.
+    """The way in which the tools of a server run and answer.
 
     `during` is entered for the time of a call. `run` calls a tool; None: in a thread of its own.
     """
@@ -58,7 +58,7 @@ class HopperTool(Tool):
         )
         tool._way = way
         tool.parameters["additionalProperties"] = False
-        # What the name says already, and the default null, cost the agent tokens.
+        # A title that repeats the name, and the default null, cost the agent tokens.
         tool.parameters.pop("title", None)
         for parameter in tool.parameters["properties"].values():
             parameter.pop("title", None)

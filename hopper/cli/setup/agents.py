@@ -45,7 +45,7 @@ export const Hopper = async ({{ $ }}) => ({{
 
 @dataclass(frozen=True)
 class Command:
-    """How an agent starts Hopper: the program with its first arguments, and the server if any."""
+    """The start of Hopper by an agent: the program, its first arguments, and the server if any."""
 
     words: tuple[str, ...]
     server: str | None = None

@@ -94,7 +94,7 @@ class Own:
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of one file; None is no file."""
+    """The content of one file before and after; None means that the file does not exist."""
 
     path: Path
     before: bytes | None
