@@ -78,11 +78,13 @@ class Command(OperatorCommand):
         address = _address(options["host"], listening.getsockname()[1])
         workers, threads = options["workers"], options["threads"]
         self.say(f"Hopper {__version__} serves {address}")
+        noun = "worker" if workers == 1 else "workers"
         self.say(
-            f"  {workers} workers of {threads} threads, and a sweep. SIGTERM or Ctrl-C ends it."
+            f"  {workers} {noun} of {threads} threads, and a sweep. SIGTERM or Ctrl-C ends it."
         )
         self.say(f"  Database  {_database()}")
         self.say(f"  Names     {', '.join(settings.ALLOWED_HOSTS)}")
+        self.say(f"  Pages     {address}/")
         self.say(f"  API       {address}/api/v1/docs")
         self.say(f"  Admin     {address}/admin/")
         if not get_user_model().objects.filter(is_superuser=True).exists():
