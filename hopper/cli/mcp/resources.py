@@ -17,7 +17,7 @@ JSON = "application/json"
 
 
 def add_resources(server: MCPServer[Any], reading: Reading, working: Working) -> None:
-    """Add the resources: the briefing, the tree, queues, tasks, and tasks waiting for a person."""
+    """Add the resources: the briefing, the tree, queues, tasks, and the attention list."""
 
     @server.resource("hopper://prime", mime_type="text/markdown")
     def prime() -> str:
