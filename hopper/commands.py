@@ -60,6 +60,8 @@ class OperatorCommand(BaseCommand):
     examples = ""
     reads_configuration = True
     """Whether the command refuses to write while the configuration of this machine is broken."""
+    prepares_store = True
+    """Whether an embedded store is migrated first."""
     requires_system_checks: list[str] = []
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
@@ -71,7 +73,8 @@ class OperatorCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Migrate an embedded store, check the configuration, then carry out the command."""
         with explained():
-            prepare()
+            if self.prepares_store:
+                prepare()
             if self.reads_configuration:
                 CONFIGURATION.current()
             return super().execute(*args, **options)

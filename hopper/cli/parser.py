@@ -38,6 +38,8 @@ DATABASE_COMMANDS = {
     "user": "create and list the accounts of the admin site",
     "check": "prove the invariants on the database",
     "sweep": "do what is due: expired leases and offers, tasks to be placed",
+    "backup": "copy the whole database to one file",
+    "restore": "replace the database by a backup, and prove the invariants",
     "demo": "load and work off the example hierarchy",
     "token": "create, list and revoke tokens",
 }

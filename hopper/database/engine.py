@@ -9,11 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
+    from pathlib import Path
 
     from django.db import Error
     from django.db.backends.utils import CursorWrapper
 
     Write = tuple[str, list[Any]]
+
+
+class BackupError(Exception):
+    """The reason, in words for the operator, why a backup was not written or not restored."""
 
 
 class Engine(ABC):
@@ -114,3 +119,14 @@ class Engine(ABC):
     @abstractmethod
     def is_outage(self, error: Error) -> bool:
         """Return whether the error says that the database is out of reach or busy."""
+
+    @abstractmethod
+    def back_up(self, path: Path) -> None:
+        """Write the whole database, as it is at one moment, to an empty file. Raises BackupError.
+
+        Writers go on meanwhile.
+        """
+
+    @abstractmethod
+    def restore(self, path: Path) -> None:
+        """Replace the whole database by a backup, or change nothing. Raises BackupError."""

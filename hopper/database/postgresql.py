@@ -15,6 +15,7 @@ from hopper.database.engine import Engine
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from django.db import Error
     from django.db.backends.utils import CursorWrapper
@@ -187,3 +188,16 @@ class PostgreSQL(Engine):
             return str(state).startswith(_OUTAGES)
         driver = type(cause).__module__.split(".")[0]
         return isinstance(error, OperationalError | InterfaceError) and driver == "psycopg"
+
+    def back_up(self, path: Path) -> None:
+        """Let `pg_dump` write the file."""
+        # Late, here and below: it loads psycopg, which commands on SQLite do without.
+        from hopper.database import pg_dump
+
+        pg_dump.dump(path)
+
+    def restore(self, path: Path) -> None:
+        """Let `pg_restore` read the file."""
+        from hopper.database import pg_dump
+
+        pg_dump.load(path)

@@ -5,17 +5,19 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 from django.utils import timezone
 
-from hopper.database.engine import Engine
+from hopper.database.engine import BackupError, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from django.db import Error
     from django.db.backends.utils import CursorWrapper
@@ -112,3 +114,26 @@ class SQLite(Engine):
         """Tell by the primary result code."""
         code = getattr(error.__cause__, "sqlite_errorcode", None)
         return code is not None and code & 0xFF in _OUTAGES
+
+    def back_up(self, path: Path) -> None:
+        """Copy all pages in one step: readers of a WAL database hold no writer up."""
+        connection.ensure_connection()
+        with closing(sqlite3.connect(path)) as copy:
+            connection.connection.backup(copy)
+            self._require_whole(copy, path)
+
+    def restore(self, path: Path) -> None:
+        """Copy all pages back, in one transaction of this database."""
+        connection.ensure_connection()
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as copy:
+            self._require_whole(copy, path)
+            copy.backup(connection.connection)
+
+    def _require_whole(self, copy: sqlite3.Connection, path: Path) -> None:
+        try:
+            faults = [line for (line,) in copy.execute("PRAGMA quick_check") if line != "ok"]
+            copy.execute("SELECT 1 FROM django_migrations LIMIT 1")
+        except sqlite3.DatabaseError as error:
+            raise BackupError(f"{path} is no SQLite database of Hopper: {error}.") from error
+        if faults:
+            raise BackupError(f"{path} is damaged: {faults[0]}.")

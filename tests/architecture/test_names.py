@@ -77,6 +77,7 @@ SINGLE_IMPORTER = {
     "hopper.cli.worker.reporter": "delivering reports, apart from claiming and running",
     "hopper.cli.render.instances": "the drawing of a tree, apart from the commands",
     "hopper.config.yaml_lines": LATE,
+    "hopper.database.pg_dump": LATE,
     "hopper.database.postgresql": ENGINE,
     "hopper.database.sqlite": ENGINE,
     "hopper.environment": "reading a variable strictly, apart from what each one means",

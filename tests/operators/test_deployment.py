@@ -6,6 +6,7 @@ import configparser
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.cli.shell import Shell
 
 TOP = Path(settings.BASE_DIR)
 DEPLOY = TOP / "deploy"
-PAGE = TOP / "docs" / "how-to" / "deploy.md"
+KEEPING = TOP / "docs" / "how-to" / "keep-your-data.md"
 
 
 def _unit(name: str) -> configparser.ConfigParser:
@@ -78,20 +79,16 @@ def test_the_container_runs_a_command_that_hopper_knows() -> None:
     build_parser().parse_args(command)
 
 
-def _documented(heading: str) -> list[str]:
-    """Return the shell blocks below a heading of the page."""
-    part = PAGE.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
-
-
-def test_a_store_is_backed_up_and_restored_as_documented(tmp_path: Path) -> None:
-    (tmp_path / ".hopper").mkdir()
+def test_a_store_is_backed_up_and_restored_as_documented(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copytree(empty_store, tmp_path / ".hopper")
     shell = Shell(tmp_path)
     task_id = shell.hopper("add", "Keep me", "--quiet").strip()
-    for block in _documented("Back up and restore"):
+    for block in re.findall(r"```sh\n(.*?)```", KEEPING.read_text(), re.DOTALL):
         shell.bash(block)
-    url = f"sqlite:///{tmp_path}/restored/hopper.db"
-    assert "Keep me" in shell.bash(f"HOPPER_DATABASE_URL={url} hopper task get {task_id}")
+    for key in ("monday.backup.key", "restored/secret_key"):
+        assert (tmp_path / key).read_text() == (tmp_path / ".hopper/secret_key").read_text()
+    with sqlite3.connect(tmp_path / "restored/hopper.db") as store:
+        assert store.execute("SELECT id FROM instances_task").fetchall() == [(task_id,)]
 
 
 def test_a_package_of_another_distribution_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
