@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any
 
 import environ
@@ -43,6 +44,14 @@ class Environment(environ.FileAwareEnv):
                 "write postgres://USER@HOST/NAME or sqlite:////PATH/TO/FILE."
             )
         return settings
+
+    def networks(self, var: str) -> list[IPv4Network | IPv6Network]:
+        """Return the networks in a list. Raises ImproperlyConfigured for another text."""
+        try:
+            return [ip_network(one.strip()) for one in self.list(var, default=[])]
+        except ValueError as error:
+            words = "allowed: networks such as 10.0.0.0/8,::1/128"
+            raise ImproperlyConfigured(f"{var}: {error}; {words}.") from error
 
     def word(self, var: str, default: str, allowed: Sequence[str]) -> str:
         """Return one of a few words. Raises ImproperlyConfigured for another."""

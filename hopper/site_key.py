@@ -1,4 +1,4 @@
-"""The key of the site, from which the tokens of leases derive (R21).
+"""The key of the site, from which the tokens of leases (R21) and the secrets of webhooks derive.
 
 The key is `HOPPER_SECRET_KEY`, or the secret of the embedded store. A token that derives from a key
 in `HOPPER_SECRET_KEY_FALLBACKS` stays valid, so that the key can be replaced while leases are live.
@@ -6,7 +6,7 @@ in `HOPPER_SECRET_KEY_FALLBACKS` stays valid, so that the key can be replaced wh
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 
 from django.conf import settings
 from django.utils.crypto import constant_time_compare, salted_hmac
@@ -24,6 +24,16 @@ def is_lease_token(token: str, task_id: str, attempt: int, epoch: int) -> bool:
     return any(
         constant_time_compare(token, _derived(key, task_id, attempt, epoch)) for key in _keys()
     )
+
+
+def webhook_secret(webhook_id: str, number: int) -> str:
+    """Return the secret of a webhook with this number: `whsec_` and 32 bytes in base64."""
+    return _secret(settings.SECRET_KEY, webhook_id, number)
+
+
+def webhook_secrets(webhook_id: str, number: int) -> list[str]:
+    """Return the secret of this number under the present key, then those under older keys."""
+    return [_secret(key, webhook_id, number) for key in _keys()]
 
 
 def fingerprint() -> str:
@@ -44,6 +54,12 @@ def _derived(key: str, task_id: str, attempt: int, epoch: int) -> str:
     lease = f"{task_id} {attempt} {epoch}"
     code = salted_hmac("hopper.lease", lease, secret=key, algorithm="sha256").digest()
     return f"{attempt}.{urlsafe_b64encode(code[:_TOKEN_BYTES]).decode()}"
+
+
+def _secret(key: str, webhook_id: str, number: int) -> str:
+    named = f"{webhook_id} {number}"
+    code = salted_hmac("hopper.webhook", named, secret=key, algorithm="sha256").digest()
+    return f"whsec_{b64encode(code).decode()}"
 
 
 def _fingerprint(key: str) -> str:

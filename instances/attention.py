@@ -12,7 +12,7 @@ from hopper import database
 from instances.choices import ATTENTION, TERMINAL, TaskStatus
 from instances.choices import WaitingCode as W
 from instances.config import queue_settings
-from instances.models import Attempt, HopperInstance, Question, Task
+from instances.models import Attempt, HopperInstance, Question, Task, Webhook
 from instances.waiting import next_step, waiting_condition, waiting_on
 from instances.waiting.wording import operator_of
 
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 
     from instances.models.instance import InstanceQuerySet
     from instances.models.task import TaskQuerySet
+    from instances.models.webhook import WebhookQuerySet
 
 STALE = timedelta(hours=24)
 """After so long without a change, work by hand needs a look (R21)."""
 
 DEAD_LETTER, STALE_HAND_WORK = "DeadLetter", "StaleHandWork"
-STALLED_PROGRESS, NAME_CLASH = "StalledProgress", "NameClash"
+STALLED_PROGRESS, NAME_CLASH, WEBHOOK_OFF = "StalledProgress", "NameClash", "WebhookOff"
 DUE_SOON, OVERDUE = "DueSoon", "Overdue"
 """The codes of what needs a person beside those of R26.
 
 Progress is stalled where a worker keeps its lease alive, but has sent neither a checkpoint nor its
 progress for the `stalled_seconds` of the instance. A task is due soon a day before its `due_at`.
+Hopper switches a webhook off that has failed for a day.
 """
 
 SOON = timedelta(hours=24)
@@ -53,7 +55,8 @@ def attention_counts(
 ) -> dict[str, int]:
     """Return how many of `tasks` wait for a person, by kind; `waiting` counts them by reason.
 
-    Of `instances` those count that share their name with an older sibling (R25).
+    Of `instances` those count that share their name with an older sibling (R25), and webhooks that
+    Hopper has switched off.
     """
     now = database.now()
     found = {
@@ -65,6 +68,7 @@ def attention_counts(
         "stale_hand_work": tasks.filter(_stale(now)).count(),
         "stalled_progress": tasks.filter(_stalled(now)).count(),
         "name_clashes": instances.clashing().count(),
+        "webhooks_off": _switched_off(instances).count(),
         **_due_counts(tasks, now),
     }
     return found | {"total": sum(found.values())}
@@ -93,6 +97,8 @@ def attention_groups(
         groups[who]["tasks"].append({**_brief(task), **told, "question": _shown(asked)})
     for instance in instances.clashing().order_by("pk")[:limit]:
         groups[operator_of(instance.pk)]["instances"].append(_clash(instance))
+    for webhook in _switched_off(instances).select_related("instance").order_by("pk")[:limit]:
+        groups[f"an admin of {webhook.instance_id}"]["instances"].append(_webhook_off(webhook))
     return [{"who": who, **groups[who]} for who in sorted(groups)]
 
 
@@ -114,6 +120,24 @@ def _clash(instance: HopperInstance) -> dict[str, Any]:
         "code": NAME_CLASH,
         "detail": f"an older sibling has the name {instance.name!r}, so only the id names this one",
         "next": {"command": rename, "request": f"PATCH /instances/{instance.pk}"},
+    }
+
+
+def _switched_off(instances: InstanceQuerySet) -> WebhookQuerySet:
+    return Webhook.objects.switched_off().filter(instance__in=instances.values("pk"))
+
+
+def _webhook_off(webhook: Webhook) -> dict[str, Any]:
+    """Return the instance of a webhook that Hopper has switched off, and the next step."""
+    return {
+        "instance_id": webhook.instance_id,
+        "name": webhook.instance.name,
+        "code": WEBHOOK_OFF,
+        "detail": f"{webhook.pk} is switched off: {webhook.off_reason}",
+        "next": {
+            "command": f"hopper webhook replay {webhook.pk}",
+            "request": f"POST /webhooks/{webhook.pk}/replay",
+        },
     }
 
 

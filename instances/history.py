@@ -142,6 +142,12 @@ def feed(events: EventQuerySet) -> EventQuerySet:
     return events.in_feed()
 
 
+def newest_position() -> int:
+    """Return the position of the newest event in the feed, 0 for none; one or two queries."""
+    newest: Any = feed(Event.objects.all()).reverse().first()
+    return newest.number if newest else 0
+
+
 def stamp_all() -> None:
     """Give all committed events their positions, or leave the rest to another who stamps."""
     while stamp() == STAMPED_AT_ONCE:

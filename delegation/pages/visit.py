@@ -14,11 +14,11 @@ from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.gzip import gzip_page
 
-from delegation.pages.watch import WATCH
 from hopper.errors import HopperError, NotAllowed
 from hopper.rest.auth import Operator
 from instances.api.permissions import actor_of, held_tasks, require_role, visible_instances
 from instances.attention import attention_counts
+from instances.history import newest_position
 from instances.waiting import count_reasons
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def page(view: Callable[..., HttpResponse]) -> View:
     @wraps(view)
     def opened(visit: Visit, *args: Any, **kwargs: Any) -> HttpResponse:
         # The cursor is read before the rows, so that no change between the two is missed.
-        visit.cursor = WATCH.position()
+        visit.cursor = newest_position()
         return view(visit, *args, **kwargs)
 
     return gzip_page(signed_in(opened))

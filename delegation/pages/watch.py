@@ -65,11 +65,6 @@ class Watch:
     _next_look: float = 0.0
     _lock: Lock = field(default_factory=Lock)
 
-    def position(self) -> int:
-        """Return the number of the newest event in the feed, 0 for none; one or two queries."""
-        newest: Any = feed(Event.objects.all()).reverse().first()
-        return newest.number if newest else 0
-
     def look(self) -> None:
         """Read the feed at most once a second, and the rows if something happened."""
         with self._lock:

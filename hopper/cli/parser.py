@@ -16,6 +16,7 @@ GROUPS = {
     "project": ("instances.add_project_commands", "projects: instances of that scope"),
     "delegation": ("delegations.add_commands", "offers and their outcomes"),
     "lesson": ("lessons.add_commands", "lessons of tasks"),
+    "webhook": ("webhooks.add_commands", "send events to other programs"),
     "run": ("runs.add_commands", "an orchestration for a run"),
     "attention": ("questions.attention_options", "what waits for a person"),
     "worker": ("worker.add_options", "let a command do the tasks of an instance"),

@@ -7,6 +7,7 @@ from django.contrib import admin
 from instances.admin.records import AttemptAdmin, EventAdmin, GrantAdmin, LessonAdmin, TokenAdmin
 from instances.admin.tasks import TaskAdmin
 from instances.admin.tree import InstanceAdmin
+from instances.admin.webhooks import WebhookAdmin
 
 __all__ = [
     "AttemptAdmin",
@@ -16,6 +17,7 @@ __all__ = [
     "LessonAdmin",
     "TaskAdmin",
     "TokenAdmin",
+    "WebhookAdmin",
 ]
 
 admin.site.site_header = admin.site.site_title = "Hopper"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
@@ -12,8 +13,9 @@ from hopper.json_values import text_problem
 from hopper.rest.auth import Lease, Operator, caller_of
 from instances.choices import HopperScope, InstanceStatus, WaitingCode
 from instances.lessons import named_by
-from instances.models import AgentToken, Attempt, Event, Grant, HopperInstance, Lesson, Task
+from instances.models import AgentToken, Attempt, Event, HopperInstance, Lesson, Task, Webhook
 from instances.models.instance import lineages
+from instances.rights import grants_of, token_grants
 from instances.tree.status import no_instance
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from instances.models.instance import InstanceQuerySet
     from instances.models.lesson import LessonQuerySet
     from instances.models.task import TaskQuerySet
+    from instances.models.webhook import WebhookQuerySet
 
 
 def actor_of(request: Request) -> Actor:
@@ -41,15 +44,10 @@ def _actor(user: Any, credential: Any, actor_id: str) -> Actor:
     if isinstance(credential, Lease):
         return Actor(name, {}, actor_id)
     if isinstance(credential, AgentToken):
-        place = credential.instance_id or EVERYWHERE
-        return Actor(credential.name, {place: credential.role}, actor_id)
-    if isinstance(user, Operator) or user.is_superuser:
+        return Actor(credential.name, token_grants(credential), actor_id)
+    if isinstance(user, Operator):
         return Actor(name, {EVERYWHERE: "admin"}, actor_id)
-    grants: dict[str, str] = {}
-    for instance_id, role in Grant.objects.filter(user=user).values_list("instance_id", "role"):
-        at = instance_id or EVERYWHERE
-        grants[at] = max(role, grants.get(at, role), key=ROLES.index)
-    return Actor(name, grants, actor_id)
+    return Actor(name, grants_of(user), actor_id)
 
 
 def visible_instances(actor: Actor, *, movable: bool = False) -> InstanceQuerySet:
@@ -65,6 +63,15 @@ def visible_instances(actor: Actor, *, movable: bool = False) -> InstanceQuerySe
     for place in places:
         seen = seen | HopperInstance.objects.under(place)
     return seen
+
+
+def administered_webhooks(actor: Actor) -> WebhookQuerySet:
+    """Return the webhooks of the instances of which the caller is an admin."""
+    if actor.is_admin:
+        return Webhook.objects.all()
+    admin = {place: role for place, role in actor.grants.items() if role == "admin"}
+    places = visible_instances(replace(actor, grants=admin))
+    return Webhook.objects.filter(instance__in=places.values("pk"))
 
 
 def visible_tasks(actor: Actor) -> TaskQuerySet:

@@ -14,11 +14,13 @@ from instances.api.dashboard_views import (
 from instances.api.instance_views import InstanceViewSet
 from instances.api.lesson_views import LessonViewSet
 from instances.api.task_views import TaskViewSet
+from instances.api.webhook_views import WebhookViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("instances", InstanceViewSet, basename="instance")
 router.register("tasks", TaskViewSet, basename="task")
 router.register("lessons", LessonViewSet, basename="lesson")
+router.register("webhooks", WebhookViewSet, basename="webhook")
 
 urlpatterns = [
     *router.urls,

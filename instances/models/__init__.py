@@ -9,12 +9,14 @@ from instances.models.lesson import Lesson
 from instances.models.question import Question
 from instances.models.records import CheckRecord, IdempotencyRecord, SiteKey, SweepRecord
 from instances.models.task import Task, TaskDependency
+from instances.models.webhook import Delivery, Webhook
 
 __all__ = [
     "AgentToken",
     "Attempt",
     "CheckRecord",
     "Comment",
+    "Delivery",
     "Event",
     "Grant",
     "HopperInstance",
@@ -26,4 +28,5 @@ __all__ = [
     "SweepRecord",
     "Task",
     "TaskDependency",
+    "Webhook",
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
-from hopper.site_key import lease_token
+from hopper.site_key import lease_token, webhook_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class IdempotencyRecord(models.Model):
     """The answer to an idempotency key. For 24 hours the same key and body replay the answer.
 
     `digest` covers method, path and body. `body` is the JSON answered, null while it is being made.
-    The body holds no token of a lease: a replay derives the tokens again (R21).
+    The body holds no token of a lease and no secret of a webhook: a replay derives them (R21).
     """
 
     caller = models.CharField(max_length=150)
@@ -82,29 +82,33 @@ class IdempotencyRecord(models.Model):
         return f"{self.caller} {self.key}"
 
     def keep(self, status: int, answer: Any) -> None:
-        """Store an answer without the tokens of its leases."""
-        self.status, self.body = status, with_tokens(answer, lambda task: None)
+        """Store an answer without its secrets."""
+        self.status, self.body = status, with_secrets(answer, lambda told: None)
         self.save(update_fields=["status", "body"])
 
     def answer(self) -> Any:
-        """Return the stored answer, with the tokens of its leases derived again."""
-        return with_tokens(self.body, _token_of)
+        """Return the stored answer, with its secrets derived again."""
+        return with_secrets(self.body, _secret_of)
 
 
-def with_tokens(answer: Any, token_of: Callable[[dict[str, Any]], str | None]) -> Any:
-    """Return an answer in which each claimed task has the token that `token_of(task)` returns.
+def with_secrets(answer: Any, secret_of: Callable[[dict[str, Any]], str | None]) -> Any:
+    """Return an answer in which each lease's token and webhook's secret is `secret_of(object)`.
 
-    A claimed task is the answer itself, or is in the list `tasks` of the answer.
+    The object, a claimed task or a webhook, is the answer itself or is in its list `tasks`.
     """
     if not isinstance(answer, dict):
         return answer
     tasks, lease = answer.get("tasks"), answer.get("lease")
     if isinstance(tasks, list):
-        return {**answer, "tasks": [with_tokens(task, token_of) for task in tasks]}
+        return {**answer, "tasks": [with_secrets(task, secret_of) for task in tasks]}
+    if "secret" in answer:
+        return {**answer, "secret": secret_of(answer)}
     if not isinstance(lease, dict):
         return answer
-    return {**answer, "lease": {**lease, "token": token_of(answer)}}
+    return {**answer, "lease": {**lease, "token": secret_of(answer)}}
 
 
-def _token_of(task: dict[str, Any]) -> str:
-    return lease_token(task["id"], task["lease"]["attempt"], task["epoch"])
+def _secret_of(told: dict[str, Any]) -> str:
+    if "secret" in told:
+        return webhook_secret(told["id"], told["secret_number"])
+    return lease_token(told["id"], told["lease"]["attempt"], told["epoch"])

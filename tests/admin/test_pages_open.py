@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LISTS = [
     "instances_hopperinstance", "instances_task", "instances_event", "instances_attempt",
     "instances_agenttoken", "instances_grant", "delegation_taskdelegation",
-    "scopes_routingdecision",
+    "scopes_routingdecision", "instances_webhook",
 ]  # fmt: skip
 
 

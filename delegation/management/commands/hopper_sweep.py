@@ -6,14 +6,17 @@ import logging
 import signal
 import time
 from dataclasses import asdict
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 from django.db import close_old_connections, connection
 
-from delegation.sweep import INTERVAL_SECONDS, Swept, sweep
+from delegation.sweep import INTERVAL_SECONDS, sweep
 from hopper.commands import OperatorCommand
 from hopper.database import is_outage
+from instances.api.shown import shown_events
+from instances.webhooks.courier import Courier
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -25,7 +28,8 @@ _TICK = 0.2  # seconds between looks at the stop signal
 
 class Command(OperatorCommand):
     help = (
-        "Do what is due: expired leases and offers, tasks to be placed, instances to be settled. "
+        "Do what is due: expired leases and offers, tasks to be placed, instances to be settled, "
+        "events to be sent to webhooks. "
         "Any number of sweepers may run at once."
     )
     examples = """\
@@ -55,10 +59,15 @@ class Command(OperatorCommand):
             raise CommandError("--interval: more than 0 seconds.", returncode=2)
         if options["loop"]:
             self._loop(options["interval"], json=options["json"])
-        elif options["json"]:
-            self.say_json(asdict(sweep()))
         else:
-            self.say(in_words(sweep()))
+            self._once(json=options["json"])
+
+    def _once(self, *, json: bool) -> None:
+        done = asdict(sweep()) | {"webhooks_sent": Courier(shown_events).once()}
+        if json:
+            self.say_json(done)
+        else:
+            self.say(in_words(done))
 
     def _loop(self, interval: float, *, json: bool) -> None:
         def ask_to_stop(number: int, frame: object) -> None:
@@ -67,6 +76,9 @@ class Command(OperatorCommand):
         signals = (signal.SIGTERM, signal.SIGINT)
         before = {number: signal.signal(number, ask_to_stop) for number in signals}
         try:
+            # Beside the sweep: a slow receiver holds up no duty.
+            courier = Thread(target=Courier(shown_events).loop, args=[lambda: self.stop])
+            courier.start()
             if not json:
                 self.say(f"sweeping every {interval:g} s; SIGTERM or Ctrl-C ends it")
             while not self.stop:
@@ -74,9 +86,11 @@ class Command(OperatorCommand):
                 wake = time.monotonic() + interval
                 while not self.stop and time.monotonic() < wake:
                     time.sleep(min(_TICK, interval))
+            courier.join()
             if not json:
                 self.say("ended")
         finally:
+            self.stop = True
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -94,10 +108,10 @@ class Command(OperatorCommand):
         if json:
             self.say_json(asdict(swept), indent=None)
         elif swept.total():
-            self.say(in_words(swept))
+            self.say(in_words(asdict(swept)))
 
 
-def in_words(swept: Swept) -> str:
+def in_words(counts: dict[str, int]) -> str:
     """Return the counts of a sweep as one line."""
-    done = {name.replace("_", " "): number for name, number in asdict(swept).items() if number}
+    done = {name.replace("_", " "): number for name, number in counts.items() if number}
     return ", ".join(f"{name}: {number}" for name, number in done.items()) or "nothing was due"

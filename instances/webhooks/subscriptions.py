@@ -1,0 +1,115 @@
+"""Adding, changing, replaying and removing webhooks."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import F
+
+from hopper import database
+from hopper.errors import Conflict, Invalid
+from hopper.ids import new_id
+from instances.history import newest_position
+from instances.models import Webhook
+from instances.tree.status import lock_instance
+from instances.webhooks.addresses import target_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hopper.actors import Actor
+
+MOST_PER_INSTANCE = 20
+_KIND = re.compile(r"(task|delegation|instance)\.(\*|[a-z_]{1,30})")
+
+_FRESH: dict[str, Any] = {
+    "enabled": True,
+    "off_reason": "",
+    "failures": 0,
+    "failing_since": None,
+    "next_at": None,
+    "taken_until": None,
+}
+"""The state of a webhook that has not failed and is not being sent."""
+
+
+def add_webhook(
+    instance_id: str, url: str, *, kinds: Sequence[str] = (), description: str = "", actor: Actor
+) -> Webhook:
+    """Subscribe a URL to the events at an instance and below, from now on; return the webhook.
+
+    Raises Invalid for a URL or a kind that cannot be, NotFound, Conflict for too many webhooks.
+    """
+    target_of(url)
+    _require_kinds(kinds)
+    newest = newest_position()
+    with transaction.atomic():
+        lock_instance(instance_id)  # Two requests at once do not exceed the limit.
+        if Webhook.objects.filter(instance=instance_id).count() >= MOST_PER_INSTANCE:
+            words = f"{instance_id} has {MOST_PER_INSTANCE} webhooks, the most: remove one first."
+            raise Conflict(words, code="too_many_webhooks")
+        return Webhook.objects.create(
+            id=new_id("webhook"),
+            instance_id=instance_id,
+            url=url,
+            kinds=list(kinds),
+            description=description,
+            owner=actor.name,
+            owner_id=actor.id,
+            created_at=database.now(),
+            position=newest,
+        )
+
+
+def change_webhook(webhook_id: str, changes: dict[str, Any], *, actor: Actor) -> None:
+    """Write url, kinds, description and enabled, those that are given. The actor owns it now.
+
+    A webhook that is switched on again goes on after its last event. Raises Invalid.
+    """
+    if "url" in changes:
+        target_of(changes["url"])
+    _require_kinds(changes.get("kinds", ()))
+    on = changes.get("enabled")
+    state = _FRESH if on else {"off_reason": ""} if on is False else {}
+    _write(webhook_id, actor, **{**state, **changes, "taken_until": None})
+
+
+def replay(webhook_id: str, after: int | None, *, actor: Actor) -> None:
+    """Switch a webhook on and send the events after a position again, or go on where it stopped.
+
+    Raises Invalid for a position that the feed has not reached.
+    """
+    newest = newest_position()
+    if after is not None and after > newest:
+        raise Invalid.field("after", f"the newest event has the number {newest}")
+    _write(webhook_id, actor, **_FRESH, **({} if after is None else {"position": after}))
+
+
+def rotate(webhook_id: str, *, actor: Actor) -> None:
+    """Give a webhook another secret. For 24 hours the old secret signs beside it."""
+    _write(webhook_id, actor, secret_number=F("secret_number") + 1, rotated_at=database.now())
+
+
+def request_test(webhook_id: str) -> None:
+    """Let the sweep send a test message, also by a webhook that is switched off."""
+    Webhook.objects.filter(pk=webhook_id).update(test_due=True)
+
+
+def remove_webhook(webhook_id: str) -> None:
+    """Delete a webhook with its log."""
+    Webhook.objects.filter(pk=webhook_id).delete()
+
+
+def _write(webhook_id: str, actor: Actor, **changes: Any) -> None:
+    """Write columns and the new owner. A sender that has the webhook now finds it changed."""
+    owner = {"owner": actor.name, "owner_id": actor.id}
+    Webhook.objects.filter(pk=webhook_id).update(**owner, **changes)
+
+
+def _require_kinds(kinds: Sequence[str]) -> None:
+    for place, kind in enumerate(kinds):
+        if not _KIND.fullmatch(kind):
+            words = "must be a kind of event such as task.done, or a group such as task.*"
+            raise Invalid.field(f"kinds.{place}", words)
