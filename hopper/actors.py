@@ -24,7 +24,7 @@ MAY = {
         "edit, delegate, accept, reject, cancel, retry, discard and route tasks, "
         "start and stop instances, create orchestrations"
     ),
-    "admin": "create, move, configure and terminate instances",
+    "admin": "create, move, configure and terminate instances, and send their events to webhooks",
 }
 """The rights that each role adds to the roles before it, in words."""
 

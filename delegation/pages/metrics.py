@@ -13,23 +13,29 @@ from django.db.models import Count, Max, Min, Sum
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 
-from delegation.pages.flow import EVENTS_READ, first_waits, share
+from delegation.models import TaskDelegation
+from delegation.pages.flow import CLAIMS_READ, EVENTS_READ, first_waits, share
 from hopper import database
 from hopper.errors import HopperError
 from instances.api.base import Answering
 from instances.api.permissions import require_role
 from instances.attention import attention_counts
 from instances.choices import TaskStatus
-from instances.models import CheckRecord, Event, HopperInstance, SweepRecord, Task
+from instances.history import newest_position
+from instances.models import CheckRecord, Event, HopperInstance, SweepRecord, Task, Webhook
 from instances.waiting import count_reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from rest_framework.request import Request
 
 RECENT = timedelta(hours=1)
 """The time over which rates are told."""
+
+WEBHOOKS_READ = 50
+"""The most webhooks whose lag is read: those that are furthest behind."""
 
 
 class NoMetrics(HopperError):
@@ -60,7 +66,7 @@ class Metrics(Answering):
 
 
 class Figures:
-    """A collector that reads the database when it is asked; about 20 queries."""
+    """A collector that reads the database when it is asked; about 30 queries."""
 
     def collect(self) -> Iterator[Any]:
         """Yield the figures as Prometheus has them."""
@@ -76,8 +82,9 @@ class Figures:
         words = "Age of the oldest pending task."
         yield _gauge("hopper_oldest_waiting_seconds", words, "scope", oldest)
         yield _gauge("hopper_in_flight", "Live leases.", "scope", _in_flight())
-        yield from _recent()
-        yield from _records()
+        yield from _recent(now - RECENT)
+        yield from _webhooks(now)
+        yield from _records(now)
 
 
 def _gauge(name: str, words: str, label: str, values: Mapping[str, float]) -> Any:
@@ -109,9 +116,8 @@ def _in_flight() -> dict[str, int]:
     return {scope: number or 0 for scope, number in rows.annotate(Sum("load__running"))}
 
 
-def _recent() -> Iterator[Any]:
-    """Yield the figures of the last hour; of the newest events only."""
-    since = database.now() - RECENT
+def _recent(since: datetime) -> Iterator[Any]:
+    """Yield the figures of the time since then; of the newest events only."""
     newest = Event.objects.aggregate(Max("pk"))["pk__max"] or 0
     events = Event.objects.filter(pk__gt=newest - EVENTS_READ, at__gt=since)
     refused = events.filter(kind="delegation.rejected").values_list("data", flat=True)
@@ -119,15 +125,46 @@ def _recent() -> Iterator[Any]:
     yield _gauge("hopper_rejections_last_hour", "Refused offers.", "reason", reasons)
     rescued = {"": events.filter(kind="task.lease_lost").count()}
     yield _gauge("hopper_rescues_last_hour", "Leases that ran out.", "", rescued)
-    waits = first_waits(HopperInstance.objects.all(), since)
-    parts = {"0.5": share(waits, 0.5), "0.9": share(waits, 0.9), "1": waits[-1]} if waits else {}
     words = "Seconds from creation to the first lease, of the last hour."
-    yield _gauge("hopper_claim_wait_seconds", words, "quantile", parts)
+    claims = _parts(first_waits(HopperInstance.objects.all(), since))
+    yield _gauge("hopper_claim_wait_seconds", words, "quantile", claims)
+    words = "Seconds from an offer to its acceptance, of the last hour."
+    yield _gauge("hopper_accept_wait_seconds", words, "quantile", _parts(_accept_waits(since)))
 
 
-def _records() -> Iterator[Any]:
+def _accept_waits(since: datetime) -> list[float]:
+    """Return the seconds that offers accepted since then waited, sorted; of the newest offers."""
+    newest = TaskDelegation.objects.order_by("-pk")
+    read = newest.values_list("delegated_at", "accepted_at")[:CLAIMS_READ]
+    accepted = [(made, at) for made, at in read if at is not None and at > since]
+    return sorted(max(0.0, (at - made).total_seconds()) for made, at in accepted)
+
+
+def _parts(waits: Sequence[float]) -> dict[str, float]:
+    """Return the median, the 90th percentile and the longest of sorted waits."""
+    return {"0.5": share(waits, 0.5), "0.9": share(waits, 0.9), "1": waits[-1]} if waits else {}
+
+
+def _webhooks(now: datetime) -> Iterator[Any]:
+    """Yield how many webhooks are in which state, and how far the slowest lags behind the feed."""
+    on = Webhook.objects.filter(enabled=True)
+    states = {
+        "on": on.filter(failing_since=None).count(),
+        "failing": on.exclude(failing_since=None).count(),
+        "switched_off": Webhook.objects.switched_off().count(),
+    }
+    yield _gauge("hopper_webhooks", "Webhooks.", "state", states)
+    newest = newest_position()
+    behind = on.filter(position__lt=newest).order_by("position")[:WEBHOOKS_READ]
+    due = [first.at for hook in behind if (first := hook.events(newest).first())]
+    lag = (now - min(due)).total_seconds() if due else 0
+    words = "Age of the oldest event that a webhook has not delivered."
+    yield _gauge("hopper_webhook_lag_seconds", words, "", {"": lag})
+
+
+def _records(now: datetime) -> Iterator[Any]:
     """Yield the ages of the last sweep and the last check, and what the check found broken."""
-    now, swept, checked = database.now(), SweepRecord.objects.first(), CheckRecord.latest()
+    swept, checked = SweepRecord.objects.first(), CheckRecord.latest()
     ages = {"": (now - swept.at).total_seconds()} if swept else {}
     yield _gauge("hopper_sweep_age_seconds", "Time since the last sweep.", "", ages)
     if checked is not None:

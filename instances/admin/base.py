@@ -32,8 +32,8 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 NOTHING = "-"
-SECRETS = frozenset({"digest", "lease_digest", "password", "token_key"})
-"""Columns that are made from secrets. An address of a list may not search them."""
+SECRETS = frozenset({"digest", "lease_digest", "password", "token_key", "url"})
+"""Columns that hold secrets or are made from them. An address of a list may not search them."""
 NAMED = 20
 """The most rows that a message names."""
 ROWS_ASKED = 200

@@ -61,11 +61,11 @@ def _action(
 
 @admin.register(Webhook)
 class WebhookAdmin(ServedAdmin):
-    """Webhooks with their deliveries. Other staff than superusers see no URL: it may be a secret."""
+    """Webhooks and their deliveries. Only superusers see a URL: it may hold a secret."""
 
     form = WebhookForm
     list_display = (
-        column("id", "webhook"), column("instance_id", "events of", partial(link, "hopperinstance")),
+        column("id", "webhook"), column("instance_id", "at", partial(link, "hopperinstance")),
         "receiver", "enabled", "off_reason", column("failing_since", "failing since (UTC)", moment),
         "position", "owner",
     )  # fmt: skip
@@ -76,7 +76,10 @@ class WebhookAdmin(ServedAdmin):
     autocomplete_fields = ("instance",)
     readonly_fields = _STATE
     actions = (
-        _action("test", "Send a test message", "Asked for a test", lambda pk, actor: subscriptions.request_test(pk)),
+        _action(
+            "test", "Send a test message", "Asked for a test",
+            lambda pk, actor: subscriptions.request_test(pk),
+        ),
         _action(
             "resume", "Switch on, and go on where it stopped", "Switched on",
             partial(subscriptions.replay, after=None),
@@ -143,4 +146,3 @@ class WebhookAdmin(ServedAdmin):
     def made(self, webhook: Webhook) -> str:
         """The time at which the webhook was added."""
         return moment(webhook.created_at)
-

@@ -15,6 +15,7 @@ from instances.lessons import file_lesson
 from instances.models import AgentToken, HopperInstance, Question
 from instances.tasks.questions import NewQuestion, ask
 from instances.tasks.worker import claim_task
+from instances.webhooks.subscriptions import add_webhook
 from tests.api.conftest import Caller
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -47,8 +48,10 @@ def _project(name: str, words: str) -> tuple[dict[str, str], dict[str, str], set
     seen = HopperInstance.objects.all()
     lesson = file_lesson(words, task=task, description=words, seen=seen, actor=ALICE)
     question = Question.objects.get(task=asking)
+    hook = add_webhook(project.pk, "https://example.org/", description=words, actor=ALICE)
     objects = {
         "instances": project.pk, "tasks": task.pk, "delegations": into.pk, "lessons": lesson.pk,
+        "webhooks": hook.pk,
     }  # fmt: skip
     more = {
         "below": run.pk, "question": question.pk, "asking": asking.pk, "token": lease.token,
@@ -77,13 +80,16 @@ def _build() -> World:
         file_lesson(HIDDEN, task=task, project="", seen=seen, actor=ALICE)
         for task in (above, loose)
     ]
+    hook = add_webhook("top", "https://example.org/", description=HIDDEN, actor=ALICE)
     objects = {
         "own": own,
         "sibling": beside,
-        "ancestor": {"instances": "top", "tasks": above.pk, "lessons": lessons[0].pk},
+        "ancestor": {
+            "instances": "top", "tasks": above.pk, "lessons": lessons[0].pk, "webhooks": hook.pk,
+        },
         "unassigned": {"tasks": loose.pk, "lessons": lessons[1].pk},
-    }
-    secrets = ids | {above.pk, loose.pk, HIDDEN, *(one.pk for one in lessons)}
+    }  # fmt: skip
+    secrets = ids | {above.pk, loose.pk, hook.pk, HIDDEN, *(one.pk for one in lessons)}
     return World(objects, {"own": own_more, "sibling": beside_more}, frozenset(secrets))
 
 

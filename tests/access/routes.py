@@ -60,8 +60,17 @@ WRITES: dict[str, tuple[str, Any]] = {
     "POST /tasks/{id}/route": ("operator", {}),
     "POST /tasks/{id}/start": ("worker", {}),
     "POST /tasks/{id}/status": ("worker", {"status": "blocked"}),
+    "POST /webhooks": ("admin", {"url": "https://example.org/", "instance_id": "INSTANCE"}),
+    "PATCH /webhooks/{id}": ("admin", {"description": "new"}),
+    "DELETE /webhooks/{id}": ("admin", None),
+    "POST /webhooks/{id}/replay": ("admin", {}),
+    "POST /webhooks/{id}/rotate": ("admin", {}),
+    "POST /webhooks/{id}/test": ("admin", {}),
 }  # fmt: skip
 """The role that each operation but reading takes where its object is, and a body for it."""
+
+READS = {"GET /webhooks/{id}": "admin", "GET /webhooks/{id}/deliveries": "admin"}
+"""The role of the few operations that read more than a viewer may see."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +97,14 @@ class Operation:
 
     @property
     def kind(self) -> str:
-        """The kind of object in the path: instances, tasks, delegations, lessons."""
+        """The kind of object in the path: instances, tasks, delegations, lessons, webhooks."""
         return self.path.split("/")[1]
 
     @property
     def role(self) -> str:
-        return "viewer" if self.method == "GET" else WRITES[self.name][0]
+        if self.method == "GET":
+            return READS.get(self.name, "viewer")
+        return WRITES[self.name][0]
 
     @property
     def body(self) -> Any:

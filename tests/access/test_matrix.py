@@ -23,6 +23,7 @@ from tests.api.conftest import Caller
 Make = Callable[[str], Caller]
 MISSING = {
     "instances": "no-such-one", "tasks": "task-0", "delegations": "del-0", "lessons": "lesson-0",
+    "webhooks": "webhook-0",
 }  # fmt: skip
 UNHELD = (401, 403, 404)
 

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
-from delegation.pages import live, stream, visit
+from delegation.pages import live, stream
 from delegation.pages.watch import Watch
 from instances.models import Grant, HopperInstance
 from tests.factories import InstanceFactory
@@ -82,7 +82,6 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """The watch of a new process."""
     fresh = Watch()
     monkeypatch.setattr(live, "WATCH", fresh)
-    monkeypatch.setattr(visit, "WATCH", fresh)
     monkeypatch.setattr(stream, "WATCH", fresh)
     return fresh
 

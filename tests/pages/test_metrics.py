@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
 
+import time_machine
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from delegation.delegator import Delegator
 from delegation.sweep import sweep
-from instances.models import AgentToken, HopperInstance
+from instances.models import AgentToken, HopperInstance, Webhook
 from instances.tasks.worker import claim_next
+from instances.webhooks.subscriptions import add_webhook
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.pages.conftest import Person
 
 Tree = dict[str, HopperInstance]
+DASHBOARD = Path(__file__).resolve().parents[2] / "deploy" / "grafana-dashboard.json"
 
 
 def figures(client: Client) -> dict[str, float]:
@@ -63,3 +72,28 @@ def test_a_monitor_needs_a_token_that_sees_everything(
     user = get_user_model().objects.create_user("monitor")
     _, secret = AgentToken.objects.create(user, name="monitor", role="viewer")
     assert figures(Client(headers={"Authorization": f"Bearer {secret}"}))
+
+
+def test_offers_webhooks_and_the_last_check_are_told(ada: Person, tree: Tree) -> None:
+    offered = TaskFactory(instance=tree["top"])
+    Delegator(ALICE).delegate_task(offered.pk, "web", accept="auto")
+    on, off = (add_webhook("web", "https://example.org/", actor=ALICE) for _ in range(2))
+    Webhook.objects.filter(pk=off.pk).update(enabled=False, off_reason="failed for a day")
+    assert figures(ada)["hopper_webhook_lag_seconds"] == 0
+    TaskFactory(instance=tree["web"])
+    with time_machine.travel(timezone.now() + timedelta(seconds=90)):
+        found = figures(ada)
+    assert 85 < found["hopper_webhook_lag_seconds"] < 120
+    assert found["hopper_webhooks on"] == found["hopper_webhooks switched_off"] == 1
+    assert 0 <= found["hopper_accept_wait_seconds 0.5"] < 60
+    assert on.position > 0
+
+
+def test_the_dashboard_asks_for_figures_that_there_are(ada: Person, tree: Tree) -> None:
+    call_command("hopper_check", stdout=StringIO())
+    sweep()
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    asked = {target["expr"] for panel in board["panels"] for target in panel["targets"]}
+    named = {name for expr in asked for name in re.findall(r"hopper_\w+", expr)}
+    told = ada.get("/metrics").content.decode()
+    assert named == set(re.findall(r"^# TYPE (hopper_\w+) ", told, re.MULTILINE))
