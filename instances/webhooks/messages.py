@@ -53,7 +53,7 @@ def signed_headers(message: Message, secrets: list[str], now: datetime) -> dict[
     signatures = [Signer(secret).sign(message.id, now, message.body) for secret in secrets]
     return {
         "webhook-id": message.id,
-        "webhook-timestamp": f"{now.timestamp():.0f}",
+        "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
 
