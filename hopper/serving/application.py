@@ -37,6 +37,10 @@ R = TypeVar("R")
 THREADS = 8
 MOST_WAITING = 256
 """The most requests that may wait for a thread. The next one is answered 503."""
+WAIT_SECONDS = 10
+"""The longest wait of a request for a thread, while a lock of the database holds up the threads."""
+HEALTH = ("/healthz", "/health")
+"""The addresses that have a thread of their own, because they never wait for the database."""
 _RETRY = {"Retry-After": "1"}
 
 _threads: contextvars.ContextVar[ThreadPoolExecutor] = contextvars.ContextVar("threads")
@@ -71,6 +75,7 @@ class Application(ASGIHandler):
         # Loads the views before the workers fork, which so share the counters of the limits.
         _ = get_resolver().url_patterns
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hopper")
+        self._health = ThreadPoolExecutor(1, thread_name_prefix="health")
         self._free = threads + MOST_WAITING
         self._waiting_for_clients: set[asyncio.Task[Any]] = set()
         self._stopping = False
@@ -99,6 +104,8 @@ class Application(ASGIHandler):
         try:
             with self._until_stop():
                 body = await read(scope, receive, partial(self._limit, scope))
+            if scope["path"] in HEALTH:
+                return await asyncio.wrap_future(self._health.submit(self._view, scope, body))
             return await self._in_thread(self._view, scope, body)
         except BodyRefused as refused:
             return respond(refused.status, refused.code, refused.detail)
@@ -122,13 +129,19 @@ class Application(ASGIHandler):
         return 0 if request.path_info.startswith("/api/") else UNKNOWN_BYTES
 
     async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a function in a thread. Raises _Busy where too many requests wait for one."""
+        """Call a function in a thread. Raises _Busy where too many wait for one, or too long."""
         if self._free <= 0:
             raise _Busy
         self._free -= 1
+        job = self._pool.submit(partial(_with_fresh_connection, function, *args, **kwargs))
+        answer = asyncio.wrap_future(job)
         try:
-            return await in_thread(function, *args, **kwargs)
+            await asyncio.wait({answer}, timeout=WAIT_SECONDS)
+            if job.cancel():  # no thread has begun it
+                raise _Busy
+            return await answer
         finally:
+            job.cancel()
             self._free += 1
 
     def _view(self, scope: Scope, body: Body) -> Answer:
@@ -187,7 +200,7 @@ class Application(ASGIHandler):
 
 
 class _Busy(Exception):
-    """All threads work, and as many requests as allowed wait for one."""
+    """All threads work, and too many requests wait for one, or this one waited too long."""
 
 
 async def _left(receive: Receive) -> None:

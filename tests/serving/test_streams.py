@@ -11,9 +11,11 @@ import pytest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
+from hopper.rest import health
 from hopper.serving.application import Application, in_thread
 
 ended: list[str] = []
+unlocked = threading.Event()
 
 
 async def numbers() -> AsyncIterator[bytes]:
@@ -43,7 +45,16 @@ def file(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(parts())
 
 
-urlpatterns = [path("stream", stream), path("plain", plain), path("file", file)]
+def stuck(request: HttpRequest) -> HttpResponse:
+    """Hold the thread, as a lock of the database does."""
+    unlocked.wait(10)
+    return HttpResponse(b"unstuck")
+
+
+urlpatterns = [
+    *(path("stream", stream), path("plain", plain), path("file", file), path("stuck", stuck)),
+    path("healthz", health.healthz),
+]
 
 
 class Client:
@@ -120,3 +131,26 @@ def test_one_request_too_many_is_told_to_come_back(application: Application) -> 
     client = asyncio.run(scene())
     assert client.sent[0]["status"] == 503
     assert (b"Retry-After", b"1") in client.sent[0]["headers"]
+
+
+def test_while_all_threads_are_held_up_health_answers_and_others_are_told_to_come_back(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hopper.serving.application.WAIT_SECONDS", 0.2)
+    unlocked.clear()
+
+    async def scene() -> list[Client]:
+        held, alive, late = Client("/stuck"), Client("/healthz"), Client("/plain")
+        holding = asyncio.create_task(held.ask(application))
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(alive.ask(application), 5)
+        await asyncio.wait_for(late.ask(application), 5)
+        unlocked.set()
+        await asyncio.wait_for(holding, 5)
+        return [held, alive, late]
+
+    held, alive, late = asyncio.run(scene())
+    assert alive.body == b'{"status": "ok"}'
+    assert late.sent[0]["status"] == 503
+    assert (b"Retry-After", b"1") in late.sent[0]["headers"]
+    assert (held.sent[0]["status"], held.body) == (200, b"unstuck")
