@@ -8,11 +8,18 @@ from typing import Any
 
 import pytest
 
-from hopper.cli.transport import Unreachable
+from hopper.cli.transport import Reply, Unreachable
 from tests.cli.fakes import Call, FakeTransport, ok, problem
 from tests.cli.worker_queue import leased, queue
 
 OUTAGES = (503, 500, 502, 429, 401)
+PAGES = {
+    "a page is missing": Reply(404, {"detail": "The server answered 404 without saying why."}),
+    "a page is forbidden": Reply(403, None),
+    "nothing": Reply(200, None),
+    "another program's JSON": Reply(200, {"status": "ok"}),
+}
+"""Answers of a proxy in place of its server."""
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +130,38 @@ def test_a_result_is_kept_when_its_lease_is_surely_over_and_sent_by_the_next_wor
     assert len({call.key for call in server.calls if call.path.endswith("complete")}) == 1
     assert reports[-1]["result"] == {"output": "precious\n"}
     assert list((home / "results").iterdir()) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_answer_of_a_proxy_ends_no_worker_no_command_and_no_result(
+    work: Callable, server: FakeTransport, page: str
+) -> None:
+    queue(server, leased(seconds=0.3), first=(PAGES[page],))
+    server.answers["POST /tasks/task-1/heartbeat"] = PAGES[page]
+    server.answers["POST /tasks/task-1/complete"] = [PAGES[page], PAGES[page], ok(leased())]
+    outcome = work("import time; time.sleep(0.3); print(1)")
+    assert outcome.out == "1 completed, 0 failed, 0 released, 0 lost\n"
+    assert len(server.sent("POST", "/tasks/task-1/complete")) == 3
+    assert server.sent("POST", "/tasks/task-1/heartbeat")
+
+
+def test_a_result_is_kept_while_the_server_does_not_know_its_task(
+    work: Callable, server: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hopper.cli.worker.reporter.LOOK_SECONDS", 0.0)
+    unknown = problem(404, "not_found", "There is nothing here that you may see.")
+    queue(server, leased())
+    server.answers["POST /tasks/task-1/complete"] = unknown
+    assert "1 kept" in work("print('precious')", "--max-tasks", "1").out
+
+    queue(server, leased("task-2"), leased("task-3"))
+    outcome = work("print(2)")
+    assert "2 completed" in outcome.out
+    assert "reported after the end of its worker" not in outcome.err
+    assert outcome.err.count("task-1: not reported") == 1
+
+    server.answers["POST /tasks/task-1/complete"] = ok(leased())
+    assert "task-1 completed: reported after the end" in work("print(3)").err
 
 
 def test_a_question_of_the_command_is_no_error(work: Callable, server: FakeTransport) -> None:

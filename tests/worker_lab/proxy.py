@@ -16,12 +16,14 @@ import urllib3
 
 STATUSES = (503, 500, 502, 429, 401)
 LATE = ("reset", "lost answer", "silence", "slow")
+PAGES = {"no such page": 404, "forbidden page": 403, "welcome page": 200}
+"""The pages of other programs, which a proxy shows while its server is away."""
 SILENCE = 12.0  # seconds: longer than a worker waits for an answer
 FORWARDED = ("content-type", "idempotency-key", "authorization", "accept")
 
 
 class Proxy:
-    """Listens on `address`. `fault()` is asked for every call: a status, one of LATE, or None."""
+    """Listens on `address`. `fault()` names a spoiled call: a status, of LATE or PAGES, or None."""
 
     def __init__(self, server: str, fault: Callable[[], object] = lambda: None) -> None:
         self.fault = fault
@@ -62,6 +64,8 @@ class Proxy:
         if isinstance(fault, int):
             detail = json.dumps({"code": "spoiled", "detail": f"Spoiled with {fault}."}).encode()
             return _answer(call, fault, detail)
+        if fault in PAGES:
+            return _answer(call, PAGES[str(fault)], b"<html></html>")
         if fault == "reset":
             return _reset(call)
         if fault == "silence":

@@ -20,7 +20,7 @@ import urllib3
 from tests.crash.site import Site
 from tests.factories import InstanceFactory
 from tests.worker_lab.lab import KINDS, LEASE, SIGNALS, Lab, clean_environ, until
-from tests.worker_lab.proxy import LATE, STATUSES, Proxy
+from tests.worker_lab.proxy import LATE, PAGES, STATUSES, Proxy
 
 pytestmark = [
     pytest.mark.storm,
@@ -97,7 +97,7 @@ class Server:
 
     def spoil(self, seconds: float) -> None:
         """Spoil all calls in one way, or a third of them in any way."""
-        kinds = [*STATUSES, *LATE]
+        kinds = [*STATUSES, *LATE, *PAGES]
         one = random.choice(kinds)
         mixed = random.random() < 0.5
         end = time.monotonic() + seconds
@@ -177,5 +177,5 @@ def test_at_the_store_of_this_machine(tmp_path: Path, storm: Callable[[int, int]
     home = tmp_path / "home"
     store = Embedded(home)
     with closing(Lab(tmp_path, {**clean_environ(), "HOPPER_HOME": str(home)})) as lab:
-        play(lab, store, storm(5, 50))
+        play(lab, store, storm(5, 200))
         finish(lab, store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any, TypeGuard
 
 from hopper.cli.transport import CliError, Refused, Unreachable
 
@@ -28,7 +29,7 @@ def of_claim(error: CliError) -> Meaning:
 
 def of_report(error: CliError) -> Meaning:
     """Return what the answer to a heartbeat, complete, fail or release means."""
-    if isinstance(error, Refused) and error.status in (404, 409, 410):
+    if _is_hoppers(error) and error.status in (404, 409, 410):
         return Meaning.OVER
     return _of_any(error)
 
@@ -43,9 +44,31 @@ def ended_by_command(error: CliError) -> str:
     return outcome if outcome in BY_THE_COMMAND else ""
 
 
+def is_unknown(error: CliError) -> bool:
+    """Return whether the server shows no such task, and so stored nothing."""
+    return isinstance(error, Refused) and error.status == 404
+
+
+def require_task(answer: Any, task_id: str) -> None:
+    """Raise Unreachable for the success of a report that is not Hopper's, which returns the task.
+
+    A proxy may answer in place of a server that is away.
+    """
+    if not isinstance(answer, dict) or answer.get("id") != task_id:
+        raise Unreachable("The server answers a report, but not as Hopper does.")
+
+
 def _of_any(error: CliError) -> Meaning:
     if isinstance(error, Unreachable):
         return Meaning.WAIT
-    if isinstance(error, Refused) and (error.status >= 500 or error.status in MAY_PASS):
-        return Meaning.WAIT
-    return Meaning.REFUSED
+    if not isinstance(error, Refused):
+        return Meaning.REFUSED
+    # A proxy says 404 or 403 while the server is away; of a body too large it says so for good.
+    is_by_proxy = not _is_hoppers(error) and error.status != 413
+    may_pass = is_by_proxy or error.status >= 500 or error.status in MAY_PASS
+    return Meaning.WAIT if may_pass else Meaning.REFUSED
+
+
+def _is_hoppers(error: CliError) -> TypeGuard[Refused]:
+    """Return whether Hopper itself refuses: with a problem, which has a code."""
+    return isinstance(error, Refused) and bool(error.code) and "type" in error.problem

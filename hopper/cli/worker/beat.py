@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hopper.cli.transport import Client, CliError, at
-from hopper.cli.worker.answers import Meaning, ended_by_command, of_report
+from hopper.cli.worker.answers import Meaning, ended_by_command, of_report, require_task
 from hopper.cli.worker.bell import Bell, say
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class Pulse:
         pause, silence = self._pause, ""
         try:
             # Without a key: a heartbeat may be repeated as it is, and leaves no row behind.
-            self._client.post(path, body, key="", seconds=ANSWER)
+            answer = self._client.post(path, body, key="", seconds=ANSWER)
+            require_task(answer, self.lease.task_id)
             self._answered_at = self._clock()
         except CliError as error:
             if of_report(error) is Meaning.OVER:

@@ -126,8 +126,8 @@ class Worker:
         lease = Lease(self._place, self._orders.name, task["id"], granted["token"])
         seconds = granted.get("seconds") or self._orders.lease_seconds or LEAST_LEASE
         beat = Beat(self._client, lease, seconds, self._bell)
-        beat.start()
         try:
+            beat.start()
             outcome = self._attempt(task, lease, beat)
         except BaseException:
             # The command is dead by now.

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hopper.cli.transport import Client, CliError, at, clean
-from hopper.cli.worker.answers import Meaning, ended_by_command, of_report
+from hopper.cli.worker.answers import Meaning, ended_by_command, is_unknown, of_report, require_task
 from hopper.cli.worker.attempt import Attempt, Lease, Report, left_over
 from hopper.cli.worker.beat import ANSWER, Beat
 from hopper.cli.worker.bell import Bell, Waiting, say
@@ -32,6 +32,8 @@ class Reporter:
         self._server = server
         self._bell = bell
         self._looked_at = -LOOK_SECONDS
+        self._refused: set[Path] = set()
+        """The attempts whose report the server refuses: a later worker tries again."""
 
     def deliver(self, lease: Lease, report: Report, attempt: Attempt | None, beat: Beat) -> str:
         """Report until there is a definite answer or the lease is surely over; return the outcome.
@@ -60,6 +62,9 @@ class Reporter:
             return
         self._looked_at = time.monotonic()
         for attempt in left_over(self._results, self._server):
+            if attempt.folder in self._refused:
+                attempt.leave()
+                continue
             report = attempt.saved() or report_of(attempt, attempt.end())
             _save(attempt, report)
             try:
@@ -67,6 +72,9 @@ class Reporter:
             except CliError:
                 attempt.leave()
                 return
+            if outcome == KEPT:
+                self._refused.add(attempt.folder)
+                continue
             say(f"{attempt.lease.task_id} {outcome}: reported after the end of its worker")
 
     def _send(self, lease: Lease, report: Report, attempt: Attempt | None) -> str:
@@ -80,11 +88,14 @@ class Reporter:
             key = f"{report.key}{number or ''}"
             try:
                 path = at("tasks", lease.task_id, report.verb)
-                self._client.post(path, clean(body), key=key, seconds=ANSWER)
+                answer = self._client.post(path, clean(body), key=key, seconds=ANSWER)
+                require_task(answer, lease.task_id)
             except CliError as error:
                 outcome = self._judge(lease, error)
                 if outcome is None:
                     continue
+                if report.verb == "complete" and is_unknown(error):
+                    return _keep(lease, attempt, error)
             else:
                 outcome = OUTCOMES[report.verb]
             if attempt is not None:
