@@ -9,7 +9,7 @@ from django.db import transaction
 from hopper import database
 from hopper.errors import Conflict
 from instances.choices import TaskStatus as T
-from instances.models import Task
+from instances.models import Event, Task
 from instances.tasks.changes import (
     amend_task,
     change_task,
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 def discard_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
     """Take a failed task out of the dead letters (R15). Repeating changes nothing.
 
-    The task stays failed and may still be retried. Raises Conflict for a task that has not failed.
+    The task stays failed and may still be retried. Raises Conflict for a task that has not failed,
+    AlreadyEnded for a task that was discarded for another reason.
     """
     with transaction.atomic():
         task = lock_task(task_id)
@@ -45,6 +46,9 @@ def discard_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
         if task.discarded_at is None:
             task.discarded_at = now = database.now()
             amend_task(task, "task.discarded", actor=actor, now=now, reason=reason)
+        else:
+            told = Event.objects.filter(task=task, kind="task.discarded").latest("id").data
+            require_repeat(task_id, "discarded", word="reason", stored=told["reason"], said=reason)
     return task
 
 

@@ -8,11 +8,18 @@ from django.db import transaction
 
 from hopper import database
 from hopper.errors import Conflict, Invalid
-from instances.choices import PLACING_BLOCKS, AttemptOutcome, QuestionState
+from instances.choices import (
+    PLACING_BLOCKS,
+    STARTED,
+    AttemptOutcome,
+    QuestionState,
+    WaitingCode,
+)
 from instances.choices import TaskStatus as T
 from instances.models import Question, Task
 from instances.signals import offer_overtaken
 from instances.tasks.changes import (
+    amend_task,
     change_task,
     close_question,
     end_attempt,
@@ -25,6 +32,7 @@ from instances.tasks.ending import cancel_task
 from instances.tasks.leases import refuse_open_children
 from instances.tasks.questions import await_answer
 from instances.tasks.reopening import lock_for_reopening, reopen
+from instances.tasks.repeats import require_repeat
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,12 +51,13 @@ def set_status(
     force: bool = False,
     actor: Actor,
 ) -> Task:
-    """Bring a task to `status` in one transaction. The present status is no change.
+    """Bring a task to `status` in one transaction. For the present status see `_repeat`.
 
     Work taken this way has no lease and belongs to `owner` (default: the actor). `force` overrides
     another worker's lease or a pending offer, reopens a finished task first (R18), and is recorded
     as administrative. Raises Invalid for "failed", and Conflict for open children. Without `force`
-    raises Conflict for a live lease, an offer, and a finished task.
+    raises Conflict for a live lease, an offer, a finished task, and the work of another owner.
+    Raises AlreadyEnded for a task that was cancelled for another reason.
     """
     if status not in SETTABLE:
         allowed = ", ".join(SETTABLE)
@@ -60,6 +69,7 @@ def set_status(
             lock_for_reopening(task_id)
         task = lock_ending_task(task_id)
         if task.status == status:
+            _repeat(task, owner, reason, force, actor)
             return task
         now = database.now()
         if task.is_terminal and (force or status != T.CANCELLED):
@@ -73,6 +83,34 @@ def set_status(
                 close_question(task, QuestionState.WITHDRAWN)
             _WALKS[T(status)](task, owner or actor.name, reason, actor, now)
     return Task.objects.get(pk=task_id)
+
+
+def _repeat(task: Task, owner: str, reason: str, force: bool, actor: Actor) -> None:
+    """Set the present status again (R20). A task blocked for a person takes a new reason.
+
+    Raises AlreadyEnded for another reason of a cancel, and Conflict for work that another owner has
+    taken by hand, unless `force` gives it to the new owner.
+    """
+    if task.status == T.CANCELLED:
+        require_repeat(task.pk, task.status, word="reason", stored=task.error, said=reason)
+    elif task.waiting_code == WaitingCode.INPUT_REQUIRED and task.status == T.BLOCKED:
+        if reason not in ("", task.waiting.get("detail")):
+            task.waiting = {**task.waiting, "detail": reason}
+            amend_task(task, "task.blocked", actor=actor, now=database.now(), reason=reason)
+    elif _is_hand_work(task) and owner not in ("", task.worker):
+        if not force:
+            raise Conflict(
+                f"{task.pk} is taken by {task.worker}; force gives it to {owner}.",
+                code="taken",
+                state=task.status,
+                worker=task.worker,
+            )
+        task.worker = owner
+        amend_task(task, "task.updated", actor=actor, now=database.now(), fields=["worker"])
+
+
+def _is_hand_work(task: Task) -> bool:
+    return task.status in STARTED and not (task.decomposed or task.has_live_lease)
 
 
 def _open_again(task: Task, force: bool, reason: str, actor: Actor, now: datetime) -> None:

@@ -11,9 +11,10 @@ import pytest
 from django.db import connection
 
 from delegation.delegator import Delegator
-from hopper.errors import AlreadyEnded, HopperError
+from hopper.errors import AlreadyEnded, Conflict, HopperError
 from instances.models import Attempt, Event, Task
-from instances.tasks.ending import cancel_task
+from instances.tasks.ending import cancel_task, discard_task
+from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_task, complete_task, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -107,6 +108,45 @@ def test_a_cancel_for_another_reason_is_refused(lease: Lease) -> None:
     assert cancel(reason="not needed").error == cancel().error == "not needed"
     with pytest.raises(AlreadyEnded, match="cancelled already, with another reason"):
         cancel(reason="too dear")
+
+
+def test_a_status_of_cancelled_for_another_reason_is_refused(lease: Lease) -> None:
+    cancel_task(lease.task.pk, reason="not needed", actor=ALICE)
+    cancel = partial(set_status, lease.task.pk, status="cancelled", actor=ALICE)
+    assert cancel(reason="not needed").error == cancel().error == "not needed"
+    with pytest.raises(AlreadyEnded, match="with another reason"):
+        cancel(reason="too dear")
+
+
+def test_a_discard_for_another_reason_is_refused(lease: Lease) -> None:
+    _fail(lease, "disk full")
+    discard = partial(discard_task, lease.task.pk, actor=ALICE)
+    events = [Event.objects.count() for _ in (discard(reason="old"), discard(reason="old"))]
+    assert len(set(events)) == 1
+    with pytest.raises(AlreadyEnded, match="discarded already, with another reason"):
+        discard(reason="wrong")
+
+
+def test_work_taken_by_hand_is_given_to_another_owner_by_force_alone(lease: Lease) -> None:
+    task = TaskFactory(instance=lease.task.instance)
+    take = partial(set_status, task.pk, status="in_progress", actor=ALICE)
+    take(owner="ann")
+    assert take(owner="ann").worker == take().worker == "ann"
+    with pytest.raises(Conflict, match="taken by ann") as refusal:
+        take(owner="ben")
+    assert refusal.value.code == "taken"
+    take(owner="ben", force=True)
+    assert Task.objects.get(pk=task.pk).worker == "ben"
+
+
+def test_a_task_that_is_blocked_takes_a_new_reason(lease: Lease) -> None:
+    task = TaskFactory(instance=lease.task.instance)
+    block = partial(set_status, task.pk, status="blocked", actor=ALICE)
+    block(reason="which licence?")
+    block()
+    block(reason="which version of the licence?")
+    task.refresh_from_db()
+    assert task.waiting["detail"] == "which version of the licence?"
 
 
 @pytest.mark.parametrize("verb", ["reject_delegation", "cancel_delegation"])
