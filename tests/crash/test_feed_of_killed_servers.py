@@ -13,7 +13,7 @@ import pytest
 import urllib3
 
 from instances.history import feed, stamp_all
-from instances.models import Event
+from instances.models import Event, HopperInstance
 from tests.crash.site import Site
 from tests.crash.worlds import tree
 from tests.soundness import unsound
@@ -41,12 +41,14 @@ def _poll(address: str, over: threading.Event, seen: list[dict[str, Any]]) -> No
 def test_three_pollers_of_servers_that_die_see_every_event_once(
     tmp_path: Path, child_environ: dict[str, str], storm: Callable[[int, int], int]
 ) -> None:
-    tree(max_queued_tasks=100_000, max_attempts=100)
+    roomy = {"max_queued_tasks": 100_000, "max_attempts": 100}
+    run = tree(**roomy)
+    HopperInstance.objects.filter(pk=run.pk).update(config=roomy)
     site = Site(tmp_path, child_environ, commits=25)
     over = threading.Event()
     seen: list[list[dict[str, Any]]] = [[], [], []]
     try:
-        site.open(worker=2, client=2, sweeper=1)
+        site.open(worker=storm(2, 12), client=storm(2, 4), sweeper=1)
         pollers = [
             threading.Thread(target=_poll, args=(site.addresses[0], over, one)) for one in seen
         ]
@@ -56,7 +58,7 @@ def test_three_pollers_of_servers_that_die_see_every_event_once(
             time.sleep(random.uniform(1, 3))
             site.replace_the_dead()
             site.kill_server()
-        assert site.calm_down(120)
+        assert site.calm_down(storm(120, 600))
         over.set()
         for poller in pollers:
             poller.join(60)
