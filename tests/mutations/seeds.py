@@ -375,8 +375,8 @@ MUTATIONS = (
     _one(
         "an outage ends a worker",
         "hopper/cli/worker/answers.py",
-        "(error.status >= 500 or error.status in MAY_PASS)",
-        "error.status in MAY_PASS",
+        "is_by_proxy or error.status >= 500 or error.status in MAY_PASS",
+        "is_by_proxy or error.status in MAY_PASS",
         "tests/cli/test_worker_waits.py",
     ),
     _one(
@@ -451,5 +451,49 @@ MUTATIONS = (
         "            found |= same & self._after(name, value, down)\n",
         "            found = found or same & self._after(name, value, down)\n",
         "tests/api/test_paging.py",
+    ),
+    # Edges: contradictions, the sweep, moves, questions
+    _one(
+        "a contradiction is taken for a repeat",
+        "instances/tasks/repeats.py",
+        "if not says_nothing(said) and not same_value(said, stored):",
+        "if says_nothing(said) and not same_value(said, stored):",
+        "tests/protocol/test_repeats_and_contradictions.py",
+    ),
+    _one(
+        "work by hand goes to whoever asks last",
+        "instances/tasks/status_by_hand.py",
+        '        if not force:\n            raise Conflict(\n                f"{task.pk} is taken',
+        '        if force:\n            raise Conflict(\n                f"{task.pk} is taken',
+        "tests/protocol/test_repeats_and_contradictions.py",
+    ),
+    _one(
+        "a bad row ends its duty",
+        "delegation/sweep.py",
+        "if isinstance(error, Error) and not connection.is_usable():",
+        "if isinstance(error, Exception):",
+        "tests/operators/test_sweep.py",
+    ),
+    _one(
+        "an instance moves while tasks below it end",
+        "instances/tree/locks.py",
+        "lock_names(_LINES, shared=True)",
+        "lock_names(_LINES + '.', shared=True)",
+        "tests/concurrency/test_moving_beside_completions.py",
+        database="postgres",
+    ),
+    _one(
+        "a closed question takes another answer",
+        "instances/tasks/questions.py",
+        "            _require_open(question)\n",
+        "",
+        "tests/instances/test_questions.py",
+    ),
+    _one(
+        "the page of a proxy is an answer of Hopper",
+        "hopper/cli/worker/answers.py",
+        "is_by_proxy = not _is_hoppers(error) and error.status != 413",
+        "is_by_proxy = False",
+        "tests/cli/test_worker_waits.py",
     ),
 )
