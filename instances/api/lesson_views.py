@@ -121,7 +121,7 @@ class LessonViewSet(Answering):
     @extend_schema(responses=LessonSerializer(many=True))
     def list(self, request: Request) -> Response:
         """List the lessons that the caller may see, the newest first."""
-        return self.paged(visible_lessons(self.actor).order_by("-pk"), shown_lessons)
+        return self.paged(visible_lessons(self.actor).order_by("-created_at", "-pk"), shown_lessons)
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """Show one lesson."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -55,6 +56,14 @@ def test_lessons_are_filtered(
     ):
         ada.tell("/lessons", body, 201)
     assert [row["title"] for row in ada.ask("/lessons", **query)["results"]] == found
+
+
+def test_the_newest_lesson_is_listed_first_whatever_the_ids_of_its_server(ada: Caller) -> None:
+    for title in ("first", "second"):
+        ada.tell("/lessons", {"title": title}, 201)
+    later = Lesson.objects.get(title="second").created_at + timedelta(hours=1)
+    Lesson.objects.filter(title="first").update(created_at=later)
+    assert [row["title"] for row in ada.ask("/lessons")["results"]] == ["first", "second"]
 
 
 def test_a_lesson_is_seen_where_its_task_or_its_project_is_seen(
