@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +60,20 @@ def test_the_path_is_made_again_and_completion_rises_again(top: HopperInstance, 
     complete_task(task.pk, token=lease.token, result=2, actor=ALICE)
     rows = TaskDelegation.objects.filter(task=task, epoch=2)
     assert set(rows.values_list("status", flat=True)) == {"completed"}
+
+
+def test_the_hops_of_a_task_are_listed_in_their_order_whatever_their_ids(
+    top: HopperInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling = count(9_999, -1)
+    for module in ("delegation.completion", "delegation.offers"):
+        monkeypatch.setattr(f"{module}.new_id", lambda kind: f"{kind}-{next(falling)}")
+    task = _ended(TaskFactory(instance=top, tags=["x"], complexity=5), "done")
+    reopen_task(task.pk, actor=ALICE)
+    listed = TaskDelegation.objects.for_task(task.pk)
+    way = list(listed.values_list("epoch", "target_instance_id"))
+    assert way == [(1, "web"), (1, "run"), (2, "web"), (2, "run")]
+    assert [row.target_instance_id for row in listed.chain(task.pk)] == ["web", "run"]
 
 
 def test_reopening_what_is_open_changes_nothing(top: HopperInstance) -> None:
