@@ -57,7 +57,6 @@ def set_status(
     another worker's lease or a pending offer, reopens a finished task first (R18), and is recorded
     as administrative. Raises Invalid for "failed", and Conflict for open children. Without `force`
     raises Conflict for a live lease, an offer, a finished task, and the work of another owner.
-    Raises AlreadyEnded for a task that was cancelled for another reason.
     """
     if status not in SETTABLE:
         allowed = ", ".join(SETTABLE)
