@@ -37,10 +37,12 @@ kind=$(sed -n 's/.*"title": "\([a-z]*\)".*/\1/p')
 """
 # Seconds are shorter than in life, so that a round is.
 WORKER = """
-import sys
+import signal, sys
 from hopper.cli.worker import child, guard
 from hopper.cli.main import main
 child.GRACE = 2.0
+for number in (signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)  # a run in the background ignores them
 sys.exit(main())
 """
 SIGNALS: tuple[tuple[int, ...], ...] = (
