@@ -65,7 +65,7 @@ class Tally:
 
 
 class CompletionBubbler:
-    """Reports the ends of tasks once to every delegation, instance and parent task above (M16)."""
+    """Reports the ends of tasks once to every delegation, instance and parent task above."""
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor

@@ -61,7 +61,7 @@ class Handed:
 
 
 class Delegator:
-    """Changes delegations in the name of one actor (M14). Holds no other state."""
+    """Changes delegations in the name of one actor. Holds no other state."""
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor

@@ -1,4 +1,4 @@
-"""The record of a hand-over: source, task, target and outcome (M12)."""
+"""The record of a hand-over: source, task, target and outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from instances.models import HopperInstance, Question, Task
 
 
 class DelegationQuerySet(models.QuerySet["TaskDelegation"]):
-    """Chainable reads of delegations (M13)."""
+    """Chainable reads of delegations."""
 
     def for_task(self, task_id: str) -> DelegationQuerySet:
         """All delegations of a task, in order of creation."""

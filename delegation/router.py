@@ -1,4 +1,4 @@
-"""The InstanceRouter: the next instance for a task, and possible targets (M15). Reads only."""
+"""The InstanceRouter: the next instance for a task, and possible targets. Reads only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which behaviour decides for a scope (M24), and calling it: its decisions are validated."""
+"""Finds the behaviour of a scope, calls it, and validates its decision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded decisions and the feedback on them (M11)."""
+"""Recorded decisions and the feedback on them."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def setting_keys() -> frozenset[str]:
 
 
 def effective_settings(scope: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return every setting of an instance by its key (M17).
+    """Return every setting of an instance by its key.
 
     Shipped defaults, then the operator's files, then the instance's own `config`.
     """

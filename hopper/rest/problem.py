@@ -39,7 +39,7 @@ MAX_DETAIL = 4000
 MEDIA_TYPE = "application/problem+json"
 HOW_TO_GET_IN = (
     "Send `Authorization: Bearer hop_…`. A person who can run the server's commands gets a token "
-    "by `manage.py hopper_token create NAME`."
+    "by `hopper token create NAME`."
 )
 UNAVAILABLE = "The database cannot be reached now, or is busy; try again."
 _RESERVED = frozenset({"type", "title", "status", "detail", "code", "errors", "more_errors"})

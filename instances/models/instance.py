@@ -1,4 +1,4 @@
-"""An instance: one node of the tree, one queue (M1)."""
+"""An instance: one node of the tree, one queue."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 else:
 
     class InstanceManager(TreeManager.from_queryset(InstanceQuerySet)):
-        """The tree's manager; structural writes belong to services/tree.py alone."""
+        """The manager of the tree. Only `tree/shape.py` makes structural writes."""
 
 
 NAME_KEY_LENGTH = 800
@@ -68,7 +68,7 @@ NAME_KEY_LENGTH = 800
 
 
 class HopperInstance(MPTTModel):
-    """A node of the tree of queues. Its place is written only by `services/tree.py`.
+    """A node of the tree of queues. Only `tree/shape.py` writes its place.
 
     `name_key` is the form in which names are compared (R25).
     """
@@ -149,7 +149,7 @@ class HopperInstance(MPTTModel):
         return self.status != InstanceStatus.TERMINATED
 
     def lineage(self) -> list[LineageRow]:
-        """Return the instance's ancestors and itself, root first, in one query (M6)."""
+        """Return the instance's ancestors and itself, root first, in one query."""
         return lineages([self.pk])[self.pk]
 
     def standing(self) -> Standing:

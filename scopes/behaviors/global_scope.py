@@ -1,4 +1,4 @@
-"""GLOBAL: sends a task to the child that its project, tags, words or the rules match (M20)."""
+"""GLOBAL: sends a task to the child that its project, tags, words or the rules match (R9)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class GlobalScopeBehavior(ScopeBehavior):
         rules = tuple(one.rule_id for one in found)
         reasons = (
             *_rule_reasons(found),
-            "no project, tag, keyword or rule speaks for any child",
+            "no project, tag, keyword or rule matches a child",
         )
         if _capability_gap(situation):
             return _none_left(situation, considered, considered, rules)

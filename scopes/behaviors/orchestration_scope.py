@@ -1,4 +1,4 @@
-"""ORCHESTRATION: an arrived task stays in the workers' queue (M22)."""
+"""ORCHESTRATION: an arrived task stays in the workers' queue."""
 
 from __future__ import annotations
 

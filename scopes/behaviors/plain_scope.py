@@ -1,4 +1,4 @@
-"""PERSONAL, FAMILY, EVENT and FEDERATED (M23, R1)."""
+"""PERSONAL, FAMILY, EVENT and FEDERATED (R1)."""
 
 from __future__ import annotations
 

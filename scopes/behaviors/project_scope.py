@@ -1,4 +1,4 @@
-"""PROJECT: decides between manual handling and an orchestration, then which one (M21, R9)."""
+"""PROJECT: decides between manual handling and an orchestration, then which one (R9)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ProjectScopeBehavior(ScopeBehavior):
             return Stay(("executor_preference is human",), tuple(considered), code="ManualQueue")
         reasons = reasons_for_execution(task, instance, runs)
         if not reasons:
-            return self.handle_by_hand(situation, considered, "no reason stands to orchestrate it")
+            return self.handle_by_hand(situation, considered, "nothing calls for an orchestration")
         running = [one for one in considered if one.answers]
         ranked = rank(running)
         if ranked:

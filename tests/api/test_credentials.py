@@ -21,7 +21,7 @@ def test_a_caller_without_credentials_hears_how_to_get_some(nobody: Caller) -> N
     assert answer.status_code == 401
     assert answer["Content-Type"] == "application/problem+json"
     assert answer["WWW-Authenticate"].startswith("Bearer")
-    assert "hopper_token create" in answer.json()["detail"]
+    assert "hopper token create" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("word", ["Bearer", "bearer", "Token"])

@@ -29,7 +29,7 @@ def traces() -> dict[str, Any]:
 BODIES = (
     {"title": "tags speak", "tags": ["web"]},
     {"title": "and it is hard", "tags": ["web"], "complexity": 4},
-    {"title": "nothing speaks"},
+    {"title": "no child matches"},
     {"title": "named", "project": "ops"},
     {"title": "not there yet", "project": "brand-new"},
     {"title": "a typing error", "project": "opps"},

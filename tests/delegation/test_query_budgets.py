@@ -21,7 +21,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "matched, and down to a run": {"tags": ["x"], "complexity": 5},
     "by what it requires": {"required_capabilities": ["x"]},
     "named": {"project": "p3"},
-    "nothing speaks": {"title": "walk the dog"},
+    "no child matches": {"title": "walk the dog"},
     "nobody can": {"required_capabilities": ["gpu"]},
 }
 # Transactions, savepoints and readings of the clock count too; a hop writes offer, acceptance,
@@ -31,7 +31,7 @@ BUDGETS = {
     "matched, and down to a run": 53,
     "by what it requires": 47,
     "named": 45,
-    "nothing speaks": 24,
+    "no child matches": 24,
     "nobody can": 29,
 }
 

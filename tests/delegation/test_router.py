@@ -1,4 +1,4 @@
-"""The router names the target and the candidates of a task and moves nothing (M15)."""
+"""The router names the target and the candidates of a task and moves nothing."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def stuck() -> Task:
-    """A task at the top that speaks for one project, which is paused."""
+    """A task at the top that matches one project, which is paused."""
     top = InstanceFactory(name="top")
     web = InstanceFactory(scope="PROJECT", name="web", parent=top, config={"domains": ["css"]})
     pause_instance(web.pk, actor=ALICE)

@@ -1,4 +1,4 @@
-"""A task falls from GLOBAL to a worker, and its completion rises (M32)."""
+"""A task falls from GLOBAL to a worker, and its completion rises."""
 
 from __future__ import annotations
 

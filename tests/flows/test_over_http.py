@@ -1,4 +1,4 @@
-"""The whole way over HTTP, as a client with a token sees it (M32)."""
+"""The whole way over HTTP, as a client with a token sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of Phase 1 route twelve tasks over HTTP as a person reading the file would (M25)."""
+"""The rules of Phase 1 route twelve tasks over HTTP as a person reading the file would."""
 
 from __future__ import annotations
 

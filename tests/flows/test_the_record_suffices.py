@@ -1,4 +1,4 @@
-"""A stored decision gives its winner again, and a preview leaves no trace (M11)."""
+"""A stored decision gives its winner again, and a preview leaves no trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GLOBAL sends a task where project, tags, words or rules say, else keeps it for triage (M20)."""
+"""GLOBAL sends a task to the child that project, tags, words or rules match, or keeps it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPS = instance("ops", can=("docker",), domains=("deployment",))
         ("a part of a word is no word", task("Re-logins everywhere"), "AwaitingTriage"),
         ("two tags outweigh one", task(tags=["docker", "python", "web"]), "web"),
         ("a tag outweighs a word", task("Fix the login", tags=["docker"]), "ops"),
-        ("what nothing speaks for is triaged", task("Walk the dog"), "AwaitingTriage"),
+        ("a task that matches no child is triaged", task("Walk the dog"), "AwaitingTriage"),
         ("a required capability speaks", task(required_capabilities=["docker"]), "ops"),
         ("nobody has the capability", task(required_capabilities=["gpu"]), "CapabilityGap"),
         ("nobody has it, tags or not", task(tags=["web"], required_capabilities=["gpu"]),

@@ -1,4 +1,4 @@
-"""A project decides first: by hand, or which orchestration (R9, M21)."""
+"""A project decides first: by hand, or which orchestration (R9)."""
 
 from __future__ import annotations
 
@@ -140,9 +140,9 @@ def test_the_plain_ones_decide_as_a_project(scope: str) -> None:
         ("a member owns it", task(owner="Ann"), "ann"),
         ("a list's words", task("Buy milk"), "groceries"),
         ("a member who is away", task(owner="bob"), "ManualQueue"),
-        ("what a member owns is no other member's",
+        ("a task owned by one member never goes to another",
          task(owner="bob", required_capabilities=["driving"]), "Unroutable"),
-        ("nothing speaks", task("Call grandma"), "ManualQueue"),
+        ("a task without a reason for a run", task("Call grandma"), "ManualQueue"),
         ("nobody is able", task(required_capabilities=["plumbing"]), "CapabilityGap"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rules speak for destinations; a file meets its own expectations or is refused (M25)."""
+"""Rules suggest destinations. A file that does not meet its own expectations is refused."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import shlex
 import socket
 from argparse import ArgumentTypeError
 from functools import partial
@@ -17,7 +18,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError, SystemCheckError
 from django.db import connections
 
-from hopper import __version__
+from hopper import __version__, embedded
 from hopper.checks import advise_at_start, require_sound_start
 from hopper.commands import OperatorCommand
 from hopper.serving.application import THREADS, Application
@@ -88,9 +89,10 @@ class Command(OperatorCommand):
         self.say(f"  API       {address}/api/v1/docs")
         self.say(f"  Admin     {address}/admin/")
         if not get_user_model().objects.filter(is_superuser=True).exists():
-            self.say("            sign in with an account: `hopper user create NAME` makes it")
+            made_by = f"hopper user create NAME{_named()}"
+            self.say(f"            sign in with an account: `{made_by}` makes it")
         if AgentToken.objects.exists():
-            self.say("  Token     `hopper token create NAME` makes one")
+            self.say(f"  Token     `hopper token create NAME{_named()}` makes one")
         else:
             self.say(f"  Token     {_first_token()}")
             self.say(f"            named {FIRST_TOKEN}, admin everywhere, shown this once")
@@ -143,6 +145,14 @@ def _database() -> str:
     database = settings.DATABASES["default"]
     place = f" at {database['HOST']}" if database.get("HOST") else ""
     return f"{database['NAME']}{place}"
+
+
+def _named() -> str:
+    """Return the option that names the server's SQLite file, where the environment chose it."""
+    database = settings.DATABASES["default"]
+    if "HOPPER_DATABASE_URL" not in os.environ or database["ENGINE"] != embedded.ENGINE:
+        return ""
+    return f" --database {shlex.quote(str(database['NAME']))}"
 
 
 def _port(text: str) -> int:
