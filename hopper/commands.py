@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from argparse import SUPPRESS, Namespace, RawDescriptionHelpFormatter
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from django.core.management.base import CommandParser
+
+
+PROGRESS_SECONDS = 5
 
 
 class SharedCommand(BaseCommand):
@@ -87,6 +91,20 @@ class OperatorCommand(BaseCommand):
     def say_json(self, value: Any, *, indent: int | None = 2) -> None:
         """Write a value as JSON."""
         self.say(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+class Progress:
+    """Says on stderr every few seconds how far a long command is."""
+
+    def __init__(self, command: BaseCommand, words: str) -> None:
+        self._stderr, self._words = command.stderr, words
+        self._next = time.monotonic() + PROGRESS_SECONDS
+
+    def __call__(self, number: int) -> None:
+        """Tell the number, if it is time."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PROGRESS_SECONDS
+            self._stderr.write(f"{number:,} {self._words}", lambda text: text)
 
 
 @contextmanager

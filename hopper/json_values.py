@@ -17,6 +17,7 @@ MAX_ELEMENTS = 200_000
 
 MAX_INTEGER = 2**63 - 1
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # Possessive quantifiers: a long text takes no memory for backtracking.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
 
@@ -82,7 +83,7 @@ def text_problem(text: str) -> tuple[str, str] | None:
     """Return (code, message) for a text that cannot be stored, else None."""
     if "\0" in text:
         return "null_character", "text cannot contain the NUL character"
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _SURROGATE.search(text):
         return "not_unicode", "text cannot contain half of a surrogate pair"
     return None
 

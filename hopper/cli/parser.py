@@ -41,6 +41,8 @@ DATABASE_COMMANDS = {
     "sweep": "do what is due: expired leases and offers, tasks to be placed",
     "backup": "copy the whole database to one file",
     "restore": "replace the database by a backup, and prove the invariants",
+    "export": "write instances and tasks as lines of JSON",
+    "import": "read instances and tasks from lines of JSON",
     "demo": "load and work off the example hierarchy",
     "token": "create, list and revoke tokens",
 }

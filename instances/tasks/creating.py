@@ -14,7 +14,7 @@ from hopper.ids import new_id
 from hopper.task_fields import CHILD, CREATE, set_at
 from instances.choices import AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
-from instances.history import record, task_event
+from instances.history import record, record_above, task_event
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.models.task import each_word_once
@@ -193,6 +193,27 @@ def insert_tasks(
     if edges:
         # After placing: a task that is still moving is not blocked (R23).
         transaction.on_commit(lambda: reevaluate_new(edges), robust=True)
+
+
+def insert_imported(tasks: Sequence[Task], *, actor: Actor, now: datetime) -> None:
+    """Write the rows of tasks from elsewhere, in the state that each has, with their events.
+
+    The end of a task that has ended is told to the instances above, as any end (R17).
+    """
+    Task.objects.bulk_create(tasks)
+    told: dict[str, Any] = {"actor": actor, "now": now, "imported": True}
+    record(*(task_event(task, "task.created", **told) for task in tasks))
+    ended = [task for task in tasks if task.is_terminal]
+    record(*(task_event(task, f"task.{task.status}", ending=True, **told) for task in ended))
+    record_above(
+        [
+            (
+                task_event(task, f"task.{task.status}", ending=True, bubbled=True, **told),
+                {place for place in (task.origin_id, task.instance_id) if place},
+            )
+            for task in ended
+        ]
+    )
 
 
 def new_task(

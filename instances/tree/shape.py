@@ -21,6 +21,7 @@ from instances.tree.locks import lock_lines, lock_trees
 from instances.tree.status import lock_instance, share_instance
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from hopper.actors import Actor
@@ -67,6 +68,32 @@ def create_instance(
         _insert(instance, id)
         InstanceLoad.objects.create(instance=instance)
         record(instance_event(instance, "instance.created", actor=actor, now=now))
+    return instance
+
+
+def import_instance(values: Mapping[str, Any], *, actor: Actor) -> HopperInstance:
+    """Create an instance from elsewhere, with the status and times that it has.
+
+    `values` are fields by name; `id`, `name` and `scope` are given. Raises as `create_instance`; a
+    closed parent takes it.
+    """
+    given = {"parent_id": None, "status": InstanceStatus.CREATED, **values}
+    with transaction.atomic():
+        parent_id, name = given.pop("parent_id"), given["name"]
+        lock_trees(parent_id, roots=parent_id is None)
+        _require_end(given["scope"], given.get("expires_at"))
+        live = given["status"] != InstanceStatus.TERMINATED
+        now = database.now()
+        instance = HopperInstance(
+            **{"created_by": actor.name, "created_at": now, **given, "updated_at": now},
+            name_key=_free_key(name, parent_id) if live else key_of(name),
+            parent=_fitting_parent(given["scope"], parent_id, closed=True),
+            created_by_id=actor.id,
+        )
+        _insert(instance, given["id"])
+        InstanceLoad.objects.create(instance=instance)
+        told: dict[str, Any] = {"actor": actor, "now": now, "imported": True}
+        record(instance_event(instance, "instance.created", **told))
     return instance
 
 
@@ -171,9 +198,16 @@ def rebuild_tree() -> None:
 
 
 def _fitting_parent(
-    scope: str, parent_id: str | None, moving: HopperInstance | None = None
+    scope: str,
+    parent_id: str | None,
+    moving: HopperInstance | None = None,
+    *,
+    closed: bool = False,
 ) -> HopperInstance | None:
-    """Return the locked parent, after the checks of scope, depth and cycles (R1)."""
+    """Return the locked parent, after the checks of scope, depth and cycles (R1).
+
+    `closed` allows a parent that takes no new children.
+    """
     allowed = sorted(PARENTS[scope])
     if parent_id is None:
         if scope not in ROOTS:
@@ -191,7 +225,7 @@ def _fitting_parent(
     height = _height(moving) if moving else 1
     if len(line) + height > MAX_DEPTH:
         raise RuleBroken(f"A tree has at most {MAX_DEPTH} levels.", code="too_deep")
-    if parent.status in _CLOSED:
+    if parent.status in _CLOSED and not closed:
         raise Conflict(
             f"{parent_id} is {parent.status} and takes no children.",
             code="parent_closed",

@@ -21,7 +21,7 @@ CONCEPTS = {
     "delegation": {
         "admin", "api", "audit", "choices", "completion", "delegator", "facts", "hops",
         "instance_changes", "models", "offer_rules", "offers", "pages", "placing", "questions",
-        "receivers", "router", "sweep",
+        "receivers", "router", "sweep", "transfer",
     },
 }  # fmt: skip
 """The concepts of each room, one folder or file each."""

@@ -50,6 +50,8 @@ These work on the database, never through a server; `manage.py hopper_check` and
 | `hopper user list` | which accounts there are |
 | `hopper backup FILE [--replace] [--json]` | copy the whole database to one file, at one moment |
 | `hopper restore FILE [--replace] [--json]` | replace the database by a backup, and check it |
+| `hopper export FILE [--replace] [--json]` | write instances and tasks as lines of JSON |
+| `hopper import FILE [--check] [--json]` | read them: all or nothing, each id once |
 | `hopper check [I3 …] [--fix] [--json]` | prove the invariants; exit 1 when something is broken |
 | `hopper sweep [--loop] [--interval 10] [--json]` | do what is due, once or until SIGTERM |
 | `hopper route replay [--last 1000] [--candidate PATH] [--json]` | past decisions made again |

@@ -1,0 +1,66 @@
+"""`manage.py hopper_import`: read instances and tasks from lines of JSON, all of them or none."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from contextlib import closing
+from typing import IO, TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from delegation.transfer.importing import import_lines
+from delegation.transfer.lines import BadLines
+from hopper.actors import Actor
+from hopper.cli.arguments import user_name
+from hopper.commands import OperatorCommand, Progress
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(OperatorCommand):
+    help = (
+        "Read instances and tasks from a file that `hopper export` wrote, all of them or none. A "
+        "second import of the same file changes nothing. Open tasks begin anew."
+    )
+    examples = """\
+  hopper import hopper.jsonl
+  gunzip < hopper.jsonl.gz | hopper import -
+  hopper import hopper.jsonl --check         only say what is wrong"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", metavar="FILE", help="- for standard input")
+        parser.add_argument("--check", action="store_true", help="write nothing")
+        parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        actor = Actor(user_name(), {"*": "admin"})
+        progress = Progress(self, "lines read")
+        try:
+            with closing(_opened(options["file"])) as file:
+                counts = import_lines(
+                    file, actor=actor, progress=progress, keep=not options["check"]
+                )
+        except OSError as error:
+            raise CommandError(f"{options['file']} cannot be read: {error.strerror}.") from error
+        except BadLines as error:
+            raise CommandError(f"{options['file']}: nothing was imported.\n{error}") from error
+        if options["json"]:
+            self.say_json({"written": not options["check"], **counts})
+            return
+        verb = "Would import" if options["check"] else "Imported"
+        self.say(
+            f"{verb} {counts['instances']} instances and {counts['tasks']} tasks; "
+            f"{counts['instances_present']} and {counts['tasks_present']} were there already."
+        )
+
+
+def _opened(name: str) -> IO[bytes]:
+    """Return the file, open for reading more than once."""
+    if name != "-":
+        return open(name, "rb")
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    shutil.copyfileobj(sys.stdin.buffer, copy)
+    return copy

@@ -1,0 +1,1 @@
+"""Export and import: instances and tasks as lines of JSON."""
