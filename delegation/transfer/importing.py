@@ -216,7 +216,7 @@ def _require_places(
     for name in _PLACES:
         place = values.get(name)
         if place and place not in holders:
-            words = f"there is no instance {place}; instances stand before their tasks"
+            words = f"is {place}, which does not exist; instances stand before their tasks"
             raise BadLines([Fault(number, name, words)])
     holder = holders.get(values.get("instance_id") or "")
     is_open = values.get("status") not in TERMINAL

@@ -63,6 +63,7 @@ SINGLE_IMPORTER = {
     "delegation.pages.way": "the story of a task, apart from its page",
     "delegation.questions": "what time brings to questions, apart from the round of the sweep",
     "delegation.receivers": "AppConfig.ready() connects them",
+    "delegation.transfer.importing": BEHIND,
     "hopper.cli.handlers.delegations": NAMED,
     "hopper.cli.handlers.lessons": NAMED,
     "hopper.cli.handlers.questions": "what people decide, beside what workers report",

@@ -182,7 +182,7 @@ def test_the_end_of_a_task_stands_in_every_feed_above() -> None:
         ([{**PROJECT, "scope": "ORCHESTRATION"}], "line 2: ORCHESTRATION cannot stand without"),
         ([{**PROJECT, "status": "busy"}], 'line 2: status: is "busy": .*allowed: created'),
         ([{**PROJECT, "config": {"lease_seconds": 1}}], "line 2: config.lease_seconds: "),
-        ([TASK], "line 2: instance_id: there is no instance web; instances stand before"),
+        ([TASK], "line 2: instance_id: is web, which does not exist"),
         ([PROJECT, {**TASK, "depends_on": ["task-9"]}], "line 3: depends_on: there is no"),
         ([PROJECT, {**TASK, "parent_id": "x"}], "line 3: root_id: required with parent_id"),
         ([PROJECT, {**TASK, "parent_id": "x", "root_id": "x"}], "line 3: parent_id: there is no"),
