@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -10,7 +11,7 @@ from django.core.checks import ERROR, CheckMessage, Error, Tags, Warning, regist
 from django.core.management.base import SystemCheckError
 from django.db import DatabaseError, connection
 
-from hopper import embedded
+from hopper import embedded, variables
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION, operator_folder
 from hopper.database import lacking_settings
@@ -114,6 +115,21 @@ def advise_at_start() -> None:
         raise SystemCheckError("\n".join(map(str, errors)))
     for message in found:
         logger.warning("%s", message, extra={"event": "start_advice"})
+
+
+@register(Tags.compatibility)
+def check_names(**kwargs: Any) -> list[CheckMessage]:
+    """Warn of variables that begin like Hopper's settings and are none: nothing reads them."""
+    return [
+        Warning(
+            f"{name} is no setting of Hopper.",
+            hint=next(
+                variables.mistyped([name]), "Remove it, or see docs/reference/configuration."
+            ),
+            id="hopper.W003",
+        )
+        for name in variables.unknown(os.environ)
+    ]
 
 
 @register(Tags.security, deploy=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
 from pathlib import Path
@@ -15,7 +16,7 @@ from django.core.checks.security.base import (
     SECRET_KEY_MIN_UNIQUE_CHARACTERS,
 )
 
-from hopper import embedded
+from hopper import embedded, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,11 @@ MOUNTS = Path("/proc/self/mounts")
 
 
 def refusals(host: str) -> Iterator[str]:
-    """Yield why a server at this address would not be safe, each with the next step."""
+    """Yield why a server at this address would not be safe, each with the next step.
+
+    A mistyped name counts: the setting that it should be has not been made.
+    """
+    yield from variables.mistyped(os.environ)
     if settings.DEBUG:
         yield "HOPPER_DEBUG shows settings and code to every caller: unset it."
     if settings.DATABASES["default"]["ENGINE"] == embedded.ENGINE:
