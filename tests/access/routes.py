@@ -36,6 +36,7 @@ WRITES: dict[str, tuple[str, Any]] = {
     "POST /delegations/{id}/complete": ("operator", {}),
     "POST /delegations/{id}/reject": ("operator", {"reason": "no"}),
     "POST /lessons": ("worker", {"title": "new", "task_id": "TASK"}),
+    "POST /runs": ("operator", {"project": "INSTANCE", "id": "new-run"}),
     "POST /rules/preview": ("viewer", {"title": "new", "instance_id": "INSTANCE"}),
     "POST /tasks": ("worker", {"title": "new", "instance_id": "INSTANCE"}),
     "POST /tasks/bulk": ("worker", [{"title": "new", "instance_id": "INSTANCE"}]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,42 +22,22 @@ CONFIG = {
 RUN = "test-project-v1.0.0-phase2"
 
 
-class Tree:
-    """A made-up server that keeps instances and tasks."""
-
-    def __init__(self, server: FakeTransport) -> None:
-        self.instances: dict[str, Any] = {"g": instance("g", "GLOBAL")}
-        self.tasks: list[Any] = []
-        self.server = server
-        self.numbers = count(1)
-        server.answers["GET /instances"] = lambda call: page(
-            *(row for row in self.instances.values() if row["scope"] == call.params["scope"])
-        )
-        server.answers["POST /instances"] = self.create
-        server.answers["POST /tasks"] = self.add
-        server.answers["GET /tasks"] = lambda call: page(*self.tasks)
-
-    def create(self, call: Call) -> Any:
-        row = instance(**{"status": "created", **call.body})
-        self.instances[row["id"]] = row
-
-        def start(_: Call) -> Any:
-            row["status"] = "running"
-            return ok(row)
-
-        self.server.answers[f"POST /instances/{row['id']}/start"] = start
-        self.server.answers[f"GET /instances/{row['id']}"] = lambda _: ok(row)
-        return ok(row, 201)
-
-    def add(self, call: Call) -> Any:
-        row = task(f"task-{next(self.numbers):02x}", **call.body)
-        self.tasks.append(row)
-        return ok(row, 201)
-
-
 @pytest.fixture
-def tree(server: FakeTransport) -> Tree:
-    return Tree(server)
+def sent(server: FakeTransport) -> list[Any]:
+    """The bodies of the runs that a made-up server was asked to start."""
+    bodies: list[Any] = []
+
+    def start(call: Call) -> Any:
+        body = call.body
+        bodies.append(body)
+        run = instance(body["id"], "ORCHESTRATION", parent_id=body["project"])
+        tasks = {row["key"]: task(f"task-0{n}") for n, row in enumerate(body.get("tasks", ()))}
+        known = sorted(row["id"] for row in tasks.values()) if len(bodies) > 1 else []
+        told = {"project": instance(body["project"]), "instance": run}
+        return ok({**told, "tasks": tasks, "known": known}, 201)
+
+    server.answers["POST /runs"] = start
+    return bodies
 
 
 @pytest.fixture
@@ -71,69 +50,50 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "config.json"
 
 
-def test_project_and_orchestration_are_created_and_running(
-    hopper: Callable, tree: Tree, config: Path
+def test_the_whole_run_is_one_request(
+    hopper: Callable, server: FakeTransport, sent: list[Any], config: Path
 ) -> None:
-    outcome = hopper("run", "start", str(config))
+    outcome = hopper("run", "start", str(config), "--max-concurrent", "2")
     assert outcome.code == 0
     assert outcome.out.startswith(f"✓ Started run: {RUN}\n")
-    assert tree.instances["test-project"]["parent_id"] == "g"
-    run = tree.instances[RUN]
-    assert (run["scope"], run["instance_type"]) == ("ORCHESTRATION", "ephemeral")
-    assert (run["parent_id"], run["status"]) == ("test-project", "running")
+    assert [(call.method, call.path) for call in server.calls] == [("POST", "/runs")]
+    assert (sent[0]["project"], sent[0]["id"]) == ("test-project", RUN)
+    assert sent[0]["config"] == {"max_concurrent_tasks": 2}
 
 
 def test_each_brief_is_a_task_after_those_it_depends_on(
-    hopper: Callable, tree: Tree, config: Path
+    hopper: Callable, sent: list[Any], config: Path
 ) -> None:
     hopper("run", "start", str(config.parent))
-    by_worker = {row["unique_key"].split("/")[1]: row for row in tree.tasks}
+    keys = [row["key"] for row in sent[0]["tasks"]]
+    by_worker = dict(zip(keys, sent[0]["tasks"], strict=True))
+    assert keys[-1] == "qa"
     assert by_worker["backend"]["description"] == "# Backend\n\nAll of it.\n"
     assert by_worker["docs"]["description"] == "Describe it"
     assert by_worker["backend"]["title"] == "[backend] Build it"
-    assert by_worker["qa"]["depends_on"] == [by_worker["backend"]["id"], by_worker["docs"]["id"]]
+    assert by_worker["qa"]["depends_on"] == ["backend", "docs"]
     assert by_worker["qa"]["priority"] == "high"
-    assert by_worker["qa"]["instance_id"] == RUN
     assert {"czarina", "test-project", "worker-qa", "role-qa"} <= set(by_worker["qa"]["tags"])
 
 
-def test_repeating_it_changes_nothing(hopper: Callable, tree: Tree, config: Path) -> None:
-    first = json.loads(hopper("--json", "run", "start", str(config)).out)
-    tree.tasks[1]["status"] = "done"
-    again = json.loads(hopper("--json", "run", "start", str(config)).out)
-    assert len(tree.tasks) == 3
-    assert len(tree.instances) == 3
-    ids = {name: row["id"] for name, row in first["tasks"].items()}
-    assert {name: row["id"] for name, row in again["tasks"].items()} == ids
-    assert (first["known"], again["known"]) == ([], sorted(ids.values()))
+def test_repeating_it_says_what_was_there(hopper: Callable, sent: list[Any], config: Path) -> None:
+    assert "(was there)" not in hopper("run", "start", str(config)).out
+    assert hopper("run", "start", str(config)).out.count("(was there)") == 3
+    assert sent[0] == sent[1]
 
 
-def test_a_project_is_found_by_its_name_in_any_case(hopper: Callable, tree: Tree) -> None:
-    tree.instances["p1"] = instance("p1", name="Czarina")
-    outcome = hopper("run", "start", "--project", "czarina", "--name", "run 001")
-    assert outcome.code == 0
-    assert tree.instances["run-001"]["parent_id"] == "p1"
+def test_a_run_named_as_its_project_gets_a_name_of_its_own(
+    hopper: Callable, sent: list[Any]
+) -> None:
+    assert hopper("run", "start", "--project", "s", "--name", "s").code == 0
+    assert (sent[0]["project"], sent[0]["id"], "tasks" in sent[0]) == ("s", "s-run-1", True)
 
 
-def test_a_run_named_as_its_project_gets_a_name_of_its_own(hopper: Callable, tree: Tree) -> None:
-    for _ in range(2):
-        assert hopper("run", "start", "--project", "s", "--name", "s").code == 0
-    assert tree.instances["s"]["scope"] == "PROJECT"
-    assert tree.instances["s-run-1"]["parent_id"] == "s"
-    assert len(tree.instances) == 3
-
-
-def test_a_closed_run_is_not_started_again(hopper: Callable, tree: Tree) -> None:
-    hopper("run", "start", "--project", "p", "--name", "r")
-    tree.instances["r"]["status"] = "terminated"
+def test_a_refusal_is_shown(hopper: Callable, server: FakeTransport) -> None:
+    server.answers["POST /runs"] = problem(409, "conflict", "The run r is closed.")
     outcome = hopper("run", "start", "--project", "p", "--name", "r")
     assert outcome.code == 1
-    assert "--name" in outcome.err
-
-
-def test_a_run_of_another_project_is_not_taken_over(hopper: Callable, tree: Tree) -> None:
-    hopper("run", "start", "--project", "p", "--name", "r")
-    assert hopper("run", "start", "--project", "q", "--name", "r").code == 1
+    assert "The run r is closed." in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -145,13 +105,13 @@ def test_a_run_of_another_project_is_not_taken_over(hopper: Callable, tree: Tree
     ],
 )
 def test_an_impossible_configuration_creates_nothing(
-    hopper: Callable, tree: Tree, config: Path, workers: Any, words: str
+    hopper: Callable, server: FakeTransport, config: Path, workers: Any, words: str
 ) -> None:
     config.write_text(json.dumps({**CONFIG, "workers": workers}))
     outcome = hopper("run", "start", str(config))
     assert outcome.code == 1
     assert words in outcome.err
-    assert list(tree.instances) == ["g"]
+    assert server.calls == []
 
 
 def test_a_config_that_is_no_json_says_where(hopper: Callable, config: Path) -> None:

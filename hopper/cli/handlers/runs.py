@@ -8,17 +8,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group, confirmed, text_of
-from hopper.cli.handlers.instances import the_global
 from hopper.cli.render.previews import show_preview
 from hopper.cli.render.screen import show_any
 from hopper.cli.render.tasks import show_list as show_tasks
 from hopper.cli.status_words import spoken
-from hopper.cli.transport import Client, CliError, Refused, UsageError, at, clean
-from hopper.words import bearers, key_of
+from hopper.cli.transport import Client, CliError, UsageError, at, clean
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -63,31 +60,19 @@ def add_commands(parser: ArgumentParser) -> None:
 def start(args: Namespace, client: Client) -> dict[str, Any]:
     """Create and start the run's ORCHESTRATION and register each worker's brief as a task.
 
-    Repeating changes nothing: a run is found by its id, a task by its `unique_key`.
+    All or nothing. Repeating changes nothing: a run is found by its id, a task by its worker.
     """
     run = planned(args)
-    project = the_project(run.project, client)
-    instance = the_run(run, project["id"], args.max_concurrent, client)
-    known = {
-        task["unique_key"]: task
-        for task in client.pages(at("tasks"), {"source": SOURCE, "all_tags": [tag_of(run)]})
-        if task.get("unique_key")
+    body = {
+        "project": run.project,
+        "id": run.id,
+        "name": run.name,
+        "description": run.description,
+        "config": {"max_concurrent_tasks": args.max_concurrent} if args.max_concurrent else None,
+        "tasks": [_task(run, worker) for worker in run.workers],
     }
-    before = {task["id"] for task in known.values()}
-    tasks: dict[str, Any] = {}
-    for worker in run.workers:
-        key = f"{run.id}/{worker['id']}"
-        task = known.get(key)
-        if task is None:
-            ids = [tasks[name]["id"] for name in worker.get("dependencies") or ()]
-            task = client.post(at("tasks"), _task(run, worker, key, ids))
-        tasks[worker["id"]] = task
-    return {
-        "project": project,
-        "instance": instance,
-        "tasks": {name: spoken(task) for name, task in tasks.items()},
-        "known": sorted(before & {task["id"] for task in tasks.values()}),
-    }
+    started: dict[str, Any] = client.post(at("runs"), clean(body))
+    return {**started, "tasks": {name: spoken(row) for name, row in started["tasks"].items()}}
 
 
 def planned(args: Namespace) -> Run:
@@ -144,68 +129,17 @@ def in_order(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
         raise CliError(f"The workers depend on one another: {' > '.join(error.args[1])}.") from None
 
 
-def the_project(name: str, client: Client) -> dict[str, Any]:
-    """Return the live PROJECT of that id or name. Creates and starts a missing one."""
-    rows = {row["id"]: row for row in client.pages(at("instances"), {"scope": "PROJECT"})}
-    found = bearers(
-        name, [SimpleNamespace(id=id, name_key=key_of(row["name"])) for id, row in rows.items()]
-    )
-    if len(found) > 1:
-        ids = ", ".join(one.id for one in found)
-        raise CliError(f"{name} names several projects: {ids}.", hint="Give --project an id.")
-    if found:
-        return running(rows[found[0].id], client)
-    body = {"name": name, "id": slug(name), "scope": "PROJECT", "parent_id": the_global(client)}
-    return running(client.post(at("instances"), clean(body)), client)
-
-
-def running(instance: dict[str, Any], client: Client) -> dict[str, Any]:
-    """Return the instance. Starts an instance in status created."""
-    if instance["status"] != "created":
-        return instance
-    started: dict[str, Any] = client.post(at("instances", instance["id"], "start"))
-    return started
-
-
-def the_run(run: Run, project: str, limit: int | None, client: Client) -> dict[str, Any]:
-    """Return the run's ORCHESTRATION. Creates and starts a missing one."""
-    try:
-        found = client.get(at("instances", run.id))
-    except Refused as refusal:
-        if refusal.status != 404:
-            raise
-        body = {
-            "name": run.name,
-            "id": run.id,
-            "scope": "ORCHESTRATION",
-            "instance_type": "ephemeral",
-            "parent_id": project,
-            "description": run.description,
-            "config": {"max_concurrent_tasks": limit} if limit else None,
-        }
-        found = client.post(at("instances"), clean(body))
-    if found["status"] == "terminated":
-        raise CliError(f"The run {run.id} is closed.", hint="Give the next one another --name.")
-    if found["scope"] != "ORCHESTRATION" or found["parent_id"] != project:
-        raise CliError(
-            f"{run.id} is a {found['scope']} under {found['parent_id']}, not a run of {project}.",
-            hint="Give the run another --name.",
-        )
-    return running(found, client)
-
-
-def _task(run: Run, worker: dict[str, Any], key: str, depends_on: list[str]) -> dict[str, Any]:
+def _task(run: Run, worker: dict[str, Any]) -> dict[str, Any]:
     role = str(worker.get("role") or "code")
     brief = run.briefs / f"{worker['id']}.md" if run.briefs else None
     words = str(worker.get("description") or worker.get("mission") or worker["id"])
     return {
+        "key": worker["id"],
         "title": f"[{worker['id']}] {words}",
         "description": text_of(str(brief)) if brief and brief.is_file() else words,
-        "instance_id": run.id,
         "priority": ROLE_PRIORITY.get(role, "medium"),
         "tags": ["czarina", run.project, tag_of(run), f"worker-{worker['id']}", f"role-{role}"],
-        "depends_on": depends_on,
-        "unique_key": key,
+        "depends_on": list(worker.get("dependencies") or ()),
         "source": SOURCE,
     }
 
