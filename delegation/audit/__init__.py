@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from delegation.audit import delegations, leases, questions, reasons, structure, tasks
+from delegation.audit import delegations, leases, questions, reasons, structure, tasks, words
 from delegation.audit.extent import Extent
 from hopper import database
 from hopper.database import snapshot
@@ -46,7 +46,7 @@ INVARIANTS: tuple[Invariant, ...] = tuple(
     sorted(
         (
             Invariant(number, promise, question)
-            for part in (delegations, leases, questions, reasons, structure, tasks)
+            for part in (delegations, leases, questions, reasons, structure, tasks, words)
             for number, promise, question in part.QUESTIONS
         ),
         key=_rank,

@@ -11,8 +11,9 @@ from django.db.models.functions import Coalesce
 
 from instances.allowances import EXECUTING
 from instances.choices import STARTED, TERMINAL, AttemptOutcome
-from instances.config import QUEUE, queue_settings
+from instances.config import queue_settings
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
+from instances.settings import QUEUE
 
 if TYPE_CHECKING:
     from delegation.audit.extent import Breaches, Extent

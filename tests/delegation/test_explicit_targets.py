@@ -60,7 +60,7 @@ def test_a_task_named_by_a_lower_level_is_not_handed_up_to_be_sent_elsewhere(
     family = InstanceFactory(scope="FAMILY", name="us", parent=top)
     InstanceFactory(scope="PROJECT", name="groceries", parent=family)
     task = TaskFactory(instance=top)
-    Task.objects.filter(pk=task.pk).update(project="groceries")
+    Task.objects.filter(pk=task.pk).update(project="groceries", project_key="groceries")
     pause_instance("groceries", actor=ALICE)
     Delegator(ALICE).delegate_task(task.pk, "us", accept="auto")
     task.refresh_from_db()
@@ -164,5 +164,5 @@ def test_withdrawn_offers_do_not_count_towards_the_limit(top: HopperInstance) ->
     for _ in range(3):
         offer = Delegator(ALICE).delegate_task(task.pk, "shy").delegation
         Delegator(ALICE).cancel_delegation(offer.pk)
-    Task.objects.filter(pk=task.pk).update(tags=["x"], route_due=True)
+    Task.objects.filter(pk=task.pk).update(tags=["x"], tag_keys=["x"], route_due=True)
     assert place_task(task.pk).instance_id == "eager"

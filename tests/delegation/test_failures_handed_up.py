@@ -46,7 +46,7 @@ def web() -> HopperInstance:
 @pytest.fixture
 def placing_dies() -> Iterator[None]:
     """The process dies after each commit: no task is placed."""
-    with mock.patch("delegation.receivers.try_to_place"):
+    with mock.patch("delegation.placing.try_to_place"):
         yield
 
 

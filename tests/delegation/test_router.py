@@ -19,7 +19,7 @@ def test_the_router_names_the_target_and_moves_nothing() -> None:
     router = InstanceRouter()
     assert router.find_target_instance(task, top) is None
     web.__class__.objects.filter(pk="web").update(config={"capabilities": ["x"]})
-    Task.objects.filter(pk=task.pk).update(tags=["x"])
+    Task.objects.filter(pk=task.pk).update(tags=["x"], tag_keys=["x"])
     task.refresh_from_db()
     assert router.find_target_instance(task, top) == web
     task.refresh_from_db()

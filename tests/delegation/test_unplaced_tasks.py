@@ -32,7 +32,7 @@ def stuck() -> Task:
 
 
 def test_a_crash_right_after_the_start_leaves_it_to_the_sweep(stuck: Task) -> None:
-    with mock.patch("delegation.receivers.wake"):
+    with mock.patch("delegation.sweep.wake"):
         resume_instance("web", actor=ALICE)
     assert Task.objects.get(pk=stuck.pk).status == "blocked"
     sweep()

@@ -44,7 +44,7 @@ def test_tasks_at_a_holder_that_may_not_route_hold_up_no_other(top: HopperInstan
     pause_instance("closed", actor=ALICE)
     waiting = [TaskFactory(instance=away) for _ in range(3)]
     task = TaskFactory(instance=top)
-    Task.objects.filter(pk=task.pk).update(tags=["x"], route_due=True)
+    Task.objects.filter(pk=task.pk).update(tags=["x"], tag_keys=["x"], route_due=True)
     assert sweep(limit=2).tasks_placed == 1
     assert Task.objects.get(pk=task.pk).instance_id == "web"
     assert Task.objects.filter(pk__in=[one.pk for one in waiting], route_due=True).count() == 3
@@ -54,7 +54,7 @@ def test_tasks_that_fail_to_be_placed_hold_up_no_other(
     top: HopperInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = [TaskFactory(instance=top).pk for _ in range(4)]
-    Task.objects.filter(pk__in=tasks).update(tags=["x"], route_due=True)
+    Task.objects.filter(pk__in=tasks).update(tags=["x"], tag_keys=["x"], route_due=True)
     known = router.situation_of
 
     def broken(task: Task, holder: HopperInstance) -> Any:

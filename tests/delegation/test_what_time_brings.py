@@ -44,7 +44,7 @@ def top() -> HopperInstance:
 def test_an_offer_that_nobody_answers_expires_and_the_next_is_asked(top: HopperInstance) -> None:
     task = TaskFactory(instance=top)
     offer = Delegator(ALICE).delegate_task(task.pk, "one").delegation
-    Task.objects.filter(pk=task.pk).update(tags=["x"])
+    Task.objects.filter(pk=task.pk).update(tags=["x"], tag_keys=["x"])
     past = timezone.now() - timedelta(seconds=1)
     TaskDelegation.objects.filter(pk=offer.pk).update(
         expires_at=past, delegated_at=past - timedelta(minutes=15)
@@ -154,7 +154,7 @@ def test_a_stopping_instance_is_settled_and_old_answers_are_forgotten(
 
 def test_a_task_that_a_crash_left_due_is_placed(top: HopperInstance) -> None:
     task = TaskFactory(instance=top)
-    Task.objects.filter(pk=task.pk).update(tags=["x"], route_due=True)
+    Task.objects.filter(pk=task.pk).update(tags=["x"], tag_keys=["x"], route_due=True)
     assert sweep().tasks_placed == 1
     task.refresh_from_db()
     assert task.instance_id in ("one", "two")

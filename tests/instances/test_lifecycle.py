@@ -190,7 +190,7 @@ def test_a_stop_withdraws_offers_and_their_tasks_are_placed_again() -> None:
     )
     task = TaskFactory(instance=top)
     offer = Delegator(ALICE).delegate_task(task.pk, one.pk).delegation
-    Task.objects.filter(pk=task.pk).update(tags=["x"])
+    Task.objects.filter(pk=task.pk).update(tags=["x"], tag_keys=["x"])
     lifecycle.stop_instance(one.pk, actor=ALICE)
     offer.refresh_from_db()
     task.refresh_from_db()

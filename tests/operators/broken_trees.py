@@ -8,7 +8,8 @@ from django.utils import timezone
 from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from instances.history import record, task_event
-from instances.models import Event, HopperInstance, Task, TaskDependency
+from instances.lessons import file_lesson
+from instances.models import Event, HopperInstance, Lesson, Task, TaskDependency
 from instances.tree.shape import rebuild_tree
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.operators.breakage import World, breaks
@@ -227,3 +228,19 @@ def hang_work_under_a_closed_run(world: World) -> None:
 def point_elsewhere(world: World) -> None:
     """Contradict the numbers by a pointer; the numbers can be made again."""
     HopperInstance.objects.filter(pk=world.run.pk).update(parent=world.other)
+
+
+@breaks("I24")
+def keep_the_key_of_another_name(world: World) -> None:
+    HopperInstance.objects.filter(pk=world.web.pk).update(name="Straße")
+
+
+@breaks("I24")
+def keep_the_key_of_other_tags(world: World) -> None:
+    Task.objects.filter(pk=world.manual.pk).update(tags=["Web", "ops"])
+
+
+@breaks("I24")
+def forget_the_key_of_a_domain(world: World) -> None:
+    lesson = file_lesson("Cache it", domain="CSS", seen=HopperInstance.objects.all(), actor=ALICE)
+    Lesson.objects.filter(pk=lesson.pk).update(domain_key="CSS")
