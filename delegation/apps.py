@@ -14,7 +14,13 @@ class DelegationConfig(AppConfig):
     def ready(self) -> None:
         """Connect the receivers, and add the first sweep of commands without a server."""
         from delegation import receivers  # noqa: F401
-        from delegation.sweep import sweep
         from hopper import embedded
 
-        embedded.duties.append(sweep)
+        embedded.duties.append(_sweep)
+
+
+def _sweep(*, limit: int) -> object:
+    """Do what is due, up to `limit` rows of each duty. The sweep is loaded when it runs."""
+    from delegation.sweep import sweep
+
+    return sweep(limit=limit)

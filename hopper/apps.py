@@ -15,9 +15,16 @@ class HopperConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks and the configuration files; the apps register their keys."""
         from hopper import checks  # noqa: F401
-        from hopper.config.files import CONFIGURATION
-        from hopper.config.settings import BEHAVIORS, POLICIES
+        from hopper.config.rooms import register_late
         from hopper.upgrades import require_new_enough
 
-        CONFIGURATION.add(BEHAVIORS, POLICIES)
+        register_late(_register)
         connection_created.connect(require_new_enough)
+
+
+def _register() -> None:
+    """Register the files with keys of several rooms."""
+    from hopper.config.files import CONFIGURATION
+    from hopper.config.settings import BEHAVIORS, POLICIES
+
+    CONFIGURATION.add(BEHAVIORS, POLICIES)

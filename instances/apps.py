@@ -19,12 +19,19 @@ class InstancesConfig(AppConfig):
         from django.db.models.signals import post_migrate, pre_migrate
 
         from hopper import database
-        from hopper.config.settings import register
+        from hopper.config.rooms import register_late
         from instances import site
-        from instances.config import FAILURE, QUEUE, Purpose
 
-        register(QUEUE, FAILURE, own_only=(Purpose,))
+        register_late(_register)
         pre_migrate.connect(database.lift_time_limit, sender=self)
         post_migrate.connect(database.store_settings, sender=self)
         post_migrate.connect(site.store_key, sender=self)
         register_check(site.check_key, Tags.database)
+
+
+def _register() -> None:
+    """Register the keys of a queue."""
+    from hopper.config.settings import register
+    from instances.settings import FAILURE, QUEUE, Purpose
+
+    register(QUEUE, FAILURE, own_only=(Purpose,))

@@ -1,52 +1,24 @@
-"""The settings of a queue: their keys, defaults and limits."""
+"""The settings of a queue, read where they are needed: a command that only lists loads none."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import Field
-
-from hopper.config.document import Section, Words
-from hopper.config.settings import BEHAVIORS, POLICIES, Part
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-class Purpose(Section):
-    """The capabilities (R9) and domains of an instance."""
-
-    capabilities: Words = ()
-    domains: Words = ()
-
-
-class QueueSettings(Section):
-    """The limits of one queue; times in seconds (R15, R21, R22)."""
-
-    max_concurrent_tasks: Annotated[int, Field(ge=0, le=1_000_000)] = 10
-    max_queued_tasks: Annotated[int, Field(ge=0, le=1_000_000)] = 100
-    lease_seconds: Annotated[int, Field(ge=30, le=86_400)] = 300
-    max_attempts: Annotated[int, Field(ge=1, le=1000)] = 3
-    retry_backoff_seconds: Annotated[float, Field(ge=0, le=86_400)] = 5
-    max_runtime_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = None
-    stalled_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = 3600
-
-
-class FailureSettings(Section):
-    """Whether a task that failed for good ends here or is escalated to the parent (R15)."""
-
-    on_failure: Literal["fail", "escalate"] = "fail"
-
-
-QUEUE = Part(QueueSettings, BEHAVIORS, "queue")
-FAILURE = Part(FailureSettings, POLICIES)
+    from instances.settings import QueueSettings
 
 
 def queue_settings(scope: str, config: Mapping[str, Any]) -> QueueSettings:
     """Return the settings of an instance's queue: its own `config` over those of its scope."""
+    from instances.settings import QUEUE
+
     return QUEUE.of(scope, config)
 
 
 def escalates_failures(scope: str, config: Mapping[str, Any]) -> bool:
     """Return whether an instance escalates a task that failed for good (R15)."""
+    from instances.settings import FAILURE
+
     return FAILURE.of(scope, config).on_failure == "escalate"

@@ -14,13 +14,20 @@ class ScopesConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the keys and the file of this room, with their checks and proofs."""
-        from hopper.config.files import CONFIGURATION
-        from hopper.config.settings import BEHAVIORS, register
-        from scopes import deciding, expectations, settings
-        from scopes.rules import engine
+        from hopper.config.rooms import register_late
 
-        register(settings.BEHAVIOR, settings.ROUTING, settings.OFFERS, expectations.EXPECTATIONS)
-        BEHAVIORS.checks += [deciding.check_behaviors]
-        BEHAVIORS.proofs += [deciding.prove_behaviors, expectations.failed_expectations]
-        engine.RULES.checks += [engine.check_rules, engine.failed_expectations]
-        CONFIGURATION.add(engine.RULES)
+        register_late(_register)
+
+
+def _register() -> None:
+    """Register the keys, the checks, the proofs and the file of this room."""
+    from hopper.config.files import CONFIGURATION
+    from hopper.config.settings import BEHAVIORS, register
+    from scopes import deciding, expectations, settings
+    from scopes.rules import engine
+
+    register(settings.BEHAVIOR, settings.ROUTING, settings.OFFERS, expectations.EXPECTATIONS)
+    BEHAVIORS.checks += [deciding.check_behaviors]
+    BEHAVIORS.proofs += [deciding.prove_behaviors, expectations.failed_expectations]
+    engine.RULES.checks += [engine.check_rules, engine.failed_expectations]
+    CONFIGURATION.add(engine.RULES)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from hopper.config.document import Section, Words
+from hopper.config.sections import Section, Words
 from hopper.config.settings import BEHAVIORS, Part, config_errors, effective_settings
 from instances.choices import ExecutorPreference, HopperScope, InstanceStatus
 from instances.tree.reads import stated_capabilities

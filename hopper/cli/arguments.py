@@ -48,18 +48,19 @@ class HopperParser(argparse.ArgumentParser):
     def __init__(
         self, *, fill: Callable[[HopperParser], None] | None = None, **options: Any
     ) -> None:
-        # `resolve`: an option of the command hides a global option of the same name.
-        super().__init__(**{"allow_abbrev": False, "conflict_handler": "resolve", **options})
+        super().__init__(**{"allow_abbrev": False, **options})
         self.takes_command = False
         self.takes_rest = False
         self._fill = fill
-        add_global_options(self)
+        self._is_filled = False
 
     def filled(self) -> HopperParser:
-        """Return the parser with all its arguments."""
-        fill, self._fill = self._fill, None
-        if fill is not None:
-            fill(self)
+        """Return the parser with all its arguments. A parser that is not used has no options."""
+        if not self._is_filled:
+            self._is_filled = True
+            if self._fill is not None:
+                self._fill(self)
+            add_global_options(self)
         return self
 
     def parse_known_args(  # type: ignore[override]
@@ -95,9 +96,17 @@ class HopperParser(argparse.ArgumentParser):
 
 
 def add_global_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that are accepted before and after the group."""
+    """Add the options that are accepted before and after the group.
+
+    An option of the command hides a global option of the same name.
+    """
     group = parser.add_argument_group("global options")
-    add = group.add_argument
+
+    def add(*names: str, **options: Any) -> None:
+        free = [name for name in names if name not in parser._option_string_actions]
+        if free:
+            group.add_argument(*free, **options)
+
     absent = argparse.SUPPRESS
     add("--json", action="store_true", default=absent, help="print the bare object or array")
     add("--quiet", "-q", action="store_true", default=absent, help="print the id alone")

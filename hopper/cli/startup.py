@@ -8,10 +8,10 @@ import sqlite3
 import sys
 import time
 import zlib
-from contextlib import closing
+from contextlib import closing, contextmanager
+from importlib.abc import MetaPathFinder
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import django
 from django.apps import apps
@@ -26,7 +26,7 @@ from hopper.config.files import CONFIGURATION
 from hopper.embedded import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,20 @@ FOR_BROWSERS = frozenset(
     }
 )
 
-OPTIONAL_TO_DRF = ("django.contrib.postgres.fields", "requests", "pygments", "yaml")
+OPTIONAL_TO_DRF = frozenset(
+    {
+        "guardian",
+        "inflection",
+        "markdown",
+        "psycopg",
+        "psycopg2",
+        "pygments",
+        "requests",
+        "uritemplate",
+        "yaml",
+    }
+)
+"""Libraries that DRF loads if it can: the PostgreSQL driver alone takes as long as all of DRF."""
 NO_SCHEMA = "rest_framework.schemas.inspectors.ViewInspector"
 
 
@@ -98,17 +111,30 @@ def leave_out_what_browsers_need() -> None:
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name not in FOR_BROWSERS]
     settings.ROOT_URLCONF = "hopper.rest.urls"
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_SCHEMA_CLASS": NO_SCHEMA}
-    # DRF loads every library that it can use, the PostgreSQL driver first.
-    unneeded = [name for name in OPTIONAL_TO_DRF if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(unneeded, cast("Any", None)))
-    import rest_framework.compat  # noqa: F401
+    with hidden(OPTIONAL_TO_DRF):
+        import rest_framework.compat  # noqa: F401
 
-    for name in unneeded:
-        del sys.modules[name]
-    # drf-spectacular needs one function of the admin, for a schema that is never drawn here.
-    pages = ModuleType("django.contrib.admindocs.views")
-    pages.__dict__["simplify_regex"] = None
-    sys.modules.setdefault(pages.__name__, pages)
+
+class _Hidden(MetaPathFinder):
+    """A finder of modules that finds some libraries missing."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> None:
+        if fullname in self._names:
+            raise ModuleNotFoundError(f"{fullname} is not loaded here", name=fullname)
+
+
+@contextmanager
+def hidden(names: frozenset[str]) -> Iterator[None]:
+    """Let imports inside the block find the libraries of these names missing, if not yet loaded."""
+    finder = _Hidden(names)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def migrate(store: Store) -> None:
@@ -145,7 +171,7 @@ def sweep(store: Store) -> None:
     if mark.exists() and abs(time.time() - mark.stat().st_mtime) < SWEEP_SECONDS:
         return
     mark.touch()
-    if _faults(CONFIGURATION.current):
+    if _faults(CONFIGURATION.require_usable):
         # A command that needs the configuration reports the faults itself.
         return
     try:

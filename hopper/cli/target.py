@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,12 +95,7 @@ def transport(args: Namespace) -> Transport:
         return HttpTransport(
             target.server, target.token, lease=os.environ.get("HOPPER_LEASE_TOKEN")
         )
-    # The objects that Django creates while loading stay. Collecting garbage costs a tenth more.
-    gc.disable()
-    try:
-        # Late, because it loads Django.
-        from hopper.cli.local import open_transport
+    # Late, because it loads Django.
+    from hopper.cli.local import open_transport
 
-        return open_transport()
-    finally:
-        gc.enable()
+    return open_transport()

@@ -14,12 +14,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from django.conf import settings
-from pydantic import BaseModel
 
-from hopper.config.document import SHIPPED, BrokenConfig, Document, Place, Problem, build
+from hopper.config import rooms
+from hopper.config.document import SHIPPED, BrokenConfig, Document, Place, Problem
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +30,7 @@ _FOLDER = Path(__file__).resolve().parent
 _LOOK_EVERY = 1.0
 _READINGS = 3
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound="BaseModel")
 Check = Callable[[Any, Document], Iterable[Problem]]
 
 
@@ -80,7 +83,7 @@ class Configuration:
         self._lock = threading.RLock()
 
     def add(self, *files: ConfigFile[Any]) -> None:
-        """Register files of the configuration. Each app calls this in AppConfig.ready()."""
+        """Register files of the configuration. Each app does this by `rooms.register_late`."""
         self._files.extend(files)
         self._signature, self._next_look = None, 0.0
 
@@ -92,6 +95,7 @@ class Configuration:
         held = _held.get()
         if held is not None:
             return held
+        rooms.register_all()
         folder = operator_folder()
         if self._snapshot and folder == self._folder and time.monotonic() < self._next_look:
             return self._snapshot
@@ -104,8 +108,18 @@ class Configuration:
                 raise BrokenConfig(self.problems)
             return self._snapshot
 
+    def require_usable(self) -> None:
+        """Raise BrokenConfig if no configuration was ever usable.
+
+        Without the operator's folder only the shipped files count. They are sound, and reading
+        them would take a short command longer than its work.
+        """
+        if _held.get() is None and operator_folder() is not None:
+            self.current()
+
     def reload(self) -> Snapshot:
         """Read the files now. Raises BrokenConfig and keeps the old configuration in force."""
+        rooms.register_all()
         with self._lock:
             self._folder = operator_folder()
             self._take(self._folder)
@@ -123,6 +137,7 @@ class Configuration:
         `instead` names files that replace files of the folder. Raises BrokenConfig with every fault
         of every file. A file that fails its own expectations is broken, and so is a missing folder.
         """
+        rooms.register_all()
         if folder is not None and not os.path.isdir(folder):
             words = "there is no such folder: HOPPER_CONFIG_DIR names it"
             raise BrokenConfig([Problem(str(folder), 1, "", words)])
@@ -150,6 +165,7 @@ class Configuration:
         A folder replaces the operator's folder. A file replaces the file of its name; a file with
         another name replaces routing_rules.yaml. Raises BrokenConfig like `load`.
         """
+        rooms.register_all()
         if os.path.isdir(path):
             return self.load(path)
         known = {file.name for file in self._files}
@@ -255,6 +271,7 @@ class ConfigFile(Generic[Model]):
         Raises BrokenConfig.
         """
         # Late, because most commands without a server read no file.
+        from hopper.config.sections import build
         from hopper.config.yaml_lines import read
 
         document = read(_FOLDER / self.name, SHIPPED)

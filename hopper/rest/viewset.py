@@ -63,7 +63,7 @@ class HopperViewSet(GenericViewSet[Any]):
         if request.method not in SAFE_METHODS:
             # Otherwise a task could be committed, then not placed, and its creation answered as
             # failed.
-            CONFIGURATION.current()
+            CONFIGURATION.require_usable()
         # The dispatcher looks the handler up after this.
         method = str(request.method).lower()
         if method == "post":

@@ -12,7 +12,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
 from django.http import StreamingHttpResponse
 from rest_framework.exceptions import APIException
@@ -21,7 +20,6 @@ from rest_framework.response import Response
 
 from hopper.errors import HopperError
 from hopper.rest.input import integer
-from hopper.serving.application import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -61,6 +59,9 @@ def waiting(view: APIView, look: Look) -> Response | StreamingHttpResponse:
         return look()
 
     until = time.monotonic() + seconds
+    # Late: only a wait needs it.
+    from django.core.handlers.asgi import ASGIRequest
+
     if isinstance(request._request, ASGIRequest):
         return StreamingHttpResponse(
             _looking(look_again, body, until), content_type="application/json; charset=utf-8"
@@ -85,6 +86,9 @@ def _looked(look: Look, body: Any, until: float) -> Any:
 
 async def _looking(look: Look, body: Any, until: float) -> AsyncIterator[bytes]:
     """Yield the body once. The status is answered already: a refusal ends the wait."""
+    # Late: a command without a server has no event loop.
+    from hopper.serving.application import in_thread
+
     waits = True
     while waits and (left := until - time.monotonic()) > 0:
         await asyncio.sleep(min(LOOK_SECONDS, left))

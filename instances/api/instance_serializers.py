@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from rest_framework import serializers
 
-from hopper.config.settings import config_errors
 from hopper.rest.described import extend_schema_field
 from hopper.rest.fields import Flag, Line, Object, StrictSerializer, Text, Time, Whole, Word, Words
 from instances.choices import HopperScope, InstanceStatus, InstanceType, Role
@@ -113,6 +112,16 @@ class Scope(Word):
         return super().to_internal_value(data.strip().upper() if isinstance(data, str) else data)
 
 
+def require_sound_config(data: Mapping[str, Any]) -> None:
+    """Raise ValidationError for wrong values of known keys in `config`."""
+    # Late: the settings load pydantic, and most calls send no config.
+    from hopper.config.settings import config_errors
+
+    wrong = config_errors(data["config"]) if data.get("config") else []
+    if wrong:
+        raise serializers.ValidationError({f"config.{key}": words for key, words in wrong})
+
+
 class _InstanceBody(StrictSerializer):
     """The fields that both the creation and an edit of an instance take."""
 
@@ -123,12 +132,6 @@ class _InstanceBody(StrictSerializer):
     runtime_metadata = Object(required=False)
     description = Text(required=False)
     expires_at = Time(required=False, allow_null=True)
-
-    def require_sound_config(self, data: Mapping[str, Any]) -> None:
-        """Raise ValidationError for wrong values of known keys in `config`."""
-        wrong = config_errors(data.get("config") or {})
-        if wrong:
-            raise serializers.ValidationError({f"config.{key}": words for key, words in wrong})
 
 
 class NewInstance(_InstanceBody):
@@ -141,7 +144,7 @@ class NewInstance(_InstanceBody):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the fields. Raises ValidationError for a wrong config."""
-        self.require_sound_config(attrs)
+        require_sound_config(attrs)
         return attrs
 
 
@@ -162,7 +165,7 @@ class InstanceChanges(_InstanceBody):
             if attrs.pop(name, present) != present:
                 words = f"is {present} and is set when the instance is created"
                 raise serializers.ValidationError({name: words})
-        self.require_sound_config(attrs)
+        require_sound_config(attrs)
         return attrs
 
 

@@ -15,7 +15,7 @@ from hopper.errors import Conflict, Gone, LeaseLost
 from hopper.site_key import is_lease_token
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
-from instances.config import QueueSettings, escalates_failures, queue_settings
+from instances.config import escalates_failures, queue_settings
 from instances.models import Attempt, Task
 from instances.tasks.changes import (
     change_task,
@@ -31,6 +31,7 @@ from instances.tree.locks import share_lines
 if TYPE_CHECKING:
     from hopper.actors import Actor
     from instances.models.task import TaskQuerySet
+    from instances.settings import QueueSettings
 
 MIN_LEASE_SECONDS = 30
 MAX_LEASE_SECONDS = 24 * 3600

@@ -17,7 +17,7 @@ from hopper.words import keys_of
 from instances.allowances import EXECUTING, Standing
 from instances.choices import STARTED, AttemptOutcome
 from instances.choices import TaskStatus as T
-from instances.config import QueueSettings, queue_settings
+from instances.config import queue_settings
 from instances.models import Attempt, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import (
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hopper.actors import Actor
+    from instances.settings import QueueSettings
 
 _TRIES = 3
 _PAUSE_SECONDS = 0.05

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hopper.config.document import Section, Words, fault_at
+from hopper.config.sections import Section, Words, fault_at
 from hopper.ids import slug_of
 from instances.choices import HopperScope, TaskPriority
 from scopes.rules.patterns import MAX_PATTERN, compiled

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from hopper.config import files
 from hopper.config.document import BrokenConfig, Problem
 from hopper.config.files import CONFIGURATION
 from instances.models import Event, HopperInstance, Task
@@ -29,6 +32,7 @@ def test_nothing_is_written_and_the_fault_is_told(
     before = (Task.objects.count(), HopperInstance.objects.count(), Event.objects.count())
     with monkeypatch.context() as patched:
         patched.setattr(CONFIGURATION, "current", broken)
+        patched.setattr(files, "operator_folder", lambda: Path("/etc/hopper"))
         answer = ada.tell(path, body, status=503, **{"Idempotency-Key": "again"})
         stranger = nobody.tell(path, body, status=401)
     assert answer["code"] == "broken_configuration"

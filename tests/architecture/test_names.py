@@ -16,6 +16,8 @@ LOADERS = {
 """The modules that load others by a computed name, with the reason."""
 
 UP_BY_STRING = {
+    ("hopper/rest/urls.py", "instances.api.instance_urls"): "the addresses of a room",
+    ("hopper/rest/urls.py", "instances.api.task_urls"): "the addresses of a room",
     ("hopper/rest/urls.py", "instances.api.urls"): "Django includes the addresses of a room",
     ("hopper/rest/urls.py", "scopes.api.urls"): "Django includes the addresses of a room",
     ("hopper/rest/urls.py", "delegation.api.urls"): "Django includes the addresses of a room",
@@ -51,6 +53,7 @@ SINGLE_IMPORTER = {
     "delegation.audit.repair": BEHIND,
     "delegation.audit.structure": INVARIANTS,
     "delegation.audit.tasks": INVARIANTS,
+    "delegation.audit.words": INVARIANTS,
     "delegation.completion": STEP,
     "delegation.pages.attention": DOOR,
     "delegation.pages.instance": DOOR,
@@ -100,9 +103,11 @@ SINGLE_IMPORTER = {
     "instances.api.dashboard_views": DOOR,
     "instances.api.instance_views": DOOR,
     "instances.api.lesson_views": DOOR,
+    "instances.api.run_views": DOOR,
     "instances.api.task_views": DOOR,
     "instances.api.webhook_views": DOOR,
     "instances.dashboard": BEHIND,
+    "instances.lifecycle.runs": BEHIND,
     "instances.models.attempt": TABLE,
     "instances.models.comment": TABLE,
     "instances.models.tags": TABLE,
