@@ -24,6 +24,7 @@ from instances.choices import HopperScope
 from instances.lessons import named_by
 from instances.lifecycle.runs import NewRun, StartedRun, start_run
 from instances.models import HopperInstance
+from instances.tree.status import no_instance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,6 +115,7 @@ def _permitted(actor: Actor, data: Mapping[str, Any]) -> NewRun:
         new_project = {"name": data["project"], "parent_id": parent_id}
     else:
         require_role(actor, "operator", [project.pk])
+        _require_parent(actor, project, data.get("parent_id"))
     tasks = data.get("tasks", ())
     require_references(actor, tasks, new=False, listed="tasks.", siblings=keys)
     return NewRun(
@@ -153,6 +155,15 @@ def _project(actor: Actor, word: str) -> HopperInstance | None:
         ids = ", ".join(sorted(one.pk for one in found))
         raise Invalid.field("project", f"{word} names several projects, give an id: {ids}")
     return found[0] if found else None
+
+
+def _require_parent(actor: Actor, project: HopperInstance, parent_id: str | None) -> None:
+    """Raise Invalid if a body names another parent than that of its project."""
+    if parent_id in (None, project.parent_id):
+        return
+    if not visible_instances(actor).filter(pk=parent_id).exists():
+        raise no_instance(str(parent_id), field="parent_id")
+    raise Invalid.field("parent_id", f"the project {project.pk} is not under {parent_id}")
 
 
 def _the_global(actor: Actor) -> str | None:

@@ -66,6 +66,7 @@ def test_a_task_more_is_added_to_a_run(ada: Caller) -> None:
         ({"id": "web-run"}, 409, "web-run"),
         ({"id": "Not A Slug"}, 400, "id"),
         ({"parent_id": "nowhere"}, 400, "parent_id"),
+        ({"project": "web", "parent_id": "ops"}, 400, "parent_id"),
     ],
 )
 def test_a_refused_run_leaves_nothing(
