@@ -33,6 +33,7 @@ SETTINGS = frozenset(
         "HOPPER_SECRET_KEY_FALLBACKS",
         "HOPPER_STATIC_FINDERS",
         "HOPPER_STATIC_ROOT",
+        "HOPPER_WEBHOOK_NETWORKS",
     }
 )
 """The settings of a server."""
