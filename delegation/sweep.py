@@ -41,6 +41,7 @@ from instances.tasks.changes import lock_task
 from instances.tasks.dependencies import overlooked, reevaluate
 from instances.tasks.editing import begin_placing_anew
 from instances.tasks.leases import expire_lease, overdue_leases
+from instances.tasks.sessions import end_left_session, left_sessions
 from instances.tree.reads import waiting_at
 from instances.tree.status import settle_instance
 
@@ -160,6 +161,7 @@ class Swept:
     """The counts of a sweep."""
 
     leases_expired: int
+    sessions_ended: int
     offers_expired: int
     offers_withdrawn: int
     offers_answered: int
@@ -327,6 +329,11 @@ def _expire_leases(this: Round) -> int:
     return this.each(overdue, lambda pk: expire_lease(overdue[pk], this.actor))
 
 
+def _end_sessions(this: Round) -> int:
+    """Give the leases of the sessions back whose agents have left (R21)."""
+    return this.each(left_sessions(this.limit), partial(end_left_session, actor=this.actor))
+
+
 def _expire_offers(this: Round) -> int:
     overdue = TaskDelegation.objects.filter(status=D.PENDING, expires_at__lte=database.now())
     ids = list(overdue.order_by("expires_at").values_list("pk", flat=True)[: this.limit])
@@ -437,6 +444,7 @@ def _forget_answers(this: Round) -> int:
 
 DUTIES = (
     Duty("leases_expired", _expire_leases),
+    Duty("sessions_ended", _end_sessions),
     Duty("offers_expired", _expire_offers),
     Duty("offers_withdrawn", _withdraw_closed_offers),
     Duty("offers_answered", _answer_offers, at_start=True),

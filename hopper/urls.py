@@ -9,7 +9,6 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from hopper.rest import health
 from hopper.rest.schema_view import SchemaView
-from hopper.serving.mcp import McpView
 
 urlpatterns = [
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
@@ -21,7 +20,7 @@ urlpatterns = [
         name="docs",
     ),
     path("", include("hopper.rest.urls")),
-    path("mcp", McpView.as_view(), name="mcp"),
+    path("", include("instances.mcp.urls")),
     path("healthz", health.healthz, name="healthz"),
     path("health", health.healthz, name="health"),
     path("readyz", health.readyz, name="readyz"),

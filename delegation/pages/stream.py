@@ -15,13 +15,14 @@ from django.contrib import auth
 from django.http import StreamingHttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import APIException
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 
 from delegation.pages.live import message
 from delegation.pages.visit import Visit, signed_in, visitor_of
 from delegation.pages.watch import WATCH
 from hopper.errors import HopperError
 from hopper.rest.input import MAX_PARAMETER, integer
+from hopper.rest.streams import STREAM_HEADERS, StreamRenderer
 from hopper.serving.application import in_thread
 from instances.api.base import Answering
 from instances.api.permissions import seen_instance, visible_events
@@ -45,8 +46,6 @@ QUIET_SECONDS = 15.0
 MOST_EVENTS = 500
 """The most events that a program's stream reads at once."""
 
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-
 
 class NoStreams(HopperError):
     """This server has no streams: poll, or serve by `hopper serve`."""
@@ -65,7 +64,7 @@ def streaming(
     if not hasattr(request, "scope"):
         raise NoStreams
     content = _parts(next_parts)
-    return StreamingHttpResponse(content, content_type="text/event-stream", headers=_HEADERS)
+    return StreamingHttpResponse(content, content_type="text/event-stream", headers=STREAM_HEADERS)
 
 
 async def _parts(next_parts: Callable[[bool], list[str] | None]) -> AsyncIterator[bytes]:
@@ -133,17 +132,6 @@ def stream(visit: Visit) -> HttpResponse:
     """Stream the changes of an open page; the messages are those of `changes`."""
     found: Any = streaming(visit.request, PageStream(visit).next_parts)
     return found  # type: ignore[no-any-return]
-
-
-class StreamRenderer(BaseRenderer):
-    """Lets a program ask for `text/event-stream`."""
-
-    media_type = "text/event-stream"
-    format = "stream"
-
-    def render(self, data: Any, *args: Any, **options: Any) -> bytes:
-        """Return nothing: a stream is no rendered answer."""
-        return b""
 
 
 class EventStream(Answering):

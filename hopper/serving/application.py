@@ -177,6 +177,8 @@ class Application(ASGIHandler):
                 raise
         finally:
             cut = not sending.done()
+            # A response may want to know at its end whether its client wanted no more of it.
+            response.client_left = leaving.done()  # type: ignore[attr-defined]
             for task in (sending, leaving):
                 task.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)

@@ -8,10 +8,12 @@ from instances.models.instance import HopperInstance, InstanceLoad
 from instances.models.lesson import Lesson
 from instances.models.question import Question
 from instances.models.records import CheckRecord, IdempotencyRecord, SiteKey, SweepRecord
+from instances.models.session import AgentSession, SessionLease
 from instances.models.task import Task, TaskDependency
 from instances.models.webhook import Delivery, Webhook
 
 __all__ = [
+    "AgentSession",
     "AgentToken",
     "Attempt",
     "CheckRecord",
@@ -24,6 +26,7 @@ __all__ = [
     "InstanceLoad",
     "Lesson",
     "Question",
+    "SessionLease",
     "SiteKey",
     "SweepRecord",
     "Task",

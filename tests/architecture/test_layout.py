@@ -11,7 +11,7 @@ from tests.architecture.sources import ROOT, Source, sources
 CONCEPTS = {
     "instances": {
         "admin", "allowances", "api", "attention", "choices", "config", "dashboard", "history",
-        "lessons", "lifecycle", "models", "rights", "settings", "signals", "site", "static",
+        "lessons", "lifecycle", "mcp", "models", "rights", "settings", "signals", "site", "static",
         "tasks", "templates", "tokens", "tree", "waiting", "webhooks",
     },
     "scopes": {

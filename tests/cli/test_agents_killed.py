@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import random
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -20,9 +21,11 @@ from django.db import connection
 
 from delegation.audit import audit
 from hopper import database
-from instances.models import Attempt, Task
+from instances.models import AgentSession, Attempt, Task
 from instances.tasks.leases import expire_leases
-from tests.factories import InstanceFactory, TaskFactory
+from instances.tasks.sessions import GRACE, end_left_session, left_sessions
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.serving.conftest import Served, start
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.storm]
 
@@ -61,8 +64,11 @@ class Ledger:
 class Agent:
     """An agent that works step by step, and dies at one of its moments."""
 
-    def __init__(self, name: str, environ: dict[str, str], ledger: Ledger, seed: int) -> None:
+    def __init__(
+        self, name: str, environ: dict[str, str], ledger: Ledger, seed: int, served: Served | None
+    ) -> None:
         self.name = name
+        self.served = served
         self.environ = {**environ, "HOPPER_SESSION": name}
         self.ledger = ledger
         self.luck = random.Random(seed)
@@ -166,6 +172,59 @@ class McpAgent(Agent):
         raise Killed
 
 
+class HttpAgent(Agent):
+    """An agent over MCP at a server; its connections end as those of a killed process do."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        assert self.served is not None
+        self._calls = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=60)
+        self._stream = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=60)
+        self._headers = {
+            "Authorization": f"Bearer {self.served.token}",
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": "2025-06-18",
+        }
+        client = {"protocolVersion": "2025-06-18", "capabilities": {},
+                  "clientInfo": {"name": "lab", "version": "1"}}  # fmt: skip
+        self._call("initialize", client)
+        self._stream.request("GET", "/mcp", headers=self._headers)
+        assert self._stream.getresponse().status == 200
+
+    def claims(self) -> dict[str, Any] | None:
+        answer = self._tool("claim_task", instance_id="run", lease_seconds=30)
+        return next(iter(answer["tasks"]), None)
+
+    def says(self, verb: str, task_id: str, **fields: Any) -> None:
+        name = verb if verb == "heartbeat" else f"{verb}_task"
+        self._tool(name, task_id=task_id, **fields)
+
+    def ends(self) -> None:
+        self._calls.close()
+        self._stream.close()
+
+    def _tool(self, name: str, **arguments: Any) -> dict[str, Any]:
+        if self.dies():
+            raise Killed
+        answer = self._call("tools/call", {"name": name, "arguments": arguments}, may_die=True)
+        assert not answer.get("isError"), answer
+        return answer["structuredContent"]
+
+    def _call(self, method: str, params: Any, may_die: bool = False) -> dict[str, Any]:
+        message = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        self._calls.request("POST", "/mcp", message, self._headers)
+        if may_die and self.dies():
+            time.sleep(self.luck.uniform(0, 0.2))
+            raise Killed
+        answer = self._calls.getresponse()
+        told = answer.read()
+        assert answer.status == 200, told
+        if "Mcp-Session-Id" in answer.headers:
+            self._headers["Mcp-Session-Id"] = answer.headers["Mcp-Session-Id"]
+        return json.loads(told)["result"]
+
+
 class CommandAgent(Agent):
     """An agent over the command line; it is killed with the command that it runs."""
 
@@ -196,16 +255,38 @@ class CommandAgent(Agent):
 
 def _time_passes() -> None:
     """Let the leases of dead agents run out."""
-    past = database.now() - timedelta(seconds=1)
-    Task.objects.leased().update(lease_expires_at=past)
+    now = database.now()
+    AgentSession.objects.filter(left_at__isnull=False).update(left_at=now - 2 * GRACE)
+    for session in left_sessions(limit=100):
+        end_left_session(session, ALICE)
+    Task.objects.leased().update(lease_expires_at=now - timedelta(seconds=1))
     expire_leases()
     Task.objects.update(retry_at=None)
 
 
-def test_agents_killed_at_random_lose_nothing_and_repeat_nothing(
+@pytest.fixture
+def served(
     child_environ: dict[str, str], storm: Callable[[int, int], int], tmp_path: Any
+) -> Iterator[Served | None]:
+    """A server on this test's database in a storm; else none, because it takes seconds to start."""
+    if storm(0, 1) == 0:
+        yield None
+        return
+    kept = {name: child_environ[name] for name in ("HOPPER_DATABASE_URL", "HOPPER_SECRET_KEY")}
+    (tmp_path / "served").mkdir()
+    made = start(tmp_path / "served", "--workers", "2", **kept)
+    yield made
+    assert made.stop() == 0
+
+
+def test_agents_killed_at_random_lose_nothing_and_repeat_nothing(
+    child_environ: dict[str, str],
+    storm: Callable[[int, int], int],
+    tmp_path: Any,
+    served: Served | None,
 ) -> None:
     number = storm(6, 200)
+    kinds = [McpAgent, CommandAgent, HttpAgent] if served else [McpAgent, McpAgent, CommandAgent]
     environ = {**child_environ, "HOPPER_HOME": str(tmp_path / "home")}
     project = InstanceFactory(scope="PROJECT", name="web")
     run = InstanceFactory(scope="ORCHESTRATION", name="run", parent=project)
@@ -213,8 +294,7 @@ def test_agents_killed_at_random_lose_nothing_and_repeat_nothing(
     ledger = Ledger()
 
     def live(place: int, seed: int) -> None:
-        kind = CommandAgent if place % 3 == 2 else McpAgent
-        kind(f"agent-{place}", environ, ledger, seed).lives()
+        kinds[place % 3](f"agent-{place}", environ, ledger, seed, served).lives()
 
     with ThreadPoolExecutor(2) as crowd:
         for first in range(0, number, 4):

@@ -1,38 +1,51 @@
-"""MCP over HTTP at `/mcp`: one message a request, with the rights of the caller's token.
+"""The MCP server of this process: its tools call the REST interface as their caller.
 
-No session is kept, so any process of any server answers. A lease is an ordinary one: the agent
-extends it by heartbeats, and the tools find its token by the name of its worker.
+A message stands alone, so any process of any server answers. The state of a session (its leases) is
+in the database.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 import anyio
 from asgiref.sync import async_to_sync, sync_to_async
 from django.http import HttpRequest, HttpResponse
-from rest_framework.authentication import SessionAuthentication
-from rest_framework.exceptions import NotFound, PermissionDenied
-from rest_framework.settings import api_settings
-from rest_framework.views import APIView
+from rest_framework.exceptions import NotFound
 
 from hopper.cli.local import OPERATOR_KEY, LocalTransport
 from hopper.cli.transport import Client, Refused, at
-from hopper.rest.auth import LeaseAuthentication
-from hopper.rest.described import extend_schema
+from instances.tasks.sessions import keep_lease, live_leases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rest_framework.request import Request
+    from hopper.actors import Actor
+    from instances.models import AgentSession
 
-_REQUEST: ContextVar[HttpRequest] = ContextVar("request")
 _PASSED = ("HTTP_AUTHORIZATION", "HTTP_HOST", "HTTP_X_REQUEST_ID", "REMOTE_ADDR")
 _STARTED = ["claimed", "in_progress"]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The sender of the message that is being answered; `session` None: the message has none."""
+
+    request: HttpRequest
+    actor: Actor
+    session: AgentSession | None
+
+    @property
+    def worker(self) -> str:
+        """The worker's name: that of the token, in a session with a part of the session's id."""
+        return f"{self.actor.name}-{self.session.pk[:6]}" if self.session else self.actor.name
+
+
+_CALLER: ContextVar[Caller] = ContextVar("caller")
 
 
 class CallerTransport(LocalTransport):
@@ -40,40 +53,50 @@ class CallerTransport(LocalTransport):
 
     def _environ(self, method: str, path: str, query: str, payload: bytes) -> dict[str, Any]:
         environ = super()._environ(method, path, query, payload)
-        request = _REQUEST.get()
+        request = _CALLER.get().request
         del environ[OPERATOR_KEY]
         given = {name: request.META[name] for name in _PASSED if name in request.META}
         return {**environ, "wsgi.url_scheme": request.scheme, **given}
 
 
 class CallerLeases:
-    """The leases of the caller, as the server knows them; nothing is kept between requests."""
+    """The leases of the caller: those of its session, else those of the worker of its name."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     @property
     def worker(self) -> str:
-        """The name of the caller."""
-        return str(self._client.get(at("me"))["name"])
+        """The name of the caller's worker."""
+        return _CALLER.get().worker
 
     def keep(self, task: dict[str, Any], worker: str) -> None:
-        """Keep nothing: the lease lives by its own length."""
+        """Let a lease live with the session. Without one the lease lives by its own length."""
+        caller = _CALLER.get()
+        if caller.session:
+            keep_lease(caller.session, task["id"], task["lease"]["attempt"], caller.actor)
 
     def drop(self, task_id: str, token: str | None = None) -> None:
-        """Drop nothing."""
+        """Drop nothing: the end of an attempt is in the database."""
 
     def token(self, task_id: str) -> str | None:
-        """Return the token of the lease that the caller's worker has; a claim repeats it (R20)."""
-        worker = self.worker
+        """Return the token of the caller's lease of a task, if there is one."""
+        session = _CALLER.get().session
+        if session:
+            attempt = live_leases(session).filter(task=task_id).first()
+            return attempt.lease_token if attempt else None
         with suppress(Refused):
             if task_id in self.task_ids():
-                task = self._client.post(at("tasks", task_id, "claim"), {"worker": worker})
+                # The claim repeated gives the same lease (R20).
+                task = self._client.post(at("tasks", task_id, "claim"), {"worker": self.worker})
                 return str(task["lease"]["token"])
         return None
 
     def task_ids(self) -> list[str]:
-        """Return the ids of the tasks that the caller's worker holds."""
+        """Return the ids of the tasks that the caller holds, the oldest first."""
+        session = _CALLER.get().session
+        if session:
+            return list(live_leases(session).values_list("task_id", flat=True))
         params = {"worker": self.worker, "status": _STARTED}
         return [row["id"] for row in self._client.pages(at("tasks"), params, limit=500)]
 
@@ -83,27 +106,13 @@ class CallerLeases:
         yield
 
 
-@extend_schema(exclude=True)
-class McpView(APIView):
-    """Answers one message of the Model Context Protocol."""
-
-    authentication_classes = [
-        kind
-        for kind in cast("Any", api_settings.DEFAULT_AUTHENTICATION_CLASSES)
-        if kind not in (LeaseAuthentication, SessionAuthentication)
-    ]
-
-    def post(self, request: Request) -> HttpResponse:
-        """Return the answer of the MCP server to the message in the body."""
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.get_host():
-            raise PermissionDenied("A page of another site may not speak to the MCP server.")
-        plain: HttpRequest = request._request
-        token = _REQUEST.set(plain)
-        try:
-            return async_to_sync(_answered)(plain)
-        finally:
-            _REQUEST.reset(token)
+def answered(caller: Caller) -> HttpResponse:
+    """Return the answer to the caller's message. Raises NotFound without the extra `mcp`."""
+    token = _CALLER.set(caller)
+    try:
+        return async_to_sync(_answered)(caller.request)
+    finally:
+        _CALLER.reset(token)
 
 
 async def _answered(request: HttpRequest) -> HttpResponse:

@@ -1,0 +1,1 @@
+"""MCP over HTTP: the tools of `hopper mcp` at `/mcp`, with the rights of the caller's token."""
