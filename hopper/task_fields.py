@@ -99,12 +99,13 @@ TASK_FIELDS = (
     ),
     _text(
         "description", "The whole brief, kept as it is written.", 10_000_000,
-        option="-d --description",
+        option="-d --description", example="The page asks for name and password.",
     ),
     TaskField("status", "The state of the task (R19)."),
     _word(
-        "priority", "How urgent the task is; waiting raises low and medium (R22).", PRIORITIES,
-        option="-p --priority",
+        "priority",
+        "How urgent the task is, medium by default; waiting raises low and medium (R22).",
+        PRIORITIES, option="-p --priority",
     ),
     _text(
         "project", "The name or id of the project that shall do the task (R9).", 200,
@@ -122,12 +123,12 @@ TASK_FIELDS = (
     TaskField("offered_to", "The instance that has not yet answered an offer of the task (R8)."),
     _id(
         "parent_id", "The task of which this one is a child (R13).", 64, (CREATE,),
-        option="--parent", metavar="ID",
+        option="--parent", metavar="ID", example="task-0199c2b4",
     ),
     TaskField("root_id", "The task at the top of the family; its own id for a task alone."),
     _words(
         "depends_on", "The ids of the tasks that must end before this one begins (R23).", 64, 1000,
-        option="--depends-on", metavar="ID",
+        option="--depends-on", metavar="ID", example=["task-0199c2b4"],
     ),
     TaskField("ready", "Whether the tasks in depends_on have ended as dependency_rule asks."),
     _words(
@@ -155,18 +156,22 @@ TASK_FIELDS = (
         "conversation_id", "The conversation the task came from; Hopper only keeps it.", 500,
         for_agents=False,
     ),
-    TaskField("context", "Any JSON object for the worker; Hopper only keeps it.", "object", _ANY),
+    TaskField(
+        "context", "Any JSON object for the worker; Hopper only keeps it.", "object", _ANY,
+        example={"branch": "login"},
+    ),
     _text(
-        "task_type", "The kind of work; some kinds go to an orchestration (R9).", 100,
+        "task_type", "The kind of work; a project sends some kinds to an orchestration (R9).", 100,
         option="--task-type", example="migration",
     ),
     _whole(
-        "complexity", "How hard the task is, from 1 to 5 (R9).", 1, 5,
+        "complexity", "From 1 to 5; a project sends hard tasks to an orchestration (R9).", 1, 5,
         option="--complexity", metavar="1..5", example=3,
     ),
     _word(
-        "executor_preference", "Who should do the task (R9).", ("any", "human", "orchestration"),
-        option="--executor",
+        "executor_preference",
+        "Who should do the task: a person by hand, workers of an orchestration, or any (R9).",
+        ("any", "human", "orchestration"), option="--executor",
     ),
     _text(
         "estimated_effort", "The expected work; Hopper only keeps it.", 100,
@@ -190,11 +195,14 @@ TASK_FIELDS = (
         200, (CREATE,), example="nightly-report",
     ),
     _whole(
-        "max_attempts", "Failed attempts until the task fails; null: set by the holder (R15).",
-        1, 1000,
+        "max_attempts",
+        "Failed attempts until the task fails. null: the setting of the instance that holds it "
+        "(R15).",
+        1, 1000, example=5,
     ),
     _whole(
-        "max_runtime_seconds", "Seconds that one attempt may run. null: the setting of its holder.",
+        "max_runtime_seconds",
+        "Seconds that one attempt may run. null: the setting of the instance that holds it.",
         1, 604_800, option="--max-runtime", metavar="SECONDS", example=3600,
     ),
     TaskField("epoch", "How many times the task was opened or routed anew, from 1 (R10, R18)."),
@@ -207,28 +215,38 @@ TASK_FIELDS = (
         ("auto", "resume"), set_at=(CREATE, TERMS), option="--completion",
     ),
     _word(
-        "failure_policy", "How failed children decide the end of their parent (R14).",
+        "failure_policy",
+        "What the failure of a child means for the parent: wait_all: it fails when all have ended; "
+        "fail_fast: it fails at once; best_effort: it is done if `quorum` are; resume: it returns "
+        "to its holder (R14).",
         ("wait_all", "fail_fast", "best_effort", "resume"), set_at=(CREATE, TERMS),
         option="--failure-policy",
     ),
     _whole(
         "quorum", "How many children must be done under the policy best_effort (R14).",
         1, 1_000_000, set_at=(CREATE, TERMS), nullable=False, option="--quorum", metavar="N",
+        example=2,
     ),
     _id(
         "key", "The child's name among its siblings, for depends_on and for repeating the call.",
         200, (CHILD,), example="api",
     ),
     _word(
-        "failure_means", "How the failure of this child affects its parent (R14).",
+        "failure_means",
+        "What the failure of this child means: a failure_policy, or as_parent: that of its parent "
+        "(R14).",
         ("as_parent", "wait_all", "fail_fast", "best_effort", "resume"),
     ),
     _word(
-        "on_parent_close", "What happens to the task when its parent ends first (R16).",
+        "on_parent_close",
+        "What happens to the task when its parent ends first: it is cancelled, or goes on alone "
+        "(R16).",
         ("cancel", "abandon"), option="--on-parent-close",
     ),
     _word(
-        "dependency_rule", "Which ends of the tasks in depends_on let this one begin (R23).",
+        "dependency_rule",
+        "Which ends of the tasks in depends_on let this one begin: done alone, or also failed and "
+        "cancelled (R23).",
         ("done", "any_terminal"), option="--dependency-rule",
     ),
     _word(

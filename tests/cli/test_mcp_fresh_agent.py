@@ -83,6 +83,10 @@ def test_an_agent_adds_claims_asks_waits_decomposes_and_completes(session: Sessi
             id = claimed["tasks"][0]["id"]
             await agent.wants("checkpoint from which", task_id=id, checkpoint={"step": 1})
             await agent.wants("Ask a person", task_id=id, question="Which licence?")
+            waits = await agent.wants("List what waits for a person")
+            (group,) = waits["groups"]
+            step = {"tool": "answer_question", "arguments": {"task_id": id}}
+            assert group["tasks"][0]["next"] == step
             rows = (await agent.wants("List the questions", task_id=id))["result"]
             await agent.wants(
                 "Answer a question", task_id=id, question_id=rows[0]["id"], answer="MIT"
@@ -116,6 +120,12 @@ def test_every_tool_and_parameter_explains_itself_within_bounds() -> None:
             where = f"{tool.name}.{name}"
             assert schema.get("description"), where
             assert "type" in schema or "enum" in schema or where == "complete_task.result", where
+            if "enum" not in schema and schema.get("type") != "boolean":
+                assert schema.get("examples"), where
+            if schema.get("type") == "string" and not {"enum", "format"} & schema.keys():
+                assert schema.get("maxLength"), where
+            if schema.get("type") in ("integer", "number"):
+                assert {"minimum", "maximum"} <= schema.keys(), where
         size += len(tool.model_dump_json(by_alias=True, exclude_none=True))
     assert size / 4 < TOKENS
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_types import CallToolResult, TextContent
 
+from hopper.cli.mcp.steps import as_call, is_step
 from hopper.cli.transport import CliError, Refused
 from hopper.masks import masked
 
@@ -60,6 +61,18 @@ def without_empty(data: Any) -> Any:
         name: value
         for name, value in data.items()
         if name in _WITH_LISTS or value not in (None, "", [], {})
+    }
+
+
+def with_calls(data: Any) -> Any:
+    """Return the reasons of tasks with each next step as a call of a tool."""
+    if isinstance(data, list):
+        return [with_calls(row) for row in data]
+    if not isinstance(data, dict):
+        return data
+    return {
+        name: as_call(value) if name == "next" and is_step(value) else with_calls(value)
+        for name, value in data.items()
     }
 
 

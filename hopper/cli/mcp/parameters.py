@@ -20,14 +20,14 @@ _TYPES: dict[str, Any] = {"words": list[str], "whole": int, "object": dict[str, 
 """The Python types of the kinds of fields; the other kinds are texts."""
 
 
-def _tasks_schema(moment: str, most: int, words: str, *, described: bool) -> Json:
-    """Return the JSON Schema of a list of tasks that one call makes."""
+def _tasks_schema(moment: str, most: int, words: str) -> Json:
+    """Return the JSON Schema of a list of tasks; add_task describes most of their fields."""
     listed = [field for field in set_at(moment) if field.for_agents]
     shapes = {field.name: field.json_schema() for field in listed}
-    if not described:
-        for shape in shapes.values():
-            shape.pop("description")
-            shape.pop("examples", None)
+    for field in listed:
+        if CREATE in field.set_at:
+            shapes[field.name].pop("description")
+            shapes[field.name].pop("examples", None)
     task = {
         "type": "object",
         "properties": shapes,
@@ -49,32 +49,42 @@ def text(words: str, most: int, **more: Any) -> Any:
     return Field(description=words, max_length=most, **more)
 
 
-_CHILDREN = "The children. `depends_on` names siblings by their `key`, other tasks by their id."
+_CHILDREN = (
+    "The children; add_task describes their fields. `depends_on` names siblings by their `key`, "
+    "other tasks by their id."
+)
 _TASKS = "The tasks to create; their fields are those of add_task."
 
-Children = Annotated[
-    list[Json], WithJsonSchema(_tasks_schema(CHILD, 1000, _CHILDREN, described=True))
-]
-NewTasks = Annotated[
-    list[Json], WithJsonSchema(_tasks_schema(CREATE, 1000, _TASKS, described=False))
-]
+Children = Annotated[list[Json], WithJsonSchema(_tasks_schema(CHILD, 1000, _CHILDREN))]
+NewTasks = Annotated[list[Json], WithJsonSchema(_tasks_schema(CREATE, 1000, _TASKS))]
 Status = Literal["pending", "claimed", "in_progress", "blocked", "done", "failed", "cancelled"]
 ByHand = Literal["pending", "in_progress", "blocked", "done", "cancelled"]
 Priority = Literal[PRIORITIES]  # type: ignore[valid-type]
-InstanceId = Annotated[
-    str, Field(description="The id of an instance (queue).", examples=["hopper-global"])
-]
-TaskId = Annotated[str, Field(description="The id of a task.", examples=["task-0199c2b4"])]
+TASK, PLACE = "task-0199c2b4", "hopper-global"
+
+
+def id_of_task(words: str) -> Any:
+    """Return the description of a parameter that takes the id of a task."""
+    return text(words, 64, examples=[TASK])
+
+
+def id_of_instance(words: str) -> Any:
+    """Return the description of a parameter that takes the id of an instance."""
+    return text(words, 100, examples=[PLACE])
+
+
+InstanceId = Annotated[str, id_of_instance("The id of an instance (queue).")]
+TaskId = Annotated[str, id_of_task("The id of a task.")]
 DelegationId = Annotated[
-    str, Field(description="The id of a delegation; trace_task lists them.", examples=["del-01a2"])
+    str, text("The id of a delegation; trace_task lists them.", 64, examples=["del-0199c2b4"])
 ]
 Token = Annotated[
     str | None,
-    Field(description="Only for a lease of another session: its `lease.token`."),
+    text("Only for a task claimed in another session: its `lease.token`.", 64, examples=["1.x4Fz"]),
 ]
 Worker = Annotated[
     str | None,
-    Field(description="Your name. Default: one of this session.", examples=["agent-1"]),
+    text("Your name. Default: one of this session.", 200, examples=["agent-1"]),
 ]
 LeaseSeconds = Annotated[
     int | None,
@@ -85,7 +95,30 @@ LeaseSeconds = Annotated[
         examples=[300],
     ),
 ]
+Choices = Annotated[
+    list[str] | None,
+    Field(
+        description="The answers to choose from; without them any text.",
+        max_length=20,
+        examples=[["MIT", "Apache-2.0"]],
+    ),
+]
+DefaultAnswer = Annotated[
+    str | None, text("The answer if nobody answers in time.", 10_000, examples=["MIT"])
+]
+Timeout = Annotated[
+    int | None,
+    Field(
+        description="How long to wait for an answer. Without it: for ever.",
+        ge=1,
+        le=31_536_000,
+        examples=[3600],
+    ),
+]
 Limit = Annotated[int, Field(description="The most rows to list.", ge=1, le=500, examples=[20])]
+Under = Annotated[
+    str | None, id_of_instance("Only tasks held by this instance or by one below it in the tree.")
+]
 
 
 def with_fields(

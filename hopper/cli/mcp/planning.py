@@ -14,6 +14,7 @@ from hopper.cli.mcp.parameters import (
     Json,
     NewTasks,
     TaskId,
+    id_of_task,
     named,
     text,
     with_fields,
@@ -61,12 +62,16 @@ class Planning:
         task_id: TaskId,
         status: Annotated[ByHand, Field(description="The status that the task gets.")],
         owner: Annotated[
-            str | None, text("For in_progress: the person who works on it.", 200)
+            str | None,
+            text("For in_progress: the person who works on it.", 200, examples=["alice"]),
         ] = None,
-        reason: Annotated[str | None, text("Why, kept apart from the description.", 10_000)] = None,
+        reason: Annotated[str | None, text("Why.", 10_000, examples=["done by hand"])] = None,
         force: Annotated[
             bool | None,
-            Field(description="true: also from a state without a legal way there. Needs operator."),
+            Field(
+                description="true: also from a state without a legal way there. Needs the role "
+                "operator."
+            ),
         ] = None,
     ) -> Json:
         """Set a status by hand, for work without a lease: the legal steps are walked for you.
@@ -79,7 +84,7 @@ class Planning:
     def cancel_task(
         self,
         task_id: TaskId,
-        reason: Annotated[str | None, text("Why it is cancelled.", 10_000)] = None,
+        reason: Annotated[str | None, text("Why.", 10_000, examples=["no longer needed"])] = None,
         preview: Annotated[
             bool | None, Field(description="true: only say what would be cancelled.")
         ] = None,
@@ -91,7 +96,7 @@ class Planning:
     def retry_task(
         self,
         task_id: TaskId,
-        reason: Annotated[str | None, text("Why it is opened again.", 10_000)] = None,
+        reason: Annotated[str | None, text("Why.", 10_000, examples=["the disk is free"])] = None,
     ) -> Json:
         """Open a task again that is done, failed or cancelled."""
         return changed(self._post({"reason": reason}, "tasks", task_id, "retry"))
@@ -104,11 +109,13 @@ class Planning:
             Literal["route", "reassign"] | None,
             Field(description="route: one step down. reassign: from one child to its sibling."),
         ] = None,
-        notes: Annotated[str, text("A word for the target.", 100_000)] = "",
+        notes: Annotated[str, text("A word to the target.", 100_000, examples=["urgent"])] = "",
         force: Annotated[
             bool | None, Field(description="true: although the target refused it before.")
         ] = None,
-        reason: Annotated[str | None, text("Why `force`.", 10_000)] = None,
+        reason: Annotated[
+            str | None, text("Why `force`.", 10_000, examples=["it has room now"])
+        ] = None,
     ) -> Json:
         """Hand a task down to a child of the instance that holds it; the target answers at once.
 
@@ -127,7 +134,7 @@ class Planning:
     def accept_delegation(
         self,
         delegation_id: DelegationId,
-        notes: Annotated[str | None, text("A word about it.", 100_000)] = None,
+        notes: Annotated[str | None, text("A word about it.", 100_000, examples=["begun"])] = None,
     ) -> Json:
         """Take a task that is offered to an instance of yours."""
         return self._post({"notes": notes}, "delegations", delegation_id, "accept")
@@ -135,7 +142,9 @@ class Planning:
     def reject_delegation(
         self,
         delegation_id: DelegationId,
-        reason: Annotated[str, text("Why the instance does not take it.", 10_000)],
+        reason: Annotated[
+            str, text("Why the instance does not take it.", 10_000, examples=["wrong language"])
+        ],
     ) -> Json:
         """Refuse a task that is offered to an instance of yours; it is placed elsewhere."""
         return self._post({"reason": reason}, "delegations", delegation_id, "reject")
@@ -143,9 +152,12 @@ class Planning:
     def answer_question(
         self,
         task_id: TaskId,
-        answer: Annotated[str, text("One of its choices, if any.", 10_000)],
+        answer: Annotated[
+            str, text("One of its choices if it has any, else any text.", 10_000, examples=["MIT"])
+        ],
         question_id: Annotated[
-            str | None, Field(description="Default: the open question; list_questions shows it.")
+            str | None,
+            text("Default: the open question, of list_questions.", 64, examples=["q-0199c2b4"]),
         ] = None,
     ) -> Json:
         """Answer a question about a task; the task goes on where it was asked."""
@@ -156,20 +168,29 @@ class Planning:
     def comment_on_task(
         self,
         task_id: TaskId,
-        comment: Annotated[str, text("What people should know about the task.", 100_000)],
+        comment: Annotated[
+            str,
+            text(
+                "What people should know about it.", 100_000, examples=["Blocked by the firewall"]
+            ),
+        ],
     ) -> Json:
         """Say something about a task, finished or not; its state does not change."""
         return self._post({"text": comment}, "tasks", task_id, "comments")
 
     def add_lesson(
         self,
-        title: Annotated[str, text("The lesson in one line.", 500)],
+        title: Annotated[
+            str, text("The lesson in one line.", 500, examples=["Tests need a free port"])
+        ],
         domain: Annotated[str, text("Its field of knowledge.", 100, examples=["sql"])],
-        description: Annotated[str | None, text("The lesson itself.", 100_000)] = None,
+        description: Annotated[
+            str | None, text("The lesson itself.", 100_000, examples=["Use port 0."])
+        ] = None,
         confidence: Annotated[
             Literal["low", "medium", "high"], Field(description="How sure you are.")
         ] = "medium",
-        task_id: Annotated[str | None, Field(description="The task that taught it.")] = None,
+        task_id: Annotated[str | None, id_of_task("The id of the task that taught it.")] = None,
         project: Annotated[str | None, named("project", "The project that it helps.")] = None,
     ) -> Json:
         """Write down what later workers on this project should know."""

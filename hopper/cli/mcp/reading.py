@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from hopper.cli.mcp.answers import in_brief
+from hopper.cli.mcp.answers import in_brief, with_calls
 from hopper.cli.mcp.parameters import (
     InstanceId,
     Json,
     Limit,
     Status,
     TaskId,
+    Under,
+    id_of_instance,
+    id_of_task,
     named,
+    text,
     with_fields,
 )
 from hopper.cli.transport import Client, CliError, at, clean
@@ -45,13 +49,14 @@ class Reading:
     def show_tree(
         self,
         instance_id: Annotated[
-            str | None, Field(description="Only this instance and those below it.")
+            str | None, id_of_instance("Only this instance and those below it.")
         ] = None,
     ) -> list[Json]:
         """List the instances (queues) that you may see, with their open tasks.
 
-        An instance passes tasks down to its children, or holds them for workers. Work is claimed
-        at the instance that holds it, mostly an ORCHESTRATION; GLOBAL and FEDERATED only pass on.
+        Instances form a tree; `scope` is the kind of each. A GLOBAL passes tasks down to PROJECTs,
+        a PROJECT to ORCHESTRATIONs (queues of workers) or keeps them for people. The instance that
+        has a task now is its holder: claim the task there. GLOBAL and FEDERATED only pass on.
         """
         return [in_tree(row) for row in self._client.pages(at("instances"), {"under": instance_id})]
 
@@ -60,14 +65,16 @@ class Reading:
         instance_id: Annotated[
             str | None, named("instance_id", "Only tasks that this instance holds.")
         ] = None,
-        under: Annotated[
-            str | None, Field(description="Only tasks held by this instance or one below it.")
+        under: Under = None,
+        status: Annotated[
+            Status | None,
+            Field(description="pending: not begun. claimed: taken. blocked: a person has to act."),
         ] = None,
-        status: Annotated[Status | None, Field(description="blocked: a person has to act.")] = None,
         project: Annotated[str | None, named("project", "Only tasks of this project.")] = None,
         tags: Annotated[list[str] | None, named("tags", "Only tasks with all these.")] = None,
         search: Annotated[
-            str | None, Field(description="Only tasks with this text in title or description.")
+            str | None,
+            text("Only tasks with this text in title or description.", 1000, examples=["login"]),
         ] = None,
         ready: Annotated[
             bool | None, Field(description="true: only what a worker could claim now.")
@@ -95,30 +102,30 @@ class Reading:
         return self._get("tasks", task_id)
 
     def why_task(self, task_id: TaskId) -> Json:
-        """Show the reason why a task waits, and the person or part that can move it."""
-        return self._get("tasks", task_id, "why")
+        """Show the reason why a task waits, the person or part that can move it, and how."""
+        return dict(with_calls(self._get("tasks", task_id, "why")))
 
     def trace_task(self, task_id: TaskId) -> Json:
-        """Show how a task came to where it is: its delegations in order, and each decision."""
+        """Show how a task came to where it is: its delegations in order, and each decision.
+
+        A delegation hands a task from one instance to the next; `pending`: it is only offered.
+        """
         chain = self._get("tasks", task_id, "delegations")
         return {**chain, "decisions": self._client.pages(at("tasks", task_id, "decisions"))}
 
     def attention(
         self,
         mine: Annotated[bool | None, Field(description="true: only what you may move.")] = None,
-        under: Annotated[
-            str | None, Field(description="Only tasks held by this instance or one below it.")
-        ] = None,
+        under: Under = None,
         limit: Limit = 50,
     ) -> Json:
         """List what waits for a person: open questions, triage, hand work, failed tasks.
 
-        Grouped by the person or role that can move it. Each task has its `next` request.
+        Grouped by the person or role that can move it. Each task has its `next` step: the tool with
+        the ids to call it, or the command for a person.
         """
-        answer: Json = self._client.get(
-            at("attention"), {"mine": mine, "under": under, "limit": limit}
-        )
-        return answer
+        params = {"mine": mine, "under": under, "limit": limit}
+        return dict(with_calls(self._client.get(at("attention"), params)))
 
     def list_questions(
         self,
@@ -149,7 +156,7 @@ class Reading:
     def preview_route(
         self,
         task_id: Annotated[
-            str | None, Field(description="A task that exists. Else give the fields of a new one.")
+            str | None, id_of_task("A task that exists. Else give the fields of a new one.")
         ] = None,
         **fields: Any,
     ) -> Json:
@@ -165,13 +172,13 @@ class Reading:
         self,
         project: Annotated[str | None, named("project", "Only lessons of this project.")] = None,
         domain: Annotated[
-            str | None, Field(description="Only this field of knowledge.", examples=["sql"])
+            str | None, text("Only this field of knowledge.", 100, examples=["sql"])
         ] = None,
         confidence: Annotated[
             Literal["low", "medium", "high"] | None, Field(description="Only this confidence.")
         ] = None,
         applies_to: Annotated[
-            str | None, Field(description="Only the lessons that apply to this task.")
+            str | None, id_of_task("Only the lessons that apply to the task of this id.")
         ] = None,
         limit: Limit = 20,
     ) -> list[Json]:

@@ -12,11 +12,16 @@ from hopper.cli.mcp import person
 from hopper.cli.mcp.answers import changed
 from hopper.cli.mcp.parameters import (
     Children,
+    Choices,
+    DefaultAnswer,
     Json,
     LeaseSeconds,
     TaskId,
+    Timeout,
     Token,
     Worker,
+    id_of_instance,
+    id_of_task,
     named,
     text,
     with_fields,
@@ -42,11 +47,9 @@ class Working:
     def claim_task(
         self,
         instance_id: Annotated[
-            str | None, Field(description="Take the next task of this instance.")
+            str | None, id_of_instance("Take the next task of this instance.")
         ] = None,
-        task_id: Annotated[
-            str | None, Field(description="Or take this one task.", examples=["task-0199c2b4"])
-        ] = None,
+        task_id: Annotated[str | None, id_of_task("Or take this one task.")] = None,
         worker: Worker = None,
         capabilities: Annotated[
             list[str] | None,
@@ -57,9 +60,10 @@ class Working:
     ) -> Json:
         """Take a task: give `instance_id` for its next one, or `task_id`.
 
-        Returns `tasks` (none or one) and `waiting`, the reason for none. The task is yours while
-        this session lasts, however long you work; at its end the task goes back. A task that was
-        begun before has `lease.checkpoint` (go on from there) and answers in `questions`.
+        Returns `tasks` (none or one) and `waiting`, the reason for none. Your right to the task is
+        a lease: the task is yours while this session lasts, however long you work; at its end the
+        task goes back. A task that was begun before has `lease.checkpoint` (go on from there) and
+        answers in `questions`.
         """
         name = worker or self._session.worker
         if task_id is not None:
@@ -110,7 +114,7 @@ class Working:
     def fail_task(
         self,
         task_id: TaskId,
-        error: Annotated[str, text("What went wrong.", 100_000)],
+        error: Annotated[str, text("What went wrong.", 100_000, examples=["3 tests fail"])],
         retryable: Annotated[
             bool, Field(description="Whether another attempt could succeed.")
         ] = True,
@@ -122,7 +126,9 @@ class Working:
     def release_task(
         self,
         task_id: TaskId,
-        reason: Annotated[str | None, text("Why you give it back.", 10_000)] = None,
+        reason: Annotated[
+            str | None, text("Why you give it back.", 10_000, examples=["needs a GPU"])
+        ] = None,
         token: Token = None,
     ) -> Json:
         """Give a task back undone, for another worker. It does not count as a failure."""
@@ -131,17 +137,12 @@ class Working:
     def ask_question(
         self,
         task_id: TaskId,
-        question: Annotated[str, text("What a person has to decide.", 10_000)],
-        choices: Annotated[
-            list[str] | None,
-            Field(description="The answers to choose from.", examples=[["MIT", "Apache-2.0"]]),
-        ] = None,
-        default: Annotated[
-            str | None, Field(description="The answer if nobody answers in time.")
-        ] = None,
-        timeout_seconds: Annotated[
-            int | None, Field(description="How long to wait for an answer.", ge=1, examples=[3600])
-        ] = None,
+        question: Annotated[
+            str, text("What a person has to decide.", 10_000, examples=["Which licence?"])
+        ],
+        choices: Choices = None,
+        default: DefaultAnswer = None,
+        timeout_seconds: Timeout = None,
         token: Token = None,
     ) -> Json:
         """Ask a person about your task: your lease ends and the task waits for the answer.
@@ -163,7 +164,9 @@ class Working:
     def escalate_task(
         self,
         task_id: TaskId,
-        reason: Annotated[str, text("What the level above has to decide.", 10_000)],
+        reason: Annotated[
+            str, text("What the level above has to decide.", 10_000, examples=["Is it worth it?"])
+        ],
         token: Token = None,
     ) -> Json:
         """Hand a task up to the instance that it came from, with a question to be decided there."""
