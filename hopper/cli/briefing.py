@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.transport import Client, at
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 TOKENS = 2000  # the length of a briefing by default
-CHARACTERS_PER_TOKEN = 4
+BYTES_PER_TOKEN = 4
+"""The length of a token, about. In bytes, because a character of some languages is a token."""
 _BRIEF = 1500  # characters of a description
 _LINE = 300  # characters of a checkpoint, an error, an answer or a lesson
+_NAMED = 50
 _READY = 5
 _LESSONS = 5
 _STARTED = ["claimed", "in_progress"]
@@ -35,6 +38,7 @@ class Words:
     heartbeat: str
     complete: str
     ask: str
+    more: str
 
 
 COMMANDS = Words(
@@ -45,6 +49,7 @@ COMMANDS = Words(
     heartbeat="""hopper task heartbeat {id} --checkpoint '{{"step": 1}}'""",
     complete="""hopper task complete {id} --result '{{"ok": true}}'""",
     ask="hopper task ask {id} --question TEXT",
+    more="(more did not fit: hopper prime --tokens N, hopper task list --worker NAME)",
 )
 TOOLS = Words(
     show="get_task {id}",
@@ -54,6 +59,7 @@ TOOLS = Words(
     heartbeat="heartbeat {id} with a checkpoint",
     complete="complete_task {id}",
     ask="ask_question {id}",
+    more="(more did not fit: get_task and list_questions show each task)",
 )
 
 
@@ -62,24 +68,37 @@ def briefing(
     worker: str,
     held: Iterable[str] = (),
     *,
+    lost: Iterable[str] = (),
     words: Words = COMMANDS,
     tokens: int = TOKENS,
     named: bool = True,
 ) -> str:
     """Return the briefing of a worker; `held` are tasks whose leases its session has.
 
-    `named`: the worker's name has to be given in commands.
+    `lost` are tasks whose leases its session had. `named`: the worker's name has to be given in
+    commands.
     """
-    rows = client.pages(at("tasks"), {"worker": worker, "status": _STARTED}, limit=20)
-    ids = dict.fromkeys([*held, *(row["id"] for row in rows)])
-    parts = [f"# Hopper: you work as {worker}"]
-    parts += [task_briefing(client, id, words) for id in ids]
+    head = [f"# Hopper: you work as {worker}"]
+    head += [f"Your lease of {id} is over: stop working on it." for id in lost]
+    return bounded(chain(head, _parts(client, worker, held, words, named)), tokens, words)
+
+
+def _parts(
+    client: Client, worker: str, held: Iterable[str], words: Words, named: bool
+) -> Iterator[str]:
+    """Yield the parts of a briefing, the most important first. Each is read when it is needed."""
+    rows = client.pages(at("tasks"), {"worker": worker, "status": _STARTED}, limit=500)
+    ids = list(dict.fromkeys([*held, *(row["id"] for row in rows)]))
+    if len(ids) > 1:
+        rest = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+        yield f"You hold {len(ids)} tasks: {', '.join(ids[:_NAMED])}{rest}"
+    for id in ids:
+        yield task_briefing(client, id, words)
     spoken = f" --worker {worker}" if named else ""
-    parts += list(_waiting(client, worker, words, spoken))
+    yield from _waiting(client, worker, words, spoken)
     if not ids:
-        parts.append("You hold no task.")
-        parts += list(_ready(client, words, spoken))
-    return bounded(parts, tokens)
+        yield "You hold no task."
+        yield from _ready(client, words, spoken)
 
 
 def task_briefing(client: Client, task_id: str, words: Words = COMMANDS) -> str:
@@ -108,17 +127,17 @@ def task_briefing(client: Client, task_id: str, words: Words = COMMANDS) -> str:
     return "\n".join(lines)
 
 
-def bounded(parts: Iterable[str], tokens: int) -> str:
+def bounded(parts: Iterable[str], tokens: int, words: Words = COMMANDS) -> str:
     """Return the parts as one text of at most about `tokens`; the first are whole."""
-    left = tokens * CHARACTERS_PER_TOKEN
-    kept = []
+    text, most = "", tokens * BYTES_PER_TOKEN
     for part in parts:
-        if left <= 0:
-            kept.append("(more did not fit: hopper prime --tokens N)")
-            break
-        kept.append(_cut(part, left))
-        left -= len(part)
-    return "\n\n".join(kept)
+        longer = f"{text}\n\n{part}" if text else part
+        if len(longer.encode()) > most:
+            room = max(0, most - len(f"\n\n{words.more}".encode()))
+            kept = longer.encode()[:room].decode(errors="ignore").rstrip()
+            return f"{kept}\n\n{words.more}" if kept else ""
+        text = longer
+    return text
 
 
 def _state(task: dict[str, Any]) -> Iterator[str]:

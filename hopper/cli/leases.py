@@ -89,7 +89,7 @@ class KeptLeases:
     def all(self) -> list[KeptLease]:
         """Return the leases of this session, oldest first."""
         try:
-            text = self._file.read_text(encoding="utf-8")
+            text = self._file.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return []
         return [row for row in _rows(text) if self._is_mine(row)]
@@ -174,8 +174,25 @@ def _write(descriptor: int, text: str) -> None:
 
 
 def _rows(text: str) -> list[KeptLease]:
-    """Return the leases in the text of the file; none if it is damaged."""
+    """Return the leases in the text of the file, without those that are damaged."""
     try:
-        return [KeptLease(**row) for row in json.loads(text or "[]")]
-    except (ValueError, TypeError):
+        listed = json.loads(text or "[]")
+    except (ValueError, RecursionError):
         return []
+    rows = listed if isinstance(listed, list) else []
+    return [row for row in map(_row, rows) if row is not None]
+
+
+def _row(told: Any) -> KeptLease | None:
+    try:
+        row = KeptLease(**told)
+    except TypeError:
+        return None
+    words = (row.place, row.session, row.worker, row.task_id, row.token)
+    numbers = (row.seconds, row.extended_at)
+    sound = all(isinstance(one, str) for one in words) and all(map(_is_number, numbers))
+    return row if sound else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0

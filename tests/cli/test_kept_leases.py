@@ -20,6 +20,7 @@ from hopper.cli.parser import build_parser
 from instances.models import Attempt, Question, Task
 from instances.tasks.leases import expire_leases
 from instances.tasks.questions import answer_question
+from instances.tasks.worker import claim_task, release_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
@@ -105,12 +106,29 @@ def test_the_file_is_readable_by_its_owner_alone(
     assert stat.S_IMODE((home / "leases").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"[{", b"\xff\xfe", b"null", b'{"a": 1}', b"[1, null]", b"[" * 100_000, b'[{"place": "x"}]'],
+    ids=lambda content: repr(content[:8]),
+)
 def test_a_damaged_file_loses_what_was_kept_and_nothing_else(
-    hopper: Callable[..., Outcome], task: str, home: Path
+    hopper: Callable[..., Outcome], task: str, home: Path, content: bytes
 ) -> None:
     home.mkdir()
-    (home / "leases").write_text("[{")
+    (home / "leases").write_bytes(content)
+    assert hopper("hook", "beat").code == 0
     assert hopper("task", "claim", task).code == 0
+    assert hopper("task", "complete", task).code == 0
+
+
+@pytest.mark.parametrize("damage", [{"seconds": "x"}, {"extended_at": None}, {"more": 1}])
+def test_a_damaged_lease_does_not_take_the_others_with_it(
+    hopper: Callable[..., Outcome], task: str, home: Path, damage: dict[str, object]
+) -> None:
+    hopper("task", "claim", task)
+    (row,) = json.loads((home / "leases").read_text())
+    (home / "leases").write_text(json.dumps([{**row, "task_id": "task-1", **damage}, row]))
+    assert hopper("hook", "beat").code == 0
     assert hopper("task", "complete", task).code == 0
 
 
@@ -169,6 +187,32 @@ def test_prime_is_bounded(hopper: Callable[..., Outcome], task: str) -> None:
     told = hopper("prime", "--tokens", "200").out
     assert len(told) < 1000
     assert task in told
+
+
+def test_prime_stays_in_its_bound_with_thirty_tasks_in_any_language(
+    hopper: Callable[..., Outcome], task: str
+) -> None:
+    run = Task.objects.get().instance
+    run.config = {"max_concurrent_tasks": 100}
+    run.save(update_fields=["config"])
+    ids = [TaskFactory(instance=run, description="仕事の説明。" * 400).pk for _ in range(30)]
+    for id in ids:
+        claim_task(id, worker="a", actor=ALICE)
+    told = hopper("prime", "--worker", "a", "--tokens", "2000").out.rstrip("\n")
+    assert len(told.encode()) <= 8000
+    assert all(id in told for id in ids)
+    assert "more did not fit" in told
+
+
+def test_prime_tells_of_a_lease_that_was_lost_to_another(
+    hopper: Callable[..., Outcome], task: str
+) -> None:
+    hopper("task", "claim", task, "--worker", "a")
+    release_task(task, token=Attempt.objects.get().lease_token, actor=ALICE)
+    claim_task(task, worker="b", actor=ALICE)
+    told = hopper("prime", "--worker", "a").out
+    assert f"Your lease of {task} is over" in told
+    assert "You hold no task." in told
 
 
 def test_prime_without_a_task_tells_where_work_is_ready(

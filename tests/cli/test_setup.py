@@ -138,6 +138,37 @@ def test_an_edit_of_the_person_meanwhile_is_kept(
     assert "hopper" not in json.dumps(left)
 
 
+def test_a_value_that_stood_before_stays_in_a_file_edited_meanwhile(
+    hopper: Callable[..., Any], person: Path
+) -> None:
+    _standing(person)
+    hopper("setup", "cursor", "--yes")
+    file = person / ".cursor/hooks.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "theirs": True}))
+    hopper("setup", "cursor", "--remove", "--yes")
+    assert json.loads(file.read_text()) == {"version": 1, "theirs": True}
+
+
+def test_a_file_broken_meanwhile_is_left_and_named(
+    hopper: Callable[..., Any], person: Path
+) -> None:
+    hopper("setup", "gemini", "--yes")
+    (person / ".gemini/settings.json").write_text("{nonsense")
+    outcome = hopper("setup", "gemini", "--remove", "--yes")
+    assert outcome.code == 1
+    assert "settings.json is left as it is" in outcome.err
+
+
+def test_a_damaged_record_does_not_stop_the_removal(
+    hopper: Callable[..., Any], person: Path
+) -> None:
+    hopper("setup", "gemini", "--yes")
+    (record,) = person.rglob("setup-gemini.json")
+    record.write_text("[")
+    assert hopper("setup", "gemini", "--remove", "--yes").code == 0
+    assert not (person / ".gemini/settings.json").exists()
+
+
 def test_another_server_replaces_the_entry(hopper: Callable[..., Any], person: Path) -> None:
     _standing(person)
     before = _all(person)

@@ -67,8 +67,9 @@ def prime(args: Namespace, client: Client) -> dict[str, Any]:
     worker = _worker(args)
     try:
         kept = KeptLeases.of(args, *_sessions(event))
+        lost = _extend(kept, client, every=True)
         held = [lease.task_id for lease in kept.all()]
-        text = briefing.briefing(client, worker, held, tokens=args.tokens)
+        text = briefing.briefing(client, worker, held, lost=lost, tokens=args.tokens)
     except CliError as error:
         if not args.hook:
             raise
@@ -89,9 +90,14 @@ def resume(args: Namespace, client: Client) -> dict[str, Any]:
 
 def beat(args: Namespace, client: Client) -> None:
     """Extend the leases of this session that are due. A hook says nothing and never fails."""
-    kept = KeptLeases.of(args, *_sessions(_event()))
+    _extend(KeptLeases.of(args, *_sessions(_event())), client)
+
+
+def _extend(kept: KeptLeases, client: Client, *, every: bool = False) -> list[str]:
+    """Extend the kept leases that are due, or `every` one; return the tasks of those lost."""
+    lost = []
     for lease in kept.all():
-        if lease.is_due:
+        if lease.is_due or every:
             body = {"worker": lease.worker, "token": lease.token}
             try:
                 path = at("tasks", lease.task_id, "heartbeat")
@@ -99,8 +105,10 @@ def beat(args: Namespace, client: Client) -> None:
             except CliError as error:
                 if of_report(error) is Meaning.OVER:
                     kept.forget(lease.task_id)
+                    lost.append(lease.task_id)
             else:
                 kept.extended(lease.task_id)
+    return lost
 
 
 def end(args: Namespace, client: Client) -> None:

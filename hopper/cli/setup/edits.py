@@ -212,21 +212,38 @@ class Files:
             return Change(path, None, None)
         if row is not None and row["after"] == _digest(present):
             return Change(path, present, _decoded(row["before"]))
-        text = present.decode()
-        for edit in self._edits:
-            if edit.file == name:
-                text = edit.undone(text)
+        before = _decoded(row["before"]) if row is not None else None
+        try:
+            text = present.decode()
+            for edit in self._edits:
+                if edit.file == name and not _stood(edit, before):
+                    text = edit.undone(text)
+        except ValueError as error:
+            words = f"{path} is left as it is: {error}."
+            raise CliError(words, hint="Correct the file, then call again.") from error
         return Change(path, present, text.encode() if text.strip() not in ("", "{}") else None)
 
     def _record(self) -> dict[str, Any]:
-        data = _bytes(self._state)
-        return dict(json.loads(data)) if data else {}
+        """Return what the files were before; nothing where the record is damaged."""
+        try:
+            return dict(json.loads(_bytes(self._state) or b"{}"))
+        except (ValueError, TypeError):
+            return {}
 
     def _missing_folders(self, path: Path) -> Iterator[Path]:
         for folder in path.parents:
             if folder == self._home or folder.exists():
                 return
             yield folder.relative_to(self._home)
+
+
+def _stood(edit: Edit, before: bytes | None) -> bool:
+    """Return whether the person had the addition before Hopper was set up."""
+    try:
+        text = (before or b"").decode()
+        return bool(text) and edit.done(text) == text
+    except ValueError:
+        return False
 
 
 def _bytes(path: Path) -> bytes | None:
