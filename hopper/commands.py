@@ -117,7 +117,7 @@ def explained() -> Iterator[None]:
     except ProgrammingError as error:
         raise CommandError(
             f"Hopper has no tables in this database: {str(error).splitlines()[0]}. "
-            "Run `manage.py migrate` first."
+            "Run `hopper migrate` first."
         ) from error
     except OperationalError as error:
         raise CommandError(f"The database does not answer: {str(error).strip()}.") from error

@@ -79,7 +79,7 @@ class HttpTransport:
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(
                 f"No answer from {self.server}: {reason(error)}.",
-                hint="Is the server running there (`make serve`)? Without a server: --local.",
+                hint="Is the server running there (`hopper serve`)? Without a server: --local.",
             ) from error
         data = decoded(response.data, response.status, self.server)
         return Reply(response.status, data, response.headers.get("ETag", ""))

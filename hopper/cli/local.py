@@ -17,7 +17,7 @@ from django.db import close_old_connections, connection
 
 from hopper.cli import startup
 from hopper.cli.arguments import user_name
-from hopper.cli.transport import PREFIX, CliError, Params, Reply, query
+from hopper.cli.transport import PREFIX, CliError, Params, Reply, UsageError, query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OPERATOR_KEY = "hopper.local_operator"
+WRONG_ARGUMENTS = "Error: "
+"""The beginning of the message with which Django refuses the arguments of a command."""
 
 
 class ApiHandler(WSGIHandler):
@@ -155,4 +157,7 @@ def call(command: str, arguments: Sequence[str]) -> None:
     try:
         call_command(command, *arguments)
     except CommandError as error:
-        raise CliError(str(error)) from error
+        words = str(error)
+        if words.startswith(WRONG_ARGUMENTS):
+            raise UsageError(words.removeprefix(WRONG_ARGUMENTS)) from error
+        raise CliError(words) from error

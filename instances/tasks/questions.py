@@ -154,7 +154,7 @@ def _require_askable(task: Task) -> None:
     question = Question.objects.open_of(task)
     refusals = (
         (task.is_terminal, "task_finished", f"it is {task.status}"),
-        (task.instance_id is None, "unassigned", "no instance holds it"),
+        (task.instance_id is None, "unassigned", "no instance holds the task"),
         (task.decomposed, "decomposed", "it waits for its children"),
         (task.offered_to_id is not None, "already_delegated", f"{task.offered_to_id} is asked"),
         (task.route_due, "route_due", "it is about to be placed"),

@@ -361,7 +361,7 @@ def _claim(wish: Wish, settings: QueueSettings) -> Claim:
         # The instance may have been stopped since.
         _require_claiming(wish.instance_id)
         if not free_places(wish.instance_id, most):
-            return Claim([], {"code": "AtCapacity", "detail": f"{most} of {most} places are taken"})
+            return Claim([], {"code": "AtCapacity", "detail": f"{most} of {most} slots are taken"})
         reason = why_nothing(wish, now)
         if reason is not None:
             return Claim([], reason)

@@ -120,7 +120,7 @@ def unlawful_places() -> Iterator[tuple[str, str]]:
         if len(line) == 1 and scope not in ROOTS:
             yield pk, f"{scope} cannot stand without a parent (R1)"
         if len(line) > 1 and line[1] not in PARENTS[scope]:
-            yield pk, f"{scope} cannot hang under {line[1]} (R1)"
+            yield pk, f"{scope} cannot stand under {line[1]} (R1)"
         if line[:3] == [HopperScope.ORCHESTRATION] * 3:
             yield pk, "a phase of a run cannot have phases of its own (R1)"
         if len(line) > MAX_DEPTH:

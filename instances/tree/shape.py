@@ -220,7 +220,7 @@ def _fitting_parent(
             f"{parent_id} lies below {moving.pk}: that would be a cycle.", code="cycle"
         )
     if parent.scope not in allowed:
-        raise _illegal_parent(f"{scope} cannot hang under {parent.scope}", allowed)
+        raise _illegal_parent(f"{scope} cannot stand under {parent.scope}", allowed)
     _require_one_phase_level(scope, [ancestor.scope for ancestor in line], moving)
     height = _height(moving) if moving else 1
     if len(line) + height > MAX_DEPTH:

@@ -22,7 +22,7 @@ Reason = dict[str, Any]
 """{code, detail, object, since, until, who}; times as text."""
 
 SWEEP = "the sweep"
-_TIME = "nobody: it moves by itself when its time comes"
+_TIME = "nobody: the task goes on by itself when its time comes"
 
 
 class Wording:
@@ -114,12 +114,13 @@ class Wording:
         }
 
     def _awaiting_acceptance(self, task: Task, holder: str) -> Reason:
-        detail = f"offered to {task.offered_to_id}, which has yet to answer"
+        detail = f"offered to {task.offered_to_id}, which has not answered yet"
         why = task.waiting.get("why")
         return self._offered(task, f"{detail}: {why}" if why else detail)
 
     def _awaiting_escalation(self, task: Task, holder: str) -> Reason:
-        return self._offered(task, f"handed up to {task.offered_to_id}, which has yet to accept")
+        detail = f"escalated to {task.offered_to_id}, which has not accepted yet"
+        return self._offered(task, detail)
 
     def _offered(self, task: Task, detail: str) -> Reason:
         stored = task.waiting
@@ -154,24 +155,28 @@ class Wording:
 
     def _at_capacity(self, task: Task, holder: str) -> Reason:
         place = self._places[holder]
-        detail = f"{place.running} of {place.most} places at {holder} are taken"
+        detail = f"{place.running} of {place.most} slots at {holder} are taken"
         who = f"the workers at {holder}: a task that ends there makes room"
         if not place.most:
-            detail = f"{holder} gives nothing out: its max_concurrent_tasks is 0"
+            detail = f"{holder} grants no leases: its max_concurrent_tasks is 0"
             who = operator_of(holder)
         return {"detail": detail, "object": holder, "who": who}
 
     def _queue_position(self, task: Task, holder: str) -> Reason:
-        stands, places = self._line.get(task.pk), self._places[holder].free
-        in_front = f"{stands.place - 1}" if stands else "many"
+        stands, free = self._line.get(task.pk), self._places[holder].free
+        in_front = f"{stands.place - 1} task(s)" if stands else "many tasks"
         return {
-            "detail": f"{in_front} before it at {holder}, where {places} place(s) are free",
+            "detail": f"{in_front} stand before it at {holder}, where {free} slot(s) are free",
             "object": holder,
-            "who": "a worker, after those in front",
+            "who": "a worker, after the tasks in front",
         }
 
     def _not_before(self, task: Task, holder: str) -> Reason:
-        return {"detail": "not yet", "until": _text(task.not_before), "who": _TIME}
+        return {
+            "detail": "its not_before lies ahead",
+            "until": _text(task.not_before),
+            "who": _TIME,
+        }
 
     def _retry_backoff(self, task: Task, holder: str) -> Reason:
         error = f": {task.error}" if task.error else ""
@@ -197,12 +202,12 @@ class Wording:
         return {"detail": detail, "object": holder, "who": f"a person at {holder}"}
 
     def _awaiting_triage(self, task: Task, holder: str) -> Reason:
-        detail = f"nothing below {holder} matches it: delegate it by hand"
+        detail = f"nothing below {holder} matches the task: delegate it by hand"
         return {"detail": detail, "object": holder, "who": operator_of(holder)}
 
     def _unassigned(self, task: Task, holder: str) -> Reason:
-        detail = "no instance holds it"
-        return {"detail": detail, "who": "a person, by taking it or delegating it"}
+        detail = "no instance holds the task"
+        return {"detail": detail, "who": "a person who takes or delegates the task"}
 
 
 def operator_of(instance_id: str | None) -> str:

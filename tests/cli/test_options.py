@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 
 import pytest
+from django.core.management import get_commands, load_command_class
 
+from hopper.cli.handlers.local_commands import ARGUMENTS
 from hopper.cli.parser import DATABASE_COMMANDS, GROUPS, build_parser
 from tests.cli.fakes import FakeTransport, instance, ok, page, task
 
@@ -76,3 +79,22 @@ def test_a_database_command_hands_on_unknown_options() -> None:
     args = build_parser().parse_args(["token", "--quiet", "create", "NAME", "--role", "worker"])
     assert args.rest == ["create", "NAME", "--role", "worker"]
     assert args.quiet
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_the_help_of_a_database_command_names_its_arguments(name: str) -> None:
+    command = f"hopper_{name}"
+    parser = load_command_class(get_commands()[command], command).create_parser("hopper", name)
+    django = {"help", "version", "verbosity", "settings", "pythonpath", "traceback"}
+    django |= {"no_color", "force_color", "skip_checks"}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            assert all(verb in ARGUMENTS[name] for verb in action.choices)
+        elif action.option_strings and action.dest not in django:
+            assert action.option_strings[-1] in ARGUMENTS[name]
+
+
+@pytest.mark.django_db
+def test_wrong_arguments_of_a_database_command_are_exit_2(hopper: Callable) -> None:
+    outcome = hopper("sweep", "extra")
+    assert (outcome.code, outcome.err) == (2, "Error: unrecognized arguments: extra\n")

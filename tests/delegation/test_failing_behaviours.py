@@ -161,7 +161,7 @@ def test_an_offer_names_the_cause_that_its_answer_waits_for(
     ada.call("PATCH", "/instances/web", {"config": {"capabilities": ["x"], "accept": "manual"}})
     task = TaskFactory(instance=top, tags=["x"])
     detail = ada.ask(f"/tasks/{task.pk}")["waiting_on"]["detail"]
-    assert detail == "offered to web, which has yet to answer: web wants a person to accept"
+    assert detail == "offered to web, which has not answered yet: web wants a person to accept"
 
 
 def test_asking_beforehand_says_that_it_fails(ada: Caller, top: HopperInstance) -> None:

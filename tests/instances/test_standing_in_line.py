@@ -33,8 +33,8 @@ def test_the_first_are_ready_and_the_others_count_who_is_before_them(run: Hopper
     urgent = TaskFactory(instance=run, priority="urgent")
     codes = [told(task)["code"] for task in (urgent, *tasks)]
     assert codes == ["ReadyForWorker"] * 2 + ["QueuePosition"] * 3
-    assert told(tasks[1])["detail"] == "2 before it at run, where 2 place(s) are free"
-    assert told(tasks[3])["detail"] == "4 before it at run, where 2 place(s) are free"
+    assert told(tasks[1])["detail"] == "2 task(s) stand before it at run, where 2 slot(s) are free"
+    assert told(tasks[3])["detail"] == "4 task(s) stand before it at run, where 2 slot(s) are free"
     assert told(tasks[3])["object"] == "run"
 
 
@@ -49,7 +49,7 @@ def test_a_claim_moves_the_line_and_the_last_place_ends_it(run: HopperInstance) 
     claim_next("run", worker="w", actor=ALICE)
     assert told(third) | {"since": None} == {
         "code": "AtCapacity",
-        "detail": "2 of 2 places at run are taken",
+        "detail": "2 of 2 slots at run are taken",
         "object": "run",
         "since": None,
         "until": None,
@@ -62,7 +62,7 @@ def test_a_queue_that_gives_nothing_out_names_who_can_open_it(run: HopperInstanc
     task = TaskFactory(instance=run)
     reason = told(task)
     assert (reason["code"], reason["who"]) == ("AtCapacity", "an operator of run")
-    assert reason["detail"] == "run gives nothing out: its max_concurrent_tasks is 0"
+    assert reason["detail"] == "run grants no leases: its max_concurrent_tasks is 0"
     step = next_step(task, reason)
     assert step
     assert step["command"] == "hopper config show --instance run"
@@ -73,8 +73,8 @@ def test_tasks_far_behind_are_not_counted(
 ) -> None:
     monkeypatch.setattr(line, "LOOKED_AT", 1)
     tasks = [TaskFactory(instance=run) for _ in range(4)]
-    assert told(tasks[2])["detail"].startswith("2 before it")
-    assert told(tasks[3])["detail"].startswith("many before it")
+    assert told(tasks[2])["detail"].startswith("2 task(s) stand before it")
+    assert told(tasks[3])["detail"].startswith("many tasks stand before it")
     assert told(tasks[3])["code"] == "QueuePosition"
 
 

@@ -46,17 +46,17 @@ These work on the database, never through a server; `manage.py hopper_check` and
 | --- | --- |
 | `hopper serve [--host 127.0.0.1] [--port 8000] [--workers 2] [--threads 8]` | serve a team |
 | `hopper migrate [--plan] [--new-key] [--json]` | bring the database to the newest schema |
-| `hopper user create NAME`, `hopper user password NAME` | an account of the admin |
-| `hopper user list` | which accounts there are |
+| `hopper user create NAME`, `hopper user password NAME` | make an account; set its password |
+| `hopper user list` | list the accounts |
 | `hopper backup FILE [--replace] [--json]` | copy the whole database to one file, at one moment |
 | `hopper restore FILE [--replace] [--json]` | replace the database by a backup, and check it |
 | `hopper export FILE [--replace] [--json]` | write instances and tasks as lines of JSON |
 | `hopper import FILE [--check] [--json]` | read them: all or nothing, each id once |
-| `hopper check [I3 …] [--fix] [--json]` | prove the invariants; exit 1 when something is broken |
+| `hopper check [I3 …] [--since last] [--fix] [--json]` | prove the invariants (exit 1: broken) |
 | `hopper sweep [--loop] [--interval 10] [--json]` | do what is due, once or until SIGTERM |
-| `hopper route replay [--last 1000] [--candidate PATH] [--json]` | past decisions made again |
-| `hopper token create NAME [--instance ID] [--role ROLE]` | make a token; it is shown once |
-| `hopper token list`, `hopper token revoke` | which there are; end one |
+| `hopper route replay [--last 1000] [--task ID] [--candidate PATH] [--json]` | decide again |
+| `hopper token create NAME [--instance ID] [--role ROLE] [--expires 7d]` | make a token |
+| `hopper token list`, `hopper token revoke NAME` | list the tokens; end one |
 | `hopper demo` | build the example and work it off |"""
 
 

@@ -124,7 +124,7 @@ def _scopes() -> str:
         for scope in HopperScope.values
     ]
     head = ("scope", "parents", "root", "routes work down", "work may be claimed")
-    return f"### Who may hang under whom (R1)\n\n{_table(head, rows)}"
+    return f"### Allowed parents of each scope (R1)\n\n{_table(head, rows)}"
 
 
 def _yes(value: bool) -> str:

@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from hopper.cli.render.screen import Screen
 
 
+ARGUMENTS = {
+    "serve": "[--host ADDRESS] [--port N] [--workers N] [--threads N]",
+    "migrate": "[--plan] [--new-key] [--json]",
+    "user": "create NAME [--password-stdin], password NAME [--password-stdin], list",
+    "check": "[I3 ...] [--since last|AGE|TIME] [--fix] [--json]",
+    "sweep": "[--loop] [--interval SECONDS] [--json]",
+    "backup": "FILE [--replace] [--json]",
+    "restore": "FILE [--replace] [--json]",
+    "export": "FILE [--replace] [--json]",
+    "import": "FILE [--check] [--json]",
+    "token": "create NAME [--instance ID] [--role ROLE] [--expires PERIOD], list, revoke NAME",
+    "replay": "[--last N] [--task ID] [--candidate PATH] [--json]",
+}
+"""The arguments that the management commands themselves parse, for the help."""
+
+
 def database_command(parser: HopperParser, name: str) -> None:
     """Let a parser pass its arguments to the management command `hopper_<name>`."""
     parser.add_argument("--database", metavar="URL", help="else HOPPER_DATABASE_URL or the store")
@@ -26,7 +42,8 @@ def on_database(parser: HopperParser, name: str) -> None:
     """Let a parser with the handler `call` pass unknown arguments to `hopper_<name>`."""
     parser.set_defaults(management=f"hopper_{name}")
     parser.takes_rest = True
-    parser.epilog = f"Further arguments are those of `manage.py hopper_{name}`."
+    if name in ARGUMENTS:
+        parser.epilog = f"Arguments: {ARGUMENTS[name]}"
 
 
 def call(args: Namespace, client: Client) -> None:

@@ -28,7 +28,9 @@ def add_route_commands(parser: ArgumentParser) -> None:
     told = group.add("explain", explain, show_decisions, "why a task went where it is")
     told.add_argument("id")
 
-    again = group.add("replay", local_commands.call, show_any, "past decisions, were they made now")
+    again = group.add(
+        "replay", local_commands.call, show_any, "make past decisions again, show what differs"
+    )
     local_commands.on_database(again, "replay")
 
 
