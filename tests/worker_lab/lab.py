@@ -92,7 +92,7 @@ class Lab:
         for number in signals:
             worker.send_signal(number)
             time.sleep(random.uniform(0, 0.3))
-        worker.wait(PATIENCE)
+        assert until(lambda: worker.poll() is not None), (signals, self.log()[-4_000:])
 
     def codes(self) -> dict[str, list[int]]:
         """Return the exit codes that commands noted, by task."""
