@@ -27,7 +27,7 @@ from tests.crash.hands import be_client, be_worker
 from tests.crash.ledger import Ledger, entries
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 60
+START_SECONDS = 300 if os.environ.get("HOPPER_STORM") == "1" else 60
 
 
 @dataclass

@@ -50,11 +50,12 @@ def test_three_pollers_of_servers_that_die_see_every_event_once(
     try:
         site.open(worker=storm(2, 12), client=storm(2, 4), sweeper=1)
         pollers = [
-            threading.Thread(target=_poll, args=(site.addresses[0], over, one)) for one in seen
+            threading.Thread(target=_poll, args=(site.addresses[0], over, one), daemon=True)
+            for one in seen
         ]
         for poller in pollers:
             poller.start()
-        for _ in range(storm(2, 40)):
+        for _ in range(storm(2, 20)):
             time.sleep(random.uniform(1, 3))
             site.replace_the_dead()
             site.kill_server()
