@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from instances.models import InstanceLoad, Task
+from instances.tasks.worker import Claim, claim_next
 from tests.concurrency.crowd import crowd
-from tests.factories import InstanceFactory, TaskFactory
+from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.soundness import unsound
 
 if TYPE_CHECKING:
@@ -83,3 +86,40 @@ def test_no_moment_sees_more_leases_than_there_is_room_for(
     assert InstanceLoad.objects.get(pk=run.pk).running == 0
     assert _deadlocks() == before
     assert unsound() == []
+
+
+@pytest.mark.postgres
+def test_a_claim_that_has_waited_for_the_last_place_gets_nothing() -> None:
+    run = _queue(max_concurrent_tasks=1)
+    for _ in range(2):
+        TaskFactory(instance=run)
+    late: list[Claim] = []
+
+    def claim() -> None:
+        late.append(claim_next(run.pk, worker="ben", actor=ALICE))
+        connection.close()
+
+    claiming = threading.Thread(target=claim)
+    with transaction.atomic():
+        assert len(claim_next(run.pk, worker="ann", actor=ALICE).leases) == 1
+        claiming.start()
+        _wait_until_another_waits()
+    claiming.join(timeout=20)
+    assert late == [Claim([], {"code": "AtCapacity", "detail": "1 of 1 places are taken"})]
+    assert unsound() == []
+
+
+def _wait_until_another_waits() -> None:
+    """Return as soon as another connection waits for a lock, at the latest after 20 s."""
+    until = time.monotonic() + 20
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    with connection.cursor() as cursor:
+        while time.monotonic() < until:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(waiting)
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.01)

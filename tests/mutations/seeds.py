@@ -48,7 +48,7 @@ _ONCE = "hopper/rest/idempotency.py"
 _GRANTING = "tests/instances/test_granting.py"
 _WORKERS = "tests/instances/test_worker_protocol.py"
 _CLAIMERS = "tests/concurrency/test_claiming.py"
-_CROWDED = f"{_CLAIMERS}::test_no_moment_sees_more_leases_than_there_is_room_for"
+_LAST_PLACE = f"{_CLAIMERS}::test_a_claim_that_has_waited_for_the_last_place_gets_nothing"
 _AT_ONCE = f"{_CLAIMERS}::test_eight_workers_claim_every_task_exactly_once"
 _FAMILIES = "tests/flows/test_aggregation.py"
 _ANSWERS = "tests/delegation/test_every_answer_to_every_delegation.py"
@@ -96,7 +96,7 @@ MUTATIONS = (
         _CLAIM_SQL,
         "WHERE instance_id = %(instance)s AND running + {{count}} <= %(most)s",
         "WHERE instance_id = %(instance)s",
-        _CROWDED,
+        _LAST_PLACE,
         database="postgres",
     ),
     _one(
