@@ -37,12 +37,10 @@ kind=$(sed -n 's/.*"title": "\([a-z]*\)".*/\1/p')
 """
 # Seconds are shorter than in life, so that a round is.
 WORKER = """
-import signal, sys
+import sys
 from hopper.cli.worker import child, guard
 from hopper.cli.main import main
 child.GRACE = 2.0
-for number in (signal.SIGINT, signal.SIGQUIT):
-    signal.signal(number, signal.SIG_DFL)  # a run in the background ignores them
 sys.exit(main())
 """
 SIGNALS: tuple[tuple[int, ...], ...] = (
@@ -66,6 +64,10 @@ class Lab:
     """The kind of each task, by id."""
 
     def __post_init__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            # A run in the background ignores them, and its workers would as well.
+            if signal.getsignal(number) == signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         for name in ("journal", "log"):
             (self.folder / name).touch()
         for kind, script in KINDS.items():
