@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hopper.cli.transport import CliError, Transport
+from hopper.cli.transport import PREFIX, CliError, Transport
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -27,7 +27,9 @@ def chosen(args: Namespace) -> Target:
     token = _one_word(args.token or os.environ.get("HOPPER_TOKEN") or file.get("token"))
     if args.local:
         return Target(None, None)
-    return Target(args.server or os.environ.get("HOPPER_URL") or file.get("server"), token)
+    server = args.server or os.environ.get("HOPPER_URL") or file.get("server")
+    # Leases and results are kept under this address: one server has one.
+    return Target(server and (server.rstrip("/").removesuffix(PREFIX) or server), token)
 
 
 def _one_word(token: str | None) -> str | None:

@@ -120,6 +120,9 @@ def test_an_option_beats_the_environment_and_that_beats_the_file(
         "http://option", "t"
     )
     assert target.chosen(wanted(local=True, server="http://option")) == target.Target(None, None)
+    for same in ("http://option/", "http://option/api/v1", "http://option/api/v1/"):
+        assert target.chosen(wanted(server=same)).server == "http://option"
+    assert target.chosen(wanted(server="/")).server == "/"
 
 
 @pytest.mark.parametrize("text", ["server = 1", "nonsense", 'colour = "red"'])
