@@ -35,6 +35,7 @@ from instances.choices import TaskStatus as T
 from instances.config import queue_settings
 from instances.history import stamp_all
 from instances.lifecycle.actions import stop_instance, terminate_instance
+from instances.minutes import count_events
 from instances.models import Event, HopperInstance, IdempotencyRecord, SweepRecord, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import lock_task
@@ -191,6 +192,8 @@ def sweep(*, limit: int = AT_ONCE, actor: Actor = SYSTEM, failing: set[str] | No
             done[duty.counts_as] += duty.do(everything)
     with everything.row("events"):
         stamp_all()
+    with everything.row("counts"):
+        count_events()
     SweepRecord.note(database.now())
     if failing is not None:
         failing.clear()

@@ -7,28 +7,28 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, F, Max, Q
 from django.db.models.functions import TruncHour, TruncMinute
 
 from delegation.pages.visit import page
 from hopper import database
-from instances.api.permissions import visible_events, visible_instances
-from instances.choices import TaskStatus
-from instances.models import Attempt, Event
+from hopper.actors import EVERYWHERE
+from instances.api.permissions import visible_instances
+from instances.minutes import (
+    CLAIMED,
+    CREATED,
+    DONE,
+    FAILED,
+    REFUSED,
+    RESCUED,
+    WAITED,
+    counts_since,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from django.http import HttpResponse
 
     from delegation.pages.visit import Visit
-    from instances.models.instance import InstanceQuerySet
-
-EVENTS_READ = 200_000
-"""The most events that the page reads: the newest ones."""
-
-CLAIMS_READ = 5_000
-"""The most first leases whose waits are measured: the newest ones."""
+    from instances.minutes import Key
 
 MOST_REASONS = 8
 
@@ -93,9 +93,8 @@ class Flow:
     since: datetime
     lines: dict[str, Line] = field(default_factory=dict)
     refusals: list[tuple[str, int]] = field(default_factory=list)
-    waits: list[tuple[str, float]] = field(default_factory=list)
+    waits: list[tuple[str, int]] = field(default_factory=list)
     claims: int = 0
-    cut: bool = False
 
 
 @page
@@ -107,56 +106,63 @@ def flow(visit: Visit) -> HttpResponse:
 
 
 def flow_of(visit: Visit, window: Window) -> Flow:
-    """Return the figures of a window for visible instances; five queries, each bounded."""
+    """Return the figures of a window for visible instances."""
     now = database.now()
     since = now - window.length
-    newest = Event.objects.aggregate(Max("pk"))["pk__max"] or 0
-    oldest = Event.objects.filter(pk__gt=newest - EVENTS_READ).order_by("pk").first()
-    cut = newest > EVENTS_READ and oldest is not None and oldest.at > since
-    events = visible_events(visit.actor).filter(pk__gt=newest - EVENTS_READ, at__gt=since)
-    found = Flow(window, since, cut=cut)
-    # The end of a task stands in every feed above. It counts where the task was.
-    ends = Q(ending=True) & (Q(instance=F("holder_id")) | Q(instance__isnull=True))
-    found.lines = {
-        "done": _line("Done", events.filter(ends, status=TaskStatus.DONE), found, now, "good"),
-        "failed": _line("Failed", events.filter(ends, status=TaskStatus.FAILED), found, now, "bad"),
-        "refused": _line("Refused", events.filter(kind="delegation.rejected"), found, now, "wait"),
-        "rescued": _line("Rescued", events.filter(kind="task.lease_lost"), found, now, "wait"),
-    }
-    refused = events.filter(kind="delegation.rejected").values_list("data", flat=True)
-    reasons = Counter(str(data.get("reason") or "other") for data in refused[:EVENTS_READ])
-    found.refusals = reasons.most_common(MOST_REASONS)
-    waits = first_waits(visible_instances(visit.actor), since)
-    found.claims = len(waits)
+    everywhere = EVERYWHERE in visit.actor.grants
+    seen = None if everywhere else visible_instances(visit.actor)
+    counts = counts_since(since, seen, bar=window.trunc)
+    found = Flow(window, since)
+    bars = {name: [0] * (window.length // window.bar) for name in LINES}
+    for (moment, _, what), number in counts.items():
+        name = REFUSED.strip() if what.startswith(REFUSED) else what
+        if name in bars:
+            ago = int((now - moment) / window.bar)
+            bars[name][-1 - min(ago, len(bars[name]) - 1)] += number
+    found.lines = {name: Line(title, bars[name], tone) for name, (title, tone) in LINES.items()}
+    found.refusals = refusals_in(counts).most_common(MOST_REASONS)
+    waits = waits_in(counts)
+    found.claims = waits.total()
     if waits:
-        found.waits = [
-            ("half of them within", share(waits, 0.5)),
-            ("9 of 10 within", share(waits, 0.9)),
-            ("the longest", waits[-1]),
-        ]
+        parts = (("half of them within", 0.5), ("9 of 10 within", 0.9), ("all of them within", 1.0))
+        found.waits = [(words, within(waits, part)) for words, part in parts]
     return found
 
 
-def _line(title: str, events: Any, flow: Flow, now: datetime, tone: str) -> Line:
-    """Return the number of events in each bar of the window; one query."""
-    window = flow.window
-    bars = [0] * (window.length // window.bar)
-    counted = events.order_by().values_list(window.trunc("at")).annotate(Count("pk"))
-    for moment, number in counted:
-        ago = int((now - moment) / window.bar)
-        bars[-1 - min(ago, len(bars) - 1)] += number
-    return Line(title, bars, tone)
+LINES = {
+    CREATED: ("Created", ""),
+    CLAIMED: ("Claimed", ""),
+    DONE: ("Done", "good"),
+    FAILED: ("Failed", "bad"),
+    REFUSED.strip(): ("Refused", "wait"),
+    RESCUED: ("Rescued", "wait"),
+}
+"""The figures of the page: title and tone."""
 
 
-def first_waits(instances: InstanceQuerySet, since: datetime) -> list[float]:
-    """Return the seconds from creation to the first lease of tasks claimed since then, sorted."""
-    rows = Attempt.objects.filter(
-        number=1, started_at__gt=since, instance__in=instances.values("pk")
-    )
-    read = rows.order_by("-pk").values_list("started_at", "task__created_at")[:CLAIMS_READ]
-    return sorted(max(0.0, (began - made).total_seconds()) for began, made in read)
+def refusals_in(counts: Counter[Key]) -> Counter[str]:
+    """Return the number of refused offers by reason."""
+    return _named(counts, REFUSED)
 
 
-def share(ordered: Sequence[float], part: float) -> float:
-    """Return the value below which this part of the sorted values lies."""
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+def waits_in(counts: Counter[Key]) -> Counter[int]:
+    """Return the number of first leases by the longest that each may have waited, in seconds."""
+    return Counter({int(name): number for name, number in _named(counts, WAITED).items()})
+
+
+def _named(counts: Counter[Key], beginning: str) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for (_, _, what), number in counts.items():
+        if what.startswith(beginning):
+            found[what.removeprefix(beginning)] += number
+    return found
+
+
+def within(waits: Counter[int], part: float) -> int:
+    """Return the seconds within which this part of the waits ended. There is one at least."""
+    wanted, passed = part * waits.total(), 0
+    for seconds in sorted(waits):
+        passed += waits[seconds]
+        if passed >= wanted:
+            break
+    return seconds

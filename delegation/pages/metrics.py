@@ -9,12 +9,13 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Max, Min, Sum
+from django.db.models import Count, Min, Sum
+from django.db.models.functions import TruncHour
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 
 from delegation.models import TaskDelegation
-from delegation.pages.flow import CLAIMS_READ, EVENTS_READ, first_waits, share
+from delegation.pages.flow import refusals_in, waits_in, within
 from hopper import database
 from hopper.errors import HopperError
 from instances.api.base import Answering
@@ -22,7 +23,17 @@ from instances.api.permissions import require_role
 from instances.attention import attention_counts
 from instances.choices import TaskStatus
 from instances.history import newest_position
-from instances.models import CheckRecord, Event, HopperInstance, SweepRecord, Task, Webhook
+from instances.minutes import (
+    ACCEPTED,
+    CANCELLED,
+    CLAIMED,
+    CREATED,
+    DONE,
+    FAILED,
+    RESCUED,
+    counts_since,
+)
+from instances.models import CheckRecord, HopperInstance, SweepRecord, Task, Webhook
 from instances.waiting import count_reasons
 
 if TYPE_CHECKING:
@@ -33,6 +44,9 @@ if TYPE_CHECKING:
 
 RECENT = timedelta(hours=1)
 """The time over which rates are told."""
+
+OFFERS_READ = 5_000
+"""The most offers whose waits are measured: the newest ones."""
 
 WEBHOOKS_READ = 50
 """The most webhooks whose lag is read: those that are furthest behind."""
@@ -117,16 +131,21 @@ def _in_flight() -> dict[str, int]:
 
 
 def _recent(since: datetime) -> Iterator[Any]:
-    """Yield the figures of the time since then; of the newest events only."""
-    newest = Event.objects.aggregate(Max("pk"))["pk__max"] or 0
-    events = Event.objects.filter(pk__gt=newest - EVENTS_READ, at__gt=since)
-    refused = events.filter(kind="delegation.rejected").values_list("data", flat=True)
-    reasons = Counter(str(data.get("reason") or "other") for data in refused)
+    """Yield the figures of the time since then, from the counts by the minute."""
+    counts = counts_since(since, bar=TruncHour)
+    things: Counter[str] = Counter()
+    for (_, _, what), number in counts.items():
+        things[what] += number
+    names = (CREATED, ACCEPTED, CLAIMED, DONE, FAILED, CANCELLED)
+    done = {name: things[name] for name in names}
+    yield _gauge("hopper_tasks_last_hour", "What happened to tasks.", "what", done)
+    reasons = refusals_in(counts)
     yield _gauge("hopper_rejections_last_hour", "Refused offers.", "reason", reasons)
-    rescued = {"": events.filter(kind="task.lease_lost").count()}
+    rescued = {"": things[RESCUED]}
     yield _gauge("hopper_rescues_last_hour", "Leases that ran out.", "", rescued)
-    words = "Seconds from creation to the first lease, of the last hour."
-    claims = _parts(first_waits(HopperInstance.objects.all(), since))
+    words = "Seconds within which tasks got their first lease after creation, of the last hour."
+    waits = waits_in(counts)
+    claims = {str(part): within(waits, part) for part in (0.5, 0.9, 1)} if waits else {}
     yield _gauge("hopper_claim_wait_seconds", words, "quantile", claims)
     words = "Seconds from an offer to its acceptance, of the last hour."
     yield _gauge("hopper_accept_wait_seconds", words, "quantile", _parts(_accept_waits(since)))
@@ -135,14 +154,15 @@ def _recent(since: datetime) -> Iterator[Any]:
 def _accept_waits(since: datetime) -> list[float]:
     """Return the seconds that offers accepted since then waited, sorted; of the newest offers."""
     newest = TaskDelegation.objects.order_by("-pk")
-    read = newest.values_list("delegated_at", "accepted_at")[:CLAIMS_READ]
+    read = newest.values_list("delegated_at", "accepted_at")[:OFFERS_READ]
     accepted = [(made, at) for made, at in read if at is not None and at > since]
     return sorted(max(0.0, (at - made).total_seconds()) for made, at in accepted)
 
 
 def _parts(waits: Sequence[float]) -> dict[str, float]:
     """Return the median, the 90th percentile and the longest of sorted waits."""
-    return {"0.5": share(waits, 0.5), "0.9": share(waits, 0.9), "1": waits[-1]} if waits else {}
+    half, most = (waits[int(part * len(waits))] if waits else 0.0 for part in (0.5, 0.9))
+    return {"0.5": half, "0.9": most, "1": waits[-1]} if waits else {}
 
 
 def _webhooks(now: datetime) -> Iterator[Any]:

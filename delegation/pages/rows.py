@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Max
-from django.db.models.functions import TruncMinute
+from django.db.models import Count
 
 from hopper import database
 from instances.allowances import EXECUTING, Standing
 from instances.choices import ATTENTION, TaskStatus, WaitingCode
 from instances.config import queue_settings
-from instances.models import Event, Task
+from instances.minutes import DONE_BELOW, counts_since
+from instances.models import Task
 from instances.models.instance import lineages
 from instances.waiting import waits_by_instance
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 MINUTES = 60
 """The time that the sparkline of a row covers."""
-
-EVENTS_READ = 50_000
-"""The most events that the sparklines read: the newest ones."""
 
 _LAST = (WaitingCode.READY_FOR_WORKER, WaitingCode.WAITING_CHILDREN, WaitingCode.IN_PROGRESS)
 """The waits of work that flows. A row shows any other wait first."""
@@ -152,25 +149,12 @@ def _fill(rows: Mapping[str, Row], read: Mapping[str, tuple[Any, ...]]) -> None:
 
 
 def ended_each_minute() -> dict[str, tuple[int, ...]]:
-    """Return the tasks done in each of the last 60 minutes, at each instance and below it.
-
-    The end of a task stands in the feed of every instance above (R17). Reads the newest events
-    only, at most `EVENTS_READ`.
-    """
-    now = database.now()
-    newest = Event.objects.aggregate(Max("pk"))["pk__max"] or 0
-    ends = Event.objects.filter(
-        pk__gt=newest - EVENTS_READ,
-        ending=True,
-        status=TaskStatus.DONE,
-        instance__isnull=False,
-        at__gt=now - timedelta(minutes=MINUTES),
-    )
-    counted = ends.order_by().values_list("instance_id", TruncMinute("at")).annotate(Count("pk"))
+    """Return the tasks done in each of the last 60 minutes, at each instance and below it."""
+    this_minute = database.now().replace(second=0, microsecond=0)
+    since = this_minute - timedelta(minutes=MINUTES - 1)
     found: dict[str, list[int]] = defaultdict(lambda: [0] * MINUTES)
-    this_minute = now.replace(second=0, microsecond=0)
-    for pk, minute, number in counted:
-        ago = int((this_minute - minute).total_seconds() // 60)
-        if 0 <= ago < MINUTES:
-            found[str(pk)][MINUTES - 1 - ago] += number
+    for (minute, pk, _), number in counts_since(since, what=DONE_BELOW, by_instance=True).items():
+        place = int((minute - since).total_seconds() // 60)
+        if place < MINUTES:
+            found[pk][place] += number
     return {pk: tuple(minutes) for pk, minutes in found.items()}

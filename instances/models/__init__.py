@@ -6,6 +6,7 @@ from instances.models.comment import Comment
 from instances.models.event import Event
 from instances.models.instance import HopperInstance, InstanceLoad
 from instances.models.lesson import Lesson
+from instances.models.minute import MinuteCount
 from instances.models.question import Question
 from instances.models.records import CheckRecord, IdempotencyRecord, SiteKey, SweepRecord
 from instances.models.session import AgentSession, SessionLease
@@ -25,6 +26,7 @@ __all__ = [
     "IdempotencyRecord",
     "InstanceLoad",
     "Lesson",
+    "MinuteCount",
     "Question",
     "SessionLease",
     "SiteKey",

@@ -44,9 +44,13 @@ class SiteKey(models.Model):
 
 
 class SweepRecord(models.Model):
-    """The time of the last sweep of all due work; one row."""
+    """The time of the last sweep of all due work; one row.
+
+    `counted` is the position in the feed up to which events are counted (`instances/minutes.py`).
+    """
 
     at = models.DateTimeField()
+    counted = models.BigIntegerField(default=0, db_default=0)
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S}"
@@ -54,8 +58,22 @@ class SweepRecord(models.Model):
     @classmethod
     def note(cls, at: datetime) -> None:
         """Store the time of a sweep."""
+        cls._write(cls(pk=1, at=at), "at")
+
+    @classmethod
+    def note_counted(cls, position: int, at: datetime) -> None:
+        """Store the position up to which events are counted."""
+        cls._write(cls(pk=1, at=at, counted=position), "counted")
+
+    @classmethod
+    def counted_up_to(cls) -> int:
+        """Return the position up to which events are counted."""
+        return cls._default_manager.values_list("counted", flat=True).first() or 0
+
+    @classmethod
+    def _write(cls, row: SweepRecord, *fields: str) -> None:
         cls._default_manager.bulk_create(
-            [cls(pk=1, at=at)], update_conflicts=True, unique_fields=["id"], update_fields=["at"]
+            [row], update_conflicts=True, unique_fields=["id"], update_fields=fields
         )
 
 

@@ -11,8 +11,8 @@ from tests.architecture.sources import ROOT, Source, sources
 CONCEPTS = {
     "instances": {
         "admin", "allowances", "api", "attention", "choices", "config", "dashboard", "history",
-        "lessons", "lifecycle", "mcp", "models", "rights", "settings", "signals", "site", "static",
-        "tasks", "templates", "tokens", "tree", "waiting", "webhooks",
+        "lessons", "lifecycle", "mcp", "minutes", "models", "rights", "settings", "signals", "site",
+        "static", "tasks", "templates", "tokens", "tree", "waiting", "webhooks",
     },
     "scopes": {
         "admin", "api", "behaviors", "deciding", "decisions", "expectations", "feedback", "models",

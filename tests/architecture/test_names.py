@@ -112,6 +112,7 @@ SINGLE_IMPORTER = {
     "instances.models.comment": TABLE,
     "instances.mcp.server": "the tools for a caller, apart from HTTP",
     "instances.mcp.view": DOOR,
+    "instances.models.minute": TABLE,
     "instances.models.session": TABLE,
     "instances.models.tags": TABLE,
     "instances.tasks.claim_sql": STEP,
