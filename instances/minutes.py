@@ -113,6 +113,7 @@ def count_events(rounds: int = ROUNDS) -> int:
     Each round is a transaction: a crash counts nothing twice. Any number of processes may call
     this; one at a time counts.
     """
+    stamp_all()
     counted = 0
     for _ in range(rounds):
         found = _count_some()

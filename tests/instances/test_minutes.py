@@ -125,7 +125,7 @@ def test_two_counters_at_once_count_each_event_once(
     whole = minutes.tally(feed(Event.objects.all()))
 
     def count() -> None:
-        for _ in range(30):
+        for _ in range(15):
             count_events()
         connection.close()
 
@@ -149,9 +149,9 @@ def test_old_counts_are_forgotten(run: HopperInstance) -> None:
 class EveryLife(TransactionTestCase):
     """The table equals a count of the whole feed, wherever and how often it was counted."""
 
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
-        st.lists(st.tuples(st.sampled_from([*STEPS, "count"]), st.text(max_size=5)), max_size=40),
+        st.lists(st.tuples(st.sampled_from([*STEPS, "count"]), st.text(max_size=5)), max_size=25),
         st.integers(1, 7),
     )
     def test_recount(self, steps: list[tuple[str, str]], at_once: int) -> None:
