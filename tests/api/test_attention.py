@@ -129,7 +129,7 @@ def test_the_dashboard_counts_the_same_set(ada: Caller, waiting: dict[str, str])
     assert part["counts"]["total"] == len(_rows(part)) == 1
 
 
-def test_each_sees_what_he_holds_and_moves_what_he_operates(
+def test_a_person_sees_granted_instances_and_moves_operated_ones(
     caller: Callable[..., Caller], tree: Tree, waiting: dict[str, str]
 ) -> None:
     viewer = caller("vera", "viewer", tree["web"])

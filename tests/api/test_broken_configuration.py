@@ -23,7 +23,7 @@ PROBLEM = Problem("/etc/hopper/routing_rules.yaml", 3, "rules.0.type", "is missi
         ("/instances", {"name": "x", "scope": "PROJECT", "parent_id": "top"}),
     ],
 )
-def test_nothing_is_written_and_the_fault_is_told(
+def test_a_broken_configuration_writes_nothing_and_names_the_fault(
     ada: Caller, nobody: Caller, tree: dict[str, HopperInstance], monkeypatch, path: str, body
 ) -> None:
     def broken():

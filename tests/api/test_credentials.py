@@ -16,7 +16,7 @@ from instances.models import AgentToken
 from tests.api.conftest import API, Caller
 
 
-def test_a_caller_without_credentials_hears_how_to_get_some(nobody: Caller) -> None:
+def test_a_caller_without_credentials_learns_how_to_get_some(nobody: Caller) -> None:
     answer = nobody.get(f"{API}/instances")
     assert answer.status_code == 401
     assert answer["Content-Type"] == "application/problem+json"

@@ -42,9 +42,7 @@ def test_a_dead_letter_is_listed_with_its_attempts_and_its_last_error(
     assert _listed(ada, under="ops") == []
 
 
-def test_discarded_it_stays_failed_and_nobody_is_asked_about_it_any_more(
-    ada: Caller, dead: str
-) -> None:
+def test_a_discarded_task_stays_failed_and_needs_no_attention(ada: Caller, dead: str) -> None:
     other = ada.tell("/tasks", {"title": "o", "instance_id": "web-run"}, status=201)["id"]
     assert ada.ask("/status")["attention"]["failed"] == 1
     discarded = ada.tell(f"/tasks/{dead}/discard", {"reason": "obsolete"})

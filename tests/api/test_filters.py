@@ -174,7 +174,7 @@ def test_tasks_are_ordered(
     assert (rows[0]["title"], rows[-1]["title"]) == (first, last)
 
 
-def test_search_by_its_old_name_finds_the_same(ada: Caller, named: dict[str, str]) -> None:
+def test_search_by_q_finds_the_same_tasks_as_the_filter(ada: Caller, named: dict[str, str]) -> None:
     assert ada.ask("/tasks/search", q="first") == {
         **ada.ask("/tasks", search="first"),
     }

@@ -95,7 +95,7 @@ def test_a_wrong_token_is_refused(nobody: Caller, lease: dict[str, Any], token: 
     assert answer.status_code == 401
 
 
-def test_a_lease_that_is_over_hears_that_and_how_it_ended(
+def test_a_report_of_an_ended_lease_learns_how_it_ended(
     ada: Caller, nobody: Caller, lease: dict[str, Any]
 ) -> None:
     ada.tell(f"/tasks/{lease['id']}/release", {"token": lease["token"]})

@@ -38,7 +38,7 @@ def web_run(tree: dict[str, HopperInstance]) -> HopperInstance:
     return tree["web-run"]
 
 
-def test_no_row_and_no_dump_holds_it(ada: Caller, web_run: HopperInstance) -> None:
+def test_no_row_and_no_dump_holds_a_lease_token(ada: Caller, web_run: HopperInstance) -> None:
     answer = ada.tell("/instances/web-run/claim", CLAIM, **{"Idempotency-Key": "k"})
     (task,) = answer["tasks"]
     token = task["lease"]["token"]

@@ -153,7 +153,7 @@ def test_a_bad_lesson_is_refused_naming_the_field(
     assert ada.call("GET", "/lessons?confidence=sure").status_code == 400
 
 
-def test_the_command_line_files_and_finds_them(
+def test_the_command_line_files_and_finds_lessons(
     capsys: pytest.CaptureFixture[str], transactional_db: None
 ) -> None:
     def told(*line: str) -> Any:

@@ -37,5 +37,5 @@ def test_an_account_is_told_its_grants(
     assert [(grant["instance_id"], grant["role"]) for grant in found["grants"]] == [expected]
 
 
-def test_a_stranger_is_nobody(nobody: Caller) -> None:
+def test_a_caller_without_credentials_has_no_rights(nobody: Caller) -> None:
     assert nobody.get(f"{API}/me").status_code == 401

@@ -68,7 +68,7 @@ def test_a_task_goes_to_the_project_that_it_names(
 
 
 @every_spelling
-def test_a_tag_or_a_needed_capability_speaks_for_the_project(
+def test_a_tag_or_a_needed_capability_matches_the_project(
     ada: Caller, cafe: HopperInstance, word: str
 ) -> None:
     for field in ("tags", "required_capabilities"):

@@ -33,7 +33,7 @@ def work(tree: dict[str, HopperInstance]) -> dict[str, Task]:
     return made
 
 
-def test_a_stop_is_told_row_by_row(ada: Caller, work: dict[str, Task]) -> None:
+def test_a_preview_of_a_stop_lists_every_row(ada: Caller, work: dict[str, Task]) -> None:
     told = ada.tell("/instances/web/stop", {"preview": True, "force": True, "evacuate": True})
     figures = {"live_children": 1, "unfinished_tasks": 3, "live_leases": 1}
     assert {name: told[name] for name in figures} == figures
@@ -55,7 +55,7 @@ def test_a_stop_is_told_row_by_row(ada: Caller, work: dict[str, Task]) -> None:
     assert ended["after"] == {"status": "failed", "reason": "evacuated"}
 
 
-def test_an_end_without_cascade_is_told_with_the_refusal_and_with_it_with_the_effect(
+def test_a_preview_of_an_end_shows_the_refusal_or_with_cascade_the_effect(
     ada: Caller, work: dict[str, Task]
 ) -> None:
     refused = ada.call("DELETE", "/instances/web?preview=true").json()
@@ -70,7 +70,9 @@ def test_an_end_without_cascade_is_told_with_the_refusal_and_with_it_with_the_ef
     assert ada.ask("/instances/web")["status"] == "running"
 
 
-def test_a_cancellation_tells_what_falls_with_it(ada: Caller, work: dict[str, Task]) -> None:
+def test_a_cancellation_names_the_tasks_that_end_with_it(
+    ada: Caller, work: dict[str, Task]
+) -> None:
     parent = work["manual"]
     child = ada.tell("/tasks", {"title": "x", "parent_id": parent.pk}, 201)["id"]
     told = ada.tell(f"/tasks/{parent.pk}/cancel", {"preview": True, "reason": "no"})

@@ -96,7 +96,7 @@ def test_cancelling_a_finished_task_by_force_takes_an_operator(
     assert operator.tell(path, forced)["status"] == "cancelled"
 
 
-def test_a_task_is_reassigned_by_those_who_gave_it_away(
+def test_a_task_is_reassigned_by_operators_of_the_source(
     caller: Callable[..., Caller], ada: Caller, tree: dict[str, HopperInstance]
 ) -> None:
     task = TaskFactory(instance=tree["top"])

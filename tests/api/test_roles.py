@@ -163,7 +163,7 @@ def test_a_task_stays_visible_where_it_came_from_and_where_it_is_offered(
     )
 
 
-def test_a_late_report_by_the_lease_is_heard_though_the_task_moved_out_of_sight(
+def test_a_late_report_by_the_lease_counts_though_the_task_moved_out_of_sight(
     caller: Callable[..., Caller], ada: Caller, tree: dict[str, HopperInstance]
 ) -> None:
     made = ada.tell(
@@ -178,7 +178,7 @@ def test_a_late_report_by_the_lease_is_heard_though_the_task_moved_out_of_sight(
     assert bob.tell(f"/tasks/{task['id']}/complete", report, 410)["code"] == "gone"
 
 
-def test_a_lease_speaks_for_its_worker_at_every_door(
+def test_a_lease_token_stands_for_its_worker_at_every_interface(
     caller: Callable[..., Caller], ada: Caller, tree: dict[str, HopperInstance]
 ) -> None:
     ada.tell("/tasks", {"title": "x", "instance_id": "top", "tags": ["web"], "complexity": 4}, 201)

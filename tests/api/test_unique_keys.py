@@ -67,7 +67,7 @@ def test_an_unassigned_task_that_comes_to_an_instance_takes_its_key_along(
     assert two[1].tell("/tasks", {**KEYED, "instance_id": "ops"}, 200)["id"] == task["id"]
 
 
-def test_the_database_keeps_it(tree: dict[str, HopperInstance]) -> None:
+def test_the_database_keeps_a_unique_key_unique(tree: dict[str, HopperInstance]) -> None:
     task = TaskFactory(unique_key="k")
     twin = TaskFactory()
     with pytest.raises(IntegrityError), transaction.atomic():

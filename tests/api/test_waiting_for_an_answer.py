@@ -93,7 +93,7 @@ def test_a_token_that_is_revoked_meanwhile_gets_no_answer(
     assert ada.call("GET", f"/tasks/{asked.pk}/questions?wait=25").status_code == 401
 
 
-def test_nobody_waits_without_an_open_question_or_without_being_asked_to(
+def test_waiting_needs_an_open_question_and_a_request_to_wait(
     ada: Caller, asked: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()

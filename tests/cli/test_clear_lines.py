@@ -23,7 +23,7 @@ LEASE = "12.abcdefghijklmnopqrstuvwx"
 
 @pytest.mark.parametrize("answer", [{}, [], [1], "text", {"results": 3}])
 @pytest.mark.parametrize("words", [["task", "list"], ["task", "get", "t"], ["instance", "tree"]])
-def test_a_server_that_is_not_hopper_is_told_so(
+def test_a_server_that_is_not_hopper_is_reported_as_such(
     answer: Any, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Wrong:

@@ -74,7 +74,7 @@ def test_a_dead_letter_is_discarded_with_a_reason(hopper: Callable, server: Fake
     assert server.calls[-1].body == {"reason": "obsolete"}
 
 
-def test_how_a_task_ends_with_its_parent_is_said_when_it_is_made_or_changed(
+def test_on_parent_close_is_set_when_a_task_is_created_or_changed(
     hopper: Callable, server: FakeTransport
 ) -> None:
     server.answers["POST /tasks"] = ok(task("task-1"), 201)

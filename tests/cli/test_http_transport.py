@@ -94,7 +94,9 @@ def test_a_redirect_is_not_followed_with_the_token(server: Any) -> None:
     assert len(server.seen) == 1
 
 
-def test_no_server_is_said_with_the_next_step(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_server_is_reported_with_the_next_step(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     args = build_parser().parse_args(["--server", "http://127.0.0.1:9", "task", "list"])
     assert run(args) == 1
     err = capsys.readouterr().err

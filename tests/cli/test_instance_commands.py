@@ -33,7 +33,7 @@ def test_an_instance_hangs_under_the_one_global_and_the_output_says_so(
     [([], []), (["g", "h"], []), (["g"], ["--root"])],
     ids=["no global", "several globals", "--root"],
 )
-def test_otherwise_it_stands_alone(
+def test_without_one_global_an_instance_becomes_a_root(
     hopper: Callable, server: FakeTransport, found: list[str], options: list[str]
 ) -> None:
     server.answers["GET /instances"] = page(*(instance(id, "GLOBAL") for id in found))

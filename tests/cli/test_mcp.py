@@ -107,7 +107,7 @@ def test_an_agent_decomposes_its_task_and_may_say_so_again(talk: Callable[[Story
     assert unsound() == []
 
 
-def test_a_refusal_is_told_in_words_and_changes_nothing(talk: Callable[[Story], None]) -> None:
+def test_a_refusal_is_shown_in_words_and_changes_nothing(talk: Callable[[Story], None]) -> None:
     async def story(client: Client, ask: Ask) -> None:
         answer = await client.call_tool("add_task", {"title": "x", "complexity": 9})
         assert answer.is_error

@@ -23,7 +23,7 @@ from tests.cli.fakes import FakeTransport, instance, ok, page, task
         "ls --local --json",
     ],
 )
-def test_they_are_accepted_before_and_after_the_group(
+def test_global_options_are_accepted_before_and_after_the_group(
     hopper: Callable, server: FakeTransport, line: str
 ) -> None:
     server.answers["GET /tasks"] = page(task())

@@ -97,7 +97,9 @@ def test_json_is_the_answer_itself(hopper: Callable, server: FakeTransport) -> N
     assert json.loads(hopper("--json", "task", "delete", "task-1", "--preview").out) == PREVIEW
 
 
-def test_a_refusal_and_nothing_to_do_are_said(hopper: Callable, server: FakeTransport) -> None:
+def test_a_preview_shows_a_refusal_and_an_empty_change(
+    hopper: Callable, server: FakeTransport
+) -> None:
     refused = {"code": "not_empty", "detail": "web is not empty."}
     server.answers["DELETE /instances/web"] = ok({**PREVIEW, "refused": refused})
     out = hopper("instance", "delete", "web", "--preview").out

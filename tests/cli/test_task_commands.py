@@ -106,7 +106,7 @@ def test_update_with_nothing_to_change_is_wrong_usage(hopper: Callable) -> None:
     assert hopper("task", "update", "task-1").code == 2
 
 
-def test_delete_says_what_it_deleted(hopper: Callable, server: FakeTransport) -> None:
+def test_delete_names_the_cancelled_task(hopper: Callable, server: FakeTransport) -> None:
     server.answers["DELETE /tasks/task-1"] = ok(None, 204)
     assert hopper("task", "delete", "task-1").out == "✓ Deleted task: task-1\n"
 
@@ -155,7 +155,7 @@ def test_an_id_is_quoted_whole(hopper: Callable, server: FakeTransport) -> None:
         ),
     ],
 )
-def test_the_verbs_of_a_worker(
+def test_each_call_of_a_worker_sends_its_body(
     hopper: Callable, server: FakeTransport, line: str, path: str, body: dict[str, object]
 ) -> None:
     server.answers[f"POST /tasks/task-1/{path}"] = ok(task("task-1"))

@@ -81,7 +81,9 @@ def test_titles_are_neither_markup_nor_cut(
     assert title in hopper("task", "list", *form).out
 
 
-def test_a_terminal_is_not_at_the_mercy_of_a_title(hopper: Callable, server: FakeTransport) -> None:
+def test_a_title_cannot_send_control_characters_to_a_terminal(
+    hopper: Callable, server: FakeTransport
+) -> None:
     server.answers["GET /tasks"] = page(task(title="[x]\x1b]0;owned\x07\u202e"))
     out = hopper("--no-color", "task", "list", terminal=True).out
     assert "\x1b" not in out

@@ -52,7 +52,7 @@ def seed(server: FakeTransport) -> dict[str, object]:
     return root
 
 
-def test_the_tree_is_the_seeds(hopper: Callable, seed: object) -> None:
+def test_the_tree_looks_as_in_phase_one(hopper: Callable, seed: object) -> None:
     assert hopper("instance", "tree").out == TREE
 
 
@@ -115,12 +115,12 @@ STATUS = {
 }
 
 
-def test_the_dashboard_is_the_seeds(hopper: Callable, server: FakeTransport) -> None:
+def test_the_dashboard_looks_as_in_phase_one(hopper: Callable, server: FakeTransport) -> None:
     server.answers["GET /status"] = ok(STATUS)
     assert hopper("instance", "status").out == DASHBOARD
 
 
-def test_the_dashboard_names_what_is_unusual(hopper: Callable, server: FakeTransport) -> None:
+def test_the_dashboard_names_unusual_states(hopper: Callable, server: FakeTransport) -> None:
     scopes = {**STATUS["scopes"], "EVENT": {"paused": 1}, "FAMILY": {}}  # type: ignore[dict-item]
     attention = {"blocked": 1, "failed": 2, "awaiting_triage": 0, "total": 3}
     server.answers["GET /status"] = ok({**STATUS, "scopes": scopes, "attention": attention})

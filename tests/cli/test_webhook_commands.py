@@ -30,7 +30,7 @@ def test_a_webhook_is_added_and_its_secret_shown(hopper: Callable, server: FakeT
     ]
 
 
-def test_the_list_says_how_each_one_stands(hopper: Callable, server: FakeTransport) -> None:
+def test_the_list_shows_the_state_of_each_webhook(hopper: Callable, server: FakeTransport) -> None:
     off = {**HOOK, "id": "webhook-2", "enabled": False, "off_reason": "failed for a day"}
     ill = {**HOOK, "id": "webhook-3", "failing_since": "2026-12-01T08:00:00Z"}
     server.answers["GET /webhooks"] = page(HOOK, off, ill, {**off, "off_reason": ""})
@@ -40,7 +40,9 @@ def test_the_list_says_how_each_one_stands(hopper: Callable, server: FakeTranspo
     assert "failing since 2026-12-01T08:00:00Z" in rows[2]
 
 
-def test_the_log_says_what_became_of_each_message(hopper: Callable, server: FakeTransport) -> None:
+def test_the_delivery_log_shows_the_outcome_of_each_message(
+    hopper: Callable, server: FakeTransport
+) -> None:
     sent = {"id": 2, "at": "t", "position": 7, "kind": "task.done", "seconds": 0.1, "status": 204}
     failed = {**sent, "id": 1, "status": None, "reason": "no answer within 10 s"}
     server.answers["GET /webhooks/webhook-1/deliveries"] = page({**sent, "reason": ""}, failed)
@@ -64,7 +66,7 @@ def test_only_given_fields_are_changed(hopper: Callable, server: FakeTransport) 
     assert hopper("webhook", "update", "webhook-1").code == 2
 
 
-def test_the_other_verbs_say_what_they_did(hopper: Callable, server: FakeTransport) -> None:
+def test_the_other_verbs_report_their_effect(hopper: Callable, server: FakeTransport) -> None:
     server.answers |= {
         "POST /webhooks/webhook-1/test": ok(HOOK),
         "POST /webhooks/webhook-1/rotate": ok({**HOOK, "secret": "whsec_new"}),

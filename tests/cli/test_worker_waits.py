@@ -35,7 +35,7 @@ def silent(call: Call) -> Any:
 
 
 @pytest.mark.parametrize("status", OUTAGES)
-def test_a_claim_that_fails_for_now_is_repeated_and_said_once(
+def test_a_claim_that_fails_for_now_is_repeated_and_logged_once(
     work: Callable, server: FakeTransport, status: int
 ) -> None:
     queue(server, leased(), first=(problem(status, "x", "Not now."),) * 3)

@@ -56,7 +56,7 @@ def _family(**fields: Any) -> tuple[HopperInstance, list[Task]]:
     return run, [TaskFactory(parent_id=parent.pk, instance=run, **fields) for _ in range(3)]
 
 
-def test_a_locked_task_that_fits_is_not_said_to_fit_nobody() -> None:
+def test_a_claim_never_reports_a_locked_fitting_task_as_unfit() -> None:
     run, children = _family(required_capabilities=["web"], tags=["quick"])
     with _reporting(children[0]):
         for wish in ({"capabilities": ["web"]}, {"tags": ["quick", "x"]}, {}):

@@ -21,7 +21,7 @@ WORKERS = 6
 PLACES = ("to-a", "to-b")
 
 
-def test_every_end_is_told_to_the_line_of_its_moment(
+def test_every_end_is_reported_to_the_ancestors_of_its_moment(
     child_environ: dict[str, str], storm: Callable[[int, int], int]
 ) -> None:
     rounds = storm(25, 300)

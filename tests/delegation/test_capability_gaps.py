@@ -35,7 +35,7 @@ def notices() -> list[tuple[str, str]]:
     return [(event.kind, event.data["detail"].split(";")[0]) for event in asking]
 
 
-def test_one_that_nobody_has_is_said_once(top: HopperInstance) -> None:
+def test_a_capability_that_no_instance_has_is_reported_once(top: HopperInstance) -> None:
     task = TaskFactory(instance=top, required_capabilities=["gpu"], tags=["x"])
     assert (task.status, task.waiting_code) == ("blocked", "CapabilityGap")
     assert notices() == [("task.blocked", "nobody below has gpu")]
@@ -86,13 +86,13 @@ def test_a_gap_is_not_reported_again_when_the_task_is_placed_again(top: HopperIn
     assert len(notices()) == 1
 
 
-def test_another_gap_of_the_same_task_is_said(top: HopperInstance) -> None:
+def test_another_capability_gap_of_the_same_task_is_reported(top: HopperInstance) -> None:
     task = TaskFactory(instance=top, required_capabilities=["gpu"])
     update_task(task.pk, changes={"required_capabilities": ["laser"]}, actor=ALICE)
     assert [words for _, words in notices()] == ["nobody below has gpu", "nobody below has laser"]
 
 
-def test_whoever_gets_the_capability_gets_the_task(top: HopperInstance) -> None:
+def test_a_child_that_gets_the_capability_gets_the_task(top: HopperInstance) -> None:
     task = TaskFactory(instance=top, required_capabilities=["gpu"])
     describe_instance("p1", changes={"config": {"capabilities": ["gpu"]}}, actor=ALICE)
     assert Task.objects.get(pk=task.pk).instance_id == "p1"

@@ -32,7 +32,7 @@ def _handed_to(web: HopperInstance) -> tuple[Task, TaskDelegation]:
     return task, Delegator(ALICE).delegate_task(task.pk, web.pk, accept="auto").delegation
 
 
-def test_whoever_passed_it_on_is_told_who_holds_it(web: HopperInstance) -> None:
+def test_a_source_that_passed_the_task_on_learns_the_holder(web: HopperInstance) -> None:
     task, first = _handed_to(web)
     Delegator(ALICE).delegate_task(task.pk, "run", accept="auto")
     with pytest.raises(Conflict) as refusal:

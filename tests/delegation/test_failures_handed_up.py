@@ -144,13 +144,13 @@ class TestWhenTheProcessDiesInBetween:
             claim_task(task.pk, worker="bob", actor=ALICE)
         return task
 
-    def test_the_sweep_hands_it_up(self, web: HopperInstance) -> None:
+    def test_the_sweep_escalates_a_task_that_failed_for_good(self, web: HopperInstance) -> None:
         task = self.given_up()
         assert sweep().tasks_placed == 1
         task.refresh_from_db()
         assert (task.status, task.instance_id) == ("pending", "run-2")
 
-    def test_even_from_a_run_that_has_stopped(self, web: HopperInstance) -> None:
+    def test_a_task_is_handed_up_from_a_stopped_run_too(self, web: HopperInstance) -> None:
         task = self.given_up()
         stop_instance("run-1", evacuate=True, actor=ALICE)
         sweep()

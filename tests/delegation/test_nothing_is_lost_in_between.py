@@ -113,7 +113,7 @@ def test_a_path_is_made_again_only_as_far_as_it_still_leads(top: HopperInstance)
     reopen_task(task.pk, actor=ALICE)
 
 
-def test_an_unassigned_task_survives_its_takers_end(top: HopperInstance) -> None:
+def test_an_unassigned_task_survives_the_end_of_its_target(top: HopperInstance) -> None:
     task = TaskFactory()
     row = Delegator(ALICE).delegate_task(task.pk, "run", accept="auto").delegation
     assert row.status == "accepted"

@@ -79,7 +79,7 @@ def test_the_way_back_up_is_foreseen(ada: Caller, tree: dict[str, HopperInstance
     assert list(stored) == [(row["instance_id"], row["verdict"]) for row in foreseen]
 
 
-def test_whom_it_would_ask_and_what_he_would_say(
+def test_a_preview_names_the_target_and_its_answer(
     ada: Caller, tree: dict[str, HopperInstance]
 ) -> None:
     ada.call("PATCH", "/instances/web", {"config": {"capabilities": ["web"], "accept": "manual"}})
@@ -129,7 +129,7 @@ def test_a_caller_who_sees_no_global_has_to_name_an_instance(
     viewer.tell("/rules/preview", {"title": "x", "instance_id": "ops"}, 400)
 
 
-def test_a_reroute_asks_again_whoever_refused_and_so_does_its_preview(
+def test_a_reroute_asks_refusing_instances_again_and_so_does_its_preview(
     ada: Caller, tree: dict[str, HopperInstance]
 ) -> None:
     InstanceFactory(scope="PROJECT", parent=tree["top"], name="web-two",

@@ -70,7 +70,7 @@ def test_a_task_that_came_by_no_delegation_cannot_be_reassigned(top: HopperInsta
         Delegator(ALICE).delegate_task(task.pk, "two", delegation_type="reassign")
 
 
-def test_an_escalated_task_goes_up_and_is_placed_without_who_gave_it_up(
+def test_an_escalated_task_is_placed_without_the_instance_that_escalated_it(
     top: HopperInstance,
 ) -> None:
     task = TaskFactory(instance=top, tags=["x"])

@@ -166,7 +166,7 @@ def test_a_task_is_not_opened_again_to_wait_for_its_own_parent(
     assert open_again(child.pk).status == "pending"
 
 
-def test_nor_where_a_parent_that_ended_with_it_is_waited_for(top: HopperInstance) -> None:
+def test_a_reopen_is_refused_where_its_ended_parent_is_waited_for(top: HopperInstance) -> None:
     run = HopperInstance.objects.get(pk="run")
     before, above = TaskFactory(instance=run), TaskFactory(instance=run)
     parent = TaskFactory(parent_id=above.pk, depends_on=[before.pk])

@@ -39,7 +39,7 @@ def test_a_crash_right_after_the_start_leaves_it_to_the_sweep(stuck: Task) -> No
     assert Task.objects.get(pk=stuck.pk).instance_id == "web"
 
 
-def test_the_sweep_leaves_alone_what_nothing_changed_for(stuck: Task) -> None:
+def test_the_sweep_leaves_stuck_tasks_without_a_change_alone(stuck: Task) -> None:
     epoch = stuck.epoch
     assert sweep().tasks_placed == 0
     assert Task.objects.get(pk=stuck.pk).epoch == epoch

@@ -103,7 +103,7 @@ def test_force_takes_leases_back_uncounted_and_leaves_hand_work(web: HopperInsta
     assert state(by_hand) == ("in_progress", "web", "InProgress")
 
 
-def test_evacuation_leaves_what_escalates_is_blocked_or_has_no_way_out(
+def test_evacuation_leaves_tasks_that_escalate_are_blocked_or_came_by_no_path(
     web: HopperInstance,
 ) -> None:
     rising = escalating()
@@ -138,7 +138,7 @@ def test_an_error_cancels_offers_to_it_and_lets_leases_go_on(web: HopperInstance
     assert complete_task(leased.pk, token=token, actor=ALICE).status == "done"
 
 
-def test_after_the_grace_an_error_sends_up_only_what_is_unstarted(web: HopperInstance) -> None:
+def test_after_the_grace_an_error_sends_up_only_unstarted_tasks(web: HopperInstance) -> None:
     rising, leased, goes = escalating(), routed_to_the_run(), routed_to_the_run()
     claim_task(leased.pk, worker="w", lease_seconds=3600, actor=ALICE)
     lifecycle.fail_instance("run", actor=ALICE)

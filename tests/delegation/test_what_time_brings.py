@@ -171,7 +171,7 @@ def test_a_required_capability_is_met_by_what_lies_below(top: HopperInstance) ->
     assert task.instance_id == "gpu-run"
 
 
-def test_a_capability_that_nobody_has_is_said_to_a_person(top: HopperInstance) -> None:
+def test_a_capability_that_no_instance_has_alerts_a_person(top: HopperInstance) -> None:
     task = TaskFactory(instance=top, required_capabilities=["teleport"])
     assert (task.status, task.waiting_code) == ("blocked", "CapabilityGap")
 

@@ -150,7 +150,7 @@ def test_a_client_walks_from_hand_to_hand(call: Client) -> None:
     assert call("get", f"/tasks/{task['id']}")["status"] == "done"
 
 
-def test_the_wrong_target_is_told_the_next_hop(call: Client) -> None:
+def test_a_refusal_of_a_wrong_target_names_the_next_hop(call: Client) -> None:
     at = _hierarchy(call)
     task = call("post", "/tasks", {"title": "x", "instance_id": at["top"]}, expect=201)
     url = f"/tasks/{task['id']}/delegate"

@@ -229,7 +229,9 @@ def test_a_preview_is_the_effect_on_random_trees(ada: Caller, storm: Callable) -
     assert seen.keys() >= FATES, FATES - seen.keys()
 
 
-def test_upheavals_of_a_thousand_tasks_in_all_states(ada: Caller, storm: Callable) -> None:
+def test_previews_of_a_thousand_tasks_in_all_states_equal_their_effects(
+    ada: Caller, storm: Callable
+) -> None:
     forest = Forest(random.Random(1), projects=3, runs=2)
     forest.grow(125)
     multiply_tasks(8)

@@ -110,7 +110,7 @@ def test_a_migration_and_a_snapshot_may_take_any_time() -> None:
         assert cursor.fetchone() == ("20s",)
 
 
-def test_a_line_of_text_tells_what_the_json_form_would() -> None:
+def test_a_text_line_has_the_fields_of_the_json_line() -> None:
     formatter = TextFormatter("%(levelname)s %(message)s")
     record = logging.LogRecord("h", logging.ERROR, __file__, 1, "refused", (), None)
     assert formatter.format(record) == "ERROR refused"

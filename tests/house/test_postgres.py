@@ -46,5 +46,5 @@ def test_the_server_is_removed_when_its_user_is_killed() -> None:
     assert not folder.exists()
 
 
-def test_without_a_command_it_says_how() -> None:
+def test_a_server_without_a_command_is_wrong_usage() -> None:
     assert postgres.main([]) == 2

@@ -108,7 +108,7 @@ def test_a_relative_hopper_home_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_store_of_somebody_else_is_passed_over_with_a_word(
+def test_a_store_of_another_user_is_skipped_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOPPER_HOME", str(tmp_path / "mine"))

@@ -128,7 +128,7 @@ def test_the_sweep_finds_what_is_still_ready(
     assert not any(rows.exists() for rows in overlooked())
 
 
-def test_any_end_of_a_predecessor_leaves_ready_what_is_content_with_it(
+def test_any_end_of_a_predecessor_leaves_a_task_with_any_terminal_ready(
     run: HopperInstance, first: Task
 ) -> None:
     after = TaskFactory(instance=run, depends_on=[first.pk], dependency_rule="any_terminal")

@@ -28,7 +28,9 @@ def told(task: Task) -> dict[str, Any]:
     return waiting_on([Task.objects.get(pk=task.pk)])[task.pk]
 
 
-def test_the_first_are_ready_and_the_others_count_who_is_before_them(run: HopperInstance) -> None:
+def test_the_first_tasks_are_ready_and_the_others_count_the_tasks_before_them(
+    run: HopperInstance,
+) -> None:
     tasks = [TaskFactory(instance=run) for _ in range(4)]
     urgent = TaskFactory(instance=run, priority="urgent")
     codes = [told(task)["code"] for task in (urgent, *tasks)]

@@ -271,7 +271,7 @@ def test_a_claim_takes_back_what_was_lost_before_it_looks_for_other_work(
     assert (again.task.pk, again.attempt) == (urgent.pk, 2)
 
 
-def test_lost_leases_are_looked_for_once_in_ten_seconds_and_by_whoever_finds_nothing(
+def test_claims_look_for_lost_leases_once_in_ten_seconds_and_whenever_they_find_nothing(
     run: HopperInstance,
 ) -> None:
     tasks = [TaskFactory(instance=run) for _ in range(2)]
@@ -293,7 +293,7 @@ def test_a_claim_under_a_key_takes_back_what_was_lost_after_its_commit(
     assert _lease(run).attempt == 2
 
 
-def test_a_given_task_is_taken_from_who_let_its_lease_run_out(run: HopperInstance) -> None:
+def test_a_given_task_is_taken_from_the_worker_whose_lease_ran_out(run: HopperInstance) -> None:
     task = TaskFactory(instance=run, max_attempts=9)
     lost = worker.claim_task(task.pk, worker="bob", actor=ALICE)
     with pytest.raises(Conflict, match="claimed by bob"):

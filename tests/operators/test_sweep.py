@@ -61,7 +61,7 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def test_one_sweep_says_what_it_did(leased: Task) -> None:
+def test_one_sweep_prints_its_counts(leased: Task) -> None:
     assert swept() == "leases expired: 1"
     leased.refresh_from_db()
     assert (leased.status, leased.lease_token) == ("pending", None)

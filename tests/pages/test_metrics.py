@@ -74,7 +74,7 @@ def test_a_monitor_needs_a_token_that_sees_everything(
     assert figures(Client(headers={"Authorization": f"Bearer {secret}"}))
 
 
-def test_offers_webhooks_and_the_last_check_are_told(ada: Person, tree: Tree) -> None:
+def test_metrics_show_offers_webhooks_and_the_last_check(ada: Person, tree: Tree) -> None:
     offered = TaskFactory(instance=tree["top"])
     Delegator(ALICE).delegate_task(offered.pk, "web", accept="auto")
     on, off = (add_webhook("web", "https://example.org/", actor=ALICE) for _ in range(2))

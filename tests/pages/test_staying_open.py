@@ -77,7 +77,7 @@ def test_a_late_reader_misses_nothing(ada: Person, tree: Tree) -> None:
     assert {"web-run", "ops-run"} <= rows(changes(ada, after))
 
 
-def test_another_process_tells_at_least_what_changed(
+def test_another_process_sends_at_least_the_changed_rows(
     ada: Person, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     after = cursor(ada.see("/"))

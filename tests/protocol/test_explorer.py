@@ -38,7 +38,7 @@ def test_the_rules_hold_in_every_state_of_a_larger_world(name: str) -> None:
 @pytest.mark.parametrize(
     "wrong", [*WRONG, *WRONG_ABOUT_QUESTIONS], ids=lambda wrong: wrong.reading.__name__
 )
-def test_another_reading_breaks_something(wrong: Wrong) -> None:
+def test_every_other_reading_of_the_rules_breaks_an_invariant(wrong: Wrong) -> None:
     report = Explorer(walk(wrong.walk, **SMALL[wrong.walk], rules=wrong.reading)).run()
     assert wrong.breach in report.breach, report
 

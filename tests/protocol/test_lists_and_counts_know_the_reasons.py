@@ -25,7 +25,7 @@ STEPS = 9
 
 
 @pytest.mark.storm
-def test_in_random_worlds_each_code_lists_and_counts_who_says_it(
+def test_in_random_worlds_each_code_lists_and_counts_its_tasks(
     db: None, storm: Callable[[int, int], int]
 ) -> None:
     die, seen = random.Random(1), Counter[str]()

@@ -204,7 +204,7 @@ def test_a_check_that_fails_is_a_fault_of_the_file_and_nothing_changes(
     assert "Traceback" in caplog.text
 
 
-def test_a_folder_that_goes_away_changes_nothing_and_is_told(folder: Path) -> None:
+def test_a_missing_configuration_folder_changes_nothing_and_is_reported(folder: Path) -> None:
     rules = folder / "routing_rules.yaml"
     rules.write_text("default_destination: 'project:inbox'\n")
     in_force = CONFIGURATION.reload()
@@ -236,7 +236,7 @@ def test_a_behaviour_may_ask_for_settings_while_it_is_made(folder: Path) -> None
     assert CONFIGURATION.problems == ()
 
 
-def test_an_empty_folder_that_goes_away_is_told(folder: Path) -> None:
+def test_a_missing_empty_folder_is_reported(folder: Path) -> None:
     CONFIGURATION.reload()
     folder.rmdir()
     CONFIGURATION.look_again()
@@ -298,7 +298,7 @@ def test_a_behaviour_of_ones_own_takes_the_place_of_a_shipped_one(folder: Path) 
     assert type(get_behavior_for_scope("EVENT")).__name__ == "Lazy"
 
 
-def test_a_policy_narrows_whom_a_scope_may_ask(folder: Path) -> None:
+def test_a_policy_narrows_the_scopes_that_get_offers(folder: Path) -> None:
     settings = effective_settings("PROJECT", {})
     assert scopes_below("PROJECT", settings) == {"EVENT", "ORCHESTRATION", "FEDERATED"}
     (folder / "delegation_policies.yaml").write_text("GLOBAL: {delegate_to: [FAMILY]}\n")

@@ -80,7 +80,7 @@ def test_a_task_that_only_a_child_can_do_goes_to_that_child(scope: str) -> None:
         ("a run here refused the task", {}, [replace(RUN, barred="excluded")], {}),
     ],
 )
-def test_why_no_run_is_created_stands_in_the_reasons(sentence: str, place, runs, config) -> None:
+def test_the_reasons_say_why_no_run_is_created(sentence: str, place, runs, config) -> None:
     home = replace(instance("web", config=config), **place)
     decision = decide(task(complexity=5), *runs, at=home)
     assert outcome(decision) == "ManualQueue"

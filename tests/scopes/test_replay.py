@@ -84,7 +84,7 @@ def test_a_replay_reads_the_records_alone(past: HopperInstance, django_assert_nu
         assert replay(records).differences == ()
 
 
-def test_only_what_a_changed_file_changes_is_told(
+def test_a_replay_reports_only_the_decisions_that_a_changed_file_changes(
     past: HopperInstance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new = tmp_path / "new-rules.yaml"

@@ -143,7 +143,7 @@ def test_a_rule_outranks_tags_and_a_higher_evaluation_priority_any_lower(use) ->
     )
 
 
-def test_a_rule_for_a_child_that_is_not_here_speaks_for_nobody(use) -> None:
+def test_a_rule_for_an_instance_that_is_no_child_has_no_effect(use) -> None:
     use(OWN)
     decision = decide(task("The cart"), instance("ops"))
     assert outcome(decision) == "AwaitingTriage"
@@ -178,7 +178,7 @@ def test_ids_that_are_made_are_no_two_alike(tmp_path: Path) -> None:
         ("one that was terminated too, for the rule is the operator's", "was", "shop", "shop"),
     ],
 )
-def test_a_project_rule_says_who_is_meant_before_a_project_is_created(
+def test_a_project_rule_names_the_child_before_a_project_is_created(
     renaming: None, sentence: str, named: str, live: str, expected: str
 ) -> None:
     decision = decide(

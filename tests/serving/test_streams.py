@@ -121,7 +121,7 @@ def test_a_synchronous_stream_is_sent_whole(application: Application) -> None:
     assert asyncio.run(scene()).body == b"one two"
 
 
-def test_one_request_too_many_is_told_to_come_back(application: Application) -> None:
+def test_one_request_too_many_gets_a_time_to_try_again(application: Application) -> None:
     async def scene() -> Client:
         client = Client("/plain")
         application._free = 0
@@ -133,7 +133,7 @@ def test_one_request_too_many_is_told_to_come_back(application: Application) -> 
     assert (b"Retry-After", b"1") in client.sent[0]["headers"]
 
 
-def test_while_all_threads_are_held_up_health_answers_and_others_are_told_to_come_back(
+def test_while_all_threads_are_busy_health_answers_and_others_get_503(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hopper.serving.application.WAIT_SECONDS", 0.2)
