@@ -402,7 +402,7 @@ def _settle(this: Round) -> int:
 
 
 def _drain(this: Round) -> int:
-    """Stop and empty what has reached its end, terminate an empty EVENT, evacuate long errors."""
+    """Drain instances after their end, terminate empty EVENTs, evacuate long errors (R2, R5)."""
     moment, actor = database.now(), this.actor
     over = HopperInstance.objects.filter(
         Q(instance_type=InstanceType.TEMPORARY) | Q(scope="EVENT"), expires_at__lte=moment

@@ -76,7 +76,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# A person who gives ten wrong passwords waits. So does nobody else, at another address.
+# Ten wrong passwords lock the account for the address that sent them, and for no other address.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",

@@ -1,4 +1,4 @@
-"""The words of the seed for scopes, statuses, types and priorities."""
+"""The words of fields: scopes, statuses, types, priorities, and the rules for children."""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ def named_by(project: str, seen: InstanceQuerySet) -> list[HopperInstance]:
 def _place(task: Task | None, project: str, seen: InstanceQuerySet, actor: Actor) -> str | None:
     """Return the instance of a lesson, one where the actor may work; None for an unplaced one.
 
-    That is the instance that the project names, else of the task's holder and the instances above
-    the lowest that is no run, else the holder.
+    The instance is the one that the project names. Without a name it is the lowest instance that is
+    no run, of the task's holder and the instances above; else the holder.
     """
     named = lineages(one.pk for one in named_by(project, seen)) if project else {}
     mine = [pk for pk, line in named.items() if actor.holds("worker", [one.id for one in line])]

@@ -83,7 +83,7 @@ def prove_behaviors(file: Any, document: Document) -> Iterable[Problem]:
 
 
 def decide(behavior: ScopeBehavior, situation: Situation) -> Decision:
-    """Return what `behavior` decides.
+    """Return the decision of `behavior`.
 
     Raises BehaviorFailed where it fails, or decides what no behaviour may: an offer to an instance
     that is no live child, is barred (R10) or has a scope that policy leaves out; a child of such a
@@ -101,7 +101,7 @@ def decide(behavior: ScopeBehavior, situation: Situation) -> Decision:
 
 
 def _decision(behavior: ScopeBehavior, situation: Situation) -> Any:
-    """Return what the behaviour decides; a person decides about a word with two meanings (R25)."""
+    """Return the behaviour's decision. A person decides about a word with two meanings (R25)."""
     try:
         return behavior.decide(situation)
     except Ambiguous as ambiguous:
@@ -109,7 +109,7 @@ def _decision(behavior: ScopeBehavior, situation: Situation) -> Any:
 
 
 def answer(behavior: ScopeBehavior, task: TaskFacts, instance: InstanceFacts) -> Answer:
-    """Return what `behavior` says to an offer; one that fails leaves the answer to a person."""
+    """Return the answer of `behavior` to an offer. If it fails, a person has to answer."""
     try:
         said: Any = behavior.answer(task, instance)
         if isinstance(said, Answer) and said.verdict in ("accept", "wait", "refuse"):
@@ -132,7 +132,7 @@ def _failed(behavior: ScopeBehavior, words: str) -> BehaviorFailed:
 
 
 def _fault(decision: Any, situation: Situation) -> str:
-    """Return what is wrong with a decision, in words, or "" where it is sound."""
+    """Return the fault of a decision, in words, or "" for a sound one."""
     if not isinstance(decision, Stay | SendTo | CreateChild | Refuse):
         return f"it decided {decision!r}"
     if isinstance(decision, Stay | Refuse):

@@ -78,12 +78,12 @@ def replay(records: Iterable[RoutingDecision], snapshot: Snapshot | None = None)
 
 
 def recorded(record: RoutingDecision) -> Outcome:
-    """Return what was decided."""
+    """Return the recorded decision."""
     return Outcome(record.verdict, record.target_id or "", record.code, tuple(record.reasons))
 
 
 def decided_again(record: RoutingDecision) -> Outcome:
-    """Return what the configuration in force decides in the recorded situation."""
+    """Return the decision of the configuration in force in the recorded situation."""
     situation = restored(record.situation)
     try:
         decision = decide(get_behavior_for_scope(situation.instance.scope), situation)

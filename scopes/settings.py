@@ -1,4 +1,4 @@
-"""The settings of decisions and offers: their keys and defaults, and what they allow."""
+"""The settings of decisions and offers: keys, defaults, and the scopes that may get offers."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class LocalTransport:
     ) -> Reply:
         """Return the application's answer to one call; without a `key` there is none.
 
-        On an embedded store a call first does what is due, at most once in 10 s (R21).
+        On an embedded store a call first sweeps, at most once in 10 s (R21).
         """
         if self._store is not None:
             startup.sweep(self._store)

@@ -77,8 +77,8 @@ def stop_instance(
                 # No claim succeeds below any more. The receivers withdraw offers only once.
                 write_status(instance, I.STOPPED, actor, database.now())
         elif force:
-            # What was claimed while the status changed. After the commit, under a key too: no task
-            # may be asked for after a counter (R6).
+            # A claim may have been granted while the status changed. Its lease is revoked after the
+            # commit, also under a key: no task may be locked after a counter (R6).
             transaction.on_commit(lambda: _revoke_late(instance_id, actor), robust=True)
     return HopperInstance.objects.get(pk=instance_id)
 

@@ -67,7 +67,7 @@ def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> di
 def _cancel_open(below: list[str], force: bool, actor: Actor) -> list[str]:
     """Cancel the open tasks below if `force` is set, and return their ids."""
     touched = Q(instance__in=below) | Q(offered_to__in=below)
-    # With those whose offer the end withdraws: no task may be asked for after a counter (R6).
+    # Also the tasks whose offer the end withdraws: no task may be locked after a counter (R6).
     locked = lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True))
     tasks = [task for task in locked if task.instance_id in below]
     ids = [task.pk for task in tasks]
@@ -77,7 +77,7 @@ def _cancel_open(below: list[str], force: bool, actor: Actor) -> list[str]:
             code="open_tasks",
             open_tasks=ids,
         )
-    # Of all at once: each cancellation frees the places of a family, the end bars those below (R6).
+    # All counters at once: the cancellations release slots, and the end bars claims below (R6).
     hold_places(Task.objects.filter(root__in={task.root_id for task in tasks}), also=below)
     cancel_locked(tasks, reason="the run was closed", actor=actor, now=database.now())
     return ids

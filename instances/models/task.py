@@ -306,7 +306,7 @@ class Task(models.Model):
                 name="task_due",
             ),
             models.Index(fields=["instance", "status", "id"], name="task_instance_status"),
-            # Most tasks are done, offered to nobody and nobody's children: they cost no entry.
+            # Most tasks are done, without an offer and without a parent. They take no entry.
             models.Index(
                 fields=["status", "id"],
                 condition=~models.Q(status=TaskStatus.DONE),

@@ -150,7 +150,7 @@ def gathered() -> Iterator[_Change]:
     """Write at the end of the block what its verbs change: one statement for rows changed alike.
 
     The block belongs to one change, with one actor and one `now`, of locked tasks, each as one
-    object. It reads nothing that it changes. A block inside joins the outer one.
+    object. The block reads no row that it changes. An inner block joins the outer one.
     """
     outer = _open.get()
     if outer is not None:

@@ -190,7 +190,7 @@ def _checkpoint(stored: str | None) -> Any:
 def _pick(wish: Wish, params: dict[str, Any], *, lock: bool = True) -> str:
     """Return the common table expressions that end in `pick (picked)`; adds to `params`."""
     cut = partial(_cut, locking=lock)
-    # What begins late is told by the index alone: only such stand further back than this.
+    # Only a task with a later `not_before` stands further back: the index leaves it out.
     fits = f"instance_id = %(instance)s AND queue_at <= %(soon)s AND {claimable_sql()}"
     if wish.task_id is not None:
         return cut(f"{fits} AND id = %(task)s", skip=False)

@@ -1,8 +1,7 @@
-"""The files of one attempt: the task, the command's output, how it ended, what is to be reported.
+"""The files of one attempt: the task, the command's output, its end, and the report.
 
-They lie in a folder of their own below `results`, beside the store of this machine. Its owner alone
-may read them. A lock on the folder is held by the worker and by the guard: a folder whose lock is
-free was left by processes that are dead.
+Each attempt has a folder below `results`, beside the store of this machine, readable by its owner
+alone. The worker and the guard hold a lock on the folder. If the lock is free, both are dead.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Bell:
 
 
 class Waiting:
-    """Pauses between repeats: each twice as long as the one before. It says once for what."""
+    """Pauses between repeats: each twice as long as the last one. The reason is written once."""
 
     def __init__(self, bell: Bell, first: float, longest: float) -> None:
         self._bell = bell
@@ -80,7 +80,7 @@ class Waiting:
         self._reason = ""
 
     def pause(self, reason: str) -> None:
-        """Say why, unless that was said just before, and wait."""
+        """Write the reason, unless it is the same as before, and wait."""
         if reason != self._reason:
             say(f"waiting: {reason}")
         self._reason = reason
@@ -88,7 +88,7 @@ class Waiting:
         self._seconds = min(self._seconds * 2, self._longest)
 
     def over(self) -> None:
-        """Begin anew: what was waited for has come."""
+        """Begin again with the shortest pause, because the wait has ended."""
         self._seconds, self._reason = self._first, ""
 
 

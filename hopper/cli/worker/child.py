@@ -1,4 +1,4 @@
-"""One running command, spoken with through its guard."""
+"""One running command, controlled through its guard."""
 
 from __future__ import annotations
 

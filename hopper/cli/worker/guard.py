@@ -2,12 +2,12 @@
 
 The guard starts the command in a session of its own and waits for its end. Then it ends every
 process that the command left running, and only then says how the command ended: in `end.json` and
-on its standard output. It outlives a worker that is killed: the exit code is stored all the same,
+on its standard output. The guard outlives a worker that is killed: it still stores the exit code,
 and no command goes on without its worker.
 
-It runs as a script (`python -I -S guard.py FOLDER GRACE COMMAND ...`) on the standard library
-alone. Standard input brings orders: `T` ends the command (SIGTERM, after GRACE seconds SIGKILL),
-`K` kills it, and the end of the input means that the worker died and counts as `T`.
+The guard runs as a script (`python -I -S guard.py FOLDER GRACE COMMAND ...`) and needs the standard
+library alone. Standard input brings orders: `T` ends the command (SIGTERM, after GRACE seconds
+SIGKILL), `K` kills it. The end of the input means that the worker died, and counts as `T`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The reporter: delivers what came of an attempt, again and again until there is an answer."""
+"""The reporter: sends the report of an attempt, and repeats it until there is an answer."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Reporter:
                 waiting.pause(f"{lease.task_id} is not reported yet: {error.message}")
 
     def deliver_left_over(self) -> None:
-        """Send once what dead workers left, and what this one kept; look every 10 s."""
+        """Send once the reports that dead workers left and this worker kept; look every 10 s."""
         if time.monotonic() < self._looked_at + LOOK_SECONDS:
             return
         self._looked_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""From how a command ended to what is reported: done is decided by the exit code alone."""
+"""Makes the report from the end of a command. The exit code alone decides about success."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ STOPPED, TIMEOUT = "stopped", "timeout"
 def report_of(
     attempt: Attempt, end: Mapping[str, Any], why: str = "", seconds: float = 0
 ) -> Report:
-    """Return what to report about an attempt that ended so.
+    """Return the report about an attempt with this end.
 
-    `why` says what the worker ended the command for: it was STOPPED, or the command ran longer than
-    `seconds` (TIMEOUT). Exit code 0 completes the task all the same, unless the time was over.
+    `why` is the reason for which the worker ended the command: the worker was STOPPED, or the
+    command ran longer than `seconds` (TIMEOUT). Exit code 0 completes the task unless the time was
+    over.
     """
     if why == TIMEOUT:
         words = f"timeout: the command ran longer than {seconds:g} s"
