@@ -327,7 +327,7 @@ def next_step(task: Task, reason: Reason) -> dict[str, str] | None:
 def in_words(task: Task, reason: Reason | None, step: dict[str, str] | None) -> str:
     """Return the wait of a task in sentences: object, since, until, and who can move the task."""
     if reason is None:
-        return f"it is {task.status}"
+        return f"the task is {task.status}"
     told = [f"{reason['code']}: {reason['detail']}."]
     if reason["since"]:
         told.append(f"Since {_minute(reason['since'])}.")

@@ -123,7 +123,7 @@ def test_why_says_of_a_finished_task_that_it_waits_for_nothing(
     ada: Caller, named: dict[str, str]
 ) -> None:
     why = ada.ask(f"/tasks/{named['gone']}/why")
-    assert (why["words"], why["waiting_on"], why["next"]) == ("it is cancelled", None, None)
+    assert (why["words"], why["waiting_on"], why["next"]) == ("the task is cancelled", None, None)
 
 
 def test_a_pending_offer_says_why_it_has_no_answer(
