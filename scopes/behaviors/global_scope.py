@@ -218,8 +218,8 @@ def _reasons(best: Considered, ranked: list[Considered]) -> tuple[str, ...]:
     equal = [one for one in ranked[1:] if one.score == best.score]
     if equal:
         reasons.append(
-            f"as good as {', '.join(one.instance_id for one in equal)}; of equals those that run "
-            f"come first, then the least load ({best.load:g}), whose turn it is, the id"
+            f"same score as {', '.join(one.instance_id for one in equal)}; running ones come "
+            f"first, then the least load ({best.load:g}), the least recently assigned, the id"
         )
     return tuple(reasons)
 
