@@ -77,7 +77,7 @@ def set_status(
             return cancel_task(task_id, reason=reason, actor=actor)
         if task.status != status:
             refuse_open_children(task)
-            _make_free(task, force, actor, now)
+            _make_free(task, owner if status in STARTED else "", force, actor, now)
             if task.status == T.BLOCKED:
                 close_question(task, QuestionState.WITHDRAWN)
             _WALKS[T(status)](task, owner or actor.name, reason, actor, now)
@@ -96,20 +96,24 @@ def _repeat(task: Task, owner: str, reason: str, force: bool, actor: Actor) -> N
         if reason not in ("", task.waiting.get("detail")):
             task.waiting = {**task.waiting, "detail": reason}
             amend_task(task, "task.blocked", actor=actor, now=database.now(), reason=reason)
-    elif _is_hand_work(task) and owner not in ("", task.worker):
-        if not force:
-            raise Conflict(
-                f"{task.pk} is taken by {task.worker}; force gives it to {owner}.",
-                code="taken",
-                state=task.status,
-                worker=task.worker,
-            )
+    elif _is_taken_by_another(task, owner, force):
         task.worker = owner
         amend_task(task, "task.updated", actor=actor, now=database.now(), fields=["worker"])
 
 
-def _is_hand_work(task: Task) -> bool:
-    return task.status in STARTED and not (task.decomposed or task.has_live_lease)
+def _is_taken_by_another(task: Task, owner: str, force: bool) -> bool:
+    """Return whether work by hand is another owner's. Raises Conflict without `force`."""
+    by_hand = task.status in STARTED and not (task.decomposed or task.has_live_lease)
+    if not by_hand or owner in ("", task.worker):
+        return False
+    if not force:
+        raise Conflict(
+            f"{task.pk} is taken by {task.worker}; force gives it to {owner}.",
+            code="taken",
+            state=task.status,
+            worker=task.worker,
+        )
+    return True
 
 
 def _open_again(task: Task, force: bool, reason: str, actor: Actor, now: datetime) -> None:
@@ -123,8 +127,12 @@ def _open_again(task: Task, force: bool, reason: str, actor: Actor, now: datetim
     reopen(task, reason=reason, actor=actor, now=now)
 
 
-def _make_free(task: Task, force: bool, actor: Actor, now: datetime) -> None:
-    """End a live lease or a pending offer of the task. Raises Conflict without `force`."""
+def _make_free(task: Task, owner: str, force: bool, actor: Actor, now: datetime) -> None:
+    """End a live lease or a pending offer of a task, for an `owner` the work of another one.
+
+    Raises Conflict without `force`.
+    """
+    _is_taken_by_another(task, owner, force)
     if task.has_live_lease:
         if not force:
             raise Conflict(

@@ -463,8 +463,8 @@ MUTATIONS = (
     _one(
         "work by hand goes to whoever asks last",
         "instances/tasks/status_by_hand.py",
-        '        if not force:\n            raise Conflict(\n                f"{task.pk} is taken',
-        '        if force:\n            raise Conflict(\n                f"{task.pk} is taken',
+        '    if not force:\n        raise Conflict(\n            f"{task.pk} is taken',
+        '    if force:\n        raise Conflict(\n            f"{task.pk} is taken',
         "tests/protocol/test_repeats_and_contradictions.py",
     ),
     _one(

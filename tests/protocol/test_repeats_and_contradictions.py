@@ -135,6 +135,8 @@ def test_work_taken_by_hand_is_given_to_another_owner_by_force_alone(lease: Leas
     with pytest.raises(Conflict, match="taken by ann") as refusal:
         take(owner="ben")
     assert refusal.value.code == "taken"
+    with pytest.raises(Conflict, match="taken by ann"):
+        set_status(task.pk, status="claimed", owner="ben", actor=ALICE)
     take(owner="ben", force=True)
     assert Task.objects.get(pk=task.pk).worker == "ben"
 
