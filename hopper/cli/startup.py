@@ -11,6 +11,7 @@ import zlib
 from contextlib import closing, contextmanager
 from importlib.abc import MetaPathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import django
@@ -113,6 +114,10 @@ def leave_out_what_browsers_need() -> None:
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_SCHEMA_CLASS": NO_SCHEMA}
     with hidden(OPTIONAL_TO_DRF):
         import rest_framework.compat  # noqa: F401
+    # DRF's schemas need one function of the admin's pages, for a schema that is never drawn here.
+    pages = ModuleType("django.contrib.admindocs.views")
+    pages.__dict__["simplify_regex"] = None
+    sys.modules.setdefault(pages.__name__, pages)
 
 
 class _Hidden(MetaPathFinder):
