@@ -57,12 +57,13 @@ def setup(args: Namespace, client: Client) -> dict[str, Any]:
 
 
 def show_setup(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say what was done."""
+    """List the changed files, and name the command that takes the changes back."""
     for name in data["files"]:
         screen.line(name)
     screen.done(f"{data['agent']}: {data['state']}", data["agent"])
     if data["state"] == "set up" and data["files"]:
-        screen.line(f"Start {data['agent']} anew. To take it back: hopper setup ... --remove")
+        remove = f"hopper setup {data['agent']} --remove"
+        screen.line(f"Start {data['agent']} again. To take the changes back: {remove}")
 
 
 def _command(args: Namespace) -> Command:
