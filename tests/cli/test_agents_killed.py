@@ -132,7 +132,7 @@ class McpAgent(Agent):
         self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
     def claims(self) -> dict[str, Any] | None:
-        answer = self._tool("claim_task", instance_id="run", lease_seconds=30)
+        answer = self._tool("claim_task", instance_id="run", lease_seconds=600)
         return next(iter(answer["tasks"]), None)
 
     def says(self, verb: str, task_id: str, **fields: Any) -> None:
@@ -193,7 +193,7 @@ class HttpAgent(Agent):
         assert self._stream.getresponse().status == 200
 
     def claims(self) -> dict[str, Any] | None:
-        answer = self._tool("claim_task", instance_id="run", lease_seconds=30)
+        answer = self._tool("claim_task", instance_id="run", lease_seconds=600)
         return next(iter(answer["tasks"]), None)
 
     def says(self, verb: str, task_id: str, **fields: Any) -> None:
@@ -229,7 +229,7 @@ class CommandAgent(Agent):
     """An agent over the command line; it is killed with the command that it runs."""
 
     def claims(self) -> dict[str, Any] | None:
-        line = ["task", "claim", "--instance", "run", "--lease", "30", "--worker", self.name]
+        line = ["task", "claim", "--instance", "run", "--lease", "600", "--worker", self.name]
         return next(iter(self._run(*line)["tasks"]), None)
 
     def says(self, verb: str, task_id: str, **fields: Any) -> None:
@@ -290,15 +290,16 @@ def test_agents_killed_at_random_lose_nothing_and_repeat_nothing(
     environ = {**child_environ, "HOPPER_HOME": str(tmp_path / "home")}
     project = InstanceFactory(scope="PROJECT", name="web")
     run = InstanceFactory(scope="ORCHESTRATION", name="run", parent=project)
-    tasks = [TaskFactory(instance=run, max_attempts=1000) for _ in range(max(3, number // 5))]
+    tasks = [TaskFactory(instance=run, max_attempts=1000) for _ in range(number * 3 // 5)]
     ledger = Ledger()
 
     def live(place: int, seed: int) -> None:
         kinds[place % 3](f"agent-{place}", environ, ledger, seed, served).lives()
 
-    with ThreadPoolExecutor(2) as crowd:
-        for first in range(0, number, 4):
-            some = range(first, min(first + 4, number))
+    size = 8 if served else 4
+    with ThreadPoolExecutor(size if served else 2) as crowd:
+        for first in range(0, number, size):
+            some = range(first, min(first + size, number))
             list(crowd.map(live, some, some))
             # Between two crowds nobody works, so every lease left is a dead agent's.
             _time_passes()
