@@ -178,8 +178,8 @@ class HttpAgent(Agent):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         assert self.served is not None
-        self._calls = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=60)
-        self._stream = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=60)
+        self._calls = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=600)
+        self._stream = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=600)
         self._headers = {
             "Authorization": f"Bearer {self.served.token}",
             "Content-Type": "application/json",
