@@ -17,7 +17,7 @@ from instances.waiting import next_step, waiting_condition, waiting_on
 from instances.waiting.wording import operator_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Iterable, Mapping
     from datetime import datetime
 
     from instances.models.instance import InstanceQuerySet
@@ -40,6 +40,7 @@ Hopper switches a webhook off that has failed for a day.
 SOON = timedelta(hours=24)
 
 _RESTING = (W.AWAITING_TRIAGE, W.MANUAL_QUEUE, W.UNASSIGNED)
+_PRESSING = frozenset({*ATTENTION, *_RESTING})
 
 _STEPS = {
     DEAD_LETTER: ("hopper task retry {task}", "POST /tasks/{task}/retry"),
@@ -72,6 +73,19 @@ def attention_counts(
         **_due_counts(tasks, now),
     }
     return found | {"total": sum(found.values())}
+
+
+def attention_flags(holders: Iterable[tuple[str, int | None]], now: datetime) -> dict[str, Q]:
+    """Return the conditions, beside the reason, under which a task waits for a person.
+
+    `holders` are instances with their `stalled_seconds`.
+    """
+    return {"stale": _stale(now), "stalled": _stalled_at(holders, now), "due": _due(now)}
+
+
+def needs_person(code: str, flags: Container[str]) -> bool:
+    """Return whether a task with this code, and with these of `attention_flags`, needs a person."""
+    return code in _PRESSING or any(name in flags for name in ("stale", "stalled", "due"))
 
 
 def attention_groups(
@@ -175,9 +189,21 @@ def _stalled(now: datetime) -> Q:
     """Return the condition for work under a lease that has not got on for too long."""
     live = Attempt.objects.filter(outcome=None)
     holders = HopperInstance.objects.filter(pk__in=live.values("instance_id"))
+    return _stalled_at(
+        (
+            (pk, queue_settings(scope, config).stalled_seconds)
+            for pk, scope, config in holders.values_list("pk", "scope", "config")
+        ),
+        now,
+    )
+
+
+def _stalled_at(holders: Iterable[tuple[str, int | None]], now: datetime) -> Q:
+    """Return the condition for stalled work at instances with these `stalled_seconds`."""
+    live = Attempt.objects.filter(outcome=None)
     alike: dict[int | None, list[str]] = {}
-    for pk, scope, config in holders.values_list("pk", "scope", "config"):
-        alike.setdefault(queue_settings(scope, config).stalled_seconds, []).append(pk)
+    for pk, seconds in holders:
+        alike.setdefault(seconds, []).append(pk)
     late = Q(pk__in=[])
     for seconds, ids in alike.items():
         if seconds is not None:

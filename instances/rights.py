@@ -12,7 +12,7 @@ from hopper.actors import EVERYWHERE, ROLES, Actor
 from instances.models import AgentToken, Grant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
 _EVERYTHING = {EVERYWHERE: "admin"}
@@ -20,13 +20,26 @@ _EVERYTHING = {EVERYWHERE: "admin"}
 
 def grants_of(account: Any) -> dict[str, str]:
     """Return the highest role of an account at each instance; one query, none for a superuser."""
-    if account.is_superuser:
-        return dict(_EVERYTHING)
-    grants: dict[str, str] = {}
-    for instance_id, role in Grant.objects.filter(user=account).values_list("instance_id", "role"):
+    return dict(_EVERYTHING) if account.is_superuser else _granted([account.pk])[account.pk]
+
+
+def grants_of_all(accounts: Iterable[Any]) -> dict[Any, dict[str, str]]:
+    """Return the grants of accounts, by primary key; one query."""
+    known = {account.pk: account for account in accounts}
+    granted = _granted(known)
+    return {
+        pk: dict(_EVERYTHING) if account.is_superuser else granted[pk]
+        for pk, account in known.items()
+    }
+
+
+def _granted(accounts: Collection[Any]) -> dict[Any, dict[str, str]]:
+    found: dict[Any, dict[str, str]] = {pk: {} for pk in accounts}
+    rows = Grant.objects.filter(user__in=list(accounts))
+    for pk, instance_id, role in rows.values_list("user_id", "instance_id", "role"):
         at = instance_id or EVERYWHERE
-        grants[at] = max(role, grants.get(at, role), key=ROLES.index)
-    return grants
+        found[pk][at] = max(role, found[pk].get(at, role), key=ROLES.index)
+    return found
 
 
 def token_grants(token: AgentToken) -> dict[str, str]:

@@ -159,9 +159,13 @@ def storm() -> Callable[[int, int], int]:
 
 @pytest.fixture(autouse=True)
 def _nobody_has_looked() -> None:
-    """Let the first claim of each test look for lost leases: names of instances come again."""
+    """Let the first claim of each test look for lost leases, and each page at the tree anew.
+
+    Names of instances come again.
+    """
     if apps.ready:
         import_module("instances.tasks.leases")._rescued.clear()
+        import_module("delegation.pages.watch").WATCH.forget()
 
 
 @pytest.fixture

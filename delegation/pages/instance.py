@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from delegation.pages.acting import instance_verbs
-from delegation.pages.rows import rows_of
 from delegation.pages.visit import page
-from instances.api.permissions import seen_instance, visible_instances
+from delegation.pages.watch import WATCH
+from instances.api.permissions import seen_instance
 from instances.choices import TERMINAL
 from instances.models import Event, Task
 from instances.waiting import waiting_on
@@ -28,7 +28,6 @@ def instance(visit: Visit, pk: str) -> HttpResponse:
     if "menu" in visit.request.GET:
         context = {"instance": shown, "verbs": verbs, "effective": effective}
         return visit.show("pages/menu.html", context)
-    rows = rows_of(visible_instances(visit.actor).under(pk))
     ids = [one.id for one in shown.lineage()[:-1]]
     open_tasks = list(
         Task.objects.filter(instance=pk).exclude(status__in=TERMINAL)
@@ -38,9 +37,9 @@ def instance(visit: Visit, pk: str) -> HttpResponse:
     context = {
         "instance": shown,
         "above": [(one, visit.places[one]) for one in ids if one in visit.places],
-        "row": rows[0] if rows else None,
+        "row": WATCH.rows.get(pk),
         "effective": effective,
-        "children": [row for row in rows if row.depth == 1],
+        "children": WATCH.children(pk),
         "tasks": [(one, reasons.get(one.pk)) for one in open_tasks[:TASKS_SHOWN]],
         "more": len(open_tasks) > TASKS_SHOWN,
         "verbs": verbs,

@@ -1,7 +1,9 @@
-"""The changes after a cursor, for open pages: by polling, or as one stream."""
+"""The changes that an open page hears of: by polling, or as one stream."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpResponse, JsonResponse
@@ -13,12 +15,18 @@ from hopper.rest.input import MAX_PARAMETER, integer
 from instances.api.permissions import visible_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from delegation.pages.rows import Row
     from delegation.pages.visit import Visit
+    from delegation.pages.watch import Change
+    from hopper.actors import Actor
 
-MOST_ROWS = 200
-"""More changed rows than this are not sent: the page reads itself again."""
+MOST_BYTES = 18_000
+"""The most bytes of rows in one message. The other rows come with the next messages."""
+
+DRAWN = 4000
+"""The number of drawn rows that are kept, because several viewers see the same."""
 
 
 @signed_in
@@ -27,42 +35,81 @@ def changes(visit: Visit) -> HttpResponse:
     query = visit.request.GET
     after = integer(query, "after", least=0, most=MAX_PARAMETER, default=0)
     WATCH.look()
-    told = message(visit, after, query)
-    if told is None:
+    if after >= WATCH.cursor:
         return HttpResponse(status=204, headers={"Cache-Control": "no-store"})
+    told = Viewer(visit.actor, query).message(WATCH.number_at(after), after)
     return JsonResponse(told, headers={"Cache-Control": "no-store"})
 
 
-def message(visit: Visit, after: int, page: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return what a page needs to know after a cursor, None for nothing.
+@dataclass
+class Viewer:
+    """An open page of a person: `waiting` are rows that did not fit in its last message.
 
-    JSON: `after`, the new cursor; `attention`, how many tasks wait for a person; `rows`, the
-    changed rows of the tree as HTML; `again`, whether the page has to read itself again.
-    `page` says what is open: `view=tree`, `task=ID`, and `hidden`, which asks for the count alone.
+    `counted` is the attention that the page has heard of.
+
+    `page` says what is open: `view`, `task` or `instance` with an id, `open` with the ids of
+    unfolded rows, and `hidden` for a page that nobody looks at.
     """
-    if after >= WATCH.cursor:
-        return None
-    change = WATCH.since(after, visit.places, visit.actor)
-    told = {"after": change.after, "attention": change.attention}
-    if "hidden" in page:
-        return told
-    rows = change.rows
-    again = rows is None or len(rows) > MOST_ROWS
-    if task_id := page.get("task"):
-        seen = WATCH.touches(task_id, after) and visible_tasks(visit.actor).filter(pk=task_id)
-        return told | {"again": bool(seen and seen.exists())}
-    if again or page.get("view") != "tree":
-        return told | {"again": again or bool(rows)}
-    return told | {"rows": _drawn(rows or [], visit)}
+
+    actor: Actor
+    page: Mapping[str, str]
+    counted: int | None = None
+    waiting: dict[str, None] = field(default_factory=dict)
+
+    def message(self, number: int, after: int) -> dict[str, Any]:
+        """Return what the page needs to know after a look, and after a cursor.
+
+        JSON: `after`, the new cursor; `attention`, how many tasks wait for a person; `rows`, the
+        changed rows of the tree as HTML; `gone`, the ids of rows that ended or moved; `again`,
+        whether the page has to read itself again.
+        """
+        change = WATCH.since(number, self.actor)
+        self.counted, counted = change.attention, self.counted
+        told = {"after": WATCH.cursor, "attention": change.attention}
+        if "hidden" in self.page:
+            return told
+        if change.rows is not None and self.page.get("view") == "tree":
+            return told | {"rows": self._rows(change.rows), "gone": change.gone}
+        if self.page.get("view") == "attention" and change.attention != counted:
+            return told | {"again": True}
+        return told | {"again": self._has_changed(change, after)}
+
+    def _has_changed(self, change: Change, after: int) -> bool:
+        """Return whether a page without a tree shows something that changed."""
+        rows = change.rows
+        if task_id := self.page.get("task"):
+            touched = rows is None or WATCH.touches(task_id, after)
+            return touched and visible_tasks(self.actor).filter(pk=task_id).exists()
+        if rows is None:
+            return True
+        if place := self.page.get("instance"):
+            return place in change.gone or any(row.id == place for row in rows)
+        if self.page.get("view") == "attention":
+            return any(row.own.attention for row in rows)
+        return bool(rows or change.gone)
+
+    def _rows(self, changed: Iterable[Row]) -> str:
+        """Return changed rows as HTML, as many as fit, each where this person sees the row."""
+        sight, rows = WATCH.sight(self.actor), WATCH.rows
+        self.waiting |= dict.fromkeys(row.id for row in changed)
+        unfolded = set(self.page.get("open", "").split(","))
+        drawn: list[str] = []
+        size = 0
+        for pk in list(self.waiting):
+            row = rows.get(pk)
+            if row is not None and pk in sight.ids:
+                depth = sight.depth(row)
+                if not sight.is_large or depth <= sight.unfolded or row.parent_id in unfolded:
+                    html = _drawn(row, depth + 1)
+                    size += len(html)
+                    if drawn and size > MOST_BYTES:
+                        break
+                    drawn.append(html)
+            del self.waiting[pk]
+        return "".join(drawn)
 
 
-def _drawn(rows: list[Any], visit: Visit) -> str:
-    """Return rows of the tree as HTML, at the depth where this person sees them."""
-    shown = []
-    for row in rows:
-        above, at = 0, WATCH.rows.get(row.parent_id or "")
-        while at is not None and at.id in visit.places:
-            above, at = above + 1, WATCH.rows.get(at.parent_id or "")
-        placed = {"row": row, "level": above + 1, "folded": True, "hidden": False}
-        shown.append(placed)
-    return render_to_string("pages/rows.html", {"rows": shown, "fits": set(), "visit": visit})
+@lru_cache(DRAWN)
+def _drawn(row: Row, level: int) -> str:
+    shown = {"row": row, "level": level, "folded": True, "hidden": False}
+    return render_to_string("pages/rows.html", {"rows": [shown], "fits": set()})

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count
+from django.db.models import Q
+from django.utils import timezone
 
 from hopper import database
+from hopper.words import CLASH
 from instances.allowances import EXECUTING, Standing
-from instances.choices import ATTENTION, TaskStatus, WaitingCode
+from instances.attention import attention_flags, needs_person
+from instances.choices import ATTENTION, STARTED, TaskStatus, WaitingCode
 from instances.config import queue_settings
 from instances.minutes import DONE_BELOW, counts_since
-from instances.models import Task
-from instances.models.instance import lineages
-from instances.waiting import waits_by_instance
+from instances.models import HopperInstance, Task
+from instances.waiting import Alike, Places, alike, codes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from instances.models.instance import InstanceQuerySet
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 MINUTES = 60
 """The time that the sparkline of a row covers."""
@@ -41,19 +41,24 @@ STUCK = frozenset(
 
 @dataclass
 class Work:
-    """The unfinished tasks of an instance: leases, pending tasks, reasons, dead letters."""
+    """The unfinished tasks of an instance: leases, pending tasks, reasons, dead letters.
+
+    `attention` is the number of tasks that wait for a person, as `hopper attention` counts them.
+    """
 
     running: int = 0
     backlog: int = 0
     oldest: datetime | None = None
     reasons: Counter[str] = field(default_factory=Counter)
     failed: int = 0
+    attention: int = 0
 
     def add(self, other: Work) -> None:
         """Add the work of an instance below."""
         self.running += other.running
         self.backlog += other.backlog
         self.failed += other.failed
+        self.attention += other.attention
         self.reasons.update(other.reasons)
         self.oldest = min(filter(None, (self.oldest, other.oldest)), default=None)
 
@@ -73,79 +78,155 @@ class Work:
         return bool(self.failed or STUCK & self.reasons.keys())
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Row:
-    """One instance. `limit` is the most leases, None where nothing is executed."""
+    """One live instance with its work, for itself and with everything below.
+
+    `limit` is the most leases, None where nothing is executed. `version` is the number of the look
+    that saw the row change. A changed row is a new object.
+    """
 
     id: str
     name: str
     scope: str
     status: str
     parent_id: str | None
-    effective: str
+    config: Mapping[str, Any]
     limit: int | None
-    depth: int = 0
+    stalled_seconds: int | None
+    clash: bool
+    hour: Hour
+    effective: str = ""
     children: int = 0
     own: Work = field(default_factory=Work)
     all: Work = field(default_factory=Work)
-    done: tuple[int, ...] = ()
+    version: int = 0
+
+    @property
+    def done(self) -> tuple[int, ...]:
+        """The tasks done in each of the last 60 minutes, here and below."""
+        return self.hour.minutes()
+
+    def changed(self, version: int, **values: Any) -> Row:
+        """Return the row with other values; the very same one where nothing differs."""
+        if all(getattr(self, name) == value for name, value in values.items()):
+            return self
+        return replace(self, **values, version=version)
 
 
-def rows_of(instances: InstanceQuerySet) -> list[Row]:
-    """Return the rows of the live instances of a queryset, parents first, siblings by name.
+READ = ("name", "scope", "status", "parent_id", "config", "limit", "stalled_seconds", "clash")
+"""The fields of a row that `read_instances` reads."""
 
-    The queryset holds whole subtrees. The number of queries does not grow with the rows.
+
+class Hour:
+    """The tasks done in each of the last minutes."""
+
+    def __init__(self) -> None:
+        self._done: dict[int, int] = {}
+
+    def add(self, at: datetime, number: int = 1) -> None:
+        """Count tasks that were done at this time."""
+        minute = int(at.timestamp()) // 60
+        self._done[minute] = self._done.get(minute, 0) + number
+        if len(self._done) > 2 * MINUTES:
+            self._done = {one: self._done[one] for one in sorted(self._done)[-MINUTES:]}
+
+    def minutes(self) -> tuple[int, ...]:
+        """Return the numbers of the last 60 minutes, the oldest first; () for none."""
+        # Drawn for people, so the clock of this process will do.
+        last = int(timezone.now().timestamp()) // 60
+        wanted = range(last - MINUTES + 1, last + 1)
+        return tuple(self._done.get(one, 0) for one in wanted) if self._done else ()
+
+
+def read_instances(ids: Collection[str] | None = None) -> dict[str, Row]:
+    """Return the live instances of these ids, or all, without their work; one query."""
+    live = HopperInstance.objects.live().order_by()
+    wanted = live if ids is None else live.filter(pk__in=ids)
+    names = ("pk", "name", "scope", "status", "parent_id", "config", "name_key")
+    found = {}
+    for pk, name, scope, status, parent_id, config, key in wanted.values_list(*names):
+        settings = queue_settings(scope, config)
+        most = settings.max_concurrent_tasks if scope in EXECUTING else None
+        found[pk] = Row(
+            pk, name, scope, status, parent_id, config, most, settings.stalled_seconds,
+            CLASH in key, Hour(),
+        )  # fmt: skip
+    return found
+
+
+_SHOWN = Q(status__in=[TaskStatus.PENDING, *STARTED, TaskStatus.BLOCKED, TaskStatus.FAILED])
+_DISCARDED = Q(status=TaskStatus.FAILED, discarded_at__isnull=False)
+
+
+def read_groups(
+    settings: Mapping[str, int | None], now: datetime, *, everywhere: bool
+) -> dict[str | None, list[Alike]]:
+    """Return the unfinished tasks and dead letters at instances, in groups; one query.
+
+    `settings` are the `stalled_seconds` of the instances; `everywhere` says that these are all.
+    The key None has the tasks without an instance.
     """
-    live = instances.live().order_by("name", "pk")
-    names = ("pk", "name", "scope", "status", "parent_id", "config", "load__running")
-    read = {row[0]: row for row in live.values_list(*names)}
-    below: dict[str | None, list[str]] = defaultdict(list)
-    for pk, row in read.items():
-        below[row[4] if row[4] in read else None].append(pk)
-    rows = {row.id: row for row in _down(read, below)}
-    _fill(rows, read)
-    for row in reversed(rows.values()):
-        row.all.add(row.own)
-        if row.parent_id in rows:
-            rows[row.parent_id].all.add(row.all)
-    return list(rows.values())
+    tasks = Task.objects.filter(_SHOWN).exclude(_DISCARDED)
+    if not everywhere:
+        tasks = tasks.filter(Q(instance__in=list(settings)) | Q(instance=None))
+    flags = attention_flags(settings.items(), now) | {
+        "leased": Q(status__in=STARTED, lease_seconds__isnull=False)
+    }
+    found: dict[str | None, list[Alike]] = {pk: [] for pk in (None, *settings)}
+    for group in alike(tasks, now, flags):
+        found.setdefault(group.instance_id, []).append(group)
+    return found
 
 
-def _down(
-    read: Mapping[str, tuple[Any, ...]], below: Mapping[str | None, Sequence[str]]
-) -> Iterator[Row]:
-    """Yield the rows in the order of the page, each with its depth and effective status."""
-    above: dict[str, list[Any]] = {pk: line[:-1] for pk, line in lineages(below[None]).items()}
-    stack = [(pk, 0, above[pk]) for pk in reversed(below[None])]
-    while stack:
-        pk, depth, line = stack.pop()
-        _, name, scope, status, parent_id, config, _ = read[pk]
-        most = queue_settings(scope, config).max_concurrent_tasks if scope in EXECUTING else None
-        children = below.get(pk, ())
-        row = Row(pk, name, scope, status, parent_id, status, most, depth, len(children))
-        row.effective = Standing.along([*line, row]).effective
-        yield row
-        stack += [(child, depth + 1, [*line, row]) for child in reversed(children)]
+def works_of(
+    groups: Mapping[str | None, Sequence[Alike]], rows: Mapping[str, Row]
+) -> dict[str | None, Work]:
+    """Return the work that groups of tasks make, by instance."""
+    found: dict[str | None, Work] = {pk: Work() for pk in groups}
+    every = [one for some in groups.values() for one in some]
+    unfinished = [one for one in every if one.status != TaskStatus.FAILED]
+    for one in every:
+        work = found[one.instance_id]
+        work.running += one.number if "leased" in one.flags else 0
+        if one.status == TaskStatus.FAILED:
+            work.failed += one.number
+            work.attention += one.number
+    near = {*groups, *(one.offered_to_id for one in unfinished)}
+    running = {pk: work.running for pk, work in found.items()}
+    for group, code, number in codes_of(unfinished, _places(near, rows, running)):
+        work = found[group.instance_id]
+        work.reasons[code] += number
+        work.attention += number if needs_person(code, group.flags) else 0
+        if group.status == TaskStatus.PENDING:
+            work.backlog += number
+            work.oldest = min(filter(None, (work.oldest, group.oldest)))
+    return found
 
 
-def _fill(rows: Mapping[str, Row], read: Mapping[str, tuple[Any, ...]]) -> None:
-    """Add leases, waits, dead letters and ended tasks to the rows; few queries."""
-    for pk, row in rows.items():
-        row.own.running = read[pk][6] or 0
-    for wait in waits_by_instance(Task.objects.all()):
-        if wait.instance_id in rows:
-            work = rows[wait.instance_id].own
-            work.reasons[wait.code] += wait.number
-            if wait.status == TaskStatus.PENDING:
-                work.backlog += wait.number
-                work.oldest = min(filter(None, (work.oldest, wait.oldest)))
-    dead = Task.objects.dead_letters().order_by().values_list("instance_id").annotate(Count("pk"))
-    for pk, number in dead:
-        if pk in rows:
-            rows[pk].own.failed = number
-    for pk, minutes in ended_each_minute().items():
-        if pk in rows:
-            rows[pk].done = minutes
+def line_of(row: Row, rows: Mapping[str, Row]) -> list[Row]:
+    """Return the instance and those above it, the root first."""
+    line = [row]
+    while (above := rows.get(line[-1].parent_id or "")) is not None:
+        line.append(above)
+    return line[::-1]
+
+
+def _places(
+    ids: Iterable[str | None], rows: Mapping[str, Row], running: Mapping[str | None, int]
+) -> Places:
+    """Return the places of instances and of all above them."""
+    lines = (line_of(rows[pk], rows) for pk in ids if pk is not None and pk in rows)
+    return Places(
+        (one.id, one.parent_id, one.scope, one.status, one.config, running.get(one.id))
+        for line in lines
+        for one in line
+    )
+
+
+def effective(row: Row, rows: Mapping[str, Row]) -> str:
+    """Return the effective status of an instance (R4)."""
+    return Standing.along(line_of(row, rows)).effective
 
 
 def ended_each_minute() -> dict[str, tuple[int, ...]]:

@@ -11,14 +11,14 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import auth
 from django.http import StreamingHttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import APIException
 from rest_framework.renderers import JSONRenderer
 
-from delegation.pages.live import message
-from delegation.pages.visit import Visit, signed_in, visitor_of
+from delegation.pages.live import Viewer
+from delegation.pages.readers import READERS, Reader
+from delegation.pages.visit import signed_in
 from delegation.pages.watch import WATCH
 from hopper.errors import HopperError
 from hopper.rest.input import MAX_PARAMETER, integer
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse, QueryDict
     from rest_framework.request import Request
+
+    from delegation.pages.visit import Visit
 
 TICK_SECONDS = 1.0
 CHECK_SECONDS = 5.0
@@ -100,31 +102,25 @@ class PageStream:
     """The stream of one open page."""
 
     def __init__(self, visit: Visit) -> None:
-        self.visit, self.actor = visit, visit.actor
-        self.query = visit.request.GET.dict()
+        self.viewer = Viewer(visit.actor, visit.request.GET.dict(), visit.attention)
+        self.reader = Reader.of(visit.request)
         self.after = _begin(visit.request, visit.request.GET)
+        self.number: int | None = None
 
     def next_parts(self, check: bool) -> list[str] | None:
         """Return the next message in a list, [] for none, None where the rights changed."""
-        if check:
-            fresh = self._fresh()
-            if fresh is None or fresh.actor != self.actor:
-                return None
-            self.visit = fresh
+        if self.reader and READERS.actor(self.reader) != self.viewer.actor:
+            return None
         WATCH.look()
-        told = message(self.visit, self.after, self.query)
-        if told is None:
+        if self.number is None:
+            self.number = WATCH.number_at(self.after)
+        elif self.number == WATCH.number and not self.viewer.waiting:
             return []
-        self.after = told["after"]
-        return [_part(self.after, told)]
-
-    def _fresh(self) -> Visit | None:
-        """Return the visit with session, account and grants read again, None for a stranger."""
-        request = self.visit.request
-        request.session = type(request.session)(request.session.session_key)
-        request.user = auth.get_user(request)
-        user = visitor_of(request)
-        return None if user is None else Visit(request, user)
+        seen, counted = WATCH.number, self.viewer.counted
+        told = self.viewer.message(self.number, self.after)
+        self.number, self.after = seen, told["after"]
+        news = any(told.get(name) for name in ("rows", "gone", "again"))
+        return [_part(self.after, told)] if news or told["attention"] != counted else []
 
 
 @signed_in
@@ -172,8 +168,11 @@ class EventStream(Answering):
 
     def _has_still(self, actor: Any) -> bool:
         """Return whether the credential is still good for the same rights."""
+        outer = self.request._request
+        if self.request.auth is None and (reader := Reader.of(outer)):
+            return bool(READERS.actor(reader) == actor)
         try:
-            fresh = self.initialize_request(self.request._request)
+            fresh = self.initialize_request(outer)
             self.request = fresh
             return bool(fresh.user.is_authenticated and self.actor == actor)
         except APIException:

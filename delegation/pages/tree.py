@@ -6,24 +6,25 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from delegation.pages.rows import Row, rows_of
 from delegation.pages.visit import page
+from delegation.pages.watch import WATCH
 from hopper.rest.input import integer
 from instances.allowances import MAX_DEPTH
-from instances.api.permissions import visible_instances
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from django.http import HttpResponse
 
+    from delegation.pages.rows import Row
     from delegation.pages.visit import Visit
+    from delegation.pages.watch import Sight
 
-MOST_ROWS = 400
-"""A larger tree is sent without its folded rows. A row's children come when it is unfolded."""
+    Placed = tuple[Row, int]
+    """A row with its depth below the highest row that the person sees."""
 
-UNFOLDED, CALM = 2, 60
-"""Rows down to this depth are shown at first; one level less where they are more than `CALM`."""
+MOST_FILTERED = 1000
+"""The most rows of a filtered tree that are sent."""
 
 KEYS = ("scope", "status", "reason")
 """The words with a value, such as `scope:project`."""
@@ -73,30 +74,29 @@ class Filter:
         return all(text in row.name.lower() or text in row.id.lower() for text in self.texts)
 
 
-def kept(rows: Sequence[Row], words: Filter) -> tuple[list[Row], set[str]]:
+def kept(rows: Sequence[Placed], words: Filter) -> tuple[list[Placed], set[str]]:
     """Return the rows that fit with the rows above them, and the ids of those that fit."""
-    fits = {row.id for row in rows if words.keeps(row)}
+    fits = {row.id for row, _ in rows if words.keeps(row)}
     wanted = set(fits)
-    for row in reversed(rows):
+    for row, _ in reversed(rows):
         if row.id in wanted and row.parent_id:
             wanted.add(row.parent_id)
-    return [row for row in rows if row.id in wanted], fits
+    return [one for one in rows if one[0].id in wanted], fits
 
 
 @page
 def tree(visit: Visit) -> HttpResponse:
-    """Show the tree; with `under`, the rows below one instance alone."""
-    query = visit.request.GET
+    """Show the tree; with `under`, the children of one instance alone."""
+    query, sight = visit.request.GET, WATCH.sight(visit.actor)
     words, under = query.get("q", "").strip(), query.get("under")
-    seen = visible_instances(visit.actor)
     if under is not None:
-        return _branch(visit, under)
-    rows = rows_of(seen)
-    found = Filter.of(words)
+        return _branch(visit, sight, under)
+    rows, found = sight.listed(), Filter.of(words)
     shown, fits = kept(rows, found) if found else (rows, set())
+    sent = _unfolded(shown) if found else _opened(shown, sight)
     context = {
-        "rows": (sent := list(_opened(shown, everything=bool(found)))),
-        "cut": len(sent) < len(shown) and bool(found),
+        "rows": sent,
+        "cut": bool(found) and len(sent) < len(shown),
         "fits": fits,
         "words": words,
         "filtered": bool(found),
@@ -106,38 +106,40 @@ def tree(visit: Visit) -> HttpResponse:
     return visit.show("pages/tree.html", context)
 
 
-def unfolded(rows: Sequence[Row]) -> int:
-    """Return the depth down to which the rows of a tree are shown at first."""
-    near = sum(row.depth <= UNFOLDED for row in rows)
-    return UNFOLDED if near <= CALM else UNFOLDED - 1
-
-
-def _opened(rows: Sequence[Row], *, everything: bool) -> Iterable[dict[str, Any]]:
+def _opened(rows: Sequence[Placed], sight: Sight) -> list[dict[str, Any]]:
     """Return the rows that are sent, each with whether it is folded and whether it is hidden."""
-    deepest = MAX_DEPTH if everything else unfolded(rows)
-    lazy = len(rows) > MOST_ROWS and not everything
-    for row in rows[: None if lazy else 5 * MOST_ROWS]:
-        hidden, folded = row.depth > deepest, row.depth >= deepest and bool(row.children)
-        if not (hidden and lazy):
-            yield {"row": row, "level": row.depth + 1, "folded": folded, "hidden": hidden}
+    deepest = sight.unfolded
+    return [
+        {"row": row, "level": depth + 1, "folded": depth >= deepest, "hidden": depth > deepest}
+        for row, depth in rows
+        if depth <= deepest or not sight.is_large
+    ]
 
 
-def _branch(visit: Visit, under: str) -> HttpResponse:
+def _unfolded(rows: Sequence[Placed]) -> list[dict[str, Any]]:
+    """Return the first rows of a filtered tree, nothing folded."""
+    return [
+        {"row": row, "level": depth + 1, "folded": False, "hidden": False}
+        for row, depth in rows[:MOST_FILTERED]
+    ]
+
+
+def _branch(visit: Visit, sight: Sight, under: str) -> HttpResponse:
     """Return the children of one instance, for a tree that was sent without its folded rows."""
     level = integer(visit.request.GET, "level", least=1, most=MAX_DEPTH, default=1)
-    below = visible_instances(visit.actor).under(under)
-    rows = [row for row in rows_of(below) if row.depth == 1]
-    shown = [{"row": row, "level": level + 1, "folded": True, "hidden": False} for row in rows]
+    children = WATCH.children(under) if under in sight.ids else []
+    shown = [{"row": row, "level": level + 1, "folded": True, "hidden": False} for row in children]
     return visit.show("pages/rows.html", {"rows": shown, "fits": set()})
 
 
-def totals(rows: Sequence[Row]) -> dict[str, int]:
+def totals(rows: Sequence[Placed]) -> dict[str, int]:
     """Return the sums above the tree, of visible instances alone."""
+    tops = [row for row, depth in rows if depth == 0]
     return {
         "instances": len(rows),
-        "running": sum(row.own.running for row in rows),
-        "backlog": sum(row.own.backlog for row in rows),
-        "stuck": sum(row.own.stuck for row in rows),
-        "failed": sum(row.own.failed for row in rows),
-        "done": sum(sum(row.done) for row in rows if row.depth == 0),
+        "running": sum(row.all.running for row in tops),
+        "backlog": sum(row.all.backlog for row in tops),
+        "stuck": sum(row.own.stuck for row, _ in rows),
+        "failed": sum(row.all.failed for row in tops),
+        "done": sum(sum(row.done) for row in tops),
     }

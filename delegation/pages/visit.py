@@ -14,12 +14,10 @@ from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.gzip import gzip_page
 
+from delegation.pages.watch import WATCH
 from hopper.errors import HopperError, NotAllowed
 from hopper.rest.auth import Operator
-from instances.api.permissions import actor_of, held_tasks, require_role, visible_instances
-from instances.attention import attention_counts
-from instances.history import newest_position
-from instances.waiting import count_reasons
+from instances.api.permissions import actor_of, require_role, visible_instances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,8 +57,7 @@ class Visit:
     @cached_property
     def attention(self) -> int:
         """The number of visible tasks and instances that wait for a person."""
-        held, seen = held_tasks(self.actor), visible_instances(self.actor)
-        return attention_counts(held, seen, count_reasons(held))["total"]
+        return WATCH.attention(self.actor)
 
     def may(self, role: str, instance_ids: Iterable[str | None]) -> bool:
         """Return whether the person holds `role` at one of the instances or above it."""
@@ -114,8 +111,8 @@ def page(view: Callable[..., HttpResponse]) -> View:
 
     @wraps(view)
     def opened(visit: Visit, *args: Any, **kwargs: Any) -> HttpResponse:
-        # The cursor is read before the rows, so that no change between the two is missed.
-        visit.cursor = newest_position()
+        WATCH.look(at_once=True)
+        visit.cursor = WATCH.cursor
         return view(visit, *args, **kwargs)
 
     return gzip_page(signed_in(opened))

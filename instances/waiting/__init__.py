@@ -1,23 +1,27 @@
 """The one reason why each unfinished task waits (R26)."""
 
+from instances.waiting.places import Places
 from instances.waiting.reasons import (
-    Waits,
+    Alike,
+    alike,
     claimable_anywhere,
+    codes_of,
     count_reasons,
     waiting_condition,
     waiting_on,
-    waits_by_instance,
 )
 from instances.waiting.wording import Reason, in_words, next_step
 
 __all__ = [
+    "Alike",
+    "Places",
     "Reason",
-    "Waits",
+    "alike",
     "claimable_anywhere",
+    "codes_of",
     "count_reasons",
     "in_words",
     "next_step",
     "waiting_condition",
     "waiting_on",
-    "waits_by_instance",
 ]

@@ -6,6 +6,7 @@ One table holds the conditions: Python asks it for a page, the database for all 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Case, CharField, Count, Min, Q, TextField, Value, When
@@ -23,8 +24,7 @@ from instances.waiting.places import Places
 from instances.waiting.wording import Reason, Wording
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from instances.models.task import TaskQuerySet
 
@@ -34,7 +34,7 @@ class Condition:
     """A condition: `where` for rows in the database, `holds` for a task that was read."""
 
     where: Q
-    holds: Callable[[Task], bool]
+    holds: Callable[[Task | Alike], bool]
 
     def __and__(self, other: Condition) -> Condition:
         return Condition(
@@ -66,7 +66,7 @@ def missing(column: str) -> Condition:
 def later(column: str, now: datetime) -> Condition:
     """Whether the time in a column lies ahead; null does not."""
 
-    def holds(task: Task) -> bool:
+    def holds(task: Task | Alike) -> bool:
         time: datetime | None = getattr(task, column)
         return time is not None and time > now
 
@@ -169,7 +169,7 @@ def waiting_on(tasks: Iterable[Task]) -> dict[str, Reason]:
     return {task.pk: wording.reason(task) for task in unfinished}
 
 
-def _code(task: Task, groups: Sequence[tuple[Condition, _Rows]]) -> W:
+def _code(task: Task | Alike, groups: Sequence[tuple[Condition, _Rows]]) -> W:
     rows = next(rows for group, rows in groups if group.holds(task))
     return next(code for code, condition in rows if condition.holds(task))
 
@@ -199,25 +199,86 @@ def count_reasons(tasks: TaskQuerySet) -> dict[str, int]:
     return dict(sorted(_with_code(tasks).values_list("code").annotate(Count("pk"))))
 
 
-@dataclass(frozen=True)
-class Waits:
-    """The number of unfinished tasks that wait at one instance for one reason.
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Tasks at one instance that are alike in all that R26 and a caller's `flags` ask.
 
-    `oldest` is the time when the oldest of them was created.
+    `number` counts them; `oldest` is the time when the oldest was created. `not_before` and
+    `retry_at` say only whether the time lies ahead: it is then the last of all times, else None.
+    `creator_id` is set for tasks without an instance, past or present.
     """
 
-    instance_id: str
-    code: str
+    instance_id: str | None
+    creator_id: str
     status: str
+    offered_to_id: str | None
+    route_due: bool
+    ready: bool
+    decomposed: bool
+    waiting_code: str
+    not_before: datetime | None
+    retry_at: datetime | None
+    flags: frozenset[str]
     number: int
     oldest: datetime
 
 
-def waits_by_instance(tasks: TaskQuerySet) -> list[Waits]:
-    """Return the waits of those of `tasks` that an instance holds; few queries."""
-    held = _with_code(tasks.filter(instance__isnull=False))
-    counted = held.values_list("instance_id", "code", "status")
-    return [Waits(*row) for row in counted.annotate(Count("pk"), Min("created_at"))]
+def alike(tasks: TaskQuerySet, now: datetime, flags: Mapping[str, Q]) -> list[Alike]:
+    """Return `tasks` in groups that wait alike, each with those of the `flags` that hold; a query.
+
+    Unlike a count by code it depends on no instance: a reader that keeps the groups can tell the
+    codes again after an instance has changed (`codes_of`).
+    """
+    told = Coalesce(Cast(KT("waiting__code"), TextField()), Value(""), output_field=TextField())
+    creator = Case(When(instance=None, origin=None, then="created_by_id"), default=Value(""))
+    later = {f"{name}_ahead": Q((f"{name}__gt", now)) for name in ("not_before", "retry_at")}
+    marks = {f"flag_{name}": where for name, where in flags.items()}
+    columns = ("status", "offered_to_id", "route_due", "ready", "decomposed")
+    rows: Any = (
+        tasks.order_by()
+        .annotate(told=told, creator=creator, **later, **marks)
+        .values_list("instance_id", "creator", *columns, "told", *later, *marks)
+        .annotate(Count("pk"), Min("created_at"))
+    )
+    found = []
+    for (*told, not_before, retry_at), holding, number, oldest in (
+        (row[:10], row[10:-2], *row[-2:]) for row in rows
+    ):
+        place, creator_id, status, offered_to, route_due, ready, decomposed, code = told
+        holds = frozenset(name for name, is_so in zip(flags, holding, strict=True) if is_so)
+        times = [_LAST_TIME if ahead else None for ahead in (not_before, retry_at)]
+        found.append(
+            Alike(
+                place, creator_id, status, offered_to, route_due, ready, decomposed, code,
+                times[0], times[1], holds, number, oldest,
+            )
+        )  # fmt: skip
+    return found
+
+
+_LAST_TIME = datetime.max.replace(tzinfo=UTC)
+
+
+def codes_of(groups: Iterable[Alike], places: Places) -> Iterator[tuple[Alike, W, int]]:
+    """Yield each group of unfinished tasks with its code and number.
+
+    `places` has the instances of the groups. Of the tasks in line, those within the free slots are
+    ready for a worker; the others wait for their turn.
+    """
+    now = datetime.min.replace(tzinfo=UTC)
+    nobody = Condition(Q(), lambda task: False)
+    table = (*_SETTLED, (_PENDING, _pending(places, nobody, now)))
+    free = {pk: places[pk].free for pk in places.queues}
+    for group in groups:
+        code, number = _code(group, table), group.number
+        if code == W.READY_FOR_WORKER:
+            front = min(number, free[str(group.instance_id)])
+            free[str(group.instance_id)] -= front
+            if number > front:
+                yield group, W.QUEUE_POSITION, number - front
+            number = front
+        if number:
+            yield group, code, number
 
 
 def _with_code(tasks: TaskQuerySet) -> Any:

@@ -60,6 +60,7 @@ SINGLE_IMPORTER = {
     "delegation.pages.instance": DOOR,
     "delegation.pages.lists": DOOR,
     "delegation.pages.metrics": DOOR,
+    "delegation.pages.readers": "the rights of all who look, apart from the streams",
     "delegation.pages.stream": DOOR,
     "delegation.pages.task": DOOR,
     "delegation.pages.tree": DOOR,

@@ -10,8 +10,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
-from delegation.pages import live, stream
-from delegation.pages.watch import Watch
+from delegation.pages.watch import WATCH, Watch
 from instances.models import Grant, HopperInstance
 from tests.factories import InstanceFactory
 from tests.soundness import unsound
@@ -77,13 +76,10 @@ def tree(transactional_db: None) -> dict[str, HopperInstance]:
     return found
 
 
-@pytest.fixture(autouse=True)
-def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
-    """The watch of a new process."""
-    fresh = Watch()
-    monkeypatch.setattr(live, "WATCH", fresh)
-    monkeypatch.setattr(stream, "WATCH", fresh)
-    return fresh
+@pytest.fixture
+def watch() -> Watch:
+    """The watch of a process, which every test begins anew."""
+    return WATCH
 
 
 @pytest.fixture(autouse=True)

@@ -6,20 +6,24 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import get_user_model
-from django.test import AsyncClient
+from django.test import AsyncClient, Client
 from pytest_django import DjangoAssertNumQueries
 
-from delegation.pages import stream
+from delegation.pages import live, readers, stream
 from delegation.pages import watch as watching
 from delegation.pages.watch import Watch
-from instances.lifecycle.actions import pause_instance
+from hopper.actors import EVERYWHERE, Actor
+from instances.lifecycle.actions import pause_instance, terminate_instance
 from instances.models import Grant, HopperInstance
 from instances.tasks.worker import claim_next, complete_task
+from instances.tokens import create_token, revoke_token
+from instances.tree.shape import move_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.pages.conftest import Person
 
@@ -83,14 +87,37 @@ def test_another_process_sends_at_least_the_changed_rows(
     after = cursor(ada.see("/"))
     TaskFactory(instance=tree["web-run"])
     told = changes(ada, after)  # the first look of this process
-    assert told["again"] or "web-run" in rows(told)
+    assert told.get("again") or "web-run" in rows(told)
 
 
 def test_a_new_instance_lets_the_page_read_itself_again(ada: Person, tree: Tree) -> None:
     after = cursor(ada.see("/"))
     changes(ada, after)
     InstanceFactory(scope="ORCHESTRATION", parent=tree["web"], name="new")
-    assert changes(ada, after)["again"]
+    told = changes(ada, after)
+    assert {"new", "web"} <= rows(told)
+    assert told["gone"] == []
+
+
+def test_an_instance_that_ends_or_moves_leaves_its_place(ada: Person, tree: Tree) -> None:
+    after = cursor(ada.see("/"))
+    changes(ada, after)
+    terminate_instance("web-run", actor=ALICE)
+    told = changes(ada, after)
+    assert told["gone"] == ["web-run"]
+    move_instance("ops-run", parent_id="web", actor=ALICE)
+    told = changes(ada, told["after"])
+    assert told["gone"] == ["ops-run"]
+    assert {"ops-run", "web", "ops"} <= rows(told)
+
+
+def test_a_pause_is_told_with_what_it_does_below(ada: Person, tree: Tree) -> None:
+    TaskFactory(instance=tree["web-run"])
+    after = cursor(ada.see("/"))
+    pause_instance("web", actor=ALICE)
+    told = changes(ada, after)
+    assert {"web", "web-run"} <= rows(told)
+    assert "ancestor paused" in told["rows"]
 
 
 def test_a_change_beside_is_not_heard(
@@ -169,12 +196,14 @@ def test_a_stream_needs_a_server_that_streams(ada: Person) -> None:
 def streamed(tree: Tree, settings: Any) -> Callable[..., Any]:
     """`streamed(address, do)`: the parts of a stream for a person, one of them after `do`."""
 
-    def listen(person: Person, address: str, *does: Callable[[], object]) -> list[str]:
+    def listen(
+        person: Client, address: str, *does: Callable[[], object], **headers: str
+    ) -> list[str]:
         client = AsyncClient()
         client.cookies = person.cookies
 
         async def scene() -> list[str]:
-            answer: Any = await client.get(address)
+            answer: Any = await client.get(address, headers=headers)
             assert answer["Content-Type"] == "text/event-stream"
             parts = aiter(answer.streaming_content)
             heard = [(await anext(parts)).decode()]
@@ -212,7 +241,7 @@ def test_a_stream_ends_with_the_rights_of_its_reader(
     revoke: str,
 ) -> None:
     eve = person("eve", "viewer", tree["ops"])
-    monkeypatch.setattr(stream, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(readers, "CHECK_SECONDS", 0.0)
     account = get_user_model().objects.filter(username="eve")
     does = {
         "grant": lambda: Grant.objects.all().delete(),
@@ -221,6 +250,53 @@ def test_a_stream_ends_with_the_rights_of_its_reader(
     }
     after = cursor(eve.see("/"))
     assert streamed(eve, f"/stream?after={after}", does[revoke])[-1] == "end"
+
+
+@pytest.mark.parametrize("revoke", ["token", "grant", "session"])
+def test_a_stream_of_a_program_ends_with_its_credential(
+    person: Callable[..., Person],
+    tree: Tree,
+    streamed: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    revoke: str,
+) -> None:
+    monkeypatch.setattr(stream, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(readers, "CHECK_SECONDS", 0.0)
+    eve = person("eve", "viewer", tree["ops"])
+    caller, headers = eve, {}
+    if revoke == "token":
+        _, text = create_token("p", role="viewer")
+        caller, headers = Client(), {"Authorization": f"Bearer {text}"}
+    does = {
+        "token": lambda: revoke_token("p"),
+        "grant": lambda: Grant.objects.all().delete(),
+        "session": lambda: eve.session.flush(),
+    }
+    told = streamed(caller, "/api/v1/events/stream?after=0", lambda: None, does[revoke], **headers)
+    assert told[-1] == "end"
+
+
+def test_the_rights_of_all_readers_are_read_within_ten_seconds() -> None:
+    slowest = readers.CHECK_SECONDS + watching.LOOK_SECONDS + stream.TICK_SECONDS
+    assert max(slowest, stream.CHECK_SECONDS + stream.TICK_SECONDS) < 10
+
+
+def test_all_readers_together_cost_three_queries(
+    person: Callable[..., Person], tree: Tree, django_assert_num_queries: Any
+) -> None:
+    people = [person(f"p{at}", "viewer", tree["ops"]) for at in range(5)]
+    every = []
+    for at, one in enumerate(people):
+        account = get_user_model().objects.get(username=f"p{at}")
+        request: Any = SimpleNamespace(session=one.session, user=account)
+        every.append(readers.Reader.of(request))
+    fresh = readers.Readers()
+    for reader in every:
+        assert fresh.actor(reader)
+    fresh._read_at = -100.0
+    with django_assert_num_queries(3):
+        actors = [fresh.actor(reader) for reader in every]
+    assert [actor.grants for actor in actors if actor] == [{"ops": "viewer"}] * len(people)
 
 
 def test_a_program_streams_the_events_of_a_subtree(
@@ -238,3 +314,34 @@ def test_a_program_streams_the_events_of_a_subtree(
     assert [one["kind"] for one in found] == re.findall(r"^event: (.*)$", told, re.MULTILINE)
     assert ada.get("/api/v1/events/stream?under=nothing").status_code == 404
     assert ada.get("/api/v1/events/stream").status_code == 501
+
+
+def test_a_message_of_a_stream_is_short_and_the_rest_follows(
+    ada: Person, tree: Tree, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_BYTES", 2000)
+    watch.look(at_once=True)
+    for place in ("web-run", "ops-run"):
+        TaskFactory(instance=tree[place])
+    before, after = watch.number, watch.cursor
+    watch.look(at_once=True)
+    viewer = live.Viewer(Actor("ada", {EVERYWHERE: "admin"}, "user:1"), {"view": "tree"})
+    told = [viewer.message(before, after)]
+    while viewer.waiting:
+        told.append(viewer.message(watch.number, after))
+    assert len(told) > 1
+    assert set().union(*map(rows, told)) == {"web-run", "web", "ops-run", "ops", "top"}
+    assert max(len(one["rows"]) for one in told) < 2000 + 100
+
+
+def test_a_large_tree_hears_of_the_rows_that_it_shows(
+    ada: Person, tree: Tree, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "LARGE", 3)
+    monkeypatch.setattr(watching, "CALM", 3)
+    page = ada.see("/")
+    assert "i-web-run" not in page
+    after = cursor(page)
+    TaskFactory(instance=tree["web-run"])
+    assert rows(changes(ada, after)) == {"web", "top"}
+    assert rows(changes(ada, after, open="ops,web")) == {"web-run", "web", "top"}

@@ -1,38 +1,32 @@
 // Changes while a page is open: one stream where the server has streams, polling everywhere else.
-const POLL = 2500, POLL_HIDDEN = 15000, REREAD = 60000;
+const POLL = 2500, POLL_HIDDEN = 15000, REREAD = 60000, REREAD_FLOW = 10000;
 
 export function live(again, tree) {
-  const view = document.body.dataset.view;
+  const view = document.body.dataset.view, [kind, task] = view.split(":");
   if (!view) return;
   let after = Number(document.body.dataset.after), source = null, waiting = null, reading = 0;
   const pulse = document.getElementById("pulse"), count = document.getElementById("attention");
   const title = document.title.replace(/^\(\d+\) /, "");
-  const [kind, task] = view.split(":");
-  const asked = () => new URLSearchParams({ after, view: kind, ...(task && { [kind]: task }), ...(document.hidden && { hidden: "" }) });
-
-  function attention(number) {
-    count.textContent = number;
-    count.hidden = !number;
-    document.title = number ? `(${number}) ${title}` : title;
-  }
-
-  // Read the page again, at most every two seconds.
-  function reread() {
+  const asked = () => new URLSearchParams({
+    after, view: kind, ...(task && { [kind]: task }), ...(document.hidden && { hidden: "" }), ...(kind === "tree" && { open: tree.open() }),
+  });
+  function reread() { // at most every two seconds
     if (waiting) return;
     waiting = setTimeout(() => { waiting = null; reading = Date.now(); again(); }, Math.max(0, reading + 2000 - Date.now()));
   }
 
   function take(told) {
-    attention(told.attention);
-    if (document.hidden) return; // The rows come when the page is shown again: the cursor stays.
+    const more = told.attention > Number(count.textContent);
+    Object.assign(count, { textContent: told.attention, hidden: !told.attention });
+    document.title = told.attention ? `(${told.attention}) ${title}` : title;
+    // The rows of a hidden page come when the page is shown again: the cursor stays.
+    if (document.hidden) return more && localStorage.notify === "granted" && new Notification(document.title, { tag: "hopper" });
     after = told.after;
-    if (told.again || (told.rows && tree.change(told.rows))) reread();
+    if (told.again ? kind !== "flow" : told.rows !== undefined && tree.change(told.rows, told.gone)) reread();
   }
 
-  function beat(fine) {
-    pulse.className = fine ? "pulse on" : "pulse off";
-    pulse.title = fine ? "Live" : "The server cannot be reached; trying again";
-  }
+  const beat = (fine) => Object.assign(pulse, fine
+    ? { className: "pulse on", title: "Live" } : { className: "pulse off", title: "The server cannot be reached; trying again" });
 
   async function poll() {
     clearTimeout(poll.next);
@@ -42,7 +36,6 @@ export function live(again, tree) {
     if (answer?.status === 200) take(await answer.json());
     if (!source) poll.next = setTimeout(poll, document.hidden ? POLL_HIDDEN : answer?.ok ? POLL : 2 * POLL);
   }
-
   // The browser connects a lost stream again by itself. A refused stream is tried later.
   function stream() {
     clearTimeout(poll.next);
@@ -57,14 +50,12 @@ export function live(again, tree) {
       setTimeout(begin, 10 * POLL);
     };
   }
-
   function begin() {
-    source?.close();
-    source = null;
+    source = source?.close();
     if ("stream" in document.body.dataset && !document.hidden) stream(); else poll();
   }
-
   document.addEventListener("visibilitychange", begin);
-  setInterval(() => document.hidden || reread(), REREAD); // Some waits end with time, without an event.
+  document.addEventListener("unfolded", () => { clearTimeout(begin.later); begin.later = setTimeout(begin, 200); }); // for the new rows
+  setInterval(() => document.hidden || reread(), kind === "flow" ? REREAD_FLOW : REREAD); // Some waits end with time, without an event.
   begin();
 }

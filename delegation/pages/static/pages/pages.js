@@ -5,7 +5,6 @@ import { tree } from "./tree.js";
 const [dialog, keys, toast, region] = ["dialog", "keys", "toast", "live"].map((id) => document.getElementById(id));
 const FRAGMENT = { headers: { "X-Fragment": "1" } };
 
-// Say a sentence for a moment.
 function say(words) {
   toast.textContent = words;
   toast.classList.add("on");
@@ -14,7 +13,8 @@ function say(words) {
 
 // Read the middle of the open page again and put the changed parts in.
 async function again() {
-  if ([...region.querySelectorAll("textarea")].some((one) => one.value)) return; // Somebody writes.
+  clearTimeout(again.later); // While somebody writes or drags, the page waits.
+  if (tree.isBusy() || [...region.querySelectorAll("textarea")].some((one) => one.value)) return void (again.later = setTimeout(again, 2000));
   const answer = await fetch(location.href, FRAGMENT).catch(() => null);
   if (!answer || answer.redirected || !answer.ok) return;
   const fresh = document.createElement("div");
@@ -28,7 +28,6 @@ async function again() {
   times();
 }
 
-// Open the page of a link in the dialog.
 async function open(address) {
   const answer = await fetch(address, FRAGMENT).catch(() => null);
   if (!answer || answer.redirected) { location.href = address; return; }
@@ -38,8 +37,7 @@ async function open(address) {
 }
 
 async function send(form, button) {
-  const answer = await fetch(form.action, { method: "POST", body: new FormData(form, button), ...FRAGMENT })
-    .catch(() => null);
+  const answer = await fetch(form.action, { method: "POST", body: new FormData(form, button), ...FRAGMENT }).catch(() => null);
   if (!answer) return say("The server cannot be reached.");
   if (answer.status === 204) {
     dialog.close();
@@ -54,39 +52,38 @@ async function send(form, button) {
 document.addEventListener("submit", (event) => {
   if (!event.target.matches("[data-live]")) return;
   event.preventDefault();
-  if (event.submitter?.formMethod === "get") open(preview(event.target));
-  else send(event.target, event.submitter);
+  if (event.submitter?.formMethod === "get") open(preview(event.target)); else send(event.target, event.submitter);
 });
 
-const preview = (form) => {
+function preview(form) {
   const asked = new URLSearchParams(new FormData(form));
   asked.delete("csrfmiddlewaretoken");
   return `${form.action}?${asked}`;
-};
+}
 
-document.addEventListener("change", (event) => {
-  const form = event.target.closest("#dialog form[data-preview]");
-  if (form && event.target.type === "checkbox") open(preview(form));
-});
+document.addEventListener("change", ({ target }) => target.matches("#dialog form[data-preview] [type=checkbox]") && open(preview(target.form)));
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a, button");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (link.matches("[data-dialog]")) { event.preventDefault(); open(link.href); }
   if (link.matches("#dialog [data-close]")) { event.preventDefault(); dialog.close(); }
+  if (link.matches("[data-notify]")) notify();
   if (link.dataset.open) document.getElementById(link.dataset.open).showModal();
 });
 
+async function notify() {
+  localStorage.notify = await Notification.requestPermission();
+  say(localStorage.notify === "granted" ? "Told in the background when more needs a person." : "This browser does not allow it.");
+}
+
 // Times are told as their distance from now, each minute anew.
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
-const span = (seconds) => {
-  const [length, unit] = UNITS.find(([length]) => seconds >= length) ?? [1, "s"];
-  return `${Math.floor(seconds / length)} ${unit}`;
-};
 function times() {
   for (const one of document.querySelectorAll("time[datetime]")) {
     const seconds = (Date.now() - Date.parse(one.dateTime)) / 1000;
-    const told = span(Math.abs(seconds));
+    const [length, unit] = UNITS.find(([length]) => Math.abs(seconds) >= length) ?? [1, "s"];
+    const told = `${Math.floor(Math.abs(seconds) / length)} ${unit}`;
     one.textContent = one.className === "age" ? told : seconds >= 0 ? `${told} ago` : `in ${told}`;
   }
 }

@@ -3,6 +3,7 @@ const rowOf = (node) => node.closest?.("tr[aria-level]");
 const body = () => document.getElementById("rows");
 const level = (row) => Number(row.getAttribute("aria-level"));
 const id = (row) => row.id.slice(2);
+const up = (row) => document.getElementById(`i-${row.dataset.up}`);
 
 function below(row) {
   const found = [];
@@ -26,7 +27,11 @@ async function fold(row, folded) {
   if (!folded && !below(row).length) {
     const answer = await fetch(`/?under=${encodeURIComponent(id(row))}&level=${level(row)}`, { headers: { "X-Fragment": "1" } });
     if (answer.ok) row.insertAdjacentHTML("afterend", await answer.text());
+    row.dataset.late = "";
+    document.dispatchEvent(new Event("unfolded"));
   }
+  // Rows that came late are not kept up while they are folded.
+  if (folded && "late" in row.dataset) for (const one of below(row)) one.remove();
   show(row);
   sessionStorage.setItem(`fold ${id(row)}`, folded ? "1" : "0");
 }
@@ -41,24 +46,23 @@ function focus(row) {
   for (const one of body().querySelectorAll('[tabindex="0"]')) one.tabIndex = -1;
   row.tabIndex = 0;
   row.focus();
-  row.scrollIntoView({ block: "nearest" });
 }
 
-const up = (row) => document.getElementById(`i-${row.dataset.up}`);
-
+let dragged = null; // the row under way
 export const tree = {
+  isBusy: () => dragged !== null,
   start(open) {
     this.restore();
     document.addEventListener("click", (event) => {
       const row = event.target.closest("[data-fold]") && rowOf(event.target);
       if (row) fold(row, row.getAttribute("aria-expanded") === "true");
     });
-    let dragged = null;
     const drag = (event) => {
       const row = rowOf(event.target);
       document.querySelector(".over")?.classList.remove("over");
       if (event.type === "dragstart") dragged = row;
-      if (!dragged || !row || row === dragged || event.type === "dragend") return;
+      if (event.type === "dragend") dragged = null;
+      if (!dragged || !row || row === dragged) return;
       event.preventDefault();
       if (event.type === "dragover") row.classList.add("over");
       else open(`/instances/${id(dragged)}/move?parent_id=${encodeURIComponent(id(row))}`);
@@ -68,8 +72,7 @@ export const tree = {
 
   key(event, open) {
     const row = rowOf(document.activeElement), first = body()?.querySelector("tr:not([hidden])");
-    if (!row && event.key === "ArrowDown" && first) { event.preventDefault(); focus(first); }
-    if (!row) return;
+    if (!row) return event.key === "ArrowDown" && first ? (event.preventDefault(), focus(first)) : null;
     const folded = row.getAttribute("aria-expanded");
     const does = {
       ArrowDown: () => focus(step(row, "nextElementSibling")),
@@ -86,8 +89,17 @@ export const tree = {
     if (does) { event.preventDefault(); does(); }
   },
 
-  // Put changed rows in. Return whether a row came that the page does not have.
-  change(html) {
+  // The ids of rows that were unfolded by hand.
+  open() {
+    const kept = [...(body()?.querySelectorAll("[aria-expanded=true]") ?? [])].map(id);
+    return kept.filter((one) => sessionStorage.getItem(`fold ${one}`) === "0").slice(-50).join();
+  },
+
+  // Put changed rows in, take ended ones out. Return whether a row came that the page does not have.
+  change(html, gone = []) {
+    if (dragged) return true;
+    const ended = gone.map((one) => document.getElementById(`i-${one}`)).filter(Boolean);
+    for (const row of ended.flatMap((one) => [...below(one), one])) row.remove();
     const holder = document.createElement("tbody");
     holder.innerHTML = html;
     let unknown = false;
@@ -96,10 +108,10 @@ export const tree = {
       if (!old) { unknown ||= !fresh.dataset.up || !!document.getElementById(`i-${fresh.dataset.up}`); continue; }
       fresh.hidden = old.hidden;
       fresh.className = old.className.replace("new", "").trim();
-      for (const name of ["aria-expanded", "tabindex", "aria-level"]) {
+      for (const name of ["aria-expanded", "tabindex", "aria-level", "data-late"]) {
         if (old.hasAttribute(name) && (name !== "aria-expanded" || fresh.hasAttribute(name))) fresh.setAttribute(name, old.getAttribute(name));
       }
-      const focused = old === document.activeElement;
+      const focused = old.contains(document.activeElement);
       old.replaceWith(fresh);
       fresh.classList.add("new");
       if (focused) fresh.focus();
