@@ -11,7 +11,7 @@ ADDRESS ?= 127.0.0.1:8000
 # `demo` and `serve` share one store that is not yours, unless HOPPER_DATABASE_URL names another.
 demo serve: export HOPPER_DATABASE_URL ?= sqlite:///$(CURDIR)/.demo/hopper.db
 
-.PHONY: help venv demo serve test lint types imports check bench storm fuzz soak mutations schema
+.PHONY: help venv browser demo serve test lint types imports check bench storm fuzz soak mutations schema
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,6 +25,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 venv: $(STAMP) ## create or update the environment in .venv
 
+browser: ## install Chromium for the tests of the pages, as root by apt; skipped without it
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || test "$$(id -u)" != 0 || \
+		{ apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium; } || true
+
 demo: venv ## watch tasks fall down the tree and their completion rise
 	@$(MANAGE) hopper_demo
 
@@ -33,7 +37,7 @@ serve: venv ## serve a team on the demo's store (ADDRESS=host:port)
 
 # The tests start many processes: without bytecode each would compile Hopper anew.
 test: export PYTHONDONTWRITEBYTECODE =
-test: venv ## run the tests on SQLite, then on a PostgreSQL of their own
+test: venv browser ## run the tests on SQLite, then on a PostgreSQL of their own
 	@HOPPER_TEST_DATABASE=sqlite $(PYTEST) --cov --cov-report=
 	@HOPPER_TEST_DATABASE=postgres $(PYTEST) --cov --cov-append --cov-report=term --cov-fail-under=$(FLOOR)
 

@@ -22,6 +22,8 @@ from instances.api.permissions import (
 from instances.choices import TERMINAL, HopperScope, InstanceStatus, InstanceType, TaskStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from delegation.pages.visit import Visit
     from instances.models import HopperInstance, Task
 
@@ -74,12 +76,14 @@ def _form(
         except Refused as known:
             refusal = known
     values = {**_present(verb, thing), **sent.dict(), **_fixed(verb, visit, thing)}
+    options = _options(visit, thing, verb)
     context = {
         "verb": verb,
         "kind": kind,
         "thing": thing,
         "boxes": [(box, values.get(box.name, "")) for box in verb.boxes],
-        "options": _options(visit, thing, verb),
+        "options": options,
+        "unfit": _unfit(visit, verb, values, options),
         "preview": preview,
         "refusal": refusal,
         "parents": sorted(PARENTS.get(getattr(thing, "scope", ""), ())),
@@ -137,6 +141,14 @@ def _options(visit: Visit, thing: Any, verb: Verb) -> list[tuple[str, str, str]]
     else:
         return []
     return list(live.values_list("pk", "name", "scope"))
+
+
+def _unfit(
+    visit: Visit, verb: Verb, values: Mapping[str, Any], options: Iterable[tuple[str, str, str]]
+) -> str:
+    """Return the name of a place that was asked for, but is none of the options, else ""."""
+    asked = values.get("parent_id", "") if verb.name == "move" else ""
+    return "" if asked in {pk for pk, _, _ in options} else visit.places.get(asked, "")
 
 
 def instance_verbs(visit: Visit, instance: HopperInstance) -> list[Verb]:
