@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from delegation.pages.acting import instance_verbs
 from delegation.pages.visit import page
 from delegation.pages.watch import WATCH
-from instances.api.permissions import seen_instance
+from instances.api.permissions import seen_instance, visible_tasks
 from instances.choices import TERMINAL
 from instances.models import Event, Task
 from instances.waiting import waiting_on
@@ -34,6 +34,8 @@ def instance(visit: Visit, pk: str) -> HttpResponse:
         .order_by("-queue_urgent", "queue_at", "pk")[: TASKS_SHOWN + 1]
     )  # fmt: skip
     reasons = waiting_on(open_tasks)
+    events = list(Event.objects.of_instance(pk).order_by("-pk")[:EVENTS_SHOWN])
+    told = visible_tasks(visit.actor).filter(pk__in=[one.task_id for one in events if one.task_id])
     context = {
         "instance": shown,
         "above": [(one, visit.places[one]) for one in ids if one in visit.places],
@@ -43,6 +45,7 @@ def instance(visit: Visit, pk: str) -> HttpResponse:
         "tasks": [(one, reasons.get(one.pk)) for one in open_tasks[:TASKS_SHOWN]],
         "more": len(open_tasks) > TASKS_SHOWN,
         "verbs": verbs,
-        "events": Event.objects.of_instance(pk).order_by("-pk")[:EVENTS_SHOWN],
+        "events": events,
+        "titles": dict(told.values_list("pk", "title")),
     }
     return visit.show("pages/instance.html", context)
