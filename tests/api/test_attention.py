@@ -116,7 +116,7 @@ def test_everything_that_waits_for_a_person_is_listed_with_its_next_step(
         "Unroutable": "an operator of top",
         "ManualQueue": "a person at ops",
         "AwaitingTriage": "an operator of top",
-        "Unassigned": "a person, by taking it or delegating it",
+        "Unassigned": "a person who takes or delegates the task",
     }
 
 
