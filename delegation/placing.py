@@ -17,7 +17,7 @@ from delegation.models import TaskDelegation
 from delegation.offer_rules import over_hop_limit
 from delegation.offers import Terms, answer_offer, make_offer, target_answer
 from delegation.router import MAX_HOPS, InstanceRouter
-from hopper import database
+from hopper import database, tracing
 from hopper.actors import ROUTER, Actor
 from hopper.config.files import CONFIGURATION
 from hopper.database import lock_shared
@@ -183,6 +183,12 @@ def _step(task_id: str, actor: Actor) -> bool:
     """Decide once and act on it; return whether the task may have to go further."""
     read_at = database.now()
     task = Task.objects.select_related("instance").get(pk=task_id)
+    told = {"task_id": task_id, "instance_id": task.instance_id}
+    with tracing.span("place task", task.traceparent, **told):
+        return _decide(task, actor, read_at)
+
+
+def _decide(task: Task, actor: Actor, read_at: datetime) -> bool:
     if task.is_given_up:
         return _hand_up(task, actor)
     back = _way_back(task)
@@ -193,7 +199,7 @@ def _step(task_id: str, actor: Actor) -> bool:
         return False
     decision = note.decision
     if isinstance(decision, CreateChild):
-        return _create_child(task_id, actor)
+        return _create_child(task.pk, actor)
     if isinstance(decision, SendTo):
         return _send(note, decision.target_id, read_at)
     if isinstance(decision, Refuse):

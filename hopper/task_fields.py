@@ -157,6 +157,11 @@ TASK_FIELDS = (
         for_agents=False,
     ),
     TaskField(
+        "traceparent", "The trace of the task (W3C Trace Context); set by the header traceparent.",
+        "text", (CREATE, CHILD), length=55, for_agents=False,
+        example="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ),
+    TaskField(
         "context", "Any JSON object for the worker; Hopper only keeps it.", "object", _ANY,
         example={"branch": "login"},
     ),

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from hopper import __version__
+from hopper import __version__, tracing
 from hopper.cli.transport import NOT_HOPPER, PREFIX, CliError, Params, Reply, Unreachable, query
 
 METHODS = frozenset({"GET", "HEAD", "PUT", "PATCH", "DELETE", "POST"})
@@ -61,7 +61,7 @@ class HttpTransport:
         tag: str = "",
     ) -> Reply:
         """Return the answer. Raises Unreachable if all retries fail."""
-        headers = dict(self._headers)
+        headers = {**self._headers, **tracing.outgoing()}
         payload = None
         if body is not None:
             payload = json.dumps(body).encode()

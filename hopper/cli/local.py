@@ -15,6 +15,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection
 
+from hopper import tracing
 from hopper.cli import startup
 from hopper.cli.arguments import user_name
 from hopper.cli.transport import PREFIX, CliError, Params, Reply, UsageError, query
@@ -77,6 +78,7 @@ class LocalTransport:
             environ["HTTP_IDEMPOTENCY_KEY"] = key
         if tag:
             environ["HTTP_IF_MATCH"] = tag
+        environ |= {f"HTTP_{name.upper()}": text for name, text in tracing.outgoing().items()}
         answered: list[int] = []
         told: dict[str, str] = {}
 

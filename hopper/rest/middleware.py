@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.utils.encoding import escape_uri_path
 
+from hopper import tracing
 from hopper.rest.limits import may_sign_in, rest_of_minute
 from hopper.rest.problem import respond
 
@@ -38,7 +39,8 @@ class RequestMiddleware:
         refused = (
             _too_long(request) or _with_nul(request) or _measured(request) or _guessing(request)
         )
-        response = refused or self._get_response(request)
+        with tracing.of_request(request.headers.get(tracing.HEADER, "")):
+            response = refused or self._get_response(request)
         response["X-Request-ID"] = request_id
         logger.info(
             "request",

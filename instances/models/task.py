@@ -157,6 +157,7 @@ class Task(models.Model):
     external_url = models.CharField(max_length=2000, default="", blank=True)
     external_platform = models.CharField(max_length=200, default="", blank=True)
     conversation_id = models.CharField(max_length=500, default="", blank=True)
+    traceparent = models.CharField(max_length=55, default="", db_default="", blank=True)
     context = models.JSONField(default=dict, blank=True)
     task_type = models.CharField(max_length=100, default="", blank=True)
     complexity = models.PositiveSmallIntegerField(null=True, blank=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from hopper import database
+from hopper import database, tracing
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, NotAllowed, RuleBroken
 from hopper.ids import new_id
 from hopper.task_fields import CHILD, CREATE, set_at
@@ -226,8 +226,13 @@ def new_task(
     among: str = "",
 ) -> Task:
     """Return the unsaved row of a new task. `among` is its `unique_among` if it has a key."""
+    known = tracing.valid(new.columns.get("traceparent", "")) or tracing.current()
+    known = known or (parent.traceparent if parent else "")
+    told = {"task_id": task_id, "instance_id": holder.pk if holder else None}
+    with tracing.span("create task", known, **told) as trace:
+        columns = {**new.columns, "traceparent": trace}
     task = Task(
-        **new.columns,
+        **columns,
         id=task_id,
         root_id=parent.root_id if parent else task_id,
         parent=parent,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from hopper import database
+from hopper import database, tracing
 from hopper.conditions import require_condition
 from hopper.database import lock_row
 from hopper.errors import AlreadyEnded, Conflict, Gone, InvalidTransition, LeaseLost, NotFound
@@ -261,7 +261,9 @@ def _report(
             task = lock_ending_task(task_id)
             if not (end and _is_repeat(task, token, end, artifact)):
                 require_lease(task, token)
-                finish(task)
+                told = {"task_id": task_id, "instance_id": task.instance_id}
+                with tracing.span(f"{end or 'released'} task", task.traceparent, **told):
+                    finish(task)
     except (LeaseLost, Gone, AlreadyEnded):
         keep_artifact(task_id, token, artifact)
         raise
@@ -378,9 +380,12 @@ def _same_lease(task: Task, settings: QueueSettings) -> Lease:
 
 def _lease(one: Grant, settings: QueueSettings) -> Lease:
     task = one.task
+    told = {"task_id": task.pk, "instance_id": task.instance_id}
+    with tracing.span("claim task", task.traceparent, **told):
+        token = str(task.lease_token)
     return Lease(
         task=task,
-        token=str(task.lease_token),
+        token=token,
         expires_at=task.lease_expires_at or task.updated_at,
         seconds=task.lease_seconds or settings.lease_seconds,
         attempt=task.attempt,

@@ -9,6 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hopper import tracing
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, CliError, Refused, Unreachable, at, clean
 from hopper.cli.worker.answers import Meaning, ended_by_command, of_claim
@@ -82,7 +83,8 @@ class Worker:
                 continue
             self._waiting.over()
             if task is not None:
-                self._work(task)
+                with tracing.span("work on task", task.get("traceparent", ""), task_id=task["id"]):
+                    self._work(task)
                 idle_since = time.monotonic()
                 if self._orders.max_tasks and sum(self.tally.values()) >= self._orders.max_tasks:
                     return
@@ -199,4 +201,7 @@ class Worker:
         environ["HOPPER_TASK_ID"] = task["id"]
         environ["HOPPER_INSTANCE_ID"] = task.get("instance_id") or self._orders.instance
         environ["HOPPER_LEASE_TOKEN"] = task["lease"]["token"]
+        environ.pop(tracing.VARIABLE, None)
+        if trace := tracing.current() or task.get("traceparent"):
+            environ[tracing.VARIABLE] = trace
         return environ

@@ -1,0 +1,17 @@
+"""The trace of a task. Rolling: older servers leave the column empty."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("instances", "0026_agent_sessions"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="task",
+            name="traceparent",
+            field=models.CharField(blank=True, db_default="", default="", max_length=55),
+        ),
+    ]
