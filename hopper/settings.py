@@ -154,6 +154,7 @@ HOPPER_WEBHOOK_NETWORKS = env.networks("HOPPER_WEBHOOK_NETWORKS")
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = "hopper.formats"
 STATIC_URL = "static/"
 # The packages serve the files of the admin and the API page: no collectstatic step on a laptop.
 WHITENOISE_USE_FINDERS = env.bool("HOPPER_STATIC_FINDERS", default=True)

@@ -116,6 +116,13 @@ class GuardedAdmin(_ModelAdmin):
         """Return the tables below a record."""
         return []
 
+    def buttons(self, record: Any) -> list[tuple[str, str]]:
+        """Return the address and the words of each button of a record.
+
+        A button leads to the page of the site that shows the effect and asks before it acts.
+        """
+        return []
+
     def render_change_form(
         self,
         request: HttpRequest,
@@ -125,8 +132,10 @@ class GuardedAdmin(_ModelAdmin):
         form_url: str = "",
         obj: Any = None,
     ) -> HttpResponse:
-        """Add the tables to the page of an existing record."""
+        """Add the tables and the buttons to the page of an existing record."""
         context["tables"] = self.tables(obj) if obj is not None else []
+        acts = obj is not None and bool(request.user.is_superuser)
+        context["buttons"] = self.buttons(obj) if acts else []
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def carry_out(

@@ -18,6 +18,7 @@ from hopper.errors import HopperError, Invalid
 from hopper.task_fields import BY_NAME, EDIT, set_at
 from instances.admin.base import NOTHING, Table, actor_of, column, compact, cut, link, moment, pill
 from instances.admin.forms import JsonField, ServedAdmin, ServiceForm, WordsField
+from instances.choices import TaskStatus as T
 from instances.models import Question, Task
 from instances.tasks.editing import update_task
 from instances.tasks.ending import cancel_task, discard_task
@@ -173,6 +174,15 @@ class TaskAdmin(ServedAdmin):
         children = _children(record)
         return [*asked, *([children] if children.rows else []), _attempts(record), _events(record)]
 
+    def buttons(self, record: Task) -> list[tuple[str, str]]:
+        """Return the way to the task's own page, and the verbs that its state allows."""
+        verbs = {"cancel": "Cancel the task ..."}
+        if record.is_terminal:
+            failed = record.status == T.FAILED and record.discarded_at is None
+            verbs = {"retry": "Retry ..."} | ({"discard": "Discard ..."} if failed else {})
+        address = f"/tasks/{record.pk}"
+        return [*((f"{address}/{verb}", words) for verb, words in verbs.items()), (address, "Page")]
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
     ) -> HttpResponse:
@@ -233,7 +243,7 @@ class TaskAdmin(ServedAdmin):
         """Ask for a reason, then cancel tasks and their open descendants (R16)."""
         form = CancelForm(request.POST if "apply" in request.POST else None)
         if not form.is_valid():
-            return self.ask(request, rows, action="cancel", title="Cancel tasks", form=form)
+            return self.ask(request, rows, action="cancel", title="Cancel these tasks", form=form)
         service = partial(cancel_task, reason=form.cleaned_data["reason"], actor=actor_of(request))
         self.carry_out(request, rows, service)
         return None

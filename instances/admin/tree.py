@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +17,19 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from mptt.admin import DraggableMPTTAdmin
 
+from hopper.config.settings import traced_settings
 from hopper.errors import HopperError
 from hopper.ids import is_slug
 from hopper.protocol import ACTIONS
-from instances.admin.base import Table, actor_of, compact, cut, link, moment, pill
+from instances.admin.base import NOTHING, Table, actor_of, compact, cut, link, moment, pill
 from instances.admin.forms import ConfigField, ServedAdmin, ServiceForm
 from instances.allowances import Standing
 from instances.choices import InstanceStatus
 from instances.lifecycle import actions as lifecycle
 from instances.lifecycle.actions import update_instance
-from instances.models import Event, HopperInstance
+from instances.models import Event, HopperInstance, Task
 from instances.models.instance import lineages
-from instances.tree.reads import as_counts, task_counts
+from instances.tree.reads import as_counts, metrics, task_counts
 from instances.tree.shape import create_instance, move_instance
 from instances.tree.status import present_instance
 
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     _Rows = QuerySet[HopperInstance]
 
 EVENTS_SHOWN = 50
+ROWS_SHOWN = 50
+TREE_SHOWN = 2000
+"""The most live instances that the page of the tree shows at once."""
 LIFE = (
     ("own_status", "in_effect_now"), ("created_at", "created_by", "updated_at"),
     ("started_at", "stopped_at"), "runtime_metadata",
@@ -58,6 +63,8 @@ class Tally:
     total: int = 0
     open_below: int = 0
     total_below: int = 0
+    is_folded: bool = False
+    """Whether the list leaves out instances below."""
 
 
 def tallies_of(instances: Iterable[HopperInstance]) -> dict[str, Tally]:
@@ -82,9 +89,19 @@ class TreeChangeList(ChangeList):
         super().get_results(request)
         instances = list(self.result_list)
         tallies = tallies_of(instances)
+        shown = {one.pk for one in instances}
+        folded = HopperInstance.objects.live().filter(parent__in=shown).exclude(pk__in=shown)
+        deeper = set(folded.values_list("parent_id", flat=True)) if self._is_part() else set()
         for instance in instances:
             instance.tally = tallies[instance.pk]
+            instance.tally.is_folded = instance.pk in deeper
         self.result_list = instances
+
+    def _is_part(self) -> bool:
+        """Return whether the list is a part of a large tree."""
+        return BelowFilter.parameter_name in self.params or (
+            not self.query and HopperInstance.objects.live().count() > TREE_SHOWN
+        )
 
 
 class LivenessFilter(admin.SimpleListFilter):
@@ -108,6 +125,35 @@ class LivenessFilter(admin.SimpleListFilter):
             return queryset
         ended = Q(status=InstanceStatus.TERMINATED)
         return queryset.filter(ended if self.value() == "terminated" else ~ended)
+
+
+class BelowFilter(admin.SimpleListFilter):
+    """Shows one part of a large tree: an instance, the instances above it, and its children.
+
+    Without a choice, a tree of more than TREE_SHOWN live instances shows its two highest levels.
+    """
+
+    title = "part of the tree"
+    parameter_name = "below"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the chosen part, by which the person goes back to the whole."""
+        chosen = request.GET.get(self.parameter_name)
+        return [(chosen, f"Below {chosen}")] if chosen else [("", "")]
+
+    def choices(self, changelist: Any) -> Any:
+        """Label the default choice."""
+        first, *others = super().choices(changelist)
+        return [{**first, "display": "From the top"}, *(others if self.value() else ())]
+
+    def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
+        """Keep the rows of the part. A search looks through the whole tree."""
+        if place := self.value():
+            line = [one.id for one in lineages([place]).get(place, ())]
+            return queryset.filter(Q(pk__in=line) | Q(parent=place))
+        if request.GET.get("q") or HopperInstance.objects.live().count() <= TREE_SHOWN:
+            return queryset
+        return queryset.filter(level__lte=1)
 
 
 class InstanceForm(ServiceForm):
@@ -162,11 +208,11 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
 
     form = InstanceForm
     list_display = (
-        "tree_actions", "indented_title", "scope", "own_status", "in_effect", "tasks_here",
+        "tree_actions", "indented_title", "own_status", "in_effect", "scope", "tasks_here",
         "tasks_below", "instance_type",
     )  # fmt: skip
     list_display_links = ("indented_title",)
-    list_filter = (LivenessFilter, "scope", "status", "instance_type")
+    list_filter = (LivenessFilter, BelowFilter, "scope", "status", "instance_type")
     search_fields = ("id", "name_key")
     sortable_by = ()
     autocomplete_fields = ("parent",)
@@ -199,8 +245,23 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         life = ("Life", {"fields": LIFE})
         return (identity, life, details)
 
+    def buttons(self, record: HopperInstance) -> list[tuple[str, str]]:
+        """Return the way to the instance's own page, and the verbs that its state allows."""
+        address, ended = f"/instances/{record.pk}", record.status == InstanceStatus.TERMINATED
+        verbs = [
+            name
+            for name, action in ACTIONS.items()
+            if record.status in action.sources and record.status not in action.steps
+        ]
+        verbs = [verb for verb in verbs if verb != "fail"] + ([] if ended else ["terminate"])
+        buttons = [(f"{address}/{verb}", f"{verb.capitalize()} ...") for verb in verbs]
+        return [*buttons, (address, "Page")]
+
     def tables(self, record: HopperInstance) -> list[Table]:
-        """Return the instance's latest events."""
+        """Return the load, the children, the newest tasks, the settings and the latest events."""
+        return [_load(record), *_below(record), _settings(record), self._events(record)]
+
+    def _events(self, record: HopperInstance) -> Table:
         newest = Event.objects.of_instance(record.pk).order_by("-pk")[: EVENTS_SHOWN + 1]
         events, note = cut(newest, EVENTS_SHOWN)
         rows = [
@@ -208,7 +269,7 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
             for e in events
         ]
         columns = ("At (UTC)", "Event", "Task", "Status after", "By", "Details")
-        return [Table("Events, newest first", columns, rows, note, is_history=True)]
+        return Table("Events, newest first", columns, rows, note, is_history=True)
 
     @admin.display(description="instance")
     def indented_title(self, instance: Any) -> SafeString:
@@ -249,9 +310,12 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         )
 
     @admin.display(description="with all below")
-    def tasks_below(self, instance: Any) -> str:
-        """The tasks of the instance and everything below it."""
-        return f"{instance.tally.open_below} / {instance.tally.total_below}"
+    def tasks_below(self, instance: Any) -> SafeString | str:
+        """The tasks of the instance and everything below it, and the way to hidden instances."""
+        counts = f"{instance.tally.open_below} / {instance.tally.total_below}"
+        if not instance.tally.is_folded:
+            return counts
+        return format_html('{} <a href="?below={}">show below</a>', counts, instance.pk)
 
     def _move_node(self, request: HttpRequest) -> HttpResponse:
         """Move an instance by dragging: into another instance, or beside one (R1).
@@ -289,3 +353,48 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         end = partial(lifecycle.terminate_instance, cascade=cascade, actor=actor_of(request))
         self.carry_out(request, rows, end)
         return None
+
+
+def _load(instance: HopperInstance) -> Table:
+    told = metrics(instance)
+    counts = told["task_counts"]
+    oldest = told["oldest_waiting_seconds"]
+    row = (
+        f"{told['in_flight']} / {told['max_concurrent_tasks']}", counts["open"], counts["total"],
+        NOTHING if oldest is None else str(timedelta(seconds=round(oldest))),
+        told["done_last_hour"], told["done_last_day"], told["rejections"],
+    )  # fmt: skip
+    columns = (
+        "In flight / limit", "Open tasks", "All tasks", "Oldest waits for", "Done in an hour",
+        "In a day", "Refusals",
+    )  # fmt: skip
+    return Table("Load", columns, [row])
+
+
+def _below(instance: HopperInstance) -> list[Table]:
+    """Return the children, and the newest tasks that the instance holds."""
+    children, more = cut(instance.children.order_by("name", "pk")[: ROWS_SHOWN + 1], ROWS_SHOWN)
+    tasks, others = cut(
+        Task.objects.filter(instance=instance).order_by("-pk")[: ROWS_SHOWN + 1], ROWS_SHOWN
+    )
+    inner = [
+        (link("hopperinstance", one.pk), one.name, one.scope, pill(one.status)) for one in children
+    ]
+    held = [
+        (link("task", one.pk), one.title, pill(one.status), one.priority, one.worker or NOTHING)
+        for one in tasks
+    ]
+    return [
+        Table("Children", ("Instance", "Name", "Scope", "Status"), inner, more),
+        Table(
+            "Tasks held, newest first", ("Task", "Title", "Status", "Priority", "Worker"), held,
+            others,
+        ),
+    ]  # fmt: skip
+
+
+def _settings(instance: HopperInstance) -> Table:
+    """Return every setting with its value and its source (M17)."""
+    traced = traced_settings(instance.scope, instance.config)
+    rows = [(key, compact(one.value) or NOTHING, one.source) for key, one in sorted(traced.items())]
+    return Table("Settings in effect", ("Setting", "Value", "From"), rows)

@@ -226,11 +226,12 @@ def new_task(
     among: str = "",
 ) -> Task:
     """Return the unsaved row of a new task. `among` is its `unique_among` if it has a key."""
-    known = tracing.valid(new.columns.get("traceparent", "")) or tracing.current()
-    known = known or (parent.traceparent if parent else "")
+    given = new.columns.get("traceparent") or tracing.current()
+    given = given or (parent.traceparent if parent else "")
     told = {"task_id": task_id, "instance_id": holder.pk if holder else None}
-    with tracing.span("create task", known, **told) as trace:
-        columns = {**new.columns, "traceparent": trace}
+    with tracing.span("create task", given, **told) as trace:
+        is_strange = given and not tracing.valid(given)
+        columns = {**new.columns, "traceparent": given if is_strange else trace}
     task = Task(
         **columns,
         id=task_id,
