@@ -108,7 +108,6 @@ SINGLE_IMPORTER = {
     "instances.api.run_views": DOOR,
     "instances.api.task_views": DOOR,
     "instances.api.webhook_views": DOOR,
-    "instances.dashboard": BEHIND,
     "instances.lifecycle.runs": BEHIND,
     "instances.models.comment": TABLE,
     "instances.mcp.server": "the tools for a caller, apart from HTTP",
