@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0026_agent_sessions"),
+        ("instances", "0027_minute_counts"),
     ]
 
     operations = [
