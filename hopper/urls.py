@@ -16,7 +16,9 @@ urlpatterns = [
     path("api/v1/schema", SchemaView.as_view(), name="schema"),
     path(
         "api/v1/docs",
-        SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="hopper/docs.html"),
+        SpectacularSwaggerSplitView.as_view(
+            url_name="schema", template_name="hopper/docs.html", http_method_names=["get", "head"]
+        ),
         name="docs",
     ),
     path("", include("hopper.rest.urls")),

@@ -18,7 +18,9 @@ class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
 
     task_id = serializers.CharField()
     source_instance_id = serializers.CharField(allow_null=True)
-    target_instance_id = serializers.CharField()
+    target_instance_id = serializers.CharField(
+        allow_null=True, help_text="Null for an instance that the caller may not know."
+    )
     result = Anything()
     waiting_on = serializers.SerializerMethodField()
 

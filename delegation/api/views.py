@@ -25,6 +25,7 @@ from hopper.rest.input import flag
 from instances.api.base import Answering
 from instances.api.permissions import (
     is_workers_own,
+    known_places,
     require_references,
     require_role,
     seen_instance,
@@ -44,7 +45,7 @@ from scopes.api.serializers import DecisionSerializer, decisions_for
 from scopes.decisions import TaskFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from django.db.models import QuerySet
     from rest_framework.request import Request
@@ -62,15 +63,29 @@ def offers_waiting_on(rows: Iterable[TaskDelegation]) -> dict[str, Reason]:
     return {pending[task_id]: reason for task_id, reason in reasons.items()}
 
 
-def shown(rows: Sequence[TaskDelegation]) -> list[Any]:
-    """Return delegations as JSON, with a constant number of queries for the whole page."""
+def shown(rows: Sequence[TaskDelegation], actor: Actor) -> list[Any]:
+    """Return delegations as JSON, with a constant number of queries for the whole page.
+
+    An end that the caller may not know is null, and its words are left out.
+    """
+    known = known_places(actor)
     context = {"waiting": offers_waiting_on(rows)}
-    return list(shapes.DelegationSerializer(rows, many=True, context=context).data)
+    found = shapes.DelegationSerializer(rows, many=True, context=context).data
+    return [_without_unknown(row, known) for row in found]
 
 
-def shown_one(delegation_id: str) -> Any:
+def _without_unknown(row: dict[str, Any], known: Collection[str] | None) -> dict[str, Any]:
+    ends = ("source_instance_id", "target_instance_id")
+    hidden = [name for name in ends if row[name] is not None and row[name] not in (known or ())]
+    if known is None or not hidden:
+        return row
+    words = {"rejection_reason": "", "notes": "", "waiting_on": None}
+    return {**row, **dict.fromkeys(hidden), **words}
+
+
+def shown_one(delegation_id: str, actor: Actor) -> Any:
     """Return one delegation as JSON, as it is now."""
-    return shown([TaskDelegation.objects.get(pk=delegation_id)])[0]
+    return shown([TaskDelegation.objects.get(pk=delegation_id)], actor)[0]
 
 
 def visible_delegations(actor: Actor) -> QuerySet[TaskDelegation]:
@@ -94,11 +109,11 @@ class DelegationViewSet(Answering):
     def list(self, request: Request) -> Response:
         """List the delegations that the caller may see, the newest first."""
         rows = visible_delegations(self.actor).order_by("-delegated_at", "-hop", "-id")
-        return self.paged(rows, shown)
+        return self.paged(rows, lambda page: shown(page, self.actor))
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """Show one delegation."""
-        return Response(shown([self._seen(pk)])[0])
+        return Response(shown([self._seen(pk)], self.actor)[0])
 
     @extend_schema(request=shapes.Accept, responses=shapes.DelegationSerializer)
     @action(detail=True, methods=["post"])
@@ -107,7 +122,7 @@ class DelegationViewSet(Answering):
         row = self._seen(pk, "target")
         data = self.body(shapes.Accept)
         Delegator(self.actor).accept_delegation(row.pk, **data)
-        return self.fresh(lambda: shown_one(pk))
+        return self.fresh(lambda: shown_one(pk, self.actor))
 
     @extend_schema(request=shapes.Reject, responses=shapes.DelegationSerializer)
     @action(detail=True, methods=["post"])
@@ -116,7 +131,7 @@ class DelegationViewSet(Answering):
         row = self._seen(pk, "target")
         data = self.body(shapes.Reject)
         Delegator(self.actor).reject_delegation(row.pk, **data)
-        return self.fresh(lambda: shown_one(pk))
+        return self.fresh(lambda: shown_one(pk, self.actor))
 
     @extend_schema(request=shapes.CompleteDelegation, responses=shapes.DelegationSerializer)
     @action(detail=True, methods=["post"])
@@ -127,7 +142,7 @@ class DelegationViewSet(Answering):
         if not is_workers_own(row.task_id, data.get("token")):
             require_role(self.actor, "operator", [row.target_instance_id])
         Delegator(self.actor).complete_delegation(row.pk, **data)
-        return self.fresh(lambda: shown_one(pk))
+        return self.fresh(lambda: shown_one(pk, self.actor))
 
     @extend_schema(request=shapes.Withdraw, responses=shapes.DelegationSerializer)
     @action(detail=True, methods=["post"])
@@ -136,7 +151,7 @@ class DelegationViewSet(Answering):
         row = self._seen(pk, "source")
         data = self.body(shapes.Withdraw)
         Delegator(self.actor).cancel_delegation(row.pk, **data)
-        return self.fresh(lambda: shown_one(pk))
+        return self.fresh(lambda: shown_one(pk, self.actor))
 
     def _seen(self, pk: str, operated_end: str = "") -> TaskDelegation:
         """Return the row if the caller sees the row and is an operator at the given end."""
@@ -176,13 +191,13 @@ class TaskDelegationViewSet(Answering):
             _require_reassigning(self.actor, pk)
         handed = Delegator(self.actor).delegate_task(pk, target_id, **data)
         code = status.HTTP_201_CREATED if handed.created else status.HTTP_200_OK
-        return self.fresh(lambda: shown_one(handed.delegation.pk), code)
+        return self.fresh(lambda: shown_one(handed.delegation.pk, self.actor), code)
 
     @extend_schema(responses=shapes.ChainSerializer)
     def delegations(self, request: Request, pk: str) -> Response:
         """Show all delegations of a task, in order."""
         task = seen_task(self.actor, pk)
-        rows = shown(list(TaskDelegation.objects.for_task(pk)))
+        rows = shown(list(TaskDelegation.objects.for_task(pk)), self.actor)
         return Response(
             {
                 "task_id": pk,
@@ -343,4 +358,4 @@ class InstanceDelegationViewSet(Answering):
             request.query_params.get("direction", ""), incoming | outgoing
         )
         rows = TaskDelegation.objects.filter(wanted).order_by("-delegated_at", "-hop", "-id")
-        return self.paged(rows, shown)
+        return self.paged(rows, lambda page: shown(page, self.actor))

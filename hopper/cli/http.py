@@ -25,8 +25,7 @@ class HttpTransport:
     def __init__(
         self, server: str, token: str | None = None, *, lease: str | None = None, retries: int = 3
     ) -> None:
-        parts = urlsplit(server)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(server):
             raise CliError(
                 f"'{server}' is not the address of a server.",
                 hint="Use an address such as http://127.0.0.1:8000.",
@@ -105,3 +104,12 @@ def decoded(data: bytes, status: int, server: str) -> Any:
             f"{server} answers, but not as Hopper does.",
             hint=NOT_HOPPER,
         ) from None
+
+
+def _is_address(server: str) -> bool:
+    """Return whether the text is the address of a web server."""
+    try:
+        parts = urlsplit(server)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unfinished IPv6 address, or a port above 65535
+        return False

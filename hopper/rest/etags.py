@@ -65,6 +65,11 @@ def is_known(request: Request, tag: str) -> bool:
     return "*" in known or tag in known
 
 
+def require_tags(request: Request) -> None:
+    """Raise Invalid for an If-None-Match that is no list of ETags."""
+    _tags(request, IF_NONE_MATCH)
+
+
 def _tags(request: Request, header: str) -> frozenset[str] | None:
     """Return the tags of a header, None without it. A proxy that compresses adds W/ to a tag."""
     text = request.headers.get(header)

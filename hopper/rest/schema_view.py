@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class SchemaView(SpectacularAPIView):
     """The OpenAPI schema as YAML or JSON. It changes only with the release."""
 
+    http_method_names = ["get", "head"]
+
     def _get_schema_response(self, request: Request) -> HttpResponse:
         renderer = request.accepted_renderer
         renderer_class: Any = type(renderer)

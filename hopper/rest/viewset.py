@@ -14,7 +14,7 @@ from rest_framework.viewsets import GenericViewSet
 from hopper.config.files import CONFIGURATION
 from hopper.errors import Invalid, NotAllowed, NotFound
 from hopper.json_values import text_problem
-from hopper.rest.etags import IF_MATCH, Version, is_known
+from hopper.rest.etags import IF_MATCH, Version, is_known, require_tags
 from hopper.rest.filters import WordsParameter
 from hopper.rest.idempotency import HEADER, carry_out_once, unless_deadlocked
 from hopper.rest.input import StrictJSONParser, require_known
@@ -57,6 +57,8 @@ class HopperViewSet(GenericViewSet[Any]):
         for value in kwargs.values():
             if text_problem(str(value)):
                 raise NotFound
+        if self.version and request.method in SAFE_METHODS:
+            require_tags(request)
         require_known(request.query_params, self.known_parameters(), self.repeatable_parameters())
         if request.method == "DELETE" and request.data:
             raise Invalid.field("body", "a DELETE takes no body: give the options in the query")

@@ -9,7 +9,9 @@ from rest_framework.response import Response
 
 from hopper.rest.fields import NoFields
 from hopper.rest.viewset import HopperViewSet
-from instances.api.permissions import actor_of
+from instances.api.permissions import actor_of, known_places
+from instances.api.shown import shown_events
+from instances.history import feed
 from instances.models.records import IdempotencyRecord
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from rest_framework.serializers import BaseSerializer
 
     from hopper.actors import Actor
+    from instances.models.event import EventQuerySet
 
 
 class Answering(HopperViewSet):
@@ -46,6 +49,11 @@ class Answering(HopperViewSet):
         response = Response(show(), status=status)
         response.refresh = show  # type: ignore[attr-defined]
         return response
+
+    def paged_events(self, rows: EventQuerySet) -> Response:
+        """Return one page of events, without names of instances that the caller may not know."""
+        known = known_places(self.actor)
+        return self.paged(feed(rows), lambda page: shown_events(page, known))
 
     def paged(self, rows: Any, show: Callable[[Sequence[Any]], list[Any]]) -> Response:
         """Return one page of `rows`."""

@@ -19,11 +19,9 @@ from instances.api.instance_serializers import (
     MeSerializer,
 )
 from instances.api.permissions import held_tasks, visible_events, visible_instances
-from instances.api.shown import shown_events
 from instances.api.task_serializers import EventSerializer
 from instances.attention import attention_counts, attention_groups
 from instances.dashboard import dashboard
-from instances.history import feed
 from instances.models import AgentToken, Event, HopperInstance, Task
 from instances.waiting import count_reasons
 
@@ -137,4 +135,4 @@ class EventViewSet(Answering):
 
     def list(self, request: Request) -> Response:
         """List all events that the caller may see, in order; poll with `after`."""
-        return self.paged(feed(visible_events(self.actor)), shown_events)
+        return self.paged_events(visible_events(self.actor))

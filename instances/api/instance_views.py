@@ -45,13 +45,11 @@ from instances.api.preview_serializers import PreviewSerializer, shown_instance_
 from instances.api.shown import (
     INSTANCE_VERSION,
     shown_claim,
-    shown_events,
     shown_instance,
     shown_instances,
     shown_tasks,
 )
 from instances.api.task_serializers import ClaimSerializer, EventSerializer, TaskSerializer
-from instances.history import feed
 from instances.lifecycle import actions as lifecycle
 from instances.lifecycle.actions import update_instance
 from instances.lifecycle.closing import close_instance
@@ -201,7 +199,7 @@ class InstanceViewSet(Answering):
     def events(self, request: Request, pk: str) -> Response:
         """List the feed of an instance, oldest first."""
         seen_instance(self.actor, pk)
-        return self.paged(feed(Event.objects.of_instance(pk)), shown_events)
+        return self.paged_events(Event.objects.of_instance(pk))
 
     @extend_schema(responses=MetricsSerializer, filters=False)
     @action(detail=True)

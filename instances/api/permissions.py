@@ -74,6 +74,17 @@ def administered_webhooks(actor: Actor) -> WebhookQuerySet:
     return Webhook.objects.filter(instance__in=places.values("pk"))
 
 
+def known_places(actor: Actor) -> frozenset[str] | None:
+    """Return the ids of the instances that the caller sees and of those above; None for all.
+
+    The caller learns of no other instance, not even by its id.
+    """
+    if EVERYWHERE in actor.grants:
+        return None
+    above = {one.id for line in lineages(actor.grants).values() for one in line}
+    return frozenset(above).union(visible_instances(actor).values_list("pk", flat=True))
+
+
 def visible_tasks(actor: Actor) -> TaskQuerySet:
     """Return the tasks that the caller may see.
 
@@ -128,6 +139,15 @@ def visible_events(actor: Actor) -> EventQuerySet:
         return Event.objects.all()
     mine = Q(instance__isnull=True, task__created_by_id=actor.id)
     return Event.objects.filter(Q(instance__in=visible_instances(actor).values("pk")) | mine)
+
+
+def known_events(actor: Actor, task: Task) -> EventQuerySet:
+    """Return the history of a task without the events of instances that the caller may not know."""
+    known = known_places(actor)
+    history = Event.objects.filter(task=task)
+    if known is None:
+        return history
+    return history.filter(Q(instance__isnull=True) | Q(instance__in=known))
 
 
 def require_role(actor: Actor, role: str, instance_ids: Iterable[str | None]) -> None:

@@ -23,7 +23,7 @@ from instances.tree.reads import as_counts, task_counts
 from instances.waiting import waiting_on
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from instances.models import Event
     from instances.tasks.worker import Claim, Lease
@@ -112,9 +112,15 @@ INSTANCE_VERSION = Version(
 )
 
 
-def shown_events(rows: Sequence[Event]) -> list[dict[str, Any]]:
-    """Return events as JSON; no query."""
+def shown_events(
+    rows: Sequence[Event], known: Collection[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return events as JSON; no query. An offer to a target that is not `known` has no words."""
     shown: Any = EventSerializer(rows, many=True).data
+    for event in shown:
+        target = event["data"].get("to")
+        if known is not None and target is not None and target not in known:
+            event["data"] = {"to": None}
     return list(shown)
 
 

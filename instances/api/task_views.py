@@ -24,6 +24,7 @@ from instances.api.base import Answering
 from instances.api.filters import HistoryFilter, TaskFilter, TaskSearchFilter
 from instances.api.permissions import (
     is_workers_own,
+    known_events,
     lease_as_credential,
     require_answering,
     require_cancelling,
@@ -37,7 +38,6 @@ from instances.api.permissions import (
 from instances.api.preview_serializers import TaskPreviewSerializer, shown_task_preview
 from instances.api.shown import (
     TASK_VERSION,
-    shown_events,
     shown_lease,
     shown_now,
     shown_task,
@@ -45,7 +45,6 @@ from instances.api.shown import (
     shown_whole_task,
 )
 from instances.api.task_serializers import in_utc
-from instances.history import feed
 from instances.lifecycle.preview import preview_cancel
 from instances.models import Attempt, Comment, Event, Question, Task
 from instances.tasks import worker
@@ -180,7 +179,7 @@ class TaskViewSet(Answering):
     def events(self, request: Request, pk: str) -> Response:
         """List the history of a task, oldest first."""
         task = seen_task(self.actor, pk)
-        return self.paged(feed(Event.objects.filter(task=task)), shown_events)
+        return self.paged_events(known_events(self.actor, task))
 
     @extend_schema(responses=shapes.AttemptSerializer(many=True), filters=False)
     @action(

@@ -69,8 +69,10 @@ def _build() -> World:
     InstanceFactory(name="top")
     own, own_more, _ = _project("web", "words of web")
     beside, beside_more, ids = _project("beside", HIDDEN)
-    # The decision about this one weighed both projects.
+    # The decision about this one weighed both projects, and the other one refused it.
     shared = TaskFactory(instance=_get("top"), title="offered to web")
+    refused = Delegator(ALICE).delegate_task(shared.pk, "beside", notes=HIDDEN).delegation
+    Delegator(ALICE).reject_delegation(refused.pk, reason=HIDDEN)
     Delegator(ALICE).delegate_task(shared.pk, "web")
     own_more["shared"] = shared.pk
     above = TaskFactory(instance=_get("top"), title=HIDDEN, description=HIDDEN)

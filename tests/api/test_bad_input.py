@@ -318,9 +318,10 @@ def test_a_method_that_there_is_not_is_named(ada: Caller, method: str) -> None:
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", f"{API}/schema", f"{API}/docs"])
 def test_a_read_only_route_refuses_other_methods_in_every_format(path: str) -> None:
     stranger = Caller(enforce_csrf_checks=True, raise_request_exception=False)
-    answer = stranger.post(path)
-    assert_problem(answer, 405)
-    assert "GET" in answer["Allow"]
+    for call in (stranger.post, stranger.options):
+        answer = call(path)
+        assert_problem(answer, 405)
+        assert "GET" in answer["Allow"]
 
 
 def test_a_time_may_be_written_in_small_letters(ada: Caller, tree: dict[str, Any]) -> None:

@@ -69,6 +69,13 @@ def test_a_change_of_another_version_is_refused_and_of_this_one_made(
         assert good.status_code == 200, header
 
 
+@pytest.mark.parametrize("header", ["x", '"unfinished', "*, *"])
+def test_a_version_that_is_no_tag_is_refused(ada: Caller, task: Task, header: str) -> None:
+    for method, name in (("GET", "If-None-Match"), ("PATCH", "If-Match")):
+        answer = ada.call(method, f"/tasks/{task.pk}", None, **{name: header})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, name)
+
+
 @pytest.mark.parametrize("call", TASK_CALLS)
 def test_no_call_on_a_task_acts_on_another_version(ada: Caller, task: Task, call: str) -> None:
     before = state_of(task.pk)

@@ -106,7 +106,9 @@ def test_a_missing_server_is_reported_with_the_next_step(
     assert "--local" in err
 
 
-@pytest.mark.parametrize("address", ["localhost:8000", "ftp://x", "http://", "nonsense"])
+@pytest.mark.parametrize(
+    "address", ["localhost:8000", "ftp://x", "http://", "nonsense", "http://[::1", "http://x:99999"]
+)
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(CliError, match="is not the address of a server"):
         HttpTransport(address)
