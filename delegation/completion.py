@@ -14,15 +14,17 @@ from hopper.database import after_commit
 from hopper.ids import new_id
 from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
-from instances.history import record_above, task_event
+from instances.history import copies_above, task_event
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import (
     change_task,
     gathered,
     hold_places,
+    insert_rows,
     lock_task,
     move_task,
+    once_written,
     rest_task,
 )
 from instances.tasks.dependencies import reevaluate_dependants
@@ -73,13 +75,16 @@ class CompletionBubbler:
     def bubble_completion(self, tasks: Sequence[Task], now: datetime) -> None:
         """Close the hops of ended tasks, write the feeds above, then aggregate their parents.
 
-        Runs in the transaction that ended the tasks, under the locks of their roots.
+        Runs in the block of changes that ended the tasks, under the locks of their roots. A parent
+        reads its children after they are written.
         """
         paths = self._close_delegations(tasks, now)
         self.propagate_status_change(tasks, now, paths)
         ended = [task.pk for task in tasks]
         after_commit(lambda: reevaluate_dependants(ended))
-        self.aggregate_child_completions({task.parent_id for task in tasks if task.parent_id}, now)
+        parents = {task.parent_id for task in tasks if task.parent_id}
+        if parents:
+            once_written(lambda: self.aggregate_child_completions(parents, now))
 
     def propagate_status_change(
         self, tasks: Sequence[Task], now: datetime, paths: Mapping[str, list[str]]
@@ -92,12 +97,10 @@ class CompletionBubbler:
             )
             places = {*paths[task.pk], task.origin_id, task.instance_id}
             told.append((event, {place for place in places if place is not None}))
-        record_above(told)
+        insert_rows(*copies_above(told))
 
     def aggregate_child_completions(self, parent_ids: Collection[str], now: datetime) -> None:
         """End parent tasks or return them to their holders, by children and policy (R14)."""
-        if not parent_ids:
-            return
         waiting = Task.objects.filter(pk__in=parent_ids, decomposed=True, status=T.IN_PROGRESS)
         # The roots are locked, so no parent can change; a family is not listed in vain.
         for parent_id in waiting.order_by("pk").values_list("pk", flat=True):

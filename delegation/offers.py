@@ -19,7 +19,14 @@ from hopper.errors import Conflict
 from hopper.ids import new_id
 from hopper.protocol import DELEGATION
 from instances.choices import STARTED, AttemptOutcome
-from instances.tasks.changes import amend_task, move_task, rest_task, write_row
+from instances.tasks.changes import (
+    amend_task,
+    gathered,
+    insert_rows,
+    move_task,
+    rest_task,
+    write_row,
+)
 from instances.tasks.leases import put_back
 from scopes.deciding import answer, get_behavior_for_instance
 
@@ -61,7 +68,7 @@ def make_offer(
     """
     up = terms.delegation_type == DelegationType.ESCALATE
     expires = None if up else now + _time_to_answer(target)
-    delegation = TaskDelegation.objects.create(
+    delegation = TaskDelegation(
         id=new_id("del"),
         task=task,
         source_instance_id=task.instance_id,
@@ -80,7 +87,9 @@ def make_offer(
     _await_answer(task, delegation, why, now)
     feed = delegation.source_instance_id or target.pk
     told = {"instance_id": feed, "delegation_id": delegation.pk, "words": terms.notes}
-    amend_task(task, "delegation.offered", actor=actor, now=now, to=target.pk, **told)
+    with gathered():
+        insert_rows(delegation)
+        amend_task(task, "delegation.offered", actor=actor, now=now, to=target.pk, **told)
     return delegation
 
 
@@ -156,12 +165,12 @@ def accept_offer(
     delegation: TaskDelegation, task: Task, target: HopperInstance, *, actor: Actor, now: datetime
 ) -> None:
     """Make the target the holder of a locked task (R8). The task is due if the target routes."""
-    _move(delegation, D.ACCEPTED, actor, now)
-    if delegation.goes_up:
-        _leave_child(delegation, task, actor, now)
-    task.offered_to = None
     first = delegation.source_instance_id is None
-    with _as_origin(target, task) if first else nullcontext():
+    with _as_origin(target, task) if first else nullcontext(), gathered():
+        _move(delegation, D.ACCEPTED, actor, now)
+        if delegation.goes_up:
+            _leave_child(delegation, task, actor, now)
+        task.offered_to = None
         kind, told = "delegation.accepted", _named(delegation)
         move_task(task, target, kind=kind, onward=True, actor=actor, now=now, **told)
 
@@ -181,11 +190,12 @@ def close_offer(
     The task stays with its holder. Unless it has ended, the task is due again.
     """
     delegation.rejection_reason = words
-    _move(delegation, status, actor, now, reason=reason)
     task.offered_to = task.return_to = None
     write = amend_task if task.is_terminal else rest_task
     told: dict[str, Any] = {**_named(delegation), "reason": reason, "words": words}
-    write(task, kind=f"delegation.{status}", actor=actor, now=now, **told)
+    with gathered():
+        _move(delegation, status, actor, now, reason=reason)
+        write(task, kind=f"delegation.{status}", actor=actor, now=now, **told)
 
 
 def end_accepted(

@@ -29,14 +29,21 @@ from instances.choices import WaitingCode as W
 from instances.lifecycle.actions import start_instance
 from instances.models import Event, HopperInstance, Question, Task
 from instances.models.instance import lineages
-from instances.tasks.changes import amend_task, change_task, lock_task, present_task
+from instances.tasks.changes import (
+    amend_task,
+    change_task,
+    gathered,
+    insert_rows,
+    lock_task,
+    present_task,
+)
 from instances.tasks.editing import begin_placing_anew
 from instances.tasks.questions import require_answer
 from instances.tree.locks import lock_trees
 from instances.tree.shape import create_instance
 from scopes.deciding import BehaviorFailed
 from scopes.decisions import CreateChild, Refuse, SendTo
-from scopes.record import Decided, record_decision
+from scopes.record import Decided, decision_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -277,7 +284,7 @@ class _Note:
 
     def write(self, now: datetime, hops: Hops, *, refused: str = "") -> None:
         """Record the decision, one row for each hop. `refused` is the code of a refusal, if any."""
-        record_decision(
+        row = decision_row(
             self.decided,
             epoch=self.task.epoch,
             hop=hops.next_number,
@@ -286,6 +293,7 @@ class _Note:
             now=now,
             refused=refused,
         )
+        insert_rows(row)
 
     def require_nothing_began(self, read_at: datetime) -> None:
         """Raise _Stale if an instance below the holder began to run since the read (R9)."""
@@ -314,10 +322,11 @@ def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
         first = task.parent_id is not None and not hops.rows
         terms = Terms(DelegationType.DECOMPOSE if first else DelegationType.ROUTE)
         hop, by = hops.next_number, note.actor
-        delegation = make_offer(task, target, terms, why=why, hop=hop, actor=by, now=now)
-        note.write(now, hops)
-        answer_offer(delegation, task, target, answer, actor=note.actor, now=now)
-    return True
+        with gathered():
+            delegation = make_offer(task, target, terms, why=why, hop=hop, actor=by, now=now)
+            note.write(now, hops)
+            answer_offer(delegation, task, target, answer, actor=by, now=now)
+    return task.route_due
 
 
 def _rest(note: _Note, read_at: datetime) -> bool:
@@ -334,12 +343,13 @@ def _rest(note: _Note, read_at: datetime) -> bool:
         if not task.waiting_code:
             # The reason of an earlier failure of the behaviour no longer holds.
             task.wait("")
-        note.write(now, hops)
         told = {
             "code": getattr(note.decision, "code", ""),
             "reasons": list(note.decision.reasons),
         }
-        amend_task(task, "task.resting", actor=note.actor, now=now, **told)
+        with gathered():
+            note.write(now, hops)
+            amend_task(task, "task.resting", actor=note.actor, now=now, **told)
     return False
 
 
@@ -424,12 +434,13 @@ QUESTION_STANDS = frozenset({W.UNROUTABLE, W.HOP_LIMIT, W.EXPLICIT_TARGET_REFUSE
 
 
 def _block(note: _Note, task: Task, hops: Hops, code: str, detail: str, now: datetime) -> None:
-    note.write(now, hops, refused=code)
-    if note.question is not None and code in QUESTION_STANDS:
-        require_answer(task, note.question, actor=note.actor, now=now)
-        return
-    considered = note.decision.considered
-    block_unplaced(task, code, detail, considered=considered, actor=note.actor, now=now)
+    with gathered():
+        note.write(now, hops, refused=code)
+        if note.question is not None and code in QUESTION_STANDS:
+            require_answer(task, note.question, actor=note.actor, now=now)
+            return
+        considered = note.decision.considered
+        block_unplaced(task, code, detail, considered=considered, actor=note.actor, now=now)
 
 
 def _create_child(task_id: str, actor: Actor) -> bool:

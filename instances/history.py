@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 
 from hopper.database import engine, try_lock, write_together
-from hopper.database.writes import Writes, columns, stored
+from hopper.database.writes import Writes
 from instances.models import Event, HopperInstance, Task
 from instances.models.instance import lineages
 
@@ -88,52 +88,23 @@ def record(*events: Event) -> None:
         write_together(*some)
 
 
-def record_above(told: Sequence[tuple[Event, set[str]]]) -> None:
-    """Copy each event to the feeds of its places and of all instances above, except its own feed.
+def copies_above(told: Sequence[tuple[Event, set[str]]]) -> list[Event]:
+    """Return copies of each event for its places and all instances above, except its own feed.
 
-    One event costs one statement. Several cost a read of all lines, and the statements to insert.
+    They are not saved. One query for all.
     """
-    if len(told) == 1:
-        _record_above(*told[0])
-        return
     lines = lineages(place for _, places in told for place in places)
     copies = []
     for event, places in told:
         above = {one.id for place in places for one in lines[place]} - {event.instance_id}
         copies += [_copied(event, instance_id) for instance_id in sorted(above)]
-    record(*copies)
+    return copies
 
 
 def _copied(event: Event, instance_id: str) -> Event:
     copied = copy(event)
     copied.instance_id = instance_id
     return copied
-
-
-def _record_above(event: Event, places: set[str]) -> None:
-    starts = sorted(places)
-    if not starts:
-        return
-    names = columns(event)
-    taken = ", ".join("id" if name == "instance_id" else "%s" for name in names)
-    values = [
-        value for name, value in zip(names, stored(event), strict=True) if name != "instance_id"
-    ]
-    table = HopperInstance._meta.db_table
-    marks = ", ".join(["%s"] * len(starts))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            INSERT INTO {Event._meta.db_table} ({", ".join(names)})
-            WITH RECURSIVE above (id, parent_id) AS (
-                SELECT id, parent_id FROM {table} WHERE id IN ({marks})
-                UNION
-                SELECT i.id, i.parent_id FROM above a JOIN {table} i ON i.id = a.parent_id
-            )
-            SELECT {taken} FROM above WHERE id <> %s ORDER BY id
-            """,  # noqa: S608
-            [*starts, *values, event.instance_id or ""],
-        )
 
 
 def feed(events: EventQuerySet) -> EventQuerySet:

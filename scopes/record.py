@@ -41,7 +41,7 @@ class Decided:
     behavior: str
 
 
-def record_decision(
+def decision_row(
     decided: Decided,
     *,
     epoch: int,
@@ -50,14 +50,14 @@ def record_decision(
     actor: Actor,
     now: datetime,
     refused: str = "",
-) -> None:
-    """Write the immutable row of a decision; `refused` is the code that overrules it, or ""."""
+) -> RoutingDecision:
+    """Return the unsaved row of a decision; `refused` is the code that overrules it, or ""."""
     values = described(decided.decision)
     if refused:
         values |= {"verdict": "refuse", "code": refused}
     if values["verdict"] != "send":
         values["target_id"] = None
-    RoutingDecision.objects.create(
+    return RoutingDecision(
         **values,
         id=new_id("dec"),
         task_id=decided.situation.task.id,

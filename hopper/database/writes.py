@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connection
+from django.db.models import AutoField
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 500
 """The most rows of one statement, so that its parameters stay below the limits of drivers."""
+
+VALUES_AT_ONCE = 30_000
+"""The most values of one statement. SQLite takes 32,766."""
 
 WRITES_AT_ONCE = 10
 """The most writes of one statement."""
@@ -45,7 +49,7 @@ class Writes:
 
     def __init__(self) -> None:
         self._updates: dict[tuple[Any, ...], tuple[Update, list[str]]] = {}
-        self._inserts: list[Model] = []
+        self._inserts: dict[type[Model], list[Model]] = {}
 
     def update(self, update: Update, key: str, alike: object = "") -> None:
         """Add an update of one row. Updates with the same words and `alike` are one statement."""
@@ -59,8 +63,8 @@ class Writes:
             self.update(updating(row, fields), str(row.pk), values)
 
     def insert(self, row: Model) -> None:
-        """Add a row of the one model that is inserted; the order of the rows is kept."""
-        self._inserts.append(row)
+        """Add a new row. It is inserted with its values of the end; a model's rows keep order."""
+        self._inserts.setdefault(type(row), []).append(row)
 
     def in_portions(self) -> Iterator[list[Write]]:
         """Return the statements, the inserts last, a few of them at a time for one statement."""
@@ -70,8 +74,10 @@ class Writes:
         for update, keys in self._updates.values():
             for some in portions(keys):
                 yield update.of(some)
-        for rows in portions(self._inserts):
-            yield inserting(rows)
+        for rows in self._inserts.values():
+            most = min(ROWS_AT_ONCE, VALUES_AT_ONCE // len(columns(rows[0])))
+            for new in portions(rows, most):
+                yield inserting(new)
 
 
 def portions(values: Iterable[Value], size: int = ROWS_AT_ONCE) -> Iterator[list[Value]]:
@@ -82,7 +88,7 @@ def portions(values: Iterable[Value], size: int = ROWS_AT_ONCE) -> Iterator[list
 
 
 def inserting(rows: Sequence[Model]) -> Write:
-    """Return the statement that inserts rows of one model, whose key the database makes."""
+    """Return the statement that inserts rows of one model."""
     names = ", ".join(columns(rows[0]))
     marks = ", ".join(["%s"] * len(columns(rows[0])))
     table = rows[0]._meta.db_table
@@ -102,14 +108,17 @@ def updating(row: Model, fields: Sequence[Field[Any, Any]]) -> Update:
 
 
 def columns(row: Model) -> list[str]:
-    """Return the columns of the row's table but its key."""
-    return [str(field.column) for field in row._meta.concrete_fields if not field.primary_key]
+    """Return the columns of the row's table but a key that the database makes."""
+    return [str(field.column) for field in _given(row)]
 
 
 def stored(row: Model) -> list[Any]:
     """Return the row's values as the database takes them, in the order of `columns`."""
     return [
-        field.get_db_prep_save(getattr(row, field.attname), connection)
-        for field in row._meta.concrete_fields
-        if not field.primary_key
+        field.get_db_prep_save(getattr(row, field.attname), connection) for field in _given(row)
     ]
+
+
+def _given(row: Model) -> list[Field[Any, Any]]:
+    fields: Sequence[Field[Any, Any]] = row._meta.concrete_fields
+    return [field for field in fields if not isinstance(field, AutoField)]

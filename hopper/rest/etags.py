@@ -10,7 +10,10 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+
+from django.http import HttpResponse
 
 from hopper.conditions import on_condition
 from hopper.errors import Invalid, VersionChanged
@@ -57,6 +60,14 @@ class Version:
                 )
 
         return on_condition(self.model, pk, check)
+
+
+def versioned(request: Request, text: bytes) -> HttpResponse:
+    """Return an answer of JSON with the ETag of its text, or 304 to a caller that has it."""
+    tag = f'"{hashlib.sha256(text).hexdigest()[:32]}"'
+    if is_known(request, tag):
+        return HttpResponse(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
+    return HttpResponse(text, content_type="application/json", headers={"ETag": tag})
 
 
 def is_known(request: Request, tag: str) -> bool:

@@ -10,7 +10,6 @@ from drf_spectacular.extensions import (
 )
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
-from rest_framework import serializers
 
 from hopper.rest.auth import (
     BY_LEASE,
@@ -24,6 +23,7 @@ from hopper.rest.fields import StrictSerializer
 from hopper.rest.idempotency import HEADER
 from hopper.rest.input import MAY_BE_EMPTY
 from hopper.rest.problem import MEDIA_TYPE
+from hopper.rest.problem_serializers import ProblemSerializer
 
 _WORDS = {
     304: "You have this version (If-None-Match).",
@@ -67,30 +67,6 @@ def _version_parameter(name: str, words: str) -> OpenApiParameter:
     return OpenApiParameter(name, schema, OpenApiParameter.HEADER, description=words)
 
 
-class ProblemErrorSerializer(serializers.Serializer[Any]):
-    """One invalid field."""
-
-    field = serializers.CharField()
-    code = serializers.CharField()
-    detail = serializers.CharField()
-
-
-class ProblemSerializer(serializers.Serializer[Any]):
-    """RFC 9457. Further members give the present state and the allowed values."""
-
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    code = serializers.CharField()
-    detail = serializers.CharField()
-    errors = ProblemErrorSerializer(  # type: ignore[assignment,call-arg]
-        many=True, required=False, max_length=20
-    )
-    more_errors = serializers.IntegerField(
-        required=False, min_value=1, help_text="The number of errors that are not named."
-    )
-
-
 _VERBS = {
     "list": "list",
     "retrieve": "get",
@@ -105,6 +81,7 @@ _NAMED = {
     ("tasks", "status"): "set_task_status",
     ("tasks", "feedback", "POST"): "add_task_feedback",
     ("instances", "claim"): "claim_next_tasks",
+    ("instances", "next"): "complete_and_claim_tasks",
     ("rules", "preview"): "preview_route",
 }
 """The operations whose name is no verb and noun, by the words of the path (and the method)."""
@@ -125,7 +102,7 @@ class HopperSchema(AutoSchema):
             verb = _VERBS[getattr(self.view, "action", "")]
             return f"{verb}_{noun if verb == 'list' else one}"
         if self.method != "GET":
-            return f"{rest[0]}_{one}"
+            return f"{rest[0]}_{one if '{' in self.path else noun}"
         return f"{'list' if self._is_list_view() else 'get'}_{one}_{rest[0]}"
 
     def get_summary(self) -> str:

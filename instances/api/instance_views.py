@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rest_framework import status
 from rest_framework.decorators import action
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
+from hopper.errors import HopperError
 from hopper.rest.described import (
     OpenApiParameter,
     OpenApiTypes,
@@ -15,11 +19,15 @@ from hopper.rest.described import (
     extend_schema,
     extend_schema_view,
 )
+from hopper.rest.etags import versioned
 from hopper.rest.fields import NoFields
+from hopper.rest.idempotency import HEADER
 from hopper.rest.input import flag, integer
 from hopper.rest.pagination import FeedPage
+from hopper.serving.waiting import waiting
 from instances.allowances import MAX_DEPTH
 from instances.api.base import Answering
+from instances.api.batch_serializers import ClaimAfter, NextSerializer
 from instances.api.filters import HistoryFilter, InstanceFilter, TaskFilter
 from instances.api.instance_serializers import (
     ClaimNext,
@@ -35,6 +43,7 @@ from instances.api.instance_serializers import (
     Trouble,
 )
 from instances.api.permissions import (
+    refused_reports,
     require_changes,
     require_creation,
     seen_instance,
@@ -44,10 +53,12 @@ from instances.api.permissions import (
 from instances.api.preview_serializers import PreviewSerializer, shown_instance_preview
 from instances.api.shown import (
     INSTANCE_VERSION,
+    reports_of,
     shown_claim,
     shown_instance,
     shown_instances,
     shown_tasks,
+    shown_verdict,
 )
 from instances.api.task_serializers import ClaimSerializer, EventSerializer, TaskSerializer
 from instances.lifecycle import actions as lifecycle
@@ -55,16 +66,34 @@ from instances.lifecycle.actions import update_instance
 from instances.lifecycle.closing import close_instance
 from instances.lifecycle.preview import preview_close, preview_stop, preview_terminate
 from instances.models import Event, HopperInstance, Task
+from instances.tasks.batches import complete_and_claim
+from instances.tasks.bell import BELL
 from instances.tasks.leases import rescue_leases
-from instances.tasks.worker import claim_next
+from instances.tasks.worker import claim_next, release_task
 from instances.tree.reads import build_tree, metrics
 from instances.tree.shape import create_instance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http.response import HttpResponseBase
     from rest_framework.request import Request
+
+MAX_WAIT = 60
+"""The longest wait of a claim, in seconds."""
+
+LEFT = "the client left before the answer"
 
 _BOOL = OpenApiTypes.BOOL
 _ID = r"[^/]+"
+
+
+class NothingYet(HopperError):
+    """A claim that may wait found no task. The answer says why."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 @extend_schema_view(
@@ -83,6 +112,7 @@ class InstanceViewSet(Answering):
         "destroy": ("cascade", "preview"),
         "hierarchy": ("depth", "include_terminated"),
         "tasks": ("subtree",),
+        "claim": ("wait",),
     }
     listed = ("list", "children", "tasks", "events")
 
@@ -155,8 +185,11 @@ class InstanceViewSet(Answering):
         responses=TreeSerializer,
     )
     @action(detail=True)
-    def hierarchy(self, request: Request, pk: str) -> Response:
-        """Show an instance with everything below it, and both counts."""
+    def hierarchy(self, request: Request, pk: str) -> HttpResponseBase:
+        """Show an instance with everything below it, and both counts.
+
+        The answer has a strong `ETag`; with `If-None-Match` an unchanged one is 304.
+        """
         seen_instance(self.actor, pk)
         query = request.query_params
         depth = (
@@ -165,7 +198,8 @@ class InstanceViewSet(Answering):
             else None
         )
         shown = flag(query, "include_terminated")
-        return Response(build_tree(pk, depth=depth, include_terminated=shown))
+        tree = build_tree(pk, depth=depth, include_terminated=shown)
+        return versioned(request, JSONRenderer().render(tree))
 
     @extend_schema(responses=InstanceSerializer(many=True), filters=False)
     @action(detail=True, pagination_class=None)
@@ -209,17 +243,75 @@ class InstanceViewSet(Answering):
 
     def before_key(self, **kwargs: Any) -> None:
         """Rescue expired leases before a claim; a key's transaction must not do so (R21)."""
-        if self.action == "claim":
+        if self.action in ("claim", "complete_and_claim"):
             rescue_leases(kwargs["pk"], in_need=True)
 
-    @extend_schema(request=ClaimNext, responses=ClaimSerializer)
+    @extend_schema(
+        request=ClaimNext,
+        parameters=[
+            OpenApiParameter(
+                "wait",
+                {"type": "integer", "minimum": 0, "maximum": MAX_WAIT, "default": 0},
+                description="The seconds to wait for a task.",
+            )
+        ],
+        responses=ClaimSerializer,
+    )
     @action(detail=True, methods=["post"])
     def claim(self, request: Request, pk: str) -> Response:
-        """Lease the next ready tasks to a worker (R21, R22)."""
+        """Lease the next ready tasks to a worker (R21, R22).
+
+        With `wait` the answer comes as soon as there is a task, else after that time.
+        """
         seen_instance(self.actor, pk, "worker")
         data = self.body(ClaimNext)
         claim = claim_next(pk, **data, actor=self.actor)
-        return Response(shown_claim(claim))
+        answer = shown_claim(claim)
+        if not claim.leases and request.query_params.get("wait", "0") != "0":
+            raise NothingYet(answer)
+        return Response(answer)
+
+    def _carry_out(
+        self, handler: Callable[..., Any], request: Request, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Let a claim wait outside of the transaction of its key, which keeps no empty answer."""
+        carry_out = partial(super()._carry_out, handler, request, *args, **kwargs)
+        if self.action != "claim":
+            return carry_out()
+
+        def look() -> tuple[Response, bool]:
+            try:
+                return carry_out(), False
+            except NothingYet as nothing:
+                return Response(nothing.answer), True
+
+        def take_back(answer: dict[str, Any]) -> None:
+            for task in answer["tasks"]:
+                token = task["lease"]["token"]
+                with suppress(HopperError):
+                    release_task(task["id"], token=token, reason=LEFT, actor=self.actor)
+
+        # A repeat with the same key gets the same lease.
+        keeps = HEADER in request.headers
+        return waiting(
+            self,
+            look,
+            most=MAX_WAIT,
+            bell=BELL.at(kwargs["pk"]),
+            take_back=None if keeps else take_back,
+        )
+
+    @extend_schema(request=ClaimAfter, responses=NextSerializer)
+    @action(detail=True, methods=["post"], url_path="next", url_name="next")
+    def complete_and_claim(self, request: Request, pk: str) -> Response:
+        """Finish tasks and lease the next ones, in one transaction (R17, R22)."""
+        seen_instance(self.actor, pk, "worker")
+        wish = self.body(ClaimAfter)
+        reports = reports_of(wish.pop("completed", ()))
+        refused = refused_reports(self.actor, reports)
+        verdicts, claim = complete_and_claim(reports, pk, refused=refused, **wish, actor=self.actor)
+        told = [shown_verdict(one) for one in verdicts]
+        return Response({**shown_claim(claim), "completed": told})
 
     @extend_schema(request=NoFields, responses=InstanceSerializer)
     @action(detail=True, methods=["post"])

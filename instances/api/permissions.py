@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 
 from hopper.actors import EVERYWHERE, ROLES, Actor
-from hopper.errors import FieldError, Invalid, NotAllowed, NotFound
+from hopper.errors import FieldError, HopperError, Invalid, NotAllowed, NotFound
 from hopper.json_values import text_problem
 from hopper.rest.auth import Lease, Operator, caller_of
 from instances.choices import HopperScope, InstanceStatus, WaitingCode
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from instances.models.lesson import LessonQuerySet
     from instances.models.task import TaskQuerySet
     from instances.models.webhook import WebhookQuerySet
+    from instances.tasks.batches import Done
 
 
 def actor_of(request: Request) -> Actor:
@@ -201,6 +202,29 @@ def worked_task(actor: Actor, task_id: str, token: str | None) -> Task:
     if is_workers_own(task_id, token):
         return Task.objects.get(pk=task_id)
     return seen_task(actor, task_id, "worker")
+
+
+def refused_reports(actor: Actor, reports: Sequence[Done]) -> dict[int, HopperError]:
+    """Return the refusals of the reports that the caller may not make, by index.
+
+    The token of a lease of the task permits a report, as does the role worker at the holder.
+    """
+    owned = _owned(reports)
+    refused: dict[int, HopperError] = {}
+    for index, report in enumerate(reports):
+        if report.task_id not in owned and not actor.holds("worker", []):
+            try:
+                seen_task(actor, report.task_id, "worker")
+            except HopperError as refusal:
+                refused[index] = refusal
+    return refused
+
+
+def _owned(reports: Sequence[Done]) -> set[str]:
+    """Return the tasks for whose report a token of one of their leases is given."""
+    tokens = {one.task_id: one.token for one in reports if one.token is not None}
+    attempts = Attempt.objects.filter(task__in=tokens)
+    return {one.task_id for one in attempts if one.has_token(str(tokens[one.task_id]))}
 
 
 def is_workers_own(task_id: str, token: str | None) -> bool:

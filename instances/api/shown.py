@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count
 
 from hopper.rest.etags import Version
+from hopper.rest.problem import problem
 from hopper.task_fields import EDIT, set_at
 from instances.allowances import Standing
 from instances.api.instance_serializers import InstanceSerializer
@@ -19,13 +20,15 @@ from instances.api.task_serializers import (
 )
 from instances.models import Attempt, HopperInstance, Question, Task, TaskDependency
 from instances.models.instance import lineages
+from instances.tasks.batches import Done
 from instances.tree.reads import as_counts, task_counts
 from instances.waiting import waiting_on
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from instances.models import Event
+    from instances.tasks.batches import Verdict
     from instances.tasks.worker import Claim, Lease
 
 
@@ -135,3 +138,15 @@ def shown_claim(claim: Claim) -> dict[str, Any]:
 def shown_lease(lease: Lease) -> dict[str, Any]:
     """Return a lease with its token, for the worker that claimed it only."""
     return dict(LeaseSerializer(lease).data)
+
+
+def reports_of(bodies: Iterable[Mapping[str, Any]]) -> list[Done]:
+    """Return the reports that the bodies of a batch make."""
+    return [Done(one["id"], one.get("token"), one.get("result")) for one in bodies]
+
+
+def shown_verdict(verdict: Verdict) -> dict[str, Any]:
+    """Return the answer to one of many reports."""
+    no = verdict.refusal
+    told = problem(no.status, no.code, no.detail, no.errors, no.extra) if no else None
+    return {"id": verdict.task_id, "status": verdict.status, "problem": told}

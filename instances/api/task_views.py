@@ -19,6 +19,7 @@ from hopper.rest.described import (
 from hopper.rest.input import flag
 from hopper.rest.pagination import FeedPage
 from hopper.serving.waiting import MAX_SECONDS, waiting
+from instances.api import batch_serializers as batches
 from instances.api import task_serializers as shapes
 from instances.api.base import Answering
 from instances.api.filters import HistoryFilter, TaskFilter, TaskSearchFilter
@@ -26,10 +27,12 @@ from instances.api.permissions import (
     is_workers_own,
     known_events,
     lease_as_credential,
+    refused_reports,
     require_answering,
     require_cancelling,
     require_references,
     require_role,
+    require_worker_somewhere,
     seen_task,
     token_in,
     visible_tasks,
@@ -38,16 +41,19 @@ from instances.api.permissions import (
 from instances.api.preview_serializers import TaskPreviewSerializer, shown_task_preview
 from instances.api.shown import (
     TASK_VERSION,
+    reports_of,
     shown_lease,
     shown_now,
     shown_task,
     shown_tasks,
+    shown_verdict,
     shown_whole_task,
 )
 from instances.api.task_serializers import in_utc
 from instances.lifecycle.preview import preview_cancel
 from instances.models import Attempt, Comment, Event, Question, Task
 from instances.tasks import worker
+from instances.tasks.batches import complete_tasks
 from instances.tasks.comments import add_comment
 from instances.tasks.creating import NewTask, create_task, create_tasks
 from instances.tasks.dependencies import predecessors
@@ -117,6 +123,20 @@ class TaskViewSet(Answering):
         made = create_tasks([NewTask(**one) for one in bodies], actor=self.actor)
         ids = [one.task.pk for one in made]
         return self.fresh(lambda: shown_now(ids), status.HTTP_201_CREATED)
+
+    @extend_schema(
+        request=batches.CompleteOne(many=True),
+        responses=batches.VerdictSerializer(many=True),
+        filters=False,
+    )
+    @action(detail=False, methods=["post"], url_path="complete", pagination_class=None)
+    def complete_many(self, request: Request) -> Response:
+        """Finish up to 100 tasks. Each report is answered on its own (R17)."""
+        require_worker_somewhere(self.actor, "To complete tasks in a batch")
+        reports = reports_of(self.body(batches.ManyReports))
+        refused = refused_reports(self.actor, reports)
+        verdicts = complete_tasks(reports, refused=refused, actor=self.actor)
+        return Response([shown_verdict(one) for one in verdicts])
 
     @extend_schema(responses=shapes.WholeTaskSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -301,11 +321,11 @@ class TaskViewSet(Answering):
         With `wait` the answer comes as soon as no question is open, else after that time.
         """
 
-        def look() -> tuple[Any, bool]:
+        def look() -> tuple[Response, bool]:
             rows = seen_task(self.actor, pk).questions.order_by("number")
             page = self.paginate_queryset(rows) or []
-            body = self.get_paginated_response(shapes.QuestionSerializer(page, many=True).data)
-            return body.data, any(row.is_open for row in page)
+            answer = self.get_paginated_response(shapes.QuestionSerializer(page, many=True).data)
+            return answer, any(row.is_open for row in page)
 
         return waiting(self, look)
 

@@ -1,6 +1,6 @@
 """The verbs that change a task's row: `change_task`, `rest_task`, `move_task`, and `amend_task`.
 
-Only this module, `creating` and `claim_sql` write rows of tasks.
+Only this module and `claim_sql` write rows of tasks.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
-from django.db.models import F, Model, Q
+from django.db import connection, transaction
+from django.db.models import Model, Q
 
 from hopper.conditions import require_condition
 from hopper.database import after_commit, engine, lock_rows, write_together
@@ -31,6 +32,7 @@ from instances.choices import TaskStatus as T
 from instances.history import task_event
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
 from instances.signals import routing_due, tasks_finished
+from instances.tasks.bell import BELL
 from instances.tree.locks import share_lines
 from instances.tree.status import settle_after_commit
 
@@ -47,6 +49,12 @@ _OUTCOMES = {
     T.FAILED: AttemptOutcome.FAILED,
     T.CANCELLED: AttemptOutcome.CANCELLED,
 }
+_RELEASE = f"""UPDATE {InstanceLoad._meta.db_table} SET running = running - %s
+    WHERE instance_id = %s RETURNING
+        EXISTS (SELECT 1 FROM {HopperInstance._meta.db_table}
+            WHERE status = '{InstanceStatus.STOPPING.value}')
+        OR stops <> (SELECT stops FROM {InstanceLoad._meta.db_table} AS before
+            WHERE before.instance_id = %s)"""  # noqa: S608
 _WITH_ERROR = (AttemptOutcome.FAILED, AttemptOutcome.EXPIRED, AttemptOutcome.CANCELLED)
 
 
@@ -121,9 +129,21 @@ class _Change:
         self.due: dict[str, Callable[[], None]] = {}
         self.ended: list[Task] = []
         self.ends: dict[str, Any] = {}
+        self.next: list[Callable[[], None]] = []
+        self._new: list[Model] = []
+
+    def insert(self, row: Model) -> None:
+        """Add a new row."""
+        self.writes.insert(row)
+        self._new.append(row)
+
+    def announce(self) -> None:
+        """Announce the ends (R17). The receivers add their changes to this block."""
+        if self.ended:
+            tasks_finished.announce(tasks=self.ended, **self.ends)
 
     def write(self) -> None:
-        """Write all; then announce the ends (R17), and release the slots of the ended leases."""
+        """Write all; then do what reads the rows, and release the slots of the ended leases."""
         for task in self.tasks.values():
             changed = task.changed_fields()
             self.writes.update_row(task, changed)
@@ -133,13 +153,24 @@ class _Change:
             self.writes.update_row(row, fields)
         for some in self.writes.in_portions():
             write_together(*some)
+        for row in self._new:
+            row._state.adding = False
         for place in self.due.values():
             after_commit(place)
-        if self.ended:
-            tasks_finished.announce(tasks=self.ended, **self.ends)
+        self._ring()
+        for call in self.next:
+            call()
         # Last, so that the counter of a busy instance is locked only until the commit (R6).
         for instance_id, number in sorted(self.slots.items()):
             release_slots(instance_id, number)
+
+    def _ring(self) -> None:
+        """Wake the claims of this process that wait for one of these tasks or slots."""
+        changed = [*self.tasks.values(), *(row for row in self._new if isinstance(row, Task))]
+        ready = {str(task.instance_id) for task in changed if task.status == T.PENDING}
+        heard = (ready | self.slots.keys()).intersection(BELL.awaited())
+        if heard:
+            transaction.on_commit(partial(BELL.ring, heard), robust=True)
 
 
 _open: ContextVar[_Change | None] = ContextVar("the block of verbs", default=None)
@@ -160,6 +191,7 @@ def gathered() -> Iterator[_Change]:
     mark = _open.set(change)
     try:
         yield change
+        change.announce()
     finally:
         _open.reset(mark)
     change.write()
@@ -308,13 +340,33 @@ def _write(change: _Change, task: Task, now: datetime, event: Event | None) -> N
     task.updated_at = max(now, task.updated_at)
     change.tasks[task.pk] = task
     if event is not None:
-        change.writes.insert(event)
+        change.insert(event)
 
 
 def write_row(row: Model, *names: str) -> None:
-    """Write these fields of a row that changes with a locked task, such as a delegation."""
+    """Write these fields of a row that changes with a locked task, such as a delegation.
+
+    A row that the open block inserts is written whole.
+    """
+    if not row._state.adding:
+        with gathered() as change:
+            change.rows[str(row.pk)] = (row, names)
+
+
+def insert_rows(*rows: Model) -> None:
+    """Insert new rows with the changes of the open block, and with what it still changes of them.
+
+    The rows of a model are inserted in their order.
+    """
     with gathered() as change:
-        change.rows[str(row.pk)] = (row, names)
+        for row in rows:
+            change.insert(row)
+
+
+def once_written(call: Callable[[], None]) -> None:
+    """Call something in the transaction, as soon as the open block has written its changes."""
+    with gathered() as change:
+        change.next.append(call)
 
 
 def hold_places(tasks: QuerySet[Task], also: Iterable[str] = ()) -> None:
@@ -365,11 +417,12 @@ def close_question(task: Task, state: str) -> None:
 def release_slots(instance_id: str, number: int) -> None:
     """Release slots of the instance's counter (R6, kind 5; R22); settle a stopping instance.
 
-    Stopping instances are read afterwards: a stop that held the counter has committed by then.
+    A stop that the statement waited for has raised `stops`, so it is seen as well.
     """
-    load = InstanceLoad.objects.filter(pk=instance_id)
-    load.update(running=F("running") - number)
-    if HopperInstance.objects.filter(status=InstanceStatus.STOPPING).exists():
+    with connection.cursor() as cursor:
+        cursor.execute(_RELEASE, [number, instance_id, instance_id])
+        found = cursor.fetchone()
+    if found is not None and found[0]:
         settle_after_commit(instance_id)
 
 

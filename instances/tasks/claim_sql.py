@@ -106,14 +106,14 @@ class Grant:
     checkpoint: Any
 
 
-def grant(wish: Wish, most: int, now: datetime) -> list[Grant]:
+def grant(wish: Wish, most: int) -> list[Grant]:
     """Lease up to `limit` of the next claimable tasks, in queue order, with attempts and events.
 
     Never lets the instance hold more than `most` leases (R22), nor begin one after a stop (R3): the
     counter is raised in the same statement. Returns none where none fits, where there is no room,
     where the instance may not start work, or where others took the last places at this very moment.
     """
-    params = _searching(wish, most, now) | {
+    params = _searching(wish, most) | {
         "worker": wish.worker,
         "holder": wish.actor.id,
         "actor": wish.actor.name,
@@ -129,16 +129,18 @@ def grant(wish: Wish, most: int, now: datetime) -> list[Grant]:
     )
 
 
-def _searching(wish: Wish, most: int, now: datetime) -> dict[str, Any]:
+def _searching(wish: Wish, most: int) -> dict[str, Any]:
     return {
         "instance": wish.instance_id,
         "task": wish.task_id,
-        "now": now,
-        "soon": now + _FURTHEST,
         "most": most,
         "limit": wish.limit,
         "near": wish.limit + _RIVALS,
     }
+
+
+def _at(now: datetime) -> dict[str, datetime]:
+    return {"now": now, "soon": now + _FURTHEST}
 
 
 def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
@@ -156,7 +158,9 @@ def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
         told AS ({_EVENTS.format(marked="marked", data="%(data)s::jsonb")}),
         aside AS ({_SET_ASIDE.format(marked="marked", asked="WHERE")})
         SELECT {_COLUMNS}, carried FROM marked JOIN tried ON task_id = id"""
-    statement = statement.replace("%(until)s", f"{moment} + %(length)s")
+    for name, span in (("until", "length"), ("soon", "furthest")):
+        statement = statement.replace(f"%({name})s", f"{moment} + %({span})s")
+    params = {**params, "furthest": _FURTHEST}
     rows: Iterable[Any] = Task.objects.raw(statement.replace("%(now)s", moment), params)
     return [Grant(task, _checkpoint(task.carried)) for task in rows]
 
@@ -165,7 +169,8 @@ def _in_one_transaction(picking: str, params: dict[str, Any]) -> list[Grant]:
     """Do the same in several statements, for a database with one writer at a time."""
     with transaction.atomic(), connection.cursor() as cursor:
         now = database.now()
-        params = {**params, "now": now, "until": now + params["length"]}
+        until = now + params.pop("length")
+        params = {**params, **_at(now), "until": until}
         marked = f"{_MARK} WHERE id IN (SELECT picked FROM pick) RETURNING {_COLUMNS}"
         tasks = {task.pk: task for task in Task.objects.raw(f"WITH {picking} {marked}", params)}
         if not tasks:
@@ -287,7 +292,7 @@ def why_nothing(wish: Wish, now: datetime) -> dict[str, str] | None:
 
 def _anything_fits(wish: Wish, now: datetime) -> bool:
     """Return whether a task could be granted without locks and with all slots free."""
-    params = _searching(replace(wish, limit=1), _BOUNDLESS, now)
+    params = _searching(replace(wish, limit=1), _BOUNDLESS) | _at(now)
     with connection.cursor() as cursor:
         cursor.execute(f"WITH {_pick(wish, params, lock=False)} SELECT 1 FROM pick", params)
         return cursor.fetchone() is not None

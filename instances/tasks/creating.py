@@ -14,7 +14,7 @@ from hopper.ids import new_id
 from hopper.task_fields import CHILD, CREATE, set_at
 from instances.choices import AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
-from instances.history import record, record_above, task_event
+from instances.history import copies_above, task_event
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.models.task import each_word_once
@@ -23,7 +23,9 @@ from instances.tasks.changes import (
     announce_due,
     change_task,
     end_attempt,
+    gathered,
     hold_places,
+    insert_rows,
     lock_tasks,
     routes_on,
 )
@@ -184,12 +186,14 @@ def insert_tasks(
     for task in tasks:
         before = edges.get(task.pk, ())
         task.ready = may_begin(task, [new.get(pk) or known[pk] for pk in before])
-    Task.objects.bulk_create(tasks)
-    add_dependencies(edges)
-    record(*(task_event(task, "task.created", actor=actor, now=now) for task in tasks))
+    with gathered():
+        insert_rows(*tasks)
+        insert_rows(*(task_event(task, "task.created", actor=actor, now=now) for task in tasks))
+        for task in tasks:
+            announce_due(task, actor)
     for task in tasks:
         task.remember(task.changed_fields())
-        announce_due(task, actor)
+    add_dependencies(edges)
     if edges:
         # After placing: a task that is still moving is not blocked (R23).
         transaction.on_commit(lambda: reevaluate_new(edges), robust=True)
@@ -200,20 +204,22 @@ def insert_imported(tasks: Sequence[Task], *, actor: Actor, now: datetime) -> No
 
     The end of a task that has ended is told to the instances above, as any end (R17).
     """
-    Task.objects.bulk_create(tasks)
     told: dict[str, Any] = {"actor": actor, "now": now, "imported": True}
-    record(*(task_event(task, "task.created", **told) for task in tasks))
     ended = [task for task in tasks if task.is_terminal]
-    record(*(task_event(task, f"task.{task.status}", ending=True, **told) for task in ended))
-    record_above(
-        [
-            (
-                task_event(task, f"task.{task.status}", ending=True, bubbled=True, **told),
-                {place for place in (task.origin_id, task.instance_id) if place},
-            )
-            for task in ended
-        ]
-    )
+    bubbled = [
+        (
+            task_event(task, f"task.{task.status}", ending=True, bubbled=True, **told),
+            {place for place in (task.origin_id, task.instance_id) if place},
+        )
+        for task in ended
+    ]
+    with gathered():
+        insert_rows(*tasks)
+        insert_rows(*(task_event(task, "task.created", **told) for task in tasks))
+        insert_rows(
+            *(task_event(task, f"task.{task.status}", ending=True, **told) for task in ended)
+        )
+        insert_rows(*copies_above(bubbled))
 
 
 def new_task(

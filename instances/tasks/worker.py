@@ -83,23 +83,25 @@ def claim_next(
     capabilities: Sequence[str] | None = None,
     tags: Sequence[str] | None = None,
     lease_seconds: int | None = None,
+    tries: int = _TRIES,
     actor: Actor,
 ) -> Claim:
     """Lease up to `limit` of the next ready tasks to a worker, in R22's order.
 
     `capabilities` None means any work; a list limits the claim to tasks that need no other
     capability. `tags` limits it to tasks with one of the tags. `lease_seconds` is from 30 s to
-    24 h, by default the setting of the instance. Raises Conflict if the instance does not execute
-    or may not start work now, Gone if it is terminated.
+    24 h, by default the setting of the instance. Where other claims are faster it tries again, up
+    to `tries` times with pauses. Raises Conflict if the instance does not execute or may not start
+    work now, Gone if it is terminated.
     """
     settings = _require_claiming(instance_id)
     lease_seconds = lease_seconds or settings.lease_seconds
     able = None if capabilities is None else keys_of(capabilities)
     wish = Wish(instance_id, worker, actor, limit, lease_seconds, able, keys_of(tags or ()))
     rescue_leases(instance_id)
-    claim = _claim(wish, settings)
+    claim = _claim(wish, settings, tries)
     if not claim.leases and rescue_leases(instance_id, in_need=True):
-        claim = _claim(wish, settings)
+        claim = _claim(wish, settings, tries)
     return claim
 
 
@@ -127,7 +129,7 @@ def claim_task(
     most = settings.max_concurrent_tasks
     rescue_leases(holder_id)
     for _ in range(_TRIES):
-        granted = grant(wish, most, database.now())
+        granted = grant(wish, most)
         if granted:
             return _lease(granted[0], settings)
         task, now = present_task(task_id), database.now()
@@ -194,13 +196,21 @@ def complete_task(
     """
 
     def finish(task: Task) -> None:
-        if task.status not in STARTED:
-            raise _not_started(task)
-        refuse_open_children(task)
-        task.result, task.error = result, ""
-        change_task(task, T.DONE, actor=actor, now=database.now())
+        _finish(task, result, actor, database.now())
 
     return _report(task_id, token, finish, T.DONE, artifact=result, actor=actor)
+
+
+def complete_locked(
+    task: Task, *, token: str | None, result: Any, actor: Actor, now: datetime
+) -> None:
+    """Finish a task that is locked with its tree, as `complete_task` does.
+
+    The caller keeps the result of a refused report.
+    """
+    if not _is_repeat(task, token, T.DONE, result):
+        require_lease(task, token)
+        _finish(task, result, actor, now)
 
 
 def fail_task(
@@ -244,6 +254,14 @@ def release_task(task_id: str, *, token: str | None = None, reason: str = "", ac
         put_back(task, outcome=AttemptOutcome.RELEASED, actor=actor, now=database.now())
 
     return _report(task_id, token, finish, "", artifact=reason, actor=actor)
+
+
+def _finish(task: Task, result: Any, actor: Actor, now: datetime) -> None:
+    if task.status not in STARTED:
+        raise _not_started(task)
+    refuse_open_children(task)
+    task.result, task.error = result, ""
+    change_task(task, T.DONE, actor=actor, now=now)
 
 
 def _report(
@@ -349,22 +367,21 @@ def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
         )
 
 
-def _claim(wish: Wish, settings: QueueSettings) -> Claim:
+def _claim(wish: Wish, settings: QueueSettings, tries: int) -> Claim:
     """Grant leases while there is room. Tries again if other claims were faster."""
     most = settings.max_concurrent_tasks
-    for left in reversed(range(_TRIES)):
-        now = database.now()
+    for left in reversed(range(tries)):
         if not left:
             # Other claims may take some of many free slots. One slot is either free or taken.
             wish = replace(wish, limit=1)
-        granted = grant(wish, most, now)
+        granted = grant(wish, most)
         if granted:
             return Claim([_lease(one, settings) for one in granted])
         # The instance may have been stopped since.
         _require_claiming(wish.instance_id)
         if not free_places(wish.instance_id, most):
             return Claim([], {"code": "AtCapacity", "detail": f"{most} of {most} slots are taken"})
-        reason = why_nothing(wish, now)
+        reason = why_nothing(wish, database.now())
         if reason is not None:
             return Claim([], reason)
         if left:

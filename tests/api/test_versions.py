@@ -172,3 +172,16 @@ def test_of_two_writers_at_once_one_wins(caller: Any, task: Task) -> None:
     for thread in threads:
         thread.join()
     assert sorted(found) == [200, 412, 412]
+
+
+def test_an_unchanged_hierarchy_is_not_sent_again(ada: Caller, tree: Tree) -> None:
+    path = "/instances/top/hierarchy"
+    tag = tag_of(ada, path)
+    assert not tag.startswith("W/")
+    assert tag_of(ada, path, **{"Accept-Encoding": "gzip"}) == tag
+    again = ada.call("GET", path, **{"If-None-Match": tag})
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
+    # One level less is another answer.
+    assert tag_of(ada, f"{path}?depth=1") != tag
+    TaskFactory(instance=tree["web-run"])
+    assert tag_of(ada, path, **{"If-None-Match": tag}) != tag

@@ -98,7 +98,6 @@ SINGLE_IMPORTER = {
     "hopper.serving.safety": SERVING,
     "hopper.serving.senders": SERVING,
     "hopper.serving.server": SERVING,
-    "hopper.serving.waiting": "long polls, for every view that may wait",
     "instances.admin.records": DOOR,
     "instances.admin.tree": DOOR,
     "instances.admin.webhooks": DOOR,

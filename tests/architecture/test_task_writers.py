@@ -1,4 +1,4 @@
-"""Three modules write rows of tasks; every other one asks a verb of `changes`."""
+"""Two modules write rows of tasks; every other one asks a verb of `changes`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 WRITERS = {
     "instances/tasks/changes.py",
-    "instances/tasks/creating.py",
     "instances/tasks/claim_sql.py",
 }
 PASSED_THROUGH = ("hopper/database/", "instances/models/task.py")
@@ -95,7 +94,7 @@ def _caller() -> str:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("sound")
-def test_three_modules_write_the_tasks_of_a_whole_run() -> None:
+def test_two_modules_write_the_tasks_of_a_whole_run() -> None:
     writers = Writers()
     top = InstanceFactory(name="top")
     web = InstanceFactory(scope="PROJECT", name="web", parent=top)

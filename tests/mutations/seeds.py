@@ -132,8 +132,8 @@ MUTATIONS = (
     _one(
         "a place is not given back",
         _CHANGES,
-        'update(running=F("running") - number)',
-        'update(running=F("running") - 0)',
+        "SET running = running - %s",
+        "SET running = running - 0 * %s",
         _WORKERS,
     ),
     _one(
@@ -317,8 +317,8 @@ MUTATIONS = (
     _one(
         "every event is written twice",
         _CHANGES,
-        "        change.writes.insert(event)\n",
-        "        change.writes.insert(event)\n        change.writes.insert(event)\n",
+        "        change.insert(event)\n",
+        "        change.insert(event)\n        change.insert(event)\n",
         _GRANTING,
         _FAMILIES,
     ),
