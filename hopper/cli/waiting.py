@@ -1,29 +1,60 @@
-"""Waiting for the answer to a question, by requests that wait at the server."""
+"""Waiting for an answer or a task, by requests that wait at the server."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hopper.cli.transport import at
+from hopper.cli.transport import at, clean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hopper.cli.transport import Client
 
 ONE_WAIT = 25
 """The most seconds that one request waits."""
+LONGEST_WAIT = 300
+"""The most seconds that a tool waits."""
 PAUSE = 1.0
 """The least seconds between two requests: a busy server answers at once."""
+
+Found = TypeVar("Found")
 
 
 def awaited_answer(client: Client, task_id: str, seconds: float) -> list[Any]:
     """Return the questions about a task as soon as none is open, else after these seconds."""
+    return _awaited(
+        lambda wait: list(client.pages(at("tasks", task_id, "questions"), {"wait": wait})),
+        lambda rows: not any(row["state"] == "open" for row in rows),
+        seconds,
+    )
+
+
+def awaited_claim(
+    client: Client, instance_id: str, fields: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """Claim at an instance; return the answer as soon as it has a task, else after these seconds.
+
+    `fields` are those of a claim.
+    """
+    path = at("instances", instance_id, "claim")
+    return _awaited(
+        lambda wait: dict(client.post(path, clean(fields), params={"wait": wait})),
+        lambda answer: bool(answer["tasks"]),
+        seconds,
+    )
+
+
+def _awaited(
+    ask: Callable[[int | None], Found], is_there: Callable[[Found], bool], seconds: float
+) -> Found:
     until = time.monotonic() + seconds
     while True:
         began = time.monotonic()
         wait = max(0, min(ONE_WAIT, int(until - began)))
-        rows = client.pages(at("tasks", task_id, "questions"), {"wait": wait or None})
+        found = ask(wait or None)
         left = until - time.monotonic()
-        if left <= 0 or not any(row["state"] == "open" for row in rows):
-            return rows
+        if left <= 0 or is_there(found):
+            return found
         time.sleep(max(0, min(left, began + PAUSE - time.monotonic())))

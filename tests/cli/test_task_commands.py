@@ -202,3 +202,47 @@ def test_events_are_one_line_each(hopper: Callable, server: FakeTransport) -> No
     assert hopper("task", "events", "task-1").out == (
         "10:00  task.claimed  pending > claimed  at run  by alice  a 1\n"
     )
+
+
+NEXT = {**task("task-2"), "lease": {"token": "1.next", "seconds": 300, "expires_at": "soon"}}
+
+
+def test_complete_with_next_takes_the_next_task_in_one_call(
+    hopper: Callable, server: FakeTransport
+) -> None:
+    verdict = {"id": "task-1", "status": "done", "problem": None}
+    server.answers["POST /instances/run/next"] = ok({"completed": [verdict], "tasks": [NEXT]})
+    outcome = hopper(
+        *("task", "complete", "task-1", "--result", "7", "--lease-token", "1.a"),
+        *("--worker", "w", "--next", "run"),
+    )
+    assert outcome.out.splitlines()[:2] == [
+        "✓ Changed status to: completed",
+        "✓ Claimed task: task-2",
+    ]
+    report = {"id": "task-1", "token": "1.a", "result": 7}
+    assert server.calls[-1].body == {"worker": "w", "completed": [report]}
+    # The session keeps the new lease.
+    server.answers["POST /tasks/task-2/complete"] = ok(task("task-2"))
+    hopper("task", "complete", "task-2", "--worker", "w")
+    assert server.calls[-1].body["token"] == "1.next"
+
+
+def test_a_refused_report_is_told_with_the_task_that_was_claimed(
+    hopper: Callable, server: FakeTransport
+) -> None:
+    problem = {"status": 409, "code": "lease_lost", "detail": "This lease is over."}
+    verdict = {"id": "task-1", "status": "claimed", "problem": problem}
+    server.answers["POST /instances/run/next"] = ok({"completed": [verdict], "tasks": [NEXT]})
+    outcome = hopper("task", "complete", "task-1", "--next", "run")
+    assert outcome.code == 1
+    assert "This lease is over." in outcome.err
+    assert "The next task is claimed all the same: task-2." in outcome.err
+
+
+def test_a_claim_waits_for_a_task(hopper: Callable, server: FakeTransport) -> None:
+    none = ok({"tasks": [], "waiting": {"code": "Empty", "detail": "the queue is empty"}})
+    server.answers["POST /instances/run/claim"] = [none, ok({"tasks": [NEXT], "waiting": None})]
+    outcome = hopper("task", "claim", "--instance", "run", "--wait", "40")
+    assert "Claimed task: task-2" in outcome.out
+    assert [call.params["wait"] for call in server.calls] == [25, 25]

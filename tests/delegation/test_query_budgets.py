@@ -27,12 +27,12 @@ TASKS: dict[str, dict[str, Any]] = {
 # Transactions, savepoints and readings of the clock count too; a hop writes offer, acceptance,
 # decision and events.
 BUDGETS = {
-    "matched": 45,
-    "matched, and down to a run": 53,
-    "by what it requires": 47,
-    "named": 45,
-    "no child matches": 24,
-    "nobody can": 29,
+    "matched": 39,
+    "matched, and down to a run": 43,
+    "by what it requires": 41,
+    "named": 39,
+    "no child matches": 22,
+    "nobody can": 27,
 }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hopper.cli.arguments import user_name
 from hopper.cli.leases import KeptLeases
 from hopper.cli.transport import Client, Refused, at, clean
-from hopper.cli.worker.answers import Meaning, of_report
+from hopper.cli.worker.answers import Meaning, of_report, require_done
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -37,6 +37,25 @@ def report(args: Namespace, client: Client, verb: str, *, ends: bool = True, **f
         kept.forget(args.id)
     else:
         kept.extended(args.id)
+    return answer
+
+
+def complete_and_claim(
+    args: Namespace, client: Client, instance_id: str, **fields: Any
+) -> dict[str, Any]:
+    """Report the task of the command as done and claim the next one of an instance, in one call.
+
+    Raises Refused for a refused report; the session then keeps the lease that it got.
+    """
+    kept = KeptLeases.of(args)
+    report = clean({**credentials(args, kept), **fields, "id": args.id})
+    worker = report.pop("worker")
+    body = {"worker": worker, "completed": [report]}
+    answer: dict[str, Any] = client.post(at("instances", instance_id, "next"), body)
+    for task in answer["tasks"]:
+        kept.keep(task, worker)
+    require_done(answer)
+    kept.forget(args.id)
     return answer
 
 

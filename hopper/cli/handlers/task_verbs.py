@@ -16,11 +16,12 @@ from hopper.cli.arguments import (
     user_name,
 )
 from hopper.cli.handlers import questions
-from hopper.cli.handlers.reports import report
+from hopper.cli.handlers.reports import complete_and_claim, report
 from hopper.cli.leases import KeptLeases
 from hopper.cli.render import tasks as render
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, UsageError, at, clean
+from hopper.cli.waiting import awaited_claim
 from hopper.task_fields import TERMS, set_at
 
 if TYPE_CHECKING:
@@ -88,13 +89,19 @@ def _add_working(group: Group) -> None:
     take.add_argument("--instance", metavar="ID", help="instead of a task: its next one")
     take.add_argument("--worker")
     take.add_argument("--lease", type=int, dest="lease_seconds", metavar="SECONDS")
+    take.add_argument(
+        "--wait", type=int, default=0, metavar="SECONDS", help="until the instance has a task"
+    )
     beat = group.add("heartbeat", heartbeat, render.show_updated, "extend a lease")
     beat.add_argument("id")
     beat.add_argument("--progress", type=float, metavar="0..1")
     beat.add_argument("--checkpoint", type=json_object, metavar="JSON")
-    end = group.add("complete", complete, render.show_status, "report a task as done")
+    end = group.add("complete", complete, render.show_completed, "report a task as done")
     end.add_argument("id")
     end.add_argument("--result", type=json_or_text, metavar="JSON")
+    end.add_argument(
+        "--next", dest="next_of", metavar="INSTANCE", help="also take its next task, in one call"
+    )
     broke = group.add("fail", fail, render.show_status, "report a task as failed")
     broke.add_argument("id")
     broke.add_argument("--error", required=True)
@@ -181,7 +188,7 @@ def claim(args: Namespace, client: Client) -> Any:
         task = client.post(at("tasks", args.id, "claim"), body)
         kept.keep(task, worker)
         return spoken(task)
-    answer = client.post(at("instances", args.instance, "claim"), body)
+    answer = awaited_claim(client, args.instance, body, args.wait)
     for task in answer["tasks"]:
         kept.keep(task, worker)
     return {**answer, "tasks": [spoken(task) for task in answer["tasks"]]}
@@ -194,8 +201,12 @@ def heartbeat(args: Namespace, client: Client) -> Any:
 
 
 def complete(args: Namespace, client: Client) -> Any:
-    """Report a task as done."""
-    return spoken(report(args, client, "complete", result=args.result))
+    """Report a task as done; with --next also take the next task of an instance."""
+    if args.next_of is None:
+        return spoken(report(args, client, "complete", result=args.result))
+    answer = complete_and_claim(args, client, args.next_of, result=args.result)
+    lists = {name: [spoken(row) for row in answer[name]] for name in ("completed", "tasks")}
+    return {**answer, **lists}
 
 
 def fail(args: Namespace, client: Client) -> Any:

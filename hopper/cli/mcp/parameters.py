@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, WithJsonSchema
 
+from hopper.cli.waiting import LONGEST_WAIT
 from hopper.protocol import PRIORITIES
 from hopper.task_fields import BY_NAME, CHILD, CREATE, TaskField, set_at
 
@@ -47,6 +48,11 @@ def named(name: str, words: str) -> Any:
 def text(words: str, most: int, **more: Any) -> Any:
     """Return the description of a parameter that takes a text."""
     return Field(description=words, max_length=most, **more)
+
+
+def seconds_to_wait(words: str) -> Any:
+    """Return the description of a parameter that takes the seconds to wait, 0 for none."""
+    return Field(description=f"{words} 0: not at all.", ge=0, le=LONGEST_WAIT, examples=[60])
 
 
 _CHILDREN = (

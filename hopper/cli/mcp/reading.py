@@ -17,17 +17,17 @@ from hopper.cli.mcp.parameters import (
     id_of_instance,
     id_of_task,
     named,
+    seconds_to_wait,
     text,
     with_fields,
 )
 from hopper.cli.transport import Client, CliError, at, clean
-from hopper.cli.waiting import awaited_answer
+from hopper.cli.waiting import LONGEST_WAIT, awaited_answer
 from hopper.task_fields import CREATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LONGEST_WAIT = 300  # seconds that a call waits for an answer
 _ROUTED_BY = frozenset(
     {
         "title", "description", "project", "tags", "required_capabilities", "priority",
@@ -131,13 +131,7 @@ class Reading:
         self,
         task_id: TaskId,
         wait_seconds: Annotated[
-            int,
-            Field(
-                description="How long to wait for the answer of an open question. 0: not at all.",
-                ge=0,
-                le=LONGEST_WAIT,
-                examples=[60],
-            ),
+            int, seconds_to_wait("How long to wait for the answer of an open question.")
         ] = 0,
     ) -> list[Json]:
         """List the questions about a task and their answers, the oldest first.

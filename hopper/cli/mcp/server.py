@@ -16,11 +16,12 @@ from hopper import __version__
 from hopper.cli.arguments import user_name
 from hopper.cli.leases import SESSION_VARIABLES
 from hopper.cli.mcp.planning import Planning
-from hopper.cli.mcp.reading import LONGEST_WAIT, Reading
+from hopper.cli.mcp.reading import Reading
 from hopper.cli.mcp.resources import add_prompts, add_resources
 from hopper.cli.mcp.session import SessionLeases
 from hopper.cli.mcp.tool import HopperTool, Run, Way
 from hopper.cli.mcp.working import Working
+from hopper.cli.waiting import LONGEST_WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,8 +125,9 @@ def build_server(
     """
     over_http = run is not None
     session = session or SessionLeases(client, session_worker())
-    reading = Reading(client, longest_wait=0 if over_http else LONGEST_WAIT)
-    working = Working(client, session)
+    longest = 0 if over_http else LONGEST_WAIT
+    reading = Reading(client, longest_wait=longest)
+    working = Working(client, session, longest_wait=longest)
     parts = (reading, Planning(client), working)
     way = Way(text_only=text_only, run=run, during=session.call)
     made: list[Tool] = []

@@ -23,11 +23,13 @@ from hopper.cli.mcp.parameters import (
     id_of_instance,
     id_of_task,
     named,
+    seconds_to_wait,
     text,
     with_fields,
 )
 from hopper.cli.transport import Client, CliError, Refused, at, clean
-from hopper.cli.worker.answers import Meaning, of_report
+from hopper.cli.waiting import LONGEST_WAIT, awaited_claim
+from hopper.cli.worker.answers import Meaning, of_report, require_done
 from hopper.task_fields import TERMS
 
 if TYPE_CHECKING:
@@ -40,9 +42,12 @@ class Working:
     The leases of the session need no token: the tools know them.
     """
 
-    def __init__(self, client: Client, session: SessionLeases) -> None:
+    def __init__(
+        self, client: Client, session: SessionLeases, *, longest_wait: int = LONGEST_WAIT
+    ) -> None:
         self._client = client
         self._session = session
+        self._longest_wait = longest_wait
 
     def claim_task(
         self,
@@ -57,6 +62,9 @@ class Working:
         ] = None,
         tags: Annotated[list[str] | None, named("tags", "Only tasks with one of these.")] = None,
         lease_seconds: LeaseSeconds = None,
+        wait_seconds: Annotated[
+            int, seconds_to_wait("How long to wait until the instance has a task.")
+        ] = 0,
     ) -> Json:
         """Take a task: give `instance_id` for its next one, or `task_id`.
 
@@ -76,7 +84,8 @@ class Working:
             "tags": tags,
             "lease_seconds": lease_seconds,
         }
-        return self._held(self._post(body, "instances", instance_id, "claim"), name)
+        seconds = min(wait_seconds, self._longest_wait)
+        return self._held(awaited_claim(self._client, instance_id, body, seconds), name)
 
     def heartbeat(
         self,
@@ -106,10 +115,25 @@ class Working:
         result: Annotated[
             Any, Field(description="Any JSON value.", examples=[{"pull_request": 7}])
         ] = None,
+        next_of: Annotated[
+            str | None, Field(description="Also take the next task of this instance.")
+        ] = None,
         token: Token = None,
     ) -> Json:
-        """Report a task as done, with its result. Repeating is harmless."""
-        return self._end(task_id, "complete", token, result=result)
+        """Report a task as done, with its result. Repeating is harmless.
+
+        With `next_of` the same call takes your next task there: it is in `tasks`, as from
+        claim_task.
+        """
+        if next_of is None:
+            return self._end(task_id, "complete", token, result=result)
+        name = self._session.worker
+        report = {"id": task_id, **self._body(task_id, token, result=result)}
+        body = {"worker": name, "completed": [report]}
+        answer = self._held(self._post(body, "instances", next_of, "next"), name)
+        require_done(answer)
+        self._session.drop(task_id)
+        return answer
 
     def fail_task(
         self,

@@ -113,6 +113,13 @@ def show_status(data: dict[str, Any], args: Any, screen: Screen) -> None:
     screen.done(f"Changed status to: {data['status']}", data["id"])
 
 
+def show_completed(data: dict[str, Any], args: Any, screen: Screen) -> None:
+    """Show the new status of the task, and the task that was claimed with the report."""
+    show_status(data["completed"][0] if "completed" in data else data, args, screen)
+    if "completed" in data:
+        show_claimed(data, args, screen)
+
+
 def show_cancelled(data: dict[str, Any], args: Any, screen: Screen) -> None:
     """Show the new status of the task, or the preview of the cancellation."""
     show = show_preview if args.preview else show_status

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from hopper.cli.transport import CliError, Refused, Unreachable
+from hopper.cli.transport import CliError, Refused, Reply, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAY_PASS = frozenset({401, 408, 425, 429})
 BY_THE_COMMAND = frozenset({"asked", "completed"})
@@ -32,6 +35,17 @@ def of_report(error: CliError) -> Meaning:
     if _is_hoppers(error) and error.status in (404, 409, 410):
         return Meaning.OVER
     return _of_any(error)
+
+
+def require_done(answer: Mapping[str, Any]) -> None:
+    """Raise Refused where the report in an answer of `next` was refused; name what was claimed."""
+    (verdict,) = answer["completed"]
+    if verdict["problem"] is None:
+        return
+    refusal = Refused(Reply(verdict["problem"]["status"], verdict["problem"]))
+    taken = ", ".join(task["id"] for task in answer["tasks"])
+    refusal.hint = f"The next task is claimed all the same: {taken}." if taken else refusal.hint
+    raise refusal
 
 
 def ended_by_command(error: CliError) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LEAST_LEASE = 30  # seconds: the shortest lease there is
 LONGEST_PAUSE = 10.0  # seconds between claims while something has to pass
+LONGEST_WAIT = 5.0  # seconds that a claim waits at a server: a signal is seen after them
 SECRETS = ("HOPPER_TOKEN", "HOPPER_DATABASE_URL", "HOPPER_SECRET_KEY")
 
 
@@ -59,6 +60,9 @@ class Worker:
         self._reporter = Reporter(client, orders.results, self._place, bell)
         self._waiting = Waiting(bell, min(max(orders.poll, 0.01), 1.0), LONGEST_PAUSE)
         self._claim_key = ""
+        # Without a server nobody waits: the call would hold up this thread and its signals.
+        longest = min(orders.poll, LONGEST_WAIT) if orders.server else 0
+        self._wait = int(longest if orders.idle_exit is None else min(longest, orders.idle_exit))
         self.tally = {"completed": 0, "failed": 0, "released": 0, LOST: 0}
 
     def run(self) -> None:
@@ -71,6 +75,7 @@ class Worker:
         while not self._bell.stops or self._claim_key:
             is_last = self._bell.stops > 0
             self._reporter.deliver_left_over()
+            asked_at = time.monotonic()
             try:
                 task = self._claim()
             except CliError as error:
@@ -91,7 +96,8 @@ class Worker:
             elif self._is_idle(idle_since):
                 return
             else:
-                self._bell.pause(self._orders.poll)
+                # The claim itself has waited at a server.
+                self._bell.pause(asked_at + self._orders.poll - time.monotonic())
 
     def _is_idle(self, since: float) -> bool:
         longest = self._orders.idle_exit
@@ -109,8 +115,11 @@ class Worker:
         }
         self._claim_key = self._claim_key or uuid.uuid4().hex
         path = at("instances", orders.instance, "claim")
+        options = {"params": {"wait": self._wait}} if self._wait else {}
         try:
-            answer = self._client.post(path, clean(body), key=self._claim_key, seconds=ANSWER)
+            answer = self._client.post(
+                path, clean(body), key=self._claim_key, seconds=ANSWER, **options
+            )
         except Refused as refusal:
             if refusal.status in (404, 409):
                 # Nothing was granted under this key; 401 or 503 do not say so.
