@@ -157,7 +157,7 @@ def serve(client: Client, worker: str | None = None, *, text_only: bool = False)
         session.end()
         os._exit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
     try:
         build_server(client, session, text_only=text_only).run("stdio")
