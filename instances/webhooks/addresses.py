@@ -30,8 +30,8 @@ _VISIBLE = re.compile(r"[!-~]+")
 _CARRIES_IPV4 = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
 """Networks whose addresses lead to an IPv4 address: NAT64, 6to4 and Teredo."""
 
-_SERVICES = frozenset({ip_address("168.63.129.16")})
-"""Services of a cloud for its own machines at a public address. The others are link-local."""
+_SERVICES = tuple(map(ip_network, ("168.63.129.16/32", "192.0.0.0/24")))
+"""Services of clouds for their own machines. Python counts them, or some of them, as public."""
 
 
 class Refused(Exception):
@@ -118,9 +118,8 @@ def _plain(address: Address) -> Address:
 
 
 def _is_public(address: Address) -> bool:
-    carries = any(address in network for network in _CARRIES_IPV4)
-    special = address.is_multicast or address in _SERVICES or carries
-    return address.is_global and not special
+    inner = any(address in network for network in _CARRIES_IPV4 + _SERVICES)
+    return address.is_global and not (address.is_multicast or inner)
 
 
 def _literal(host: str) -> str | None:

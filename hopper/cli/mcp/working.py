@@ -116,7 +116,7 @@ class Working:
             Any, Field(description="Any JSON value.", examples=[{"pull_request": 7}])
         ] = None,
         next_of: Annotated[
-            str | None, Field(description="Also take the next task of this instance.")
+            str | None, id_of_instance("Also take the next task of this instance.")
         ] = None,
         token: Token = None,
     ) -> Json:
