@@ -14,7 +14,7 @@ from secrets import randbelow
 from typing import TYPE_CHECKING, Any
 
 from django.db import Error, connection, transaction
-from django.db.models import Exists, F, Max, OuterRef, Q
+from django.db.models import Exists, F, Max, OuterRef, Q, Subquery
 
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
@@ -420,11 +420,11 @@ def _drain(this: Round) -> int:
     terminate = partial(terminate_instance, actor=actor)
     events = ids.filter(status=I.STOPPED, scope="EVENT")
     drained += this.each(events, lambda pk: _unless_refused(terminate, pk))
-    # The time since the error, not since the last edit.
-    fresh = Event.objects.filter(
-        instance=OuterRef("pk"), kind="instance.error", at__gte=moment - ERROR_GRACE
-    )
-    failed = HopperInstance.objects.filter(~Exists(fresh), status=I.ERROR)
+    # The time since the error, not since the last edit. A search from the end soon finds it.
+    errors = Event.objects.filter(instance=OuterRef("pk"), kind="instance.error").order_by("-pk")
+    failed_at = Subquery(errors.values("at")[:1])
+    failed = HopperInstance.objects.filter(status=I.ERROR).annotate(failed_at=failed_at)
+    failed = failed.filter(Q(failed_at__lt=moment - ERROR_GRACE) | Q(failed_at__isnull=True))
     return drained + this.each(failed.order_by("pk").values_list("pk", flat=True), evacuate)
 
 

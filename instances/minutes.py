@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Sum, Value
+from django.db.models import F, Sum, Value
 from django.db.models.functions import TruncMinute
 
 from hopper import database
@@ -19,7 +19,7 @@ from hopper.database import snapshot, try_lock
 from hopper.database.writes import portions
 from instances.choices import TaskStatus
 from instances.history import stamp_all
-from instances.models import Attempt, Event, MinuteCount, SweepRecord
+from instances.models import Event, MinuteCount, SweepRecord, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,10 +58,10 @@ _BY_KIND = {
     "task.claimed": CLAIMED,
     "task.lease_lost": RESCUED,
 }
-_COLUMNS = (
-    "kind", "at", "instance_id", "holder_id", "status", "ending", "first", "data",
-    "task__created_at",
-)  # fmt: skip
+_COLUMNS = ("kind", "at", "instance_id", "holder_id", "status", "ending", "data")
+
+TASKS_AT_ONCE = 100
+"""The most tasks whose creation one statement reads: few enough to find each by its id."""
 
 Key = tuple["datetime", str, str]
 """A minute, the id of an instance or "", and the thing that was counted."""
@@ -70,13 +70,27 @@ Key = tuple["datetime", str, str]
 def tally(events: EventQuerySet) -> Counter[Key]:
     """Return the counts of events."""
     counts: Counter[Key] = Counter()
-    first = Attempt.objects.filter(task=OuterRef("task"), number=1, started_at=OuterRef("at"))
-    for row in events.annotate(first=Exists(first)).values_list(*_COLUMNS):
-        _, at, instance_id, *_ = row
+    begun: dict[str, datetime] = {}
+    places: dict[str, str] = {}
+    for task_id, attempt, *row in events.values_list("task_id", "attempt", *_COLUMNS):
+        kind, at, instance_id, *_ = row
         minute = at.replace(second=0, microsecond=0)
         for what in _things(*row):
             counts[minute, instance_id or "", what] += 1
+        if kind == "task.claimed" and attempt == 1:
+            begun[task_id], places[task_id] = at, instance_id or ""
+    for some in portions(begun, TASKS_AT_ONCE):
+        for task_id, created_at in Task.objects.filter(pk__in=some).values_list("pk", "created_at"):
+            at = begun[task_id]
+            minute = at.replace(second=0, microsecond=0)
+            counts[minute, places[task_id], _waited(at - created_at)] += 1
     return counts
+
+
+def _waited(wait: timedelta) -> str:
+    """Return the name under which the first claim of a task counts."""
+    place = bisect_left(WAITS, wait.total_seconds())
+    return f"{WAITED}{WAITS[place] if place < len(WAITS) else LONGER}"
 
 
 def _things(
@@ -86,19 +100,13 @@ def _things(
     holder_id: str,
     status: str,
     ending: bool,
-    first: bool,
     data: dict[str, Any],
-    created_at: datetime | None,
 ) -> Iterable[str]:
-    """Yield the names under which one event counts."""
+    """Yield the names under which one event counts, but for the wait of a first claim."""
     if kind in _BY_KIND:
         yield _BY_KIND[kind]
     if kind == "delegation.rejected":
         yield f"{REFUSED}{data.get('reason') or 'other'}"[:60]
-    if kind == "task.claimed" and first and created_at is not None:
-        waited = (at - created_at).total_seconds()
-        place = bisect_left(WAITS, waited)
-        yield f"{WAITED}{WAITS[place] if place < len(WAITS) else LONGER}"
     if ending:
         if status == TaskStatus.DONE and instance_id:
             yield DONE_BELOW

@@ -26,7 +26,7 @@ BUDGETS = {
     "/events": 5,
     "/events?after=0": 4,
     "/delegations": 7,
-    "/status": 16,
+    "/status": 17,
 }
 
 

@@ -105,7 +105,7 @@ def test_a_claim_that_has_waited_for_the_last_place_gets_nothing() -> None:
         claiming.start()
         _wait_until_another_waits()
     claiming.join(timeout=20)
-    assert late == [Claim([], {"code": "AtCapacity", "detail": "1 of 1 places are taken"})]
+    assert late == [Claim([], {"code": "AtCapacity", "detail": "1 of 1 slots are taken"})]
     assert unsound() == []
 
 
