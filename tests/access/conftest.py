@@ -100,7 +100,7 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
     """The world, committed once for a module."""
     with django_db_blocker.unblock():
         yield _build()
-        call_command("flush", verbosity=0, interactive=False)
+        call_command("flush", verbosity=0, interactive=False, reset_sequences=False)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def built(
     with django_db_blocker.unblock():
         world = breakage.build()
         yield world, breakage.rows(), timezone.now()
-        call_command("flush", verbosity=0, interactive=False)
+        call_command("flush", verbosity=0, interactive=False, reset_sequences=False)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def refused(text: bytes) -> str:
 
 def elsewhere() -> None:
     """Empty the database."""
-    call_command("flush", interactive=False, verbosity=0)
+    call_command("flush", interactive=False, verbosity=0, reset_sequences=False)
 
 
 def begun_anew(row: dict[str, Any]) -> dict[str, Any]:
