@@ -14,7 +14,7 @@ from secrets import randbelow
 from typing import TYPE_CHECKING, Any
 
 from django.db import Error, connection, transaction
-from django.db.models import Exists, F, Max, OuterRef, Q, Subquery
+from django.db.models import Exists, F, Max, OuterRef, Q
 
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
@@ -420,12 +420,16 @@ def _drain(this: Round) -> int:
     terminate = partial(terminate_instance, actor=actor)
     events = ids.filter(status=I.STOPPED, scope="EVENT")
     drained += this.each(events, lambda pk: _unless_refused(terminate, pk))
-    # The time since the error, not since the last edit. A search from the end soon finds it.
-    errors = Event.objects.filter(instance=OuterRef("pk"), kind="instance.error").order_by("-pk")
-    failed_at = Subquery(errors.values("at")[:1])
-    failed = HopperInstance.objects.filter(status=I.ERROR).annotate(failed_at=failed_at)
-    failed = failed.filter(Q(failed_at__lt=moment - ERROR_GRACE) | Q(failed_at__isnull=True))
-    return drained + this.each(failed.order_by("pk").values_list("pk", flat=True), evacuate)
+    failed = HopperInstance.objects.filter(status=I.ERROR).order_by("pk")
+    long = (pk for pk in failed.values_list("pk", flat=True) if not _failed_since(pk, moment))
+    return drained + this.each(long, evacuate)
+
+
+def _failed_since(pk: str, moment: datetime) -> bool:
+    """Return whether the error of an instance is younger than its grace; an edit is no error."""
+    errors = Event.objects.filter(instance=pk, kind="instance.error").order_by("-pk")
+    newest = errors.values_list("at", flat=True).first()
+    return newest is not None and newest >= moment - ERROR_GRACE
 
 
 def _reevaluate(this: Round) -> int:
