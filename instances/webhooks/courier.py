@@ -202,19 +202,23 @@ def finish(turn: Turn) -> None:
     """
     webhook, last, now = turn.webhook, turn.last, database.now()
     changes: dict[str, Any] = {"taken_until": None}
-    if last is None:
-        pass  # Cut off before the first message.
-    elif webhook.test_due:
-        changes |= {"test_due": False} | ({"next_at": None} if last.is_delivered else {})
-    elif last.is_delivered:
-        fresh = {"failures": 0, "failing_since": None, "next_at": None}
-        changes |= {"position": turn.position, **fresh}
-    else:
-        changes |= {"position": turn.position, **_after_failure(webhook, last, turn, now)}
+    if last is not None:
+        changes |= _after(turn, last, now)
     with transaction.atomic():
         _same(webhook).update(**changes)
         if Webhook.objects.filter(pk=webhook.pk).exists():
             _log(turn)
+
+
+def _after(turn: Turn, last: Outcome, now: datetime) -> dict[str, Any]:
+    """Return the columns that the outcome of the last message of a turn changes."""
+    webhook = turn.webhook
+    if webhook.test_due:
+        return {"test_due": False} | ({"next_at": None} if last.is_delivered else {})
+    reached = {"position": turn.position}
+    if last.is_delivered:
+        return reached | {"failures": 0, "failing_since": None, "next_at": None}
+    return reached | _after_failure(webhook, last, turn, now)
 
 
 def _after_failure(webhook: Webhook, last: Outcome, turn: Turn, now: datetime) -> dict[str, Any]:
