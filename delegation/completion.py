@@ -20,8 +20,8 @@ from instances.models.instance import lineages
 from instances.tasks.changes import (
     change_task,
     gathered,
-    hold_places,
     insert_rows,
+    lock_counters,
     lock_task,
     move_task,
     once_written,
@@ -113,7 +113,7 @@ class CompletionBubbler:
             return
         tally = _tally(parent)
         if FailurePolicy.FAIL_FAST in tally.failures:
-            hold_places(Task.objects.filter(root_id=parent.root_id))
+            lock_counters(Task.objects.filter(root_id=parent.root_id))
             # The parent first: children cancelled with the parent must not aggregate it again.
             self._end_parent(parent, T.FAILED, tally, now)
             end_open_children(

@@ -38,7 +38,7 @@ from instances.tasks.changes import change_task, lock_task, present_task
 from instances.tasks.decomposing import Decomposed, create_children, wait_for_others
 from instances.tasks.leases import keep_artifact, put_back, refuse_open_children, require_lease
 from instances.tasks.questions import NewQuestion, open_question, require_answer
-from instances.tasks.repeats import require_repeat
+from instances.tasks.same_report import require_same
 from instances.tree.locks import lock_edges, lock_trees, share_lines
 from instances.tree.status import share_instance
 
@@ -187,7 +187,7 @@ class Delegator:
             if delegation.status == D.COMPLETED:
                 name, state = f"delegation {delegation.pk}", delegation.status
                 stored = delegation.result
-                require_repeat(name, state, word="result", stored=stored, said=result)
+                require_same(name, state, word="result", stored=stored, reported=result)
                 return
             now = database.now()
             if delegation.status == D.PENDING:
@@ -337,7 +337,7 @@ def _already_there(task: Task, target_id: str) -> TaskDelegation | None:
 
 def _require_same_reason(delegation: TaskDelegation, reason: str) -> None:
     name, stored = f"delegation {delegation.pk}", delegation.rejection_reason
-    require_repeat(name, delegation.status, word="reason", stored=stored, said=reason)
+    require_same(name, delegation.status, word="reason", stored=stored, reported=reason)
 
 
 def _require_last_hop(delegation: TaskDelegation, task: Task) -> None:

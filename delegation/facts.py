@@ -12,7 +12,7 @@ from delegation.hops import Hops
 from delegation.models import TaskDelegation
 from hopper import database
 from hopper.actors import ROUTER
-from hopper.config.settings import effective_settings, setting_keys
+from hopper.config.registry import effective_settings, setting_keys
 from instances.allowances import Standing
 from instances.models import HopperInstance, Task
 from instances.models.instance import lineages

@@ -23,7 +23,7 @@ from instances.models.instance import lineages
 from instances.tasks.changes import (
     change_task,
     gathered,
-    hold_places,
+    lock_counters,
     lock_tasks,
     move_task,
 )
@@ -126,7 +126,7 @@ def empty_terminated(*, instance_ids: Collection[str], actor: Actor, now: dateti
     gone = frozenset(instance_ids)
     touched = Q(instance__in=gone) | Q(offered_to__in=gone)
     tasks = lock_tasks(Task.objects.open().filter(touched).values_list("pk", flat=True))
-    hold_places(Task.objects.filter(pk__in=[task.pk for task in tasks]))
+    lock_counters(Task.objects.filter(pk__in=[task.pk for task in tasks]))
     ways = _Ways(tasks, gone)
     with gathered():
         for task in tasks:

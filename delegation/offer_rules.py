@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from delegation.hops import Hops
-from hopper.config.settings import effective_settings
+from hopper.config.registry import effective_settings
 from hopper.errors import AlreadyDelegated, Conflict, RuleBroken
 from instances.allowances import queue_full
 from instances.choices import PLACING_BLOCKS
 from instances.choices import TaskStatus as T
-from instances.config import queue_settings
 from instances.models import HopperInstance, Question, Task
 from instances.models.instance import lineages
+from instances.queue_settings import queue_settings
 from instances.tree.reads import waiting_at
 from scopes.settings import MAX_OFFERS, scopes_below
 

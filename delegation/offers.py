@@ -14,7 +14,7 @@ from delegation.choices import DelegationType, Reason
 from delegation.facts import facts_of, instance_facts
 from delegation.hops import Hops
 from delegation.models import TaskDelegation
-from hopper.config.settings import effective_settings
+from hopper.config.registry import effective_settings
 from hopper.errors import Conflict
 from hopper.ids import new_id
 from hopper.protocol import DELEGATION

@@ -196,7 +196,7 @@ def _step(task_id: str, actor: Actor) -> bool:
 
 
 def _decide(task: Task, actor: Actor, read_at: datetime) -> bool:
-    if task.is_given_up:
+    if task.awaits_escalation:
         return _hand_up(task, actor)
     back = _way_back(task)
     if back is not None:
@@ -388,7 +388,7 @@ def _hand_up(read: Task, actor: Actor) -> bool:
             # The level above is locked before the task (R6).
             lock_shared(HopperInstance, above)
         task = lock_task(read.pk)
-        if not task.is_given_up or escalation_target(task) != above:
+        if not task.awaits_escalation or escalation_target(task) != above:
             raise _Stale
         Delegator(actor).escalate_task(task.pk, reason=task.error, code=Reason.TASK_FAILED)
     return True

@@ -9,7 +9,7 @@ from delegation.facts import facts_of, instance_facts, situation_for, situation_
 from delegation.models import TaskDelegation
 from delegation.offer_rules import over_hop_limit
 from hopper.config.files import CONFIGURATION
-from hopper.config.settings import effective_settings
+from hopper.config.registry import effective_settings
 from hopper.errors import Conflict
 from instances.allowances import ROUTING, Standing
 from instances.choices import InstanceStatus

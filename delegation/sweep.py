@@ -25,19 +25,19 @@ from delegation.placing import place_task
 from delegation.questions import overdue_questions, time_out_question
 from hopper import database
 from hopper.actors import SYSTEM, Actor
-from hopper.config.settings import effective_settings
+from hopper.config.registry import effective_settings
 from hopper.database import AFTER_COMMIT, AFTER_COMMIT_SECONDS
 from hopper.errors import HopperError
 from instances.allowances import Standing, queue_full
 from instances.choices import InstanceStatus as I
 from instances.choices import InstanceType
 from instances.choices import TaskStatus as T
-from instances.config import queue_settings
 from instances.history import stamp_all
 from instances.lifecycle.actions import stop_instance, terminate_instance
 from instances.minutes import count_events
 from instances.models import Event, HopperInstance, IdempotencyRecord, SweepRecord, Task
 from instances.models.instance import lineages
+from instances.queue_settings import queue_settings
 from instances.tasks.changes import lock_task
 from instances.tasks.dependencies import overlooked, reevaluate
 from instances.tasks.editing import begin_placing_anew
@@ -223,7 +223,7 @@ def _place_due(this: Round) -> int:
     due = this.tasks().filter(route_due=True)
     holders = due.values_list("instance_id", flat=True)
     routing = this.where(holders, lambda line: Standing.along(line).may("route"))
-    ready = due.filter(instance__in=routing) | due.given_up()
+    ready = due.filter(instance__in=routing) | due.awaiting_escalation()
 
     def place(task_id: str) -> bool:
         return not place_task(task_id, actor=this.actor).route_due

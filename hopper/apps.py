@@ -25,6 +25,6 @@ class HopperConfig(AppConfig):
 def _register() -> None:
     """Register the files with keys of several rooms."""
     from hopper.config.files import CONFIGURATION
-    from hopper.config.settings import BEHAVIORS, POLICIES
+    from hopper.config.registry import BEHAVIORS, POLICIES
 
     CONFIGURATION.add(BEHAVIORS, POLICIES)

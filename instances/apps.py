@@ -31,7 +31,7 @@ class InstancesConfig(AppConfig):
 
 def _register() -> None:
     """Register the keys of a queue."""
-    from hopper.config.settings import register
+    from hopper.config.registry import register
     from instances.settings import FAILURE, QUEUE, Purpose
 
     register(QUEUE, FAILURE, own_only=(Purpose,))

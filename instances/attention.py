@@ -11,8 +11,8 @@ from django.db.models import Q
 from hopper import database
 from instances.choices import ATTENTION, TERMINAL, TaskStatus
 from instances.choices import WaitingCode as W
-from instances.config import queue_settings
 from instances.models import Attempt, HopperInstance, Question, Task, Webhook
+from instances.queue_settings import queue_settings
 from instances.waiting import next_step, waiting_condition, waiting_on
 from instances.waiting.wording import operator_of
 

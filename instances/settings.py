@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hopper.config.registry import BEHAVIORS, POLICIES, Part
 from hopper.config.sections import Section, Words
-from hopper.config.settings import BEHAVIORS, POLICIES, Part
 
 
 class Purpose(Section):

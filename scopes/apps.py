@@ -22,7 +22,7 @@ class ScopesConfig(AppConfig):
 def _register() -> None:
     """Register the keys, the checks, the proofs and the file of this room."""
     from hopper.config.files import CONFIGURATION
-    from hopper.config.settings import BEHAVIORS, register
+    from hopper.config.registry import BEHAVIORS, register
     from scopes import deciding, expectations, settings
     from scopes.rules import engine
 

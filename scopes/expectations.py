@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from hopper.config.registry import BEHAVIORS, Part, config_errors, effective_settings
 from hopper.config.sections import Section, Words
-from hopper.config.settings import BEHAVIORS, Part, config_errors, effective_settings
 from instances.choices import ExecutorPreference, HopperScope, InstanceStatus
 from instances.tree.reads import stated_capabilities
 from scopes.deciding import BehaviorFailed, decide, get_behavior_for_scope

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from hopper.config.settings import effective_settings
+from hopper.config.registry import effective_settings
 from hopper.ids import new_id
 from scopes.decisions import (
     CreateChild,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from hopper.config.files import CONFIGURATION
+from hopper.config.registry import BEHAVIORS, POLICIES, Part
 from hopper.config.sections import Section, Words
-from hopper.config.settings import BEHAVIORS, POLICIES, Part
 from hopper.protocol import PARENTS
 from instances.choices import HopperScope
 

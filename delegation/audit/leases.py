@@ -11,8 +11,8 @@ from django.db.models.functions import Coalesce
 
 from instances.allowances import EXECUTING
 from instances.choices import STARTED, TERMINAL, AttemptOutcome
-from instances.config import queue_settings
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
+from instances.queue_settings import queue_settings
 from instances.settings import QUEUE
 
 if TYPE_CHECKING:

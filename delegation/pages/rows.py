@@ -15,9 +15,9 @@ from hopper.words import CLASH
 from instances.allowances import EXECUTING, Standing
 from instances.attention import attention_flags, needs_person
 from instances.choices import ATTENTION, STARTED, TaskStatus, WaitingCode
-from instances.config import queue_settings
 from instances.minutes import DONE_BELOW, counts_since
 from instances.models import HopperInstance, Task
+from instances.queue_settings import queue_settings
 from instances.waiting import Alike, Places, alike, codes_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hopper import embedded
 from hopper.cli import target
-from hopper.cli.worker.bell import say
+from hopper.cli.worker.wakeup import say
 
 if TYPE_CHECKING:
     from argparse import Namespace

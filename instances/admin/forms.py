@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 
 from hopper.conditions import on_condition
-from hopper.config.settings import config_errors
+from hopper.config.registry import config_errors
 from hopper.errors import HopperError
 from hopper.words import key_of
 from instances.admin.base import GuardedAdmin, actor_of

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from mptt.admin import DraggableMPTTAdmin
 
-from hopper.config.settings import traced_settings
+from hopper.config.registry import traced_settings
 from hopper.errors import HopperError
 from hopper.ids import is_slug
 from hopper.protocol import ACTIONS

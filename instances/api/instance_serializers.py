@@ -115,7 +115,7 @@ class Scope(Word):
 def require_sound_config(data: Mapping[str, Any]) -> None:
     """Raise ValidationError for wrong values of known keys in `config`."""
     # Late: the settings load pydantic, and most calls send no config.
-    from hopper.config.settings import config_errors
+    from hopper.config.registry import config_errors
 
     wrong = config_errors(data["config"]) if data.get("config") else []
     if wrong:

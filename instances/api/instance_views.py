@@ -24,7 +24,7 @@ from hopper.rest.fields import NoFields
 from hopper.rest.idempotency import HEADER
 from hopper.rest.input import flag, integer
 from hopper.rest.pagination import FeedPage
-from hopper.serving.waiting import waiting
+from hopper.serving.long_poll import long_poll
 from instances.allowances import MAX_DEPTH
 from instances.api.base import Answering
 from instances.api.batch_serializers import ClaimAfter, NextSerializer
@@ -67,8 +67,8 @@ from instances.lifecycle.closing import close_instance
 from instances.lifecycle.preview import preview_close, preview_stop, preview_terminate
 from instances.models import Event, HopperInstance, Task
 from instances.tasks.batches import complete_and_claim
-from instances.tasks.bell import BELL
 from instances.tasks.leases import rescue_leases
+from instances.tasks.wakeups import WAKEUPS
 from instances.tasks.worker import claim_next, release_task
 from instances.tree.reads import build_tree, metrics
 from instances.tree.shape import create_instance
@@ -293,11 +293,11 @@ class InstanceViewSet(Answering):
 
         # A repeat with the same key gets the same lease.
         keeps = HEADER in request.headers
-        return waiting(
+        return long_poll(
             self,
             look,
             most=MAX_WAIT,
-            bell=BELL.at(kwargs["pk"]),
+            wakeups=WAKEUPS.at(kwargs["pk"]),
             take_back=None if keeps else take_back,
         )
 

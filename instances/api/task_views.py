@@ -18,7 +18,7 @@ from hopper.rest.described import (
 )
 from hopper.rest.input import flag
 from hopper.rest.pagination import FeedPage
-from hopper.serving.waiting import MAX_SECONDS, waiting
+from hopper.serving.long_poll import MAX_SECONDS, long_poll
 from instances.api import batch_serializers as batches
 from instances.api import task_serializers as shapes
 from instances.api.base import Answering
@@ -327,7 +327,7 @@ class TaskViewSet(Answering):
             answer = self.get_paginated_response(shapes.QuestionSerializer(page, many=True).data)
             return answer, any(row.is_open for row in page)
 
-        return waiting(self, look)
+        return long_poll(self, look)
 
     @extend_schema(
         request=shapes.Cancel,

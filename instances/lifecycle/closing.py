@@ -15,7 +15,7 @@ from instances.choices import InstanceStatus as I
 from instances.choices import InstanceType
 from instances.lifecycle.actions import terminate_instance
 from instances.models import HopperInstance, Task
-from instances.tasks.changes import hold_places, lock_tasks
+from instances.tasks.changes import lock_counters, lock_tasks
 from instances.tasks.ending import cancel_locked
 from instances.tree.locks import lock_trees, share_lines
 from instances.tree.status import change_instance, present_instance
@@ -78,7 +78,7 @@ def _cancel_open(below: list[str], force: bool, actor: Actor) -> list[str]:
             open_tasks=ids,
         )
     # All counters at once: the cancellations release slots, and the end bars claims below (R6).
-    hold_places(Task.objects.filter(root__in={task.root_id for task in tasks}), also=below)
+    lock_counters(Task.objects.filter(root__in={task.root_id for task in tasks}), also=below)
     cancel_locked(tasks, reason="the run was closed", actor=actor, now=database.now())
     return ids
 

@@ -97,7 +97,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Tasks that failed for good and are not discarded (R15)."""
         return self.filter(status=TaskStatus.FAILED, discarded_at__isnull=True)
 
-    def given_up(self) -> TaskQuerySet:
+    def awaiting_escalation(self) -> TaskQuerySet:
         """Tasks that failed at their holder and wait for their escalation (R15)."""
         return self.filter(route_due=True, waiting__code="AwaitingEscalation")
 
@@ -406,7 +406,7 @@ class Task(models.Model):
         return lease_token(self.pk, self.attempt, self.epoch) if self.has_live_lease else None
 
     @property
-    def is_given_up(self) -> bool:
+    def awaits_escalation(self) -> bool:
         """Whether the task failed for good at its holder and waits for its escalation (R15)."""
         return self.route_due and self.waiting_code == "AwaitingEscalation"
 

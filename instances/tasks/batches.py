@@ -11,7 +11,7 @@ from django.db import transaction
 from hopper import database
 from hopper.errors import AlreadyEnded, Gone, HopperError, LeaseLost, NotFound
 from instances.models import Task
-from instances.tasks.changes import gathered, hold_places, lock_tasks
+from instances.tasks.changes import gathered, lock_counters, lock_tasks
 from instances.tasks.leases import keep_artifact
 from instances.tasks.worker import Claim, claim_next, complete_locked
 from instances.tree.locks import share_lines
@@ -135,4 +135,4 @@ def _hold_places(tasks: Mapping[str, Task], also: Collection[str]) -> None:
     roots = {task.root_id for task in tasks.values()}
     holders = {task.instance_id for task in tasks.values() if task.has_live_lease}
     if roots != tasks.keys() or not holders <= set(also or holders):
-        hold_places(Task.objects.filter(pk__in=list(tasks)), also)
+        lock_counters(Task.objects.filter(pk__in=list(tasks)), also)

@@ -32,7 +32,7 @@ from instances.choices import TaskStatus as T
 from instances.history import task_event
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
 from instances.signals import routing_due, tasks_finished
-from instances.tasks.bell import BELL
+from instances.tasks.wakeups import WAKEUPS
 from instances.tree.locks import share_lines
 from instances.tree.status import settle_after_commit
 
@@ -157,20 +157,20 @@ class _Change:
             row._state.adding = False
         for place in self.due.values():
             after_commit(place)
-        self._ring()
+        self._wake_claims()
         for call in self.next:
             call()
         # Last, so that the counter of a busy instance is locked only until the commit (R6).
         for instance_id, number in sorted(self.slots.items()):
             release_slots(instance_id, number)
 
-    def _ring(self) -> None:
+    def _wake_claims(self) -> None:
         """Wake the claims of this process that wait for one of these tasks or slots."""
         changed = [*self.tasks.values(), *(row for row in self._new if isinstance(row, Task))]
         ready = {str(task.instance_id) for task in changed if task.status == T.PENDING}
-        heard = (ready | self.slots.keys()).intersection(BELL.awaited())
-        if heard:
-            transaction.on_commit(partial(BELL.ring, heard), robust=True)
+        awaited = (ready | self.slots.keys()).intersection(WAKEUPS.instance_ids())
+        if awaited:
+            transaction.on_commit(partial(WAKEUPS.wake, awaited), robust=True)
 
 
 _open: ContextVar[_Change | None] = ContextVar("the block of verbs", default=None)
@@ -369,7 +369,7 @@ def once_written(call: Callable[[], None]) -> None:
         change.next.append(call)
 
 
-def hold_places(tasks: QuerySet[Task], also: Iterable[str] = ()) -> None:
+def lock_counters(tasks: QuerySet[Task], also: Iterable[str] = ()) -> None:
     """Lock the counters of the instances that hold leases of locked tasks (R6).
 
     Call it before several leases end. Instances whose lease has just ended are included: their

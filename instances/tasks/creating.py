@@ -24,8 +24,8 @@ from instances.tasks.changes import (
     change_task,
     end_attempt,
     gathered,
-    hold_places,
     insert_rows,
+    lock_counters,
     lock_tasks,
     routes_on,
 )
@@ -324,7 +324,7 @@ def _lock_parents(parent_ids: Set[str], actor: Actor) -> dict[str, Task]:
         require_lease_given(parent, actor)
         require_room_below(parent)
     # Each parent's lease ends with its first child.
-    hold_places(Task.objects.leased().filter(pk__in=parents))
+    lock_counters(Task.objects.leased().filter(pk__in=parents))
     return parents
 
 

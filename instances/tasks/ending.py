@@ -14,12 +14,12 @@ from instances.tasks.changes import (
     amend_task,
     change_task,
     gathered,
-    hold_places,
+    lock_counters,
     lock_ending_task,
     lock_task,
     make_roots,
 )
-from instances.tasks.repeats import require_repeat
+from instances.tasks.same_report import require_same
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +48,9 @@ def discard_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
             amend_task(task, "task.discarded", actor=actor, now=now, reason=reason)
         else:
             told = Event.objects.filter(task=task, kind="task.discarded").latest("id").data
-            require_repeat(task_id, "discarded", word="reason", stored=told["reason"], said=reason)
+            require_same(
+                task_id, "discarded", word="reason", stored=told["reason"], reported=reason
+            )
     return task
 
 
@@ -61,10 +63,10 @@ def cancel_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
     with transaction.atomic():
         task = lock_ending_task(task_id)
         if task.status == T.CANCELLED:
-            require_repeat(task_id, task.status, word="reason", stored=task.error, said=reason)
+            require_same(task_id, task.status, word="reason", stored=task.error, reported=reason)
             return task
         if task.decomposed:
-            hold_places(Task.objects.filter(root_id=task.root_id))
+            lock_counters(Task.objects.filter(root_id=task.root_id))
         cancel_locked([task], reason=reason, actor=actor, now=database.now())
     return task
 

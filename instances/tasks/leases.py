@@ -15,17 +15,17 @@ from hopper.errors import Conflict, Gone, LeaseLost
 from hopper.site_key import is_lease_token
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
-from instances.config import escalates_failures, queue_settings
 from instances.models import Attempt, Task
+from instances.queue_settings import escalates_failures, queue_settings
 from instances.tasks.changes import (
     change_task,
     gathered,
-    hold_places,
+    lock_counters,
     lock_task,
     lock_tasks,
     rest_task,
 )
-from instances.tasks.repeats import same_value, says_nothing
+from instances.tasks.same_report import is_empty, same_value
 from instances.tree.locks import share_lines
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def revoke_leases(tasks: TaskQuerySet, *, outcome: str, actor: Actor, now: datet
     """
     revoked = []
     locked = lock_tasks(tasks.leased().values_list("pk", flat=True))
-    hold_places(Task.objects.filter(pk__in=[task.pk for task in locked]))
+    lock_counters(Task.objects.filter(pk__in=[task.pk for task in locked]))
     with gathered():
         for task in locked:
             if task.has_live_lease:
@@ -211,7 +211,7 @@ def keep_artifact(task_id: str, token: str | None, artifact: Any) -> None:
 
     `artifact` keeps the first, `more_artifacts` the others: each once, at most 20.
     """
-    if token is None or says_nothing(artifact):
+    if token is None or is_empty(artifact):
         return
     with transaction.atomic():
         attempts = Attempt.objects.select_for_update(no_key=True)

@@ -18,8 +18,8 @@ from django.db.models import Q
 
 from hopper import database
 from hopper.errors import HopperError, NotFound
-from instances.config import queue_settings
 from instances.models import AgentSession, Attempt, SessionLease
+from instances.queue_settings import queue_settings
 from instances.tasks.worker import heartbeat, release_task
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from instances.tasks.changes import (
     change_task,
     close_question,
     end_attempt,
-    hold_places,
+    lock_counters,
     lock_ending_task,
     rest_task,
 )
@@ -32,7 +32,7 @@ from instances.tasks.ending import cancel_task
 from instances.tasks.leases import refuse_open_children
 from instances.tasks.questions import await_answer
 from instances.tasks.reopening import lock_for_reopening, reopen
-from instances.tasks.repeats import require_repeat
+from instances.tasks.same_report import require_same
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -91,7 +91,7 @@ def _repeat(task: Task, owner: str, reason: str, force: bool, actor: Actor) -> N
     taken by hand, unless `force` gives it to the new owner.
     """
     if task.status == T.CANCELLED:
-        require_repeat(task.pk, task.status, word="reason", stored=task.error, said=reason)
+        require_same(task.pk, task.status, word="reason", stored=task.error, reported=reason)
     elif task.waiting_code == WaitingCode.INPUT_REQUIRED and task.status == T.BLOCKED:
         if reason not in ("", task.waiting.get("detail")):
             task.waiting = {**task.waiting, "detail": reason}
@@ -142,7 +142,7 @@ def _make_free(task: Task, owner: str, force: bool, actor: Actor, now: datetime)
                 worker=task.worker,
             )
         # The end of the task may end its whole family.
-        hold_places(Task.objects.filter(root_id=task.root_id))
+        lock_counters(Task.objects.filter(root_id=task.root_id))
         end_attempt(task, AttemptOutcome.EVICTED, now)
     if task.offered_to_id is not None:
         if not force:

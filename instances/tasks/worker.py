@@ -17,9 +17,9 @@ from hopper.words import keys_of
 from instances.allowances import EXECUTING, Standing
 from instances.choices import STARTED, AttemptOutcome
 from instances.choices import TaskStatus as T
-from instances.config import queue_settings
 from instances.models import Attempt, Task
 from instances.models.instance import lineages
+from instances.queue_settings import queue_settings
 from instances.tasks.changes import (
     change_task,
     extend_lease,
@@ -37,7 +37,7 @@ from instances.tasks.leases import (
     require_lease,
     rescue_leases,
 )
-from instances.tasks.repeats import require_repeat
+from instances.tasks.same_report import require_same
 from instances.tree.status import no_instance
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def _report(
     return task
 
 
-def _is_repeat(task: Task, token: str | None, end: str, said: Any) -> bool:
+def _is_repeat(task: Task, token: str | None, end: str, reported: Any) -> bool:
     """Return whether the same lease, or a person, already made this report (R20).
 
     Raises AlreadyEnded where that report said something else.
@@ -301,7 +301,7 @@ def _is_repeat(task: Task, token: str | None, end: str, said: Any) -> bool:
     if ended != end:
         raise AlreadyEnded(f"{task.pk} is {ended} already.", state=ended, outcome=outcome)
     word = "result" if end == T.DONE else "error"
-    require_repeat(task.pk, end, word=word, stored=value, said=said, outcome=outcome)
+    require_same(task.pk, end, word=word, stored=value, reported=reported, outcome=outcome)
     return True
 
 

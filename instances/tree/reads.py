@@ -15,9 +15,9 @@ from hopper import database
 from instances.allowances import Standing
 from instances.choices import TERMINAL, InstanceStatus, TaskStatus
 from instances.choices import HopperScope as S
-from instances.config import queue_settings
 from instances.models import Event, HopperInstance, InstanceLoad, Task
 from instances.models.instance import lineages
+from instances.queue_settings import queue_settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

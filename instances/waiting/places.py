@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from instances.allowances import EXECUTING
 from instances.choices import HopperScope, InstanceStatus, WaitingCode
-from instances.config import queue_settings
 from instances.models import HopperInstance
 from instances.models.instance import lineages
+from instances.queue_settings import queue_settings
 from instances.tree.reads import running_at
 
 if TYPE_CHECKING:

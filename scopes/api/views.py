@@ -9,7 +9,7 @@ from rest_framework import status
 from rest_framework.response import Response
 
 from hopper.config.files import CONFIGURATION
-from hopper.config.settings import traced_settings
+from hopper.config.registry import traced_settings
 from hopper.rest.described import extend_schema
 from hopper.rest.pagination import Page
 from instances.api.base import Answering

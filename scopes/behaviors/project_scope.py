@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hopper.config.settings import effective_settings
+from hopper.config.registry import effective_settings
 from hopper.words import key_of, keys_of
 from instances.allowances import MAX_DEPTH, ROUTING
 from instances.choices import ExecutorPreference, HopperScope, InstanceType

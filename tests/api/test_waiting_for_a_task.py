@@ -11,11 +11,11 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.test import AsyncClient
 
-from hopper.serving import waiting
+from hopper.serving import long_poll
 from instances.api import instance_views
 from instances.lifecycle.actions import pause_instance
 from instances.models import Attempt, HopperInstance, IdempotencyRecord, Task
-from instances.tasks import bell
+from instances.tasks import wakeups
 from instances.tasks.worker import claim_next
 from tests.api.conftest import API, Caller
 from tests.api.test_waiting_for_an_answer import Clock
@@ -32,8 +32,8 @@ CLAIM = "/instances/web-run/claim"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look every 20 ms instead of every second."""
-    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(bell, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(long_poll, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(wakeups, "LOOK_SECONDS", 0.02)
 
 
 async def _claim(ada: Caller, wait: int, **headers: str) -> Any:
@@ -74,10 +74,10 @@ def test_a_task_ends_the_wait(ada: Caller, tree: dict[str, HopperInstance]) -> N
     assert task["lease"]["token"]
 
 
-def test_the_bell_rings_in_the_process_that_made_the_task_ready(
+def test_a_wait_ends_at_once_in_the_process_that_made_the_task_ready(
     ada: Caller, tree: dict[str, HopperInstance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bell.Bell, "look", lambda self: None)
+    monkeypatch.setattr(wakeups.Wakeups, "look", lambda self: None)
     assert _meanwhile(ada, lambda: TaskFactory(instance=tree["top"], tags=["web"], complexity=5))[
         "tasks"
     ]
@@ -86,11 +86,11 @@ def test_the_bell_rings_in_the_process_that_made_the_task_ready(
 def test_a_task_of_another_process_is_found_by_a_look(
     ada: Caller, tree: dict[str, HopperInstance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = bell.BELL.awaited
+    real = wakeups.WAKEUPS.instance_ids
 
     def make() -> None:
-        with pytest.MonkeyPatch.context() as deaf:
-            deaf.setattr(bell.BELL, "awaited", tuple)
+        with pytest.MonkeyPatch.context() as blind:
+            blind.setattr(wakeups.WAKEUPS, "instance_ids", tuple)
             TaskFactory(instance=tree["web-run"])
 
     assert _meanwhile(ada, make)["tasks"]
@@ -119,7 +119,7 @@ def test_an_instance_that_pauses_ends_the_wait(
 ) -> None:
     def pause() -> None:
         pause_instance("web-run", actor=ALICE)
-        bell.BELL.ring(["web-run"])
+        wakeups.WAKEUPS.wake(["web-run"])
 
     assert _meanwhile(ada, pause)["tasks"] == []
 
@@ -169,7 +169,7 @@ def test_a_client_that_leaves_during_the_look_strands_no_lease(
     ada: Caller, tree: dict[str, HopperInstance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = threading.Event()
-    real = waiting._Wait._undo
+    real = long_poll._Wait._undo
 
     def late(wait: Any) -> None:
         gone.set()
@@ -179,7 +179,7 @@ def test_a_client_that_leaves_during_the_look_strands_no_lease(
         answer = await _claim(ada, 30)
         await sync_to_async(TaskFactory)(instance=tree["web-run"])
         monkeypatch.setattr(instance_views, "claim_next", _held_up(gone))
-        monkeypatch.setattr(waiting._Wait, "_undo", late)
+        monkeypatch.setattr(long_poll._Wait, "_undo", late)
         reading = asyncio.ensure_future(_whole(answer))
         await asyncio.sleep(0.05)
         reading.cancel()
@@ -206,13 +206,13 @@ def _held_up(gone: threading.Event) -> Callable[..., Any]:
 def test_a_thread_of_a_synchronous_server_waits_for_less(
     ada: Caller, tree: dict[str, HopperInstance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(long_poll, "LOOK_SECONDS", 1.0)
     clock = Clock()
-    monkeypatch.setattr(waiting, "time", clock)
+    monkeypatch.setattr(long_poll, "time", clock)
     body = {"worker": "bob"}
     assert ada.tell(f"{CLAIM}?wait=60", body)["tasks"] == []
-    assert (clock.now, set(clock.held)) == (waiting.MAX_SECONDS_WSGI, {False})
-    monkeypatch.setattr(waiting, "time", Clock(lambda: TaskFactory(instance=tree["web-run"])))
+    assert (clock.now, set(clock.held)) == (long_poll.MAX_SECONDS_WSGI, {False})
+    monkeypatch.setattr(long_poll, "time", Clock(lambda: TaskFactory(instance=tree["web-run"])))
     assert ada.tell(f"{CLAIM}?wait=60", body)["tasks"]
 
 

@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection
 from django.test import AsyncClient
 
-from hopper.serving import waiting
+from hopper.serving import long_poll
 from instances.models import AgentToken, HopperInstance
 from instances.tasks.questions import NewQuestion, answer_question, ask
 from tests.api.conftest import API, Caller
@@ -64,7 +64,7 @@ def test_the_answer_ends_the_wait(
     ada: Caller, asked: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(lambda: _answer(asked))
-    monkeypatch.setattr(waiting, "time", clock)
+    monkeypatch.setattr(long_poll, "time", clock)
     assert _states(ada.call("GET", f"/tasks/{asked.pk}/questions?wait=25")) == ["answered"]
     assert (clock.slept, clock.held) == (1, [False])
 
@@ -73,13 +73,13 @@ def test_without_an_answer_the_wait_ends_after_its_time(
     ada: Caller, asked: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(waiting, "time", clock)
+    monkeypatch.setattr(long_poll, "time", clock)
     assert _states(ada.call("GET", f"/tasks/{asked.pk}/questions?wait=3")) == ["open"]
     assert clock.now == 3
     clock.now = 0
     assert _states(ada.call("GET", f"/tasks/{asked.pk}/questions?wait=25")) == ["open"]
     # A thread of a synchronous server waits for less.
-    assert clock.now == waiting.MAX_SECONDS_WSGI
+    assert clock.now == long_poll.MAX_SECONDS_WSGI
 
 
 def test_a_token_that_is_revoked_meanwhile_gets_no_answer(
@@ -89,7 +89,7 @@ def test_a_token_that_is_revoked_meanwhile_gets_no_answer(
         AgentToken.objects.all().delete()
         _answer(asked)
 
-    monkeypatch.setattr(waiting, "time", Clock(revoke))
+    monkeypatch.setattr(long_poll, "time", Clock(revoke))
     assert ada.call("GET", f"/tasks/{asked.pk}/questions?wait=25").status_code == 401
 
 
@@ -97,7 +97,7 @@ def test_waiting_needs_an_open_question_and_a_request_to_wait(
     ada: Caller, asked: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(waiting, "time", clock)
+    monkeypatch.setattr(long_poll, "time", clock)
     assert _states(ada.call("GET", f"/tasks/{asked.pk}/questions")) == ["open"]
     _answer(asked)
     assert _states(ada.call("GET", f"/tasks/{asked.pk}/questions?wait=25")) == ["answered"]
@@ -108,13 +108,13 @@ def test_few_threads_of_a_process_wait(
     ada: Caller, asked: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(waiting, "time", clock)
-    for _ in range(waiting.AT_ONCE_WSGI):
-        assert waiting._threads.acquire(blocking=False)
+    monkeypatch.setattr(long_poll, "time", clock)
+    for _ in range(long_poll.AT_ONCE_WSGI):
+        assert long_poll._threads.acquire(blocking=False)
     try:
         assert _states(ada.call("GET", f"/tasks/{asked.pk}/questions?wait=25")) == ["open"]
     finally:
-        waiting._threads.release(waiting.AT_ONCE_WSGI)
+        long_poll._threads.release(long_poll.AT_ONCE_WSGI)
     assert clock.slept == 0
 
 
@@ -143,7 +143,7 @@ def test_under_asgi_the_event_loop_waits(
         assert answer.streaming
         return json.loads(b"".join([part async for part in answer]))
 
-    monkeypatch.setattr(waiting.asyncio, "sleep", sleep)
+    monkeypatch.setattr(long_poll.asyncio, "sleep", sleep)
     body = async_to_sync(read)()
     assert [row["state"] for row in body["results"]] == ["answered"]
-    assert slept == [waiting.LOOK_SECONDS]
+    assert slept == [long_poll.LOOK_SECONDS]

@@ -34,7 +34,7 @@ LIBRARIES = {
 NOT_LOADED = (
     "django.contrib.sessions",
     "django.contrib.staticfiles",
-    "hopper.config.settings",
+    "hopper.config.registry",
     "hopper.config.yaml_lines",
     "hopper.serving.application",
     "instances.admin",

@@ -139,7 +139,7 @@ class TestWhenTheProcessDiesInBetween:
         place_task(task.pk, actor=ALICE)
         _fail(task, retryable=False)
         task.refresh_from_db()
-        assert (task.status, task.instance_id, task.is_given_up) == ("pending", "run-1", True)
+        assert (task.status, task.instance_id, task.awaits_escalation) == ("pending", "run-1", True)
         with pytest.raises(Conflict):
             claim_task(task.pk, worker="bob", actor=ALICE)
         return task
@@ -161,7 +161,7 @@ class TestWhenTheProcessDiesInBetween:
         task = self.given_up()
         terminate_instance("run-1", cascade=True, actor=ALICE)
         task.refresh_from_db()
-        assert (task.instance_id, task.is_given_up) == ("web", False)
+        assert (task.instance_id, task.awaits_escalation) == ("web", False)
         sweep()
         task.refresh_from_db()
         assert task.instance_id == "run-2"

@@ -146,8 +146,8 @@ MUTATIONS = (
     _one(
         "a late result is thrown away",
         _LEASES,
-        "if token is None or says_nothing(artifact):",
-        "if token is not None or says_nothing(artifact):",
+        "if token is None or is_empty(artifact):",
+        "if token is not None or is_empty(artifact):",
         _WORKERS,
     ),
     _one(
@@ -455,9 +455,9 @@ MUTATIONS = (
     # Edges: contradictions, the sweep, moves, questions
     _one(
         "a contradiction is taken for a repeat",
-        "instances/tasks/repeats.py",
-        "if not says_nothing(said) and not same_value(said, stored):",
-        "if says_nothing(said) and not same_value(said, stored):",
+        "instances/tasks/same_report.py",
+        "if not is_empty(reported) and not same_value(reported, stored):",
+        "if is_empty(reported) and not same_value(reported, stored):",
         "tests/protocol/test_repeats_and_contradictions.py",
     ),
     _one(

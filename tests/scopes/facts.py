@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hopper.config.settings import effective_settings
+from hopper.config.registry import effective_settings
 from scopes.deciding import get_behavior_for_scope
 from scopes.decisions import Decision, InstanceFacts, SendTo, Situation, TaskFacts
 

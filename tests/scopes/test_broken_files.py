@@ -35,7 +35,7 @@ READER = """
 import sys, django
 django.setup()
 from hopper.config.files import CONFIGURATION
-from hopper.config.settings import effective_settings
+from hopper.config.registry import effective_settings
 for _ in sys.stdin:
     CONFIGURATION.look_again()
     threshold = effective_settings("PROJECT", {})["orchestration_threshold"]

@@ -10,14 +10,14 @@ import pytest
 from hopper.checks import check_configuration
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION, ConfigFile
-from hopper.config.settings import (
+from hopper.config.registry import (
     BEHAVIORS,
     POLICIES,
     config_errors,
     effective_settings,
     traced_settings,
 )
-from instances.config import queue_settings
+from instances.queue_settings import queue_settings
 from scopes.deciding import get_behavior_for_scope
 from scopes.rules.engine import RULES
 from scopes.settings import scopes_below

@@ -10,8 +10,8 @@ from hopper import embedded
 from hopper.cli import target
 from hopper.cli.arguments import HopperParser, bind
 from hopper.cli.transport import Client, CliError, UsageError
-from hopper.cli.worker.bell import Bell
 from hopper.cli.worker.process import Orders, Worker
+from hopper.cli.worker.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -75,8 +75,8 @@ def run(args: Namespace, client: Client) -> dict[str, int]:
         idle_exit=args.idle_exit,
         pass_token=args.pass_token,
     )
-    with Bell() as bell:
-        worker = Worker(client, orders, bell)
+    with Wakeup() as wakeup:
+        worker = Worker(client, orders, wakeup)
         worker.run()
     return worker.tally
 

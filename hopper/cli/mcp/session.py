@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hopper.cli.transport import Client, CliError, at
 from hopper.cli.worker.attempt import Lease
 from hopper.cli.worker.beat import ANSWER, Pulse
-from hopper.cli.worker.bell import say
+from hopper.cli.worker.wakeup import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hopper.cli.transport import Client, CliError, at
 from hopper.cli.worker.answers import Meaning, ended_by_command, of_report, require_task
-from hopper.cli.worker.bell import Bell, say
+from hopper.cli.worker.wakeup import Wakeup, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,10 +78,10 @@ class Pulse:
 class Beat(threading.Thread):
     """Sends heartbeats for one lease, from a thread of its own: no call blocks the watching."""
 
-    def __init__(self, client: Client, lease: Lease, seconds: float, bell: Bell) -> None:
+    def __init__(self, client: Client, lease: Lease, seconds: float, wakeup: Wakeup) -> None:
         super().__init__(name=f"beat of {lease.task_id}", daemon=True)
         self._pulse = Pulse(client, lease, seconds)
-        self._bell = bell
+        self._wakeup = wakeup
         self._ended = threading.Event()
 
     @property
@@ -103,7 +103,7 @@ class Beat(threading.Thread):
         while not self._ended.wait(self._pulse.wait):
             self._pulse.beat()
             if self.over is not None:
-                self._bell.ring()
+                self._wakeup.wake()
                 return
 
     def end(self) -> None:

@@ -15,10 +15,10 @@ from hopper.cli.transport import Client, CliError, Refused, Unreachable, at, cle
 from hopper.cli.worker.answers import Meaning, ended_by_command, of_claim
 from hopper.cli.worker.attempt import Attempt, Lease, Report
 from hopper.cli.worker.beat import ANSWER, Beat
-from hopper.cli.worker.bell import Bell, Waiting, say
 from hopper.cli.worker.child import Child
 from hopper.cli.worker.reporter import LOST, Reporter
 from hopper.cli.worker.results import STOPPED, TIMEOUT, failure_to_start, report_of
+from hopper.cli.worker.wakeup import RetryPause, Wakeup, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,13 +52,13 @@ class Orders:
 class Worker:
     """One worker process. `tally` counts how its tasks ended."""
 
-    def __init__(self, client: Client, orders: Orders, bell: Bell) -> None:
+    def __init__(self, client: Client, orders: Orders, wakeup: Wakeup) -> None:
         self._client = client
         self._orders = orders
-        self._bell = bell
+        self._wakeup = wakeup
         self._place = orders.server or orders.store
-        self._reporter = Reporter(client, orders.results, self._place, bell)
-        self._waiting = Waiting(bell, min(max(orders.poll, 0.01), 1.0), LONGEST_PAUSE)
+        self._reporter = Reporter(client, orders.results, self._place, wakeup)
+        self._retry_pause = RetryPause(wakeup, min(max(orders.poll, 0.01), 1.0), LONGEST_PAUSE)
         self._claim_key = ""
         # Without a server nobody waits: the call would hold up this thread and its signals.
         longest = min(orders.poll, LONGEST_WAIT) if orders.server else 0
@@ -72,8 +72,8 @@ class Worker:
         """
         idle_since = time.monotonic()
         # A claim without an answer is repeated once after a stop: it may have been granted.
-        while not self._bell.stops or self._claim_key:
-            is_last = self._bell.stops > 0
+        while not self._wakeup.stops or self._claim_key:
+            is_last = self._wakeup.stops > 0
             self._reporter.deliver_left_over()
             asked_at = time.monotonic()
             try:
@@ -81,12 +81,12 @@ class Worker:
             except CliError as error:
                 if of_claim(error) is not Meaning.WAIT:
                     raise
-                if is_last or self._bell.stops > 1:
+                if is_last or self._wakeup.stops > 1:
                     return
-                self._waiting.pause(error.message)
+                self._retry_pause.pause(error.message)
                 idle_since = time.monotonic()
                 continue
-            self._waiting.over()
+            self._retry_pause.reset()
             if task is not None:
                 with tracing.span("work on task", task.get("traceparent", ""), task_id=task["id"]):
                     self._work(task)
@@ -97,7 +97,7 @@ class Worker:
                 return
             else:
                 # The claim itself has waited at a server.
-                self._bell.pause(asked_at + self._orders.poll - time.monotonic())
+                self._wakeup.pause(asked_at + self._orders.poll - time.monotonic())
 
     def _is_idle(self, since: float) -> bool:
         longest = self._orders.idle_exit
@@ -136,7 +136,7 @@ class Worker:
         granted = task["lease"]
         lease = Lease(self._place, self._orders.name, task["id"], granted["token"])
         seconds = granted.get("seconds") or self._orders.lease_seconds or LEAST_LEASE
-        beat = Beat(self._client, lease, seconds, self._bell)
+        beat = Beat(self._client, lease, seconds, self._wakeup)
         try:
             beat.start()
             outcome = self._attempt(task, lease, beat)
@@ -152,7 +152,7 @@ class Worker:
     def _attempt(self, task: dict[str, Any], lease: Lease, beat: Beat) -> str:
         """Return how an attempt ended: what was reported, or why nothing was."""
         attempt: Attempt | None = None
-        if self._bell.stops:
+        if self._wakeup.stops:
             return self._reporter.deliver(lease, Report("release", {}), None, beat)
         try:
             attempt = Attempt.open(self._orders.results, lease, spoken(task))
@@ -174,19 +174,19 @@ class Worker:
         why = ""
         until = time.monotonic() + limit
         while not child.ended():
-            if self._bell.stops > 1:
+            if self._wakeup.stops > 1:
                 child.kill()
             if not why:
                 why = self._reason_to_end(beat, until)
                 if why:
                     child.end()
             left = until - time.monotonic() if not why else math.inf
-            self._bell.wait(min(left, 1.0), child.descriptor)
+            self._wakeup.wait(min(left, 1.0), child.descriptor)
         # A service manager signals the command as well, which may end before it is asked to.
-        return why or (STOPPED if self._bell.stops else "")
+        return why or (STOPPED if self._wakeup.stops else "")
 
     def _reason_to_end(self, beat: Beat, until: float) -> str:
-        if self._bell.stops:
+        if self._wakeup.stops:
             return STOPPED
         if beat.must_end:
             return LOST

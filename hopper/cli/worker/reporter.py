@@ -10,9 +10,9 @@ from hopper.cli.transport import Client, CliError, at, clean
 from hopper.cli.worker.answers import Meaning, ended_by_command, is_unknown, of_report, require_task
 from hopper.cli.worker.attempt import Attempt, Lease, Report, left_over
 from hopper.cli.worker.beat import ANSWER, Beat
-from hopper.cli.worker.bell import Bell, Waiting, say
 from hopper.cli.worker.child import GRACE
 from hopper.cli.worker.results import report_of
+from hopper.cli.worker.wakeup import RetryPause, Wakeup, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,11 +26,11 @@ FIRST, LONGEST = 0.5, 5.0  # seconds between repeats of a report
 class Reporter:
     """Delivers the reports of one worker, and those that dead workers left in `results`."""
 
-    def __init__(self, client: Client, results: Path, server: str, bell: Bell) -> None:
+    def __init__(self, client: Client, results: Path, server: str, wakeup: Wakeup) -> None:
         self._client = client
         self._results = results
         self._server = server
-        self._bell = bell
+        self._wakeup = wakeup
         self._looked_at = -LOOK_SECONDS
         self._refused: set[Path] = set()
         """The attempts whose report the server refuses: a later worker tries again."""
@@ -43,18 +43,18 @@ class Reporter:
         """
         if attempt is not None:
             _save(attempt, report)
-        waiting = Waiting(self._bell, FIRST, LONGEST)
+        retry = RetryPause(self._wakeup, FIRST, LONGEST)
         give_up = math.inf
         while True:
             try:
                 return self._send(lease, report, attempt)
             except CliError as error:
-                if self._bell.stops:
+                if self._wakeup.stops:
                     give_up = min(give_up, time.monotonic() + GRACE)
-                is_late = self._bell.stops > 1 or time.monotonic() >= give_up
+                is_late = self._wakeup.stops > 1 or time.monotonic() >= give_up
                 if is_late or beat.surely_over():
                     return _keep(lease, attempt, error)
-                waiting.pause(f"{lease.task_id} is not reported yet: {error.message}")
+                retry.pause(f"{lease.task_id} is not reported yet: {error.message}")
 
     def deliver_left_over(self) -> None:
         """Send once the reports that dead workers left and this worker kept; look every 10 s."""

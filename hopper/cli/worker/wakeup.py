@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
-class Bell:
+class Wakeup:
     """Wakes the main thread. `stops` counts the signals that asked the worker to stop.
 
-    A pipe, not a lock: a signal's handler and another thread may ring at any moment.
+    A pipe, not a lock: a signal's handler and another thread may wake it at any moment.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Bell:
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
 
-    def __enter__(self) -> Bell:
+    def __enter__(self) -> Wakeup:
         """Take the signals over, but not one that was ignored (`nohup`)."""
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
@@ -48,13 +48,13 @@ class Bell:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the main thread, now or at its next wait."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._write, b"!")
 
     def wait(self, seconds: float, *descriptors: int) -> None:
-        """Return after `seconds`, at a ring, or when a descriptor is readable."""
+        """Return after `seconds`, at a wake-up, or when a descriptor is readable."""
         ready, _, _ = select.select([self._read, *descriptors], [], [], max(seconds, 0))
         if self._read in ready:
             os.read(self._read, 1024)
@@ -67,14 +67,14 @@ class Bell:
 
     def _stop(self, number: int, frame: object) -> None:
         self.stops += 1
-        self.ring()
+        self.wake()
 
 
-class Waiting:
+class RetryPause:
     """Pauses between repeats: each twice as long as the last one. The reason is written once."""
 
-    def __init__(self, bell: Bell, first: float, longest: float) -> None:
-        self._bell = bell
+    def __init__(self, wakeup: Wakeup, first: float, longest: float) -> None:
+        self._wakeup = wakeup
         self._first, self._longest = first, longest
         self._seconds = first
         self._reason = ""
@@ -84,10 +84,10 @@ class Waiting:
         if reason != self._reason:
             say(f"waiting: {reason}")
         self._reason = reason
-        self._bell.pause(self._seconds)
+        self._wakeup.pause(self._seconds)
         self._seconds = min(self._seconds * 2, self._longest)
 
-    def over(self) -> None:
+    def reset(self) -> None:
         """Begin again with the shortest pause, because the wait has ended."""
         self._seconds, self._reason = self._first, ""
 

@@ -40,29 +40,29 @@ AT_ONCE_WSGI = 2
 LOOK_SECONDS = 1.0
 """The time between two looks."""
 VAIN_SECONDS = 0.02
-"""The pause after the first look that a bell caused in vain; each further one is twice as long."""
+"""The pause after the first wake-up in vain; each further pause is twice as long."""
 
 Found = TypeVar("Found")
 
 _threads = threading.BoundedSemaphore(AT_ONCE_WSGI)
 
 
-class Bell(Protocol):
-    """Tells a wait when to look, so that it need not look every second."""
+class Wakeups(Protocol):
+    """Wakes a wait when it should look, so that it need not look every second."""
 
-    def heard(self, wake: Callable[[], None]) -> AbstractContextManager[None]:
+    def subscribed(self, wake: Callable[[], None]) -> AbstractContextManager[None]:
         """Call `wake`, from any thread, whenever there may be something to tell."""
 
     def look(self) -> None:
-        """Look for all waits of this process at once, and wake those that concerns."""
+        """Look once for all waits of this process, and wake those that have an answer."""
 
 
-def waiting(
+def long_poll(
     view: APIView,
     look: Look,
     *,
     most: int = MAX_SECONDS,
-    bell: Bell | None = None,
+    wakeups: Wakeups | None = None,
     take_back: Callable[[Any], None] | None = None,
 ) -> Response | StreamingHttpResponse:
     """Answer what `look` finds, after at most `wait` seconds (0 to `most`, default 0).
@@ -85,7 +85,7 @@ def waiting(
     from django.core.handlers.asgi import ASGIRequest
 
     if isinstance(request._request, ASGIRequest):
-        wait = _Wait(look_again, response, until, bell, take_back)
+        wait = _Wait(look_again, response, until, wakeups, take_back)
         return StreamingHttpResponse(wait, content_type="application/json; charset=utf-8")
     if _threads.acquire(blocking=False):
         try:
@@ -132,12 +132,12 @@ class _Wait:
         look: Look,
         response: Response,
         until: float,
-        bell: Bell | None,
+        wakeups: Wakeups | None,
         take_back: Callable[[Any], None] | None,
     ) -> None:
         self._look, self._until = look, until
-        self._bell, self._take_back = bell, take_back
-        self._rung = asyncio.Event()
+        self._wakeups, self._take_back = wakeups, take_back
+        self._woken = asyncio.Event()
         self._pause = 0.0
         self._lock = threading.Lock()
         self._body: Any = response.data
@@ -145,9 +145,9 @@ class _Wait:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the body once. The status is answered already: a refusal ends the wait."""
-        with self._heard():
+        with self._subscribed():
             # Something may have come since the first look.
-            self._rung.set()
+            self._woken.set()
             waits = True
             while waits and await self._something_new():
                 try:
@@ -163,17 +163,17 @@ class _Wait:
             self._closed = True
         self._undo()
 
-    def _heard(self) -> AbstractContextManager[None]:
+    def _subscribed(self) -> AbstractContextManager[None]:
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
-            loop.call_soon_threadsafe(self._rung.set)
+            loop.call_soon_threadsafe(self._woken.set)
 
-        return self._bell.heard(wake) if self._bell is not None else nullcontext()
+        return self._wakeups.subscribed(wake) if self._wakeups is not None else nullcontext()
 
     async def _something_new(self) -> bool:
         """Return as soon as there may be something to tell; False where the time is over."""
-        if self._bell is None:
+        if self._wakeups is None:
             left = self._until - time.monotonic()
             await asyncio.sleep(max(0, min(LOOK_SECONDS, left)))
             return left > 0
@@ -182,11 +182,11 @@ class _Wait:
         self._pause = min(max(2 * self._pause, VAIN_SECONDS), LOOK_SECONDS)
         while (left := self._until - time.monotonic()) > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._rung.wait(), min(LOOK_SECONDS, left))
-            if self._rung.is_set():
-                self._rung.clear()
+                await asyncio.wait_for(self._woken.wait(), min(LOOK_SECONDS, left))
+            if self._woken.is_set():
+                self._woken.clear()
                 return True
-            await _in_thread(self._bell.look)
+            await _in_thread(self._wakeups.look)
         return False
 
     def _look_again(self) -> bool:

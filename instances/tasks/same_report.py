@@ -7,19 +7,19 @@ from typing import Any
 from hopper.errors import AlreadyEnded
 
 
-def require_repeat(
-    name: str, state: str, *, word: str, stored: Any, said: Any, **extra: Any
+def require_same(
+    name: str, state: str, *, word: str, stored: Any, reported: Any, **extra: Any
 ) -> None:
-    """Raise AlreadyEnded where `said` is another value than the `stored` one.
+    """Raise AlreadyEnded where `reported` is another value than the `stored` one.
 
     `name` and `state` say which row ended, and how; `word` names the value; `extra` goes into the
     refusal. A report that brings no value contradicts none.
     """
-    if not says_nothing(said) and not same_value(said, stored):
+    if not is_empty(reported) and not same_value(reported, stored):
         raise AlreadyEnded(f"{name} is {state} already, with another {word}.", state=state, **extra)
 
 
-def says_nothing(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
     """Return whether a reported value is no value: null or the empty text."""
     return value is None or value == ""
 
