@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import OuterRef, Q, Subquery
 
-from delegation.hops import Hops
+from delegation.delegation_history import DelegationHistory
 from delegation.models import TaskDelegation
 from hopper import database
 from hopper.actors import ROUTER
@@ -60,7 +60,7 @@ def situation_of(task: Task, holder: HopperInstance) -> Situation:
 
     The number of queries does not grow with the number of candidates.
     """
-    return situation_for(facts_of(task), holder, Hops.of(task).barred)
+    return situation_for(facts_of(task), holder, DelegationHistory.of(task).barred)
 
 
 def situation_for(task: TaskFacts, holder: HopperInstance, barred: Mapping[str, str]) -> Situation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from delegation.hops import Hops
+from delegation.delegation_history import DelegationHistory
 from hopper.config.registry import effective_settings
 from hopper.errors import AlreadyDelegated, Conflict, RuleBroken
 from instances.allowances import queue_full
@@ -55,7 +55,7 @@ def require_fitting_target(task: Task, target: HopperInstance, *, force: bool, r
         _require_allowed_scope(task.instance, target)
         task.instance.standing().require("route")
     target.standing().require("offer")
-    barred = Hops.of(task).barred.get(target.pk)
+    barred = DelegationHistory.of(task).barred.get(target.pk)
     if barred == "on_path":
         raise RuleBroken(f"{target.pk} is on the path of {task.pk} already (R10).", code="loop")
     if barred and not (force and reason):

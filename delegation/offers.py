@@ -11,8 +11,8 @@ from django.db import IntegrityError, transaction
 
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
+from delegation.delegation_history import DelegationHistory
 from delegation.facts import facts_of, instance_facts
-from delegation.hops import Hops
 from delegation.models import TaskDelegation
 from hopper.config.registry import effective_settings
 from hopper.errors import Conflict
@@ -73,7 +73,7 @@ def make_offer(
         task=task,
         source_instance_id=task.instance_id,
         target_instance=target,
-        hop=hop or Hops.of(task).next_number,
+        hop=hop or DelegationHistory.of(task).next_number,
         epoch=task.epoch,
         delegated_at=now,
         expires_at=expires,

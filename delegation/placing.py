@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from delegation.choices import DelegationType, Reason
+from delegation.delegation_history import DelegationHistory
 from delegation.delegator import Delegator, escalation_target
-from delegation.hops import Hops
 from delegation.models import TaskDelegation
 from delegation.offer_rules import over_hop_limit
 from delegation.offers import Terms, answer_offer, make_offer, target_answer
@@ -261,7 +261,7 @@ class _Note:
         """The outcome of the decision."""
         return self.decided.decision
 
-    def lock(self) -> tuple[Task, Hops]:
+    def lock(self) -> tuple[Task, DelegationHistory]:
         """Return the task, locked, if it, its question and the barred instances are as read (R9).
 
         And its delegations, read under the lock.
@@ -276,18 +276,18 @@ class _Note:
             self.task.return_to_id
         ):
             raise _Stale
-        hops = Hops.of(task)
-        barred = hops.barred
+        history = DelegationHistory.of(task)
+        barred = history.barred
         if any(barred.get(one.id, "") != one.barred for one in self.decided.situation.candidates):
             raise _Stale
-        return task, hops
+        return task, history
 
-    def write(self, now: datetime, hops: Hops, *, refused: str = "") -> None:
+    def write(self, now: datetime, history: DelegationHistory, *, refused: str = "") -> None:
         """Record the decision, one row for each hop. `refused` is the code of a refusal, if any."""
         row = decision_row(
             self.decided,
             epoch=self.task.epoch,
-            hop=hops.next_number,
+            hop=history.next_number,
             elapsed_ms=self.elapsed_ms,
             actor=self.actor,
             now=now,
@@ -305,7 +305,7 @@ class _Note:
 def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
     with transaction.atomic():
         target = lock_shared(HopperInstance, target_id)
-        task, hops = note.lock()
+        task, history = note.lock()
         # The target may have changed since, with fewer capabilities (R9).
         if target is None or target.updated_at > read_at:
             raise _Stale
@@ -313,30 +313,30 @@ def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
         if not InstanceRouter().can_delegate_to(note.holder, target, Standing.along(line)):
             raise _Stale
         now = database.now()
-        over = over_hop_limit(note.holder, hops.made)
+        over = over_hop_limit(note.holder, history.made)
         if over:
-            _block(note, task, hops, "HopLimit", over, now)
+            _block(note, task, history, "HopLimit", over, now)
             return False
         answer = target_answer(task, target, line)
         why = answer.reason if answer.verdict == "wait" else ""
-        first = task.parent_id is not None and not hops.rows
+        first = task.parent_id is not None and not history.rows
         terms = Terms(DelegationType.DECOMPOSE if first else DelegationType.ROUTE)
-        hop, by = hops.next_number, note.actor
+        hop, by = history.next_number, note.actor
         with gathered():
             delegation = make_offer(task, target, terms, why=why, hop=hop, actor=by, now=now)
-            note.write(now, hops)
+            note.write(now, history)
             answer_offer(delegation, task, target, answer, actor=by, now=now)
     return task.route_due
 
 
 def _rest(note: _Note, read_at: datetime) -> bool:
     with transaction.atomic():
-        task, hops = note.lock()
+        task, history = note.lock()
         note.require_nothing_began(read_at)
         now = database.now()
         if note.question is not None and note.holder.scope not in EXECUTING:
             # Nobody may claim it here: its question stays the reason (R11).
-            note.write(now, hops)
+            note.write(now, history)
             require_answer(task, note.question, actor=note.actor, now=now)
             return False
         task.route_due = False
@@ -348,7 +348,7 @@ def _rest(note: _Note, read_at: datetime) -> bool:
             "reasons": list(note.decision.reasons),
         }
         with gathered():
-            note.write(now, hops)
+            note.write(now, history)
             amend_task(task, "task.resting", actor=note.actor, now=now, **told)
     return False
 
@@ -362,18 +362,18 @@ def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
             # The escalation locks the level above before the task. So the same order here (R6).
             source = path.values_list("source_instance_id", flat=True).last()
             lock_shared(HopperInstance, str(source))
-            _, hops = note.lock()
+            _, history = note.lock()
             note.require_nothing_began(read_at)
-            note.write(database.now(), hops)
+            note.write(database.now(), history)
             Delegator(note.actor).escalate_task(
                 note.task.pk, reason="; ".join(decision.reasons), code="unplaceable"
             )
         return True
     with transaction.atomic():
-        task, hops = note.lock()
+        task, history = note.lock()
         note.require_nothing_began(read_at)
         code = W.UNROUTABLE if rises else decision.code
-        _block(note, task, hops, code, "; ".join(decision.reasons), database.now())
+        _block(note, task, history, code, "; ".join(decision.reasons), database.now())
     return False
 
 
@@ -433,9 +433,11 @@ QUESTION_STANDS = frozenset({W.UNROUTABLE, W.HOP_LIMIT, W.EXPLICIT_TARGET_REFUSE
 """The blocks by placing in the place of which an open question stays the reason (R11)."""
 
 
-def _block(note: _Note, task: Task, hops: Hops, code: str, detail: str, now: datetime) -> None:
+def _block(
+    note: _Note, task: Task, history: DelegationHistory, code: str, detail: str, now: datetime
+) -> None:
     with gathered():
-        note.write(now, hops, refused=code)
+        note.write(now, history, refused=code)
         if note.question is not None and code in QUESTION_STANDS:
             require_answer(task, note.question, actor=note.actor, now=now)
             return

@@ -10,18 +10,18 @@ from tests.architecture.sources import ROOT, Source, sources
 
 CONCEPTS = {
     "instances": {
-        "admin", "allowances", "api", "attention", "choices", "config", "dashboard", "history",
-        "lessons", "lifecycle", "mcp", "minutes", "models", "rights", "settings", "signals", "site",
-        "static", "tasks", "templates", "tokens", "tree", "waiting", "webhooks",
+        "admin", "allowances", "api", "attention", "choices", "dashboard", "history", "lessons",
+        "lifecycle", "mcp", "minutes", "models", "queue_settings", "rights", "settings", "signals",
+        "site", "static", "tasks", "templates", "tokens", "tree", "waiting", "webhooks",
     },
     "scopes": {
         "admin", "api", "behaviors", "deciding", "decisions", "expectations", "feedback", "models",
         "record", "replay", "rules", "settings",
     },
     "delegation": {
-        "admin", "api", "audit", "choices", "completion", "delegator", "facts", "hops",
-        "instance_changes", "models", "offer_rules", "offers", "pages", "placing", "questions",
-        "receivers", "router", "sweep", "transfer",
+        "admin", "api", "audit", "choices", "completion", "delegation_history", "delegator",
+        "facts", "instance_changes", "models", "offer_rules", "offers", "pages", "placing",
+        "questions", "receivers", "router", "sweep", "transfer",
     },
 }  # fmt: skip
 """The concepts of each room, one folder or file each."""

@@ -42,7 +42,7 @@ _OFFERS = "delegation/offers.py"
 _DELEGATOR = "delegation/delegator.py"
 _COMPLETION = "delegation/completion.py"
 _INSTANCE_CHANGES = "delegation/instance_changes.py"
-_HOPS = "delegation/hops.py"
+_HISTORY = "delegation/delegation_history.py"
 _ONCE = "hopper/rest/idempotency.py"
 
 _GRANTING = "tests/instances/test_granting.py"
@@ -203,14 +203,14 @@ MUTATIONS = (
     ),
     _one(
         "who has refused is asked again",
-        _HOPS,
+        _HISTORY,
         "if row.status in (D.REJECTED, D.EXPIRED):",
         "if row.status == D.COMPLETED:",
         "tests/delegation/test_what_time_brings.py",
     ),
     _one(
         "a refusal counts for ever",
-        _HOPS,
+        _HISTORY,
         "[row for row in self.rows if row.epoch == self.epoch]",
         "list(self.rows)",
         "tests/delegation/test_what_time_brings.py",

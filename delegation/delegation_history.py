@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Hops:
+class DelegationHistory:
     """All delegations of a task, of which those of `epoch` count as offers."""
 
     rows: tuple[TaskDelegation, ...]
     epoch: int
 
     @classmethod
-    def of(cls, task: Task) -> Hops:
+    def of(cls, task: Task) -> DelegationHistory:
         """Read the delegations of a task, in one query."""
         rows = TaskDelegation.objects.filter(task=task).defer("result").order_by("hop", "id")
         return cls(tuple(rows), task.epoch)
