@@ -88,7 +88,7 @@ def check_database_settings(
     return [
         Warning(
             f"Sessions of this role lack Hopper's settings: {', '.join(lacking)}.",
-            hint="Run `manage.py migrate` once as the role that the servers use.",
+            hint="Run `hopper migrate` once as the role that the servers use.",
             id="hopper.W002",
         )
     ]

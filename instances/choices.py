@@ -83,17 +83,17 @@ class FailurePolicy(models.TextChoices):
 
     WAIT_ALL = "wait_all", "wait for all"
     FAIL_FAST = "fail_fast", "fail at once"
-    BEST_EFFORT = "best_effort", "enough is enough"
+    BEST_EFFORT = "best_effort", "done if the quorum is"
     RESUME = "resume", "let the holder decide"
 
 
 class ChildFailure(models.TextChoices):
     """The effect of this child's failure on its parent (R14)."""
 
-    AS_PARENT = "as_parent", "as the parent says"
+    AS_PARENT = "as_parent", "by the policy of the parent"
     WAIT_ALL = "wait_all", "wait for all"
     FAIL_FAST = "fail_fast", "fail at once"
-    BEST_EFFORT = "best_effort", "enough is enough"
+    BEST_EFFORT = "best_effort", "done if the quorum is"
     RESUME = "resume", "let the holder decide"
 
 

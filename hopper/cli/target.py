@@ -52,8 +52,8 @@ def require_local(args: Namespace, command: str) -> None:
     if server:
         raise CliError(
             f"`{command}` works on the database of this machine, never through {server}.",
-            hint=f"Run it on the server's machine: `manage.py hopper_{command.split()[-1]}`. "
-            f"For the store of this machine: `hopper --local {command}`.",
+            hint=f"On the server's machine, with its HOPPER_DATABASE_URL, or for the store of this "
+            f"machine: `hopper --local {command}`.",
         )
 
 

@@ -113,7 +113,7 @@ def lift_time_limit(**_: Any) -> None:
 
 
 def lacking_settings() -> list[str]:
-    """Return the settings of this session that `manage.py migrate` has not stored for its role."""
+    """Return the settings of this session that `hopper migrate` has not stored for its role."""
     with connection.cursor() as cursor:
         return engine().lacking_settings(cursor)
 

@@ -88,7 +88,7 @@ def test_a_session_without_the_settings_is_told_of_the_command(reconnect: bool) 
         cursor.execute("SET lock_timeout = 0")
     (advice,) = checks.check_database_settings(databases=["default"])
     assert (advice.id, "lock_timeout" in advice.msg) == ("hopper.W002", True)
-    assert "manage.py migrate" in str(advice.hint)
+    assert "hopper migrate" in str(advice.hint)
     connection.close()
 
 
