@@ -90,14 +90,14 @@ class CompletionBubbler:
         self, tasks: Sequence[Task], now: datetime, paths: Mapping[str, list[str]]
     ) -> None:
         """Write one event of each end for each instance on the task's path and above."""
-        told = []
+        events = []
         for task in tasks:
             event = task_event(
                 task, f"task.{task.status}", actor=self.actor, now=now, ending=True, bubbled=True
             )
             places = {*paths[task.pk], task.origin_id, task.instance_id}
-            told.append((event, {place for place in places if place is not None}))
-        insert_rows(*copies_above(told))
+            events.append((event, {place for place in places if place is not None}))
+        insert_rows(*copies_above(events))
 
     def aggregate_child_completions(self, parent_ids: Collection[str], now: datetime) -> None:
         """End parent tasks or return them to their holders, by children and policy (R14)."""

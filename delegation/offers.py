@@ -86,10 +86,10 @@ def make_offer(
         task.return_to_id = None
     _await_answer(task, delegation, why, now)
     feed = delegation.source_instance_id or target.pk
-    told = {"instance_id": feed, "delegation_id": delegation.pk, "words": terms.notes}
+    data = {"instance_id": feed, "delegation_id": delegation.pk, "words": terms.notes}
     with gathered():
         insert_rows(delegation)
-        amend_task(task, "delegation.offered", actor=actor, now=now, to=target.pk, **told)
+        amend_task(task, "delegation.offered", actor=actor, now=now, to=target.pk, **data)
     return delegation
 
 
@@ -171,8 +171,8 @@ def accept_offer(
         if delegation.goes_up:
             _leave_child(delegation, task, actor, now)
         task.offered_to = None
-        kind, told = "delegation.accepted", _named(delegation)
-        move_task(task, target, kind=kind, onward=True, actor=actor, now=now, **told)
+        kind, data = "delegation.accepted", _named(delegation)
+        move_task(task, target, kind=kind, onward=True, actor=actor, now=now, **data)
 
 
 def close_offer(
@@ -192,10 +192,10 @@ def close_offer(
     delegation.rejection_reason = words
     task.offered_to = task.return_to = None
     write = amend_task if task.is_terminal else rest_task
-    told: dict[str, Any] = {**_named(delegation), "reason": reason, "words": words}
+    data: dict[str, Any] = {**_named(delegation), "reason": reason, "words": words}
     with gathered():
         _move(delegation, status, actor, now, reason=reason)
-        write(task, kind=f"delegation.{status}", actor=actor, now=now, **told)
+        write(task, kind=f"delegation.{status}", actor=actor, now=now, **data)
 
 
 def end_accepted(

@@ -80,20 +80,20 @@ def block_unplaced(
         **required,
     }
     task.wait(code, now, detail=detail, **found)
-    told: dict[str, Any] = {
+    data: dict[str, Any] = {
         "reason": code,
         "detail": detail,
         "attention": not told_before,
         **required,
     }
-    change_task(task, T.BLOCKED, actor=actor, now=now, **told)
+    change_task(task, T.BLOCKED, actor=actor, now=now, **data)
 
 
 def _refusals(task: Task) -> list[dict[str, Any]]:
     rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
-    said = rows.exclude(rejection_reason="", reason="").order_by("delegated_at", "id")
+    refused = rows.exclude(rejection_reason="", reason="").order_by("delegated_at", "id")
     names = ("target_instance_id", "status", "reason", "rejection_reason")
-    return [dict(row) for row in said.values(*names)]
+    return [dict(row) for row in refused.values(*names)]
 
 
 def _gap_alert_sent(task: Task, required: str) -> bool:
@@ -190,8 +190,8 @@ def _step(task_id: str, actor: Actor) -> bool:
     """Decide once and act on it; return whether the task may have to go further."""
     read_at = database.now()
     task = Task.objects.select_related("instance").get(pk=task_id)
-    told = {"task_id": task_id, "instance_id": task.instance_id}
-    with tracing.span("place task", task.traceparent, **told):
+    attributes = {"task_id": task_id, "instance_id": task.instance_id}
+    with tracing.span("place task", task.traceparent, **attributes):
         return _decide(task, actor, read_at)
 
 
@@ -238,8 +238,8 @@ def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
             return
         now = database.now()
         task.waiting = {"detail": failure.detail}
-        told = {"detail": failure.detail, "attention": True}
-        amend_task(task, "task.undecided", actor=actor, now=now, **told)
+        data = {"detail": failure.detail, "attention": True}
+        amend_task(task, "task.undecided", actor=actor, now=now, **data)
     logger.error(
         "behaviour failed", extra={"event": "behavior.failed", "task": task_id}, exc_info=failure
     )
@@ -343,13 +343,13 @@ def _rest(note: _Note, read_at: datetime) -> bool:
         if not task.waiting_code:
             # The reason of an earlier failure of the behaviour no longer holds.
             task.wait("")
-        told = {
+        data = {
             "code": getattr(note.decision, "code", ""),
             "reasons": list(note.decision.reasons),
         }
         with gathered():
             note.write(now, history)
-            amend_task(task, "task.resting", actor=note.actor, now=now, **told)
+            amend_task(task, "task.resting", actor=note.actor, now=now, **data)
     return False
 
 

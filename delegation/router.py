@@ -145,12 +145,12 @@ class _Walk:
             note["answer_reason"] = over
             return False
         self.asked[self.at.pk] += 1
-        said = answer(get_behavior_for_instance(target), self.task, instance_facts(target))
-        note |= {"answer": said.verdict, "answer_reason": said.reason}
-        if said.verdict == "refuse":
+        answered = answer(get_behavior_for_instance(target), self.task, instance_facts(target))
+        note |= {"answer": answered.verdict, "answer_reason": answered.reason}
+        if answered.verdict == "refuse":
             self.excluded.add(target_id)
             return True
-        if said.verdict == "wait":
+        if answered.verdict == "wait":
             return False
         self.path.append(self.at.pk)
         self.at = target

@@ -99,8 +99,8 @@ class Round:
                 raise
             self.failed.add(name)
             if name not in self.known:
-                told = {"event": "sweep_row_failed", "row": name}
-                logger.exception("the sweep passes over %s", name, extra=told)
+                extra = {"event": "sweep_row_failed", "row": name}
+                logger.exception("the sweep passes over %s", name, extra=extra)
 
     def each(self, ids: Iterable[str], do: Callable[[str], object]) -> int:
         """Call a function for each row. Return the number of rows that were changed."""

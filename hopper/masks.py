@@ -1,4 +1,4 @@
-"""Hides secrets in what is logged or told: tokens, credentials in headers and addresses."""
+"""Hides secrets in logs and messages: tokens, credentials in headers and addresses."""
 
 from __future__ import annotations
 

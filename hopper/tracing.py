@@ -70,9 +70,9 @@ def span(name: str, traceparent: str = "", **attributes: str | None) -> Iterator
         yield parent
         return
     start = here if not parent or _trace_of(here) == _trace_of(parent) else parent
-    told = {f"hopper.{key}": value for key, value in attributes.items() if value}
+    named = {f"hopper.{key}": value for key, value in attributes.items() if value}
     tracer, context = api.get_tracer("hopper"), _context_of(start) if start else None
-    with tracer.start_as_current_span(f"hopper {name}", context=context, attributes=told):
+    with tracer.start_as_current_span(f"hopper {name}", context=context, attributes=named):
         yield current()
 
 

@@ -106,9 +106,9 @@ def attention_groups(
     )
     for task in rows:
         reason = reasons.get(task.pk)
-        who, told = _told(task, reason, now if task.pk in only_due else None)
+        who, entry = _entry(task, reason, now if task.pk in only_due else None)
         asked = next((one for one in questions.get(task.pk, ()) if one.is_open), None)
-        groups[who]["tasks"].append({**_brief(task), **told, "question": _shown(asked)})
+        groups[who]["tasks"].append({**_brief(task), **entry, "question": _shown(asked)})
     for instance in instances.clashing().order_by("pk")[:limit]:
         groups[operator_of(instance.pk)]["instances"].append(_clash(instance))
     for webhook in _switched_off(instances).select_related("instance").order_by("pk")[:limit]:
@@ -223,7 +223,7 @@ def _brief(task: Task) -> dict[str, Any]:
     }
 
 
-def _told(
+def _entry(
     task: Task, reason: dict[str, Any] | None, now: datetime | None
 ) -> tuple[str, dict[str, Any]]:
     """Return who can move a task, and why it waits with the next step.
@@ -232,8 +232,8 @@ def _told(
     """
     if reason is not None and reason["code"] != W.IN_PROGRESS and now is None:
         names = ("code", "detail", "since", "until")
-        told = {name: reason[name] for name in names} | {"next": next_step(task, reason)}
-        return str(reason["who"]), told
+        entry = {name: reason[name] for name in names} | {"next": next_step(task, reason)}
+        return str(reason["who"]), entry
     who, since = operator_of(task.instance_id), task.updated_at
     until: datetime | None = None
     if reason is None:
@@ -248,14 +248,14 @@ def _told(
         who, code = task.worker, STALE_HAND_WORK
         detail = f"{task.worker} has not touched it for long"
     command, request = _STEPS[code]
-    told = {
+    entry = {
         "code": code,
         "detail": detail,
         "since": since.isoformat(),
         "until": until.isoformat() if until else None,
         "next": {"command": command.format(task=task.pk), "request": request.format(task=task.pk)},
     }
-    return who, told
+    return who, entry
 
 
 def _shown(question: Question | None) -> dict[str, Any] | None:

@@ -88,14 +88,14 @@ def record(*events: Event) -> None:
         write_together(*some)
 
 
-def copies_above(told: Sequence[tuple[Event, set[str]]]) -> list[Event]:
+def copies_above(events: Sequence[tuple[Event, set[str]]]) -> list[Event]:
     """Return copies of each event for its places and all instances above, except its own feed.
 
     They are not saved. One query for all.
     """
-    lines = lineages(place for _, places in told for place in places)
+    lines = lineages(place for _, places in events for place in places)
     copies = []
-    for event, places in told:
+    for event, places in events:
         above = {one.id for place in places for one in lines[place]} - {event.instance_id}
         copies += [_copied(event, instance_id) for instance_id in sorted(above)]
     return copies

@@ -111,10 +111,10 @@ def _decision(behavior: ScopeBehavior, situation: Situation) -> Any:
 def answer(behavior: ScopeBehavior, task: TaskFacts, instance: InstanceFacts) -> Answer:
     """Return the answer of `behavior` to an offer. If it fails, a person has to answer."""
     try:
-        said: Any = behavior.answer(task, instance)
-        if isinstance(said, Answer) and said.verdict in ("accept", "wait", "refuse"):
-            return said
-        words = f"it answered {said!r}"
+        given: Any = behavior.answer(task, instance)
+        if isinstance(given, Answer) and given.verdict in ("accept", "wait", "refuse"):
+            return given
+        words = f"it answered {given!r}"
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
         logger.exception("behaviour failed", extra={"event": "behavior.failed", "task": task.id})

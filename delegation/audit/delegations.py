@@ -149,14 +149,14 @@ def ends_agree(asked: Extent) -> Breaches:
     accepted = TaskDelegation.objects.exclude(_UP).filter(accepted_at__isnull=False)
     rows = asked.tasks(accepted, "task")
     for task_status, status, reason in _ENDS:
-        said = rows.filter(reason=reason).exclude(status=status)
-        for pk, was in said.values_list("pk", "status"):
+        contradicting = rows.filter(reason=reason).exclude(status=status)
+        for pk, was in contradicting.values_list("pk", "status"):
             yield pk, f"ended {was}, but says {reason}"
-        told = Event.objects.filter(
+        endings = Event.objects.filter(
             task=OuterRef("task"), status=task_status, epoch__gte=OuterRef("epoch")
         )
-        unheard = rows.filter(reason=reason, status=status).filter(~Exists(told))
-        for pk in unheard.values_list("pk", flat=True):
+        unproved = rows.filter(reason=reason, status=status).filter(~Exists(endings))
+        for pk in unproved.values_list("pk", flat=True):
             yield pk, f"says {reason}, but the task has not ended {task_status} since"
         last = rows.filter(
             task__status=task_status, completed_at__gte=F("task__finished_at"), reason__in=_REASONS

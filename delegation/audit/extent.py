@@ -74,23 +74,23 @@ class Extent:
         """Keep the rows whose `column` names an instance of a recent event."""
         if self.whole:
             return rows
-        told = self.events().filter(instance__isnull=False).order_by()
-        return rows.filter(**{f"{column}__in": told.values("instance_id")})
+        events = self.events().filter(instance__isnull=False).order_by()
+        return rows.filter(**{f"{column}__in": events.values("instance_id")})
 
     def events(self) -> Any:
         """Return the events in the extent."""
         return Event.objects.all() if self.whole else Event.objects.filter(pk__gt=self.after)
 
     def _tasks(self) -> Any:
-        told = self.events().filter(task__isnull=False).order_by()
-        return told.values("task_id")
+        events = self.events().filter(task__isnull=False).order_by()
+        return events.values("task_id")
 
     def sql(self, column: str, of: str = "task_id") -> tuple[str, list[Any]]:
         """Return the condition that `column` names a changed task (or `of`), and its parameters."""
         if self.whole:
             return "1 = 1", []
-        told = self.events().filter(**{f"{of}__isnull": False}).order_by().values(of)
-        changed, parameters = told.query.sql_with_params()
+        events = self.events().filter(**{f"{of}__isnull": False}).order_by().values(of)
+        changed, parameters = events.query.sql_with_params()
         return f"{column} IN ({changed})", list(parameters)
 
 

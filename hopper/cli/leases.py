@@ -102,7 +102,7 @@ class KeptLeases:
         return found[-1] if found else None
 
     def keep(self, task: dict[str, Any], worker: str) -> None:
-        """Keep the lease of a task just claimed. A folder that cannot be written is told of."""
+        """Keep the lease of a task just claimed. Reports a folder that cannot be written."""
         lease = task.get("lease")
         if not lease:
             return
@@ -183,9 +183,9 @@ def _rows(text: str) -> list[KeptLease]:
     return [row for row in map(_row, rows) if row is not None]
 
 
-def _row(told: Any) -> KeptLease | None:
+def _row(stored: Any) -> KeptLease | None:
     try:
-        row = KeptLease(**told)
+        row = KeptLease(**stored)
     except TypeError:
         return None
     words = (row.place, row.session, row.worker, row.task_id, row.token)

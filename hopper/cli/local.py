@@ -80,17 +80,17 @@ class LocalTransport:
             environ["HTTP_IF_MATCH"] = tag
         environ |= {f"HTTP_{name.upper()}": text for name, text in tracing.outgoing().items()}
         answered: list[int] = []
-        told: dict[str, str] = {}
+        sent: dict[str, str] = {}
 
         def start_response(status: str, headers: Any, exc_info: object = None) -> None:
             answered.append(int(status.split(" ", 1)[0]))
-            told.update(headers)
+            sent.update(headers)
 
         with connection_kept():
             response: Iterable[bytes] = self._application(environ, cast("Any", start_response))
             with closing(cast("Any", response)):
                 data = b"".join(response)
-        return Reply(answered[-1], _decoded(data, answered[-1]), told.get("ETag", ""))
+        return Reply(answered[-1], _decoded(data, answered[-1]), sent.get("ETag", ""))
 
     def _environ(self, method: str, path: str, query: str, payload: bytes) -> dict[str, Any]:
         return {

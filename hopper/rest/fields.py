@@ -156,9 +156,12 @@ class StrictSerializer(serializers.Serializer[Any]):
                     name for name, field in self.fields.items() if not field.read_only
                 )
                 words = f"unknown field; known here: {', '.join(writable) or 'none'}"
-                told = {name: self.former.get(name, words) for name in unknown}
+                messages = {name: self.former.get(name, words) for name in unknown}
                 raise serializers.ValidationError(
-                    {shown(name): serializers.ErrorDetail(told[name], "unknown") for name in told}
+                    {
+                        shown(name): serializers.ErrorDetail(messages[name], "unknown")
+                        for name in messages
+                    }
                 )
         return super().to_internal_value(data)
 

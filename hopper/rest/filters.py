@@ -52,8 +52,8 @@ class ChoiceParameter(filters.ChoiceFilter):
 
     def __init__(self, *args: Any, choices: list[tuple[str, Any]], **options: Any) -> None:
         allowed = ", ".join(word for word, _ in choices)
-        told = {"invalid_choice": f"%(value)s is not a valid choice; allowed: {allowed}."}
-        super().__init__(*args, choices=choices, error_messages=told, **options)
+        messages = {"invalid_choice": f"%(value)s is not a valid choice; allowed: {allowed}."}
+        super().__init__(*args, choices=choices, error_messages=messages, **options)
 
 
 class _InUpperCase(ChoiceField):

@@ -1,4 +1,4 @@
-"""Whether a sender is known, told from the head of a request alone."""
+"""Whether a sender is known, judged by the head of a request alone."""
 
 from __future__ import annotations
 

@@ -356,13 +356,13 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
 
 
 def _load(instance: HopperInstance) -> Table:
-    told = metrics(instance)
-    counts = told["task_counts"]
-    oldest = told["oldest_waiting_seconds"]
+    load = metrics(instance)
+    counts = load["task_counts"]
+    oldest = load["oldest_waiting_seconds"]
     row = (
-        f"{told['in_flight']} / {told['max_concurrent_tasks']}", counts["open"], counts["total"],
+        f"{load['in_flight']} / {load['max_concurrent_tasks']}", counts["open"], counts["total"],
         NOTHING if oldest is None else str(timedelta(seconds=round(oldest))),
-        told["done_last_hour"], told["done_last_day"], told["rejections"],
+        load["done_last_hour"], load["done_last_day"], load["rejections"],
     )  # fmt: skip
     columns = (
         "In flight / limit", "Open tasks", "All tasks", "Oldest waits for", "Done in an hour",

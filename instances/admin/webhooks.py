@@ -45,7 +45,7 @@ class WebhookForm(ServiceForm):
 
 
 def _action(
-    name: str, words: str, said: str, do: Callable[..., object]
+    name: str, words: str, success: str, do: Callable[..., object]
 ) -> Callable[[WebhookAdmin, HttpRequest, QuerySet[Webhook]], None]:
     """Return the admin action that calls `do(webhook id, actor=...)` for each row."""
 
@@ -53,7 +53,7 @@ def _action(
     def act(page: WebhookAdmin, request: HttpRequest, rows: QuerySet[Webhook]) -> None:
         for pk in list(rows.values_list("pk", flat=True)):
             do(pk, actor=actor_of(request))
-            page.message_user(request, f"{said}: {pk}.", messages.SUCCESS)
+            page.message_user(request, f"{success}: {pk}.", messages.SUCCESS)
 
     act.__name__ = name
     return act

@@ -161,8 +161,8 @@ class InstanceViewSet(Answering):
         seen_instance(self.actor, pk, "admin")
         cascade, preview = (flag(request.query_params, name) for name in ("cascade", "preview"))
         if preview:
-            told = preview_terminate(pk, cascade=cascade, actor=self.actor)
-            return Response(shown_instance_preview(told, self.actor))
+            shown = preview_terminate(pk, cascade=cascade, actor=self.actor)
+            return Response(shown_instance_preview(shown, self.actor))
         lifecycle.terminate_instance(pk, cascade=cascade, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -310,8 +310,8 @@ class InstanceViewSet(Answering):
         reports = reports_of(wish.pop("completed", ()))
         refused = refused_reports(self.actor, reports)
         verdicts, claim = complete_and_claim(reports, pk, refused=refused, **wish, actor=self.actor)
-        told = [shown_verdict(one) for one in verdicts]
-        return Response({**shown_claim(claim), "completed": told})
+        completed = [shown_verdict(one) for one in verdicts]
+        return Response({**shown_claim(claim), "completed": completed})
 
     @extend_schema(request=NoFields, responses=InstanceSerializer)
     @action(detail=True, methods=["post"])
@@ -372,15 +372,15 @@ class InstanceViewSet(Answering):
         seen_instance(self.actor, pk, "operator")
         options = self.body(Close)
         if options.pop("preview", False):
-            told = preview_close(pk, **options, actor=self.actor)
-            return Response(shown_instance_preview(told, self.actor))
+            shown = preview_close(pk, **options, actor=self.actor)
+            return Response(shown_instance_preview(shown, self.actor))
         return Response(close_instance(pk, **options, actor=self.actor))
 
     def _act(self, act: Any, pk: str, serializer: Any = NoFields, preview: Any = None) -> Response:
         seen_instance(self.actor, pk, "operator")
         options = self.body(serializer)
         if options.pop("preview", False):
-            told = preview(pk, **options, actor=self.actor)
-            return Response(shown_instance_preview(told, self.actor))
+            shown = preview(pk, **options, actor=self.actor)
+            return Response(shown_instance_preview(shown, self.actor))
         act(pk, **options, actor=self.actor)
         return self.fresh(lambda: shown_instance(pk))

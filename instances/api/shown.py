@@ -148,5 +148,5 @@ def reports_of(bodies: Iterable[Mapping[str, Any]]) -> list[Done]:
 def shown_verdict(verdict: Verdict) -> dict[str, Any]:
     """Return the answer to one of many reports."""
     no = verdict.refusal
-    told = problem(no.status, no.code, no.detail, no.errors, no.extra) if no else None
-    return {"id": verdict.task_id, "status": verdict.status, "problem": told}
+    refusal = problem(no.status, no.code, no.detail, no.errors, no.extra) if no else None
+    return {"id": verdict.task_id, "status": verdict.status, "problem": refusal}

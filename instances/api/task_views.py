@@ -171,8 +171,8 @@ class TaskViewSet(Answering):
         """Cancel a task. The task stays readable (R16)."""
         require_cancelling(self.actor, seen_task(self.actor, pk))
         if flag(request.query_params, "preview"):
-            told = preview_cancel(pk, actor=self.actor)
-            return Response(shown_task_preview(pk, told, self.actor))
+            preview = preview_cancel(pk, actor=self.actor)
+            return Response(shown_task_preview(pk, preview, self.actor))
         cancel_task(pk, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -341,8 +341,8 @@ class TaskViewSet(Answering):
         require_cancelling(self.actor, seen_task(self.actor, pk))
         options = self.body(shapes.Cancel)
         if options.pop("preview", False):
-            told = preview_cancel(pk, **options, actor=self.actor)
-            return Response(shown_task_preview(pk, told, self.actor))
+            preview = preview_cancel(pk, **options, actor=self.actor)
+            return Response(shown_task_preview(pk, preview, self.actor))
         cancel_task(pk, **options, actor=self.actor)
         return self.fresh(lambda: shown_task(pk))
 

@@ -125,11 +125,11 @@ def _tried(
         limit_waiting(LONGEST_WAIT_SECONDS)
         reach = hold()
         figures, before = count(), reach.picture()
-        told = act()
+        summary = act()
         after = reach.picture()
         transaction.set_rollback(True)
     changes = {kind: _changes(kind, before[kind], after[kind]) for kind in KINDS}
-    return Preview(changes, figures, summary=told if isinstance(told, dict) else None)
+    return Preview(changes, figures, summary=summary if isinstance(summary, dict) else None)
 
 
 def _hold_below(instance_id: str) -> _Reach:

@@ -125,8 +125,8 @@ async def _signs_of_life(look: Callable[[], bool]) -> AsyncIterator[bytes]:
 def _is_initialized(body: bytes, response: HttpResponse) -> bool:
     """Return whether the message was `initialize`, and the answer is no refusal."""
     try:
-        said, told = json.loads(body), json.loads(response.content)
+        message, answer = json.loads(body), json.loads(response.content)
     except ValueError:
         return False
-    messages = isinstance(said, dict) and isinstance(told, dict)
-    return messages and said.get("method") == "initialize" and "result" in told
+    messages = isinstance(message, dict) and isinstance(answer, dict)
+    return messages and message.get("method") == "initialize" and "result" in answer

@@ -101,7 +101,7 @@ class IdempotencyRecord(models.Model):
 
     def keep(self, status: int, answer: Any) -> None:
         """Store an answer without its secrets."""
-        self.status, self.body = status, with_secrets(answer, lambda told: None)
+        self.status, self.body = status, with_secrets(answer, lambda answer: None)
         self.save(update_fields=["status", "body"])
 
     def answer(self) -> Any:
@@ -126,7 +126,7 @@ def with_secrets(answer: Any, secret_of: Callable[[dict[str, Any]], str | None])
     return {**answer, "lease": {**lease, "token": secret_of(answer)}}
 
 
-def _secret_of(told: dict[str, Any]) -> str:
-    if "secret" in told:
-        return webhook_secret(told["id"], told["secret_number"])
-    return lease_token(told["id"], told["lease"]["attempt"], told["epoch"])
+def _secret_of(answer: dict[str, Any]) -> str:
+    if "secret" in answer:
+        return webhook_secret(answer["id"], answer["secret_number"])
+    return lease_token(answer["id"], answer["lease"]["attempt"], answer["epoch"])

@@ -226,8 +226,8 @@ def change_task(
             close_question(task, aside)
         _set_status(task, status, now)
         kind = kind or f"task.{status}"
-        told = {"before": before, "ending": ending, **data}
-        _write(change, task, now, task_event(task, kind, actor=actor, now=now, **told))
+        data = {"before": before, "ending": ending, **data}
+        _write(change, task, now, task_event(task, kind, actor=actor, now=now, **data))
         announce_due(task, actor)
         if ending:
             change.ended.append(task)
@@ -288,9 +288,9 @@ def amend_task(task: Task, kind: str, *, actor: Actor, now: datetime, **data: An
 
     An empty `kind` writes no event.
     """
-    told = {"actor": actor, "now": now, "before": task.status, **data}
+    data = {"actor": actor, "now": now, "before": task.status, **data}
     with gathered() as change:
-        _write(change, task, now, task_event(task, kind, **told) if kind else None)
+        _write(change, task, now, task_event(task, kind, **data) if kind else None)
 
 
 def extend_lease(task: Task, expires_at: datetime) -> None:

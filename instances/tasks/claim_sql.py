@@ -155,7 +155,7 @@ def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
         place AS ({counted} AND EXISTS (SELECT 1 FROM pick) RETURNING 1),
         marked AS ({marked}),
         tried AS ({_ATTEMPTS.format(marked="marked")}),
-        told AS ({_EVENTS.format(marked="marked", data="%(data)s::jsonb")}),
+        recorded AS ({_EVENTS.format(marked="marked", data="%(data)s::jsonb")}),
         aside AS ({_SET_ASIDE.format(marked="marked", asked="WHERE")})
         SELECT {_COLUMNS}, carried FROM marked JOIN tried ON task_id = id"""
     for name, span in (("until", "length"), ("soon", "furthest")):

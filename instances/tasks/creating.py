@@ -204,20 +204,20 @@ def insert_imported(tasks: Sequence[Task], *, actor: Actor, now: datetime) -> No
 
     The end of a task that has ended is told to the instances above, as any end (R17).
     """
-    told: dict[str, Any] = {"actor": actor, "now": now, "imported": True}
+    common: dict[str, Any] = {"actor": actor, "now": now, "imported": True}
     ended = [task for task in tasks if task.is_terminal]
     bubbled = [
         (
-            task_event(task, f"task.{task.status}", ending=True, bubbled=True, **told),
+            task_event(task, f"task.{task.status}", ending=True, bubbled=True, **common),
             {place for place in (task.origin_id, task.instance_id) if place},
         )
         for task in ended
     ]
     with gathered():
         insert_rows(*tasks)
-        insert_rows(*(task_event(task, "task.created", **told) for task in tasks))
+        insert_rows(*(task_event(task, "task.created", **common) for task in tasks))
         insert_rows(
-            *(task_event(task, f"task.{task.status}", ending=True, **told) for task in ended)
+            *(task_event(task, f"task.{task.status}", ending=True, **common) for task in ended)
         )
         insert_rows(*copies_above(bubbled))
 
@@ -234,8 +234,8 @@ def new_task(
     """Return the unsaved row of a new task. `among` is its `unique_among` if it has a key."""
     given = new.columns.get("traceparent") or tracing.current()
     given = given or (parent.traceparent if parent else "")
-    told = {"task_id": task_id, "instance_id": holder.pk if holder else None}
-    with tracing.span("create task", given, **told) as trace:
+    attributes = {"task_id": task_id, "instance_id": holder.pk if holder else None}
+    with tracing.span("create task", given, **attributes) as trace:
         is_strange = given and not tracing.valid(given)
         columns = {**new.columns, "traceparent": given if is_strange else trace}
     task = Task(

@@ -77,8 +77,8 @@ def create_children(
                 raise Conflict(f"{task_id} moved meanwhile; try again.", state=parent.status)
             now = database.now()
             _open(parent, terms, token, actor, now)
-            told = (holder, parent, actor, now)
-            made = {at: new_task(new_id("task"), children[at], *told) for at in missing}
+            context = (holder, parent, actor, now)
+            made = {at: new_task(new_id("task"), children[at], *context) for at in missing}
             _insert(made, children, known, actor=actor, now=now)
     found = [made.get(place) or known[child.key] for place, child in enumerate(children)]
     return Decomposed(found, frozenset(task.pk for task in made.values()))
@@ -88,7 +88,7 @@ def _insert(
     made: Mapping[int, Task],
     children: Sequence[NewTask],
     known: Mapping[str | None, Task],
-    **told: Any,
+    **context: Any,
 ) -> None:
     """Insert the new children, by their place in the call, with ids in place of siblings' keys."""
     siblings = {**known, **{children[place].key: task for place, task in made.items()}}
@@ -98,7 +98,7 @@ def _insert(
         ]
         for place, task in made.items()
     }
-    insert_tasks(list(made.values()), before, **told)
+    insert_tasks(list(made.values()), before, **context)
 
 
 def _open(

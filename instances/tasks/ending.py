@@ -47,9 +47,9 @@ def discard_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:
             task.discarded_at = now = database.now()
             amend_task(task, "task.discarded", actor=actor, now=now, reason=reason)
         else:
-            told = Event.objects.filter(task=task, kind="task.discarded").latest("id").data
+            discarded = Event.objects.filter(task=task, kind="task.discarded").latest("id").data
             require_same(
-                task_id, "discarded", word="reason", stored=told["reason"], reported=reason
+                task_id, "discarded", word="reason", stored=discarded["reason"], reported=reason
             )
     return task
 

@@ -55,13 +55,13 @@ def ask(task_id: str, new: NewQuestion, *, token: str | None = None, actor: Acto
         now = database.now()
         row = open_question(task, new, by=task.worker if token else actor.name, now=now)
         await_answer(task, row, now)
-        told: dict[str, Any] = {"question_id": row.pk, "question": row.text, "attention": True}
+        data: dict[str, Any] = {"question_id": row.pk, "question": row.text, "attention": True}
         if task.status == T.BLOCKED:
-            amend_task(task, "task.asked", actor=actor, now=now, **told)
+            amend_task(task, "task.asked", actor=actor, now=now, **data)
         else:
             outcome = AttemptOutcome.ASKED
             change_task(
-                task, T.BLOCKED, actor=actor, now=now, kind="task.asked", outcome=outcome, **told
+                task, T.BLOCKED, actor=actor, now=now, kind="task.asked", outcome=outcome, **data
             )
     return task
 
@@ -99,8 +99,8 @@ def require_answer(task: Task, question: Question | None, *, actor: Actor, now: 
     if question is None:
         raise ValueError(f"{task.pk} has no open question.")
     await_answer(task, question, now)
-    told: dict[str, Any] = {"reason": question.text, "question_id": question.pk, "attention": True}
-    change_task(task, T.BLOCKED, actor=actor, now=now, **told)
+    data: dict[str, Any] = {"reason": question.text, "question_id": question.pk, "attention": True}
+    change_task(task, T.BLOCKED, actor=actor, now=now, **data)
 
 
 def answer_question(
@@ -187,10 +187,10 @@ def _close(
     still_open = Question.objects.filter(pk=question.pk, state=QuestionState.OPEN)
     still_open.update(state=state, answer=answer, answered_by=actor.name, answered_at=now)
     kind = "task.answered" if state == QuestionState.ANSWERED else "task.question_expired"
-    told: dict[str, Any] = {"question_id": question.pk, "answer": answer}
+    data: dict[str, Any] = {"question_id": question.pk, "answer": answer}
     rises = task.waiting_code == WaitingCode.AWAITING_ESCALATION and task.offered_to_id is not None
     if task.offered_to_id is not None and not rises:
-        amend_task(task, kind, actor=actor, now=now, **told)
+        amend_task(task, kind, actor=actor, now=now, **data)
         return
     due = task.route_due
     at_rest = question.rests or (task.status == T.PENDING and not rises)
@@ -199,7 +199,7 @@ def _close(
     here = task.instance_id == question.instance_id
     if back and not here and _is_above(task.instance_id, question.instance_id):
         task.return_to_id = question.instance_id
-    rest_task(task, kind=kind, actor=actor, now=now, placed=here and at_rest and not due, **told)
+    rest_task(task, kind=kind, actor=actor, now=now, placed=here and at_rest and not due, **data)
 
 
 def _is_above(holder_id: str | None, instance_id: str) -> bool:

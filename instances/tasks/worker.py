@@ -279,8 +279,8 @@ def _report(
             task = lock_ending_task(task_id)
             if not (end and _is_repeat(task, token, end, artifact)):
                 require_lease(task, token)
-                told = {"task_id": task_id, "instance_id": task.instance_id}
-                with tracing.span(f"{end or 'released'} task", task.traceparent, **told):
+                attributes = {"task_id": task_id, "instance_id": task.instance_id}
+                with tracing.span(f"{end or 'released'} task", task.traceparent, **attributes):
                     finish(task)
     except (LeaseLost, Gone, AlreadyEnded):
         keep_artifact(task_id, token, artifact)
@@ -397,8 +397,8 @@ def _same_lease(task: Task, settings: QueueSettings) -> Lease:
 
 def _lease(one: Grant, settings: QueueSettings) -> Lease:
     task = one.task
-    told = {"task_id": task.pk, "instance_id": task.instance_id}
-    with tracing.span("claim task", task.traceparent, **told):
+    attributes = {"task_id": task.pk, "instance_id": task.instance_id}
+    with tracing.span("claim task", task.traceparent, **attributes):
         token = str(task.lease_token)
     return Lease(
         task=task,

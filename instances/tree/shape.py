@@ -92,8 +92,8 @@ def import_instance(values: Mapping[str, Any], *, actor: Actor) -> HopperInstanc
         )
         _insert(instance, given["id"])
         InstanceLoad.objects.create(instance=instance)
-        told: dict[str, Any] = {"actor": actor, "now": now, "imported": True}
-        record(instance_event(instance, "instance.created", **told))
+        imported: dict[str, Any] = {"actor": actor, "now": now, "imported": True}
+        record(instance_event(instance, "instance.created", **imported))
     return instance
 
 

@@ -229,22 +229,24 @@ def alike(tasks: TaskQuerySet, now: datetime, flags: Mapping[str, Q]) -> list[Al
     Unlike a count by code it depends on no instance: a reader that keeps the groups can tell the
     codes again after an instance has changed (`codes_of`).
     """
-    told = Coalesce(Cast(KT("waiting__code"), TextField()), Value(""), output_field=TextField())
+    stored_code = Coalesce(
+        Cast(KT("waiting__code"), TextField()), Value(""), output_field=TextField()
+    )
     creator = Case(When(instance=None, origin=None, then="created_by_id"), default=Value(""))
     later = {f"{name}_ahead": Q((f"{name}__gt", now)) for name in ("not_before", "retry_at")}
     marks = {f"flag_{name}": where for name, where in flags.items()}
     columns = ("status", "offered_to_id", "route_due", "ready", "decomposed")
     rows: Any = (
         tasks.order_by()
-        .annotate(told=told, creator=creator, **later, **marks)
-        .values_list("instance_id", "creator", *columns, "told", *later, *marks)
+        .annotate(stored_code=stored_code, creator=creator, **later, **marks)
+        .values_list("instance_id", "creator", *columns, "stored_code", *later, *marks)
         .annotate(Count("pk"), Min("created_at"))
     )
     found = []
-    for (*told, not_before, retry_at), holding, number, oldest in (
+    for (*stored, not_before, retry_at), holding, number, oldest in (
         (row[:10], row[10:-2], *row[-2:]) for row in rows
     ):
-        place, creator_id, status, offered_to, route_due, ready, decomposed, code = told
+        place, creator_id, status, offered_to, route_due, ready, decomposed, code = stored
         holds = frozenset(name for name, is_so in zip(flags, holding, strict=True) if is_so)
         times = [_LAST_TIME if ahead else None for ahead in (not_before, retry_at)]
         found.append(

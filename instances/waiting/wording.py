@@ -51,11 +51,11 @@ class Wording:
         """Return the reason of a task for a known code."""
         code = self._codes[task.pk]
         if code in ATTENTION:
-            told = self._decision(task, code)
+            words = self._decision(task, code)
         elif hindrance := self._hindrance(task):
-            told = self._hindered(task, hindrance)
+            words = self._hindered(task, hindrance)
         else:
-            told = getattr(self, f"_{code.name.lower()}")(task, str(task.instance_id))
+            words = getattr(self, f"_{code.name.lower()}")(task, str(task.instance_id))
         return {
             "code": str(code),
             "detail": "",
@@ -63,15 +63,15 @@ class Wording:
             "since": _text(task.updated_at),
             "until": None,
             "who": None,
-        } | self._with_question(task, told)
+        } | self._with_question(task, words)
 
-    def _with_question(self, task: Task, told: Reason) -> Reason:
+    def _with_question(self, task: Task, words: Reason) -> Reason:
         """Return the reason with the open question beside it, where it is not the reason (R11)."""
         question = self._open.get(task.pk)
         if question is None or task.waiting.get("question") == question.pk:
-            return told
+            return words
         asker = question.instance_id
-        return {**told, "detail": f"{told['detail']}; {asker} asks: {question.text}"}
+        return {**words, "detail": f"{words['detail']}; {asker} asks: {question.text}"}
 
     def _hindrance(self, task: Task) -> Hindrance | None:
         """Return the obstacle of a task's holder, or of the target that has to answer."""
@@ -328,15 +328,15 @@ def in_words(task: Task, reason: Reason | None, step: dict[str, str] | None) -> 
     """Return the wait of a task in sentences: object, since, until, and who can move the task."""
     if reason is None:
         return f"the task is {task.status}"
-    told = [f"{reason['code']}: {reason['detail']}."]
+    sentences = [f"{reason['code']}: {reason['detail']}."]
     if reason["since"]:
-        told.append(f"Since {_minute(reason['since'])}.")
+        sentences.append(f"Since {_minute(reason['since'])}.")
     if reason["until"]:
-        told.append(f"Until {_minute(reason['until'])}.")
-    told.append(f"Who can move it: {reason['who']}.")
+        sentences.append(f"Until {_minute(reason['until'])}.")
+    sentences.append(f"Who can move it: {reason['who']}.")
     if step:
-        told.append(f"Next: {step['command']}")
-    return " ".join(told)
+        sentences.append(f"Next: {step['command']}")
+    return " ".join(sentences)
 
 
 def _about_instance(instance_id: Any) -> tuple[str, str]:

@@ -43,8 +43,8 @@ def message_of(position: int, pk: int, event: dict[str, Any]) -> Message:
 
 def test_message(webhook: Webhook, now: datetime) -> Message:
     """Return a message without an event, by which a person tries a receiver."""
-    told = {"webhook_id": webhook.pk, "instance_id": webhook.instance_id}
-    body = {"type": TEST, "timestamp": now.isoformat(), "data": told}
+    data = {"webhook_id": webhook.pk, "instance_id": webhook.instance_id}
+    body = {"type": TEST, "timestamp": now.isoformat(), "data": data}
     return Message(None, f"test-{webhook.pk}-{now.timestamp():.0f}", TEST, json.dumps(body))
 
 

@@ -42,8 +42,8 @@ def decide_explicit(
         return _to(situation, target)
     if meant is not None:
         decision = _to(situation, meant)
-        said = f"rule {rule}: by {word} {meant.id} is meant"
-        return replace(decision, reasons=(said, *decision.reasons[1:]), rules=(rule,), rule=rule)
+        reason = f"rule {rule}: by {word} {meant.id} is meant"
+        return replace(decision, reasons=(reason, *decision.reasons[1:]), rules=(rule,), rule=rule)
     if not may_create:
         return None
     if named(word, [situation.instance]):

@@ -28,7 +28,7 @@ def compiled(pattern: str) -> Pattern:
 
     options = re2.Options()
     options.case_sensitive = False
-    # The author of the pattern is told about a fault, not stderr.
+    # A fault goes to the author of the pattern, not to stderr.
     options.log_errors = False
     try:
         return cast("Pattern", re2.compile(plain(pattern), options))

@@ -325,8 +325,8 @@ MUTATIONS = (
     _one(
         "the levels above are not told of an end",
         _COMPLETION,
-        "told.append((event, {place for place in places if place is not None}))",
-        "told.append((event, set()))",
+        "events.append((event, {place for place in places if place is not None}))",
+        "events.append((event, set()))",
         "tests/flows",
     ),
     _one(

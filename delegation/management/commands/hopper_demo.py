@@ -151,12 +151,12 @@ class Command(OperatorCommand):
         root = story.root["id"]
         self._head(f"{len(story.tasks)} tasks come in at {root}")
         tasks = []
-        for told in story.tasks:
-            fields = {name: value for name, value in told.items() if name != "rests"}
-            if "rests" in told:
-                fields["unique_key"] = f"demo: {told['title']}"
+        for given in story.tasks:
+            fields = {name: value for name, value in given.items() if name != "rests"}
+            if "rests" in given:
+                fields["unique_key"] = f"demo: {given['title']}"
             task = self.client.post(at("tasks"), {"instance_id": root, **fields})
-            tasks.append({**task, "rests": told.get("rests")})
+            tasks.append({**task, "rests": given.get("rests")})
             self.say(f"  {task['title']:<40} → {task['instance_id']}")
         return tasks
 
@@ -183,12 +183,12 @@ class Command(OperatorCommand):
         """
         wanted = [task["id"] for task in tasks if not task["rests"]]
         self._head(f"{len(wanted)} tasks are worked off by processes, each under a lease")
-        deadline, said = time.monotonic() + PATIENCE, -1
+        deadline, shown = time.monotonic() + PATIENCE, -1
         while True:
             now = [self.client.get(at("tasks", id)) for id in wanted]
             ended = sum(task["status"] in DONE for task in now)
-            if ended != said:
-                said = ended
+            if ended != shown:
+                shown = ended
                 self.say(f"  {ended} of {len(wanted)} ended")
             if ended == len(wanted) or time.monotonic() > deadline:
                 return now

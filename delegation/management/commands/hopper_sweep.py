@@ -101,8 +101,8 @@ class Command(OperatorCommand):
             swept = sweep(failing=self.failing)
         except Exception as error:
             # Whatever it was, others wait for the next round.
-            outage, told = is_outage(error), {"event": "sweep_failed"}
-            logger.warning("sweep failed: %s", error, extra=told, exc_info=not outage)
+            outage, extra = is_outage(error), {"event": "sweep_failed"}
+            logger.warning("sweep failed: %s", error, extra=extra, exc_info=not outage)
             connection.close()
             return
         if json:

@@ -23,10 +23,10 @@ TASK_ID = re.compile(r"task-[0-9a-f]+")
 def add_route_commands(parser: ArgumentParser) -> None:
     """Add the commands of `route`."""
     group = Group(parser)
-    told = group.add("preview", preview, show_decisions, "where a task would go")
-    add_options(told, "a task's id, or the title of one that does not exist yet")
-    told = group.add("explain", explain, show_decisions, "why a task went where it is")
-    told.add_argument("id")
+    command = group.add("preview", preview, show_decisions, "where a task would go")
+    add_options(command, "a task's id, or the title of one that does not exist yet")
+    command = group.add("explain", explain, show_decisions, "why a task went where it is")
+    command.add_argument("id")
 
     again = group.add(
         "replay", local_commands.call, show_any, "make past decisions again, show what differs"

@@ -188,8 +188,8 @@ def _event() -> dict[str, Any]:
 
 def _sessions(event: dict[str, Any]) -> list[str]:
     """Return the names of this session: the agent's for it, and that of its commands."""
-    told = [str(event[key]) for key in _SESSION_KEYS if event.get(key)]
-    return list(dict.fromkeys([session_name(), *told]))
+    given = [str(event[key]) for key in _SESSION_KEYS if event.get(key)]
+    return list(dict.fromkeys([session_name(), *given]))
 
 
 def _name_session(event: dict[str, Any]) -> None:

@@ -87,7 +87,7 @@ def changed(task: Json) -> Json:
     return {name: value for name, value in task.items() if name != "description" or not long}
 
 
-def told(data: Any, *, text_only: bool) -> CallToolResult:
+def tool_result(data: Any, *, text_only: bool) -> CallToolResult:
     """Return what a tool found as the result of its call."""
     data = without_empty(data)
     content = {"result": data} if isinstance(data, list) else data

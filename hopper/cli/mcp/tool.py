@@ -83,16 +83,18 @@ class HopperTool(Tool):
             return answers.refused(error)
         except Asking as asking:
             return asking.result
-        return self._told(found, context)
+        return self._result(found, context)
 
     async def _found(self, given: Json) -> Any:
         if self._way.run is None:
             return await self.fn_metadata.call_fn(self.fn, self.is_async, given)
         return await self._way.run(partial(self.fn, **given))
 
-    def _told(self, found: Any, context: Any) -> CallToolResult:
+    def _result(self, found: Any, context: Any) -> CallToolResult:
         version = context.protocol_version or STRUCTURED_SINCE
-        return answers.told(found, text_only=self._way.text_only or version < STRUCTURED_SINCE)
+        return answers.tool_result(
+            found, text_only=self._way.text_only or version < STRUCTURED_SINCE
+        )
 
     def _unknown(self, arguments: Json) -> list[str]:
         """Return which arguments are not known, the near ones named."""
