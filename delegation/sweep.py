@@ -28,6 +28,7 @@ from hopper.actors import SYSTEM, Actor
 from hopper.config.registry import effective_settings
 from hopper.database import AFTER_COMMIT, AFTER_COMMIT_SECONDS
 from hopper.errors import HopperError
+from hopper.rest.limits import present_minute
 from instances.allowances import Standing, queue_full
 from instances.choices import InstanceStatus as I
 from instances.choices import InstanceType
@@ -35,7 +36,14 @@ from instances.choices import TaskStatus as T
 from instances.history import stamp_all
 from instances.lifecycle.actions import stop_instance, terminate_instance
 from instances.minutes import count_events
-from instances.models import Event, HopperInstance, IdempotencyRecord, SweepRecord, Task
+from instances.models import (
+    Event,
+    HopperInstance,
+    IdempotencyRecord,
+    RequestCount,
+    SweepRecord,
+    Task,
+)
 from instances.models.instance import lineages
 from instances.queue_settings import queue_settings
 from instances.tasks.changes import lock_task
@@ -68,6 +76,7 @@ REPLACE_PAUSE = timedelta(minutes=1)
 
 ERROR_GRACE = timedelta(minutes=15)
 _KEPT_ANSWERS = timedelta(hours=24)
+_KEPT_MINUTES = 10
 _UNPLACED = ("Unroutable", "CapabilityGap")
 
 
@@ -194,6 +203,7 @@ def sweep(*, limit: int = AT_ONCE, actor: Actor = SYSTEM, failing: set[str] | No
         stamp_all()
     with everything.row("counts"):
         count_events()
+        RequestCount.forget(present_minute() - _KEPT_MINUTES)
     SweepRecord.note(database.now())
     if failing is not None:
         failing.clear()

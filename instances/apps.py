@@ -13,16 +13,19 @@ class InstancesConfig(AppConfig):
     verbose_name = "Hopper"
 
     def ready(self) -> None:
-        """Register the keys of a queue; let `migrate` store the settings of the database."""
+        """Register the keys of a queue and the store of counts; let `migrate` store settings."""
         from django.core.checks import Tags
         from django.core.checks import register as register_check
         from django.db.models.signals import post_migrate, pre_migrate
 
         from hopper import database
         from hopper.config.rooms import register_late
+        from hopper.rest.limits import COUNTERS
         from instances import site
+        from instances.models import RequestCount
 
         register_late(_register)
+        COUNTERS.store = RequestCount.add
         pre_migrate.connect(database.lift_time_limit, sender=self)
         post_migrate.connect(database.store_settings, sender=self)
         post_migrate.connect(site.store_key, sender=self)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from django.http import HttpResponse
 
 from hopper.conditions import on_condition
-from hopper.errors import Invalid, VersionChanged
+from hopper.errors import FieldError, Invalid, VersionChanged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 IF_MATCH = "If-Match"
 IF_NONE_MATCH = "If-None-Match"
+MOST_SHOWN = 500
+"""The most characters of a value in a refusal."""
 _TAG = r'(?:W/)?"[\x21\x23-\x7e]*"'
 _TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:\s*,\s*{_TAG})*)\s*")
 
@@ -52,14 +54,35 @@ class Version:
         wanted = _tags(request, IF_MATCH)
 
         def check() -> None:
-            found = self.tag(self.show(pk))
+            stored = self.show(pk)
+            found = self.tag(stored)
             if wanted is not None and found not in wanted and "*" not in wanted:
                 raise VersionChanged(
                     f"{pk} was changed since you read it. Read it again, then repeat your change.",
+                    errors=self._both(stored, request.data),
                     etag=found,
                 )
 
         return on_condition(self.model, pk, check)
+
+    def _both(self, stored: Mapping[str, Any], given: Any) -> list[FieldError]:
+        """Return the stored and the given value of each field that the body would change."""
+        changes = given if isinstance(given, dict) else {}
+        return [
+            FieldError(
+                name,
+                "differs",
+                f"stored is {_shown(stored[name])}, you sent {_shown(changes[name])}",
+            )
+            for name in self.fields
+            if name in changes and changes[name] != stored[name]
+        ]
+
+
+def _shown(value: Any) -> str:
+    """Return a value as JSON, a long one cut, so that a refusal stays small."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
 def versioned(request: Request, text: bytes) -> HttpResponse:

@@ -50,6 +50,9 @@ WORKER_CALLS = frozenset(
 )
 """Actions that answer 410 (R21)."""
 
+_CONDITIONAL = ("retrieve", "hierarchy")
+"""The GETs that answer 304 to a caller who has their version."""
+
 _ID = {"type": "string", "maxLength": 100, "pattern": "^[a-z0-9][a-z0-9._-]*$"}
 
 
@@ -58,7 +61,7 @@ _ETAG = OpenApiParameter(
     {"type": "string"},
     OpenApiParameter.HEADER,
     response=[200, 201],
-    description="The version of the object: its fields and its state, without counts and leases.",
+    description="The version; of a task or an instance its fields and state, without counts.",
 )
 
 
@@ -126,7 +129,7 @@ class HopperSchema(AutoSchema):
         return found
 
     def _shows_version(self) -> bool:
-        return getattr(self.view, "action", "") == "retrieve" and self._has_version()
+        return getattr(self.view, "action", "") in _CONDITIONAL and self._has_version()
 
     def _changes_version(self) -> bool:
         return self.method != "GET" and self._has_version()

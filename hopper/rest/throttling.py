@@ -19,7 +19,7 @@ class CredentialThrottle(BaseThrottle):
         if isinstance(request.user, Operator) and request.auth is None:
             return True
         most: int = settings.HOPPER_REQUESTS_PER_MINUTE
-        return count(f"requests:{caller_of(request)}") <= most
+        return count(f"requests:{caller_of(request)}", most) <= most
 
     def wait(self) -> float:
         """Return the seconds for Retry-After."""

@@ -8,7 +8,13 @@ from instances.models.instance import HopperInstance, InstanceLoad
 from instances.models.lesson import Lesson
 from instances.models.minute import MinuteCount
 from instances.models.question import Question
-from instances.models.records import CheckRecord, IdempotencyRecord, SiteKey, SweepRecord
+from instances.models.records import (
+    CheckRecord,
+    IdempotencyRecord,
+    RequestCount,
+    SiteKey,
+    SweepRecord,
+)
 from instances.models.session import AgentSession, SessionLease
 from instances.models.task import Task, TaskDependency
 from instances.models.webhook import Delivery, Webhook
@@ -28,6 +34,7 @@ __all__ = [
     "Lesson",
     "MinuteCount",
     "Question",
+    "RequestCount",
     "SessionLease",
     "SiteKey",
     "SweepRecord",

@@ -1,10 +1,10 @@
-"""Stored results: checks of the invariants, sweeps, and answers to idempotency keys."""
+"""Stored results: checks, sweeps, answers to idempotency keys, and counts of requests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import models
+from django.db import connection, models
 
 from hopper.site_key import lease_token, webhook_secret
 
@@ -107,6 +107,46 @@ class IdempotencyRecord(models.Model):
     def answer(self) -> Any:
         """Return the stored answer, with its secrets derived again."""
         return with_secrets(self.body, _secret_of)
+
+
+class RequestCount(models.Model):
+    """The requests or failures of a key that all servers of this database counted in a minute.
+
+    `key` names a credential or an address, `minute` is the number of minutes since 1970
+    (`hopper/rest/limits.py`).
+    """
+
+    key = models.CharField(max_length=200)
+    minute = models.BigIntegerField()
+    number = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["key", "minute"], name="request_count_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.number}"
+
+    @classmethod
+    def add(cls, key: str, minute: int, number: int) -> int:
+        """Add to a count and return it."""
+        table = cls._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                INSERT INTO {table} (key, minute, number) VALUES (%s, %s, %s)
+                ON CONFLICT (key, minute) DO UPDATE SET number = {table}.number + excluded.number
+                RETURNING number
+                """,  # noqa: S608 - the name of a table only
+                [key, minute, number],
+            )
+            return int(cursor.fetchone()[0])
+
+    @classmethod
+    def forget(cls, minute: int) -> None:
+        """Delete the counts of earlier minutes."""
+        cls._default_manager.filter(minute__lt=minute).delete()
 
 
 def with_secrets(answer: Any, secret_of: Callable[[dict[str, Any]], str | None]) -> Any:

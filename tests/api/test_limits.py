@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
 from django.test import Client
 from pytest_django import Settings
 
+from delegation.sweep import sweep
 from hopper.rest import limits
 from hopper.rest.limits import Counters
+from instances.models import RequestCount
 from tests.api.conftest import API, Caller
 
 pytestmark = pytest.mark.django_db
@@ -96,8 +100,43 @@ def test_guesses_at_many_accounts_are_limited_by_address(
 
 def test_counts_start_anew_each_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     counters = Counters()
-    assert [counters.add("a"), counters.add("a"), counters.add("b"), counters.add("a", 0)] == [
-        *(1, 2, 1, 2)
-    ]
+    assert [counters.add("a", 9), counters.add("a", 9), counters.add("b", 9)] == [1, 2, 1]
+    assert counters.read("a") == 2
     monkeypatch.setattr(limits.time, "time", lambda: 1001 * 60.0)
-    assert counters.add("a") == 1
+    assert counters.add("a", 9) == 1
+
+
+def test_servers_of_one_database_count_failures_together() -> None:
+    one, other = Counters(RequestCount.add), Counters(RequestCount.add)
+    assert [one.add("a", 60), other.add("a", 60), one.add("a", 60)] == [1, 2, 3]
+    assert (one.read("a"), other.read("a")) == (3, 2)
+
+
+def test_servers_join_a_large_count_in_hundredths_of_its_limit(
+    django_assert_num_queries: Any,
+) -> None:
+    one, other = Counters(RequestCount.add), Counters(RequestCount.add)
+    with django_assert_num_queries(2):
+        assert [one.add("a", 500) for _ in range(10)][-1] == 10
+    assert [other.add("a", 500) for _ in range(5)] == [1, 2, 3, 4, 15]
+
+
+def test_above_the_limit_nothing_is_written(django_assert_num_queries: Any) -> None:
+    counters = Counters(RequestCount.add)
+    with django_assert_num_queries(3):
+        assert [counters.add("a", 2) for _ in range(9)][-1] == 9
+
+
+def test_a_server_without_its_database_counts_alone() -> None:
+    def lost(key: str, minute: int, number: int) -> int:
+        raise OperationalError("gone")
+
+    counters = Counters(lost)
+    assert [counters.add("a", 60), counters.add("a", 60)] == [1, 2]
+
+
+def test_a_sweep_forgets_the_counts_of_earlier_minutes() -> None:
+    RequestCount.add("old", 900, 1)
+    RequestCount.add("new", 1000, 1)
+    sweep()
+    assert list(RequestCount.objects.values_list("key", flat=True)) == ["new"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,14 @@ def test_a_change_of_another_version_is_refused_and_of_this_one_made(
     answer = ada.call("PATCH", path, {"title": "second"}, **{"If-Match": seen})
     assert answer.status_code == 200
     assert answer.headers["ETag"] == tag_of(ada, path) != seen
-    late = ada.call("PATCH", path, {"priority": "low"}, **{"If-Match": seen})
+    body = {"title": "second", "priority": "low", "description": "x" * 5000}
+    late = ada.call("PATCH", path, body, **{"If-Match": seen})
     assert (late.status_code, late.json()["code"]) == (412, "version_changed")
     assert late.json()["etag"] == tag_of(ada, path)
+    told = {error["field"]: error["detail"] for error in late.json()["errors"]}
+    assert told["priority"] == 'stored is "medium", you sent "low"'
+    assert set(told) == {"priority", "description"}
+    assert len(late.content) < 2000
     assert Task.objects.get(pk=task.pk).priority == "medium"
     for header in ("*", f'"x", {tag_of(ada, path)}', f"W/{tag_of(ada, path)}"):
         good = ada.call("PATCH", path, {"priority": "medium"}, **{"If-Match": header})
@@ -181,6 +187,10 @@ def test_an_unchanged_hierarchy_is_not_sent_again(ada: Caller, tree: Tree) -> No
     assert tag_of(ada, path, **{"Accept-Encoding": "gzip"}) == tag
     again = ada.call("GET", path, **{"If-None-Match": tag})
     assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
+    schema = json.loads(
+        ada.call("GET", "/schema", Accept="application/vnd.oai.openapi+json").content
+    )
+    assert "304" in schema["paths"]["/api/v1/instances/{id}/hierarchy"]["get"]["responses"]
     # One level less is another answer.
     assert tag_of(ada, f"{path}?depth=1") != tag
     TaskFactory(instance=tree["web-run"])
