@@ -241,7 +241,7 @@ def _entry(
     elif now is not None:
         until = task.due_at
         code = OVERDUE if until and until <= now else DUE_SOON
-        who, detail = task.worker or who, f"{reason['code']}: {reason['detail']}"
+        who, detail = task.worker or who, reason["detail"]
     elif task.has_live_lease:
         code, detail = STALLED_PROGRESS, f"{task.worker} reports no progress"
     else:

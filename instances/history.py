@@ -6,6 +6,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
+from django.db.models import F
 
 from hopper.database import engine, try_lock, write_together
 from hopper.database.writes import Writes
@@ -111,6 +112,23 @@ def feed(events: EventQuerySet) -> EventQuerySet:
     """Return those of `events` that stand in the feed, in its order, up to the present."""
     stamp()
     return events.in_feed()
+
+
+def read_feed(after: int, *columns: str, limit: int) -> list[tuple[Any, ...]]:
+    """Return the position and these columns of the next events in the feed, at most `limit`.
+
+    One query where every committed event has its position. Events without one get it first.
+    """
+    newer: Any = Event.objects.in_feed()
+    newer = newer.filter(number__gt=after).values_list("number", *columns)[:limit]
+    if engine().ids_follow_commits:
+        return list(newer)
+    without: Any = Event.objects.filter(position__isnull=True).annotate(number=F("position"))
+    found = list(newer.union(without.values_list("number", *columns)[:1], all=True))
+    if all(position is not None for position, *_ in found):
+        return found
+    stamp()
+    return list(newer)
 
 
 def newest_position() -> int:

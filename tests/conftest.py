@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from hopper import database
 from hopper.database import engine
+from hopper.protocol import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -170,12 +171,15 @@ def _nobody_has_looked() -> None:
 
 @pytest.fixture
 def sound() -> Iterator[None]:
-    """End a test with the invariants."""
+    """End a test with the invariants, and with events of known kinds."""
     # Late, because this file is loaded before the apps are.
+    from instances.models import Event
     from tests.soundness import unsound
 
     yield
     assert unsound() == []
+    kinds = Event.objects.order_by().values_list("kind", flat=True).distinct()
+    assert set(kinds) <= EVENTS.keys()
 
 
 @pytest.fixture(scope="session")

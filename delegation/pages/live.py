@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 18_000
 """The most bytes of rows in one message. The other rows come with the next messages."""
 
-DRAWN = 4000
-"""The number of drawn rows that are kept, because several viewers see the same."""
+DRAWN = 500
+"""The number of drawn rows that are kept, because several viewers see the same: some messages."""
 
 
 @signed_in

@@ -20,6 +20,7 @@ from delegation.pages.live import Viewer
 from delegation.pages.readers import READERS, Reader
 from delegation.pages.visit import signed_in
 from delegation.pages.watch import WATCH
+from hopper.actors import EVERYWHERE
 from hopper.errors import HopperError
 from hopper.rest.input import MAX_PARAMETER, integer
 from hopper.rest.streams import STREAM_HEADERS, StreamRenderer
@@ -27,7 +28,6 @@ from hopper.serving.application import in_thread
 from instances.api.base import Answering
 from instances.api.permissions import seen_instance, visible_events
 from instances.api.shown import shown_events
-from instances.history import feed
 from instances.models import Event, HopperInstance
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
     from delegation.pages.visit import Visit
+    from hopper.actors import Actor
 
 TICK_SECONDS = 1.0
 CHECK_SECONDS = 5.0
@@ -130,6 +131,25 @@ def stream(visit: Visit) -> HttpResponse:
     return found  # type: ignore[no-any-return]
 
 
+def _told(actor: Actor, under: str | None, after: int, last: int) -> tuple[int, list[str]]:
+    """Return the parts of a program's stream up to a position, and the position that they reach.
+
+    All streams that ask for the same, with the same sight, share one query.
+    """
+
+    def read() -> tuple[int, list[str]]:
+        rows: Any = visible_events(actor).in_feed()
+        if under is not None:
+            rows = rows.filter(instance__in=HopperInstance.objects.under(under).values("pk"))
+        found = list(rows.filter(number__gt=after, number__lte=last)[:MOST_EVENTS])
+        reached = found[-1].number if len(found) == MOST_EVENTS else last
+        shown = zip(found, shown_events(found), strict=True)
+        return reached, [_part(row.number, told, row.kind) for row, told in shown]
+
+    sees = EVERYWHERE if EVERYWHERE in actor.grants else (actor.id, *sorted(actor.grants))
+    return WATCH.once((sees, under, after, last), read)
+
+
 class EventStream(Answering):
     """The feed as a stream."""
 
@@ -155,13 +175,8 @@ class EventStream(Answering):
             WATCH.look()
             if after >= WATCH.cursor:
                 return []
-            rows: Any = feed(visible_events(actor))
-            if under is not None:
-                rows = rows.filter(instance__in=HopperInstance.objects.under(under).values("pk"))
-            read = list(rows.filter(number__gt=after, number__lte=WATCH.cursor)[:MOST_EVENTS])
-            after = read[-1].number if len(read) == MOST_EVENTS else WATCH.cursor
-            shown = zip(read, shown_events(read), strict=True)
-            return [_part(row.number, told, row.kind) for row, told in shown]
+            after, parts = _told(actor, under, after, WATCH.cursor)
+            return parts
 
         found: Any = streaming(outer, next_parts)
         return found  # type: ignore[no-any-return]

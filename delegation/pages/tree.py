@@ -102,6 +102,7 @@ def tree(visit: Visit) -> HttpResponse:
         "filtered": bool(found),
         "total": len(rows),
         "totals": totals(rows),
+        "reasons": sorted({code for row, _ in rows for code in row.own.reasons}),
     }
     return visit.show("pages/tree.html", context)
 

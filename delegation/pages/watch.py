@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.utils import timezone
 
@@ -28,16 +28,17 @@ from hopper import database
 from hopper.actors import EVERYWHERE
 from hopper.config.files import CONFIGURATION
 from instances.choices import TaskStatus
-from instances.history import feed, newest_position
-from instances.models import Event
+from instances.history import newest_position, read_feed
 from instances.models.instance import lineages
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
 
     from hopper.actors import Actor
     from instances.waiting import Alike
+
+T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """The least time between two looks at the feed."""
@@ -139,13 +140,14 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self._looking, self.state = Lock(), RLock()
+        self._looking, self._reading, self.state = Lock(), Lock(), RLock()
         self.forget()
 
     def forget(self) -> None:
         """Begin anew with the next look."""
         self.cursor, self.number = -1, 0
         self._cursors: list[int] = []
+        self._read: dict[Any, Any] = {}
         self.rows: dict[str, Row] = {}
         self.below: dict[str | None, list[str]] = {}
         self.touched: deque[tuple[int, str]] = deque(maxlen=EVENTS_AT_ONCE)
@@ -206,6 +208,15 @@ class Watch:
         self.cursor, self.number = cursor, self.number + 1
         self._cursors.append(cursor)
         del self._cursors[:-LOOKS_KEPT]
+        self._read = {}
+
+    def once(self, key: Any, read: Callable[[], T]) -> T:
+        """Return what `read` returns; after each look one reader calls it for all with that key."""
+        with self._reading:
+            if key not in self._read:
+                self._read[key] = read()
+            found: T = self._read[key]
+            return found
 
     def number_at(self, position: int) -> int:
         """Return the last look that had read the feed no further, -1 for none that is known."""
@@ -215,10 +226,8 @@ class Watch:
 
     def _hear(self) -> None:
         """Read new events, the instances that they name, and tasks; at most three queries."""
-        names = ("number", "task_id", "instance_id", "holder_id", "ending", "status", "at")
-        in_feed: Any = feed(Event.objects.all())
-        newer = in_feed.filter(number__gt=self.cursor)
-        events = list(newer.values_list(*names)[:EVENTS_AT_ONCE])
+        names = ("task_id", "instance_id", "holder_id", "ending", "status", "at")
+        events = read_feed(self.cursor, *names, limit=EVENTS_AT_ONCE)
         changed = {place for _, task, place, *_ in events if task is None and place}
         fresh = read_instances(changed) if changed else {}
         for _, task, place, holder, ending, *_ in events:

@@ -8,6 +8,7 @@ from django.db.models import Case, IntegerField, Q, When
 from django_filters import rest_framework as filters
 
 from hopper.errors import Invalid
+from hopper.protocol import EVENTS
 from hopper.rest.filters import (
     BooleanParameter,
     ChoiceParameter,
@@ -205,7 +206,7 @@ class HistoryFilter(filters.FilterSet):
     """The events of one instance or task."""
 
     since = TimeParameter(field_name="at", lookup_expr="gte")
-    kind = filters.CharFilter()
+    kind = ChoiceParameter(choices=[(kind, kind) for kind in EVENTS])
 
     class Meta:
         model = Event

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -11,6 +11,7 @@ from django.db.models import F
 from hopper import database
 from hopper.errors import Conflict, Invalid
 from hopper.ids import new_id
+from hopper.protocol import EVENTS
 from instances.history import newest_position
 from instances.models import Webhook
 from instances.tree.status import lock_instance
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from hopper.actors import Actor
 
 MOST_PER_INSTANCE = 20
-_KIND = re.compile(r"(task|delegation|instance)\.(\*|[a-z_]{1,30})")
+GROUPS = tuple(dict.fromkeys(f"{kind.partition('.')[0]}.*" for kind in EVENTS))
+"""The words that stand for all kinds of events about one sort of object."""
 
 _FRESH: dict[str, Any] = {
     "enabled": True,
@@ -109,7 +111,11 @@ def _write(webhook_id: str, actor: Actor, **changes: Any) -> None:
 
 
 def _require_kinds(kinds: Sequence[str]) -> None:
+    """Raise Invalid for a word that is no kind of event and no group: it would match nothing."""
+    known = (*GROUPS, *EVENTS)
     for place, kind in enumerate(kinds):
-        if not _KIND.fullmatch(kind):
-            words = "must be a kind of event such as task.done, or a group such as task.*"
+        if kind not in known:
+            near = get_close_matches(kind.strip().lower(), known, n=2)
+            meant = f"; did you mean {' or '.join(near)}?" if near else "."
+            words = f"there is no event {kind!r}{meant} Known: {', '.join(known)}"
             raise Invalid.field(f"kinds.{place}", words)

@@ -96,6 +96,40 @@ def test_a_webhook_that_cannot_be_is_refused_naming_the_field(
     assert not Webhook.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "meant"),
+    [
+        ("task.dnoe", "task.done"),
+        ("tasks.done", "task.done"),
+        ("Task.Done", "task.done"),
+        ("task.completed", "task.commented"),
+        ("delegation.reject", "delegation.rejected"),
+        ("tsk.*", "task.*"),
+    ],
+)
+def test_a_mistyped_kind_is_refused_with_the_one_that_was_meant(
+    ada: Caller, tree: Tree, kind: str, meant: str
+) -> None:
+    made = ada.tell("/webhooks", body(kinds=["task.*"]), 201)
+    path = f"/webhooks/{made['id']}"
+    for problem in (
+        ada.tell("/webhooks", body(kinds=[kind]), 400),
+        ada.call("PATCH", path, {"kinds": ["instance.*", kind]}).json(),
+    ):
+        assert kind in problem["detail"]
+        assert f"did you mean {meant}" in problem["detail"]
+        assert "task.lease_lost" in problem["detail"]
+    assert ada.ask(path)["kinds"] == ["task.*"]
+
+
+def test_the_feed_refuses_a_kind_that_no_event_has(ada: Caller, tree: Tree) -> None:
+    assert ada.ask("/events", kind="instance.created")["count"] == len(tree)
+    for path in ("/events", "/instances/web/events"):
+        problem = ada.call("GET", f"{path}?kind=task.dnoe").json()
+        assert [error["field"] for error in problem["errors"]] == ["kind"]
+        assert "task.done" in problem["detail"]
+
+
 def test_an_instance_has_at_most_twenty(ada: Caller, tree: Tree) -> None:
     for _ in range(20):
         ada.tell("/webhooks", body(), 201)

@@ -56,7 +56,7 @@ def test_name_and_password_open_the_tree(browser: Any, site: Site, expect: Any) 
 def test_a_task_moves_down_and_its_completion_rises(page: Any, site: Site, expect: Any) -> None:
     live(page)
     task = site.task("top", "Fix the login", tags=["web"], complexity=4)
-    expect(row(page, "web-run")).to_contain_text("ready for worker")
+    expect(row(page, "web-run")).to_contain_text("ready for a worker")
     claimed, token = site.claim("web-run")
     assert claimed == task
     expect(row(page, "web-run")).to_contain_text("1/10")
@@ -117,7 +117,7 @@ def test_a_stop_shows_first_what_it_would_do(page: Any, site: Site, expect: Any)
     assert site.call("GET", "/instances/ops-run")["status"] == "running"
     page.locator("#dialog").get_by_role("button", name="Stop").click()
     expect(row(page, "ops-run")).to_contain_text("stopped")
-    expect(row(page, "ops-run")).to_contain_text("holder stopped")
+    expect(row(page, "ops-run")).to_contain_text("instance stopped")
     site.call("POST", "/instances/ops-run/start")
     expect(row(page, "ops-run")).to_contain_text("running")
     site.call("POST", f"/tasks/{task}/cancel")

@@ -9,6 +9,7 @@ from hopper.protocol import (
     ASKED_FOR,
     CLI_WORDS,
     DELEGATION,
+    EVENTS,
     INSTANCE,
     PARENTS,
     ROOTS,
@@ -49,6 +50,7 @@ def page() -> str:
         _words(),
         _machine("Delegations (R7)", DELEGATION),
         "Only `pending` and `accepted` are open; a task has at most one pending delegation.",
+        _events(),
     )
     return "\n\n".join(parts) + "\n"
 
@@ -125,6 +127,16 @@ def _scopes() -> str:
     ]
     head = ("scope", "parents", "root", "routes work down", "work may be claimed")
     return f"### Allowed parents of each scope (R1)\n\n{_table(head, rows)}"
+
+
+def _events() -> str:
+    rows = [(f"`{kind}`", words) for kind, words in EVENTS.items()]
+    return (
+        "## Events\n\n"
+        "Each change writes an event of one of these kinds (`GET /events?kind=`). A webhook names\n"
+        "kinds, and groups: `task.*`, `delegation.*`, `instance.*`.\n\n"
+        + _table(("kind", "meaning"), rows)
+    )
 
 
 def _yes(value: bool) -> str:

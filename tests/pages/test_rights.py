@@ -110,7 +110,7 @@ def test_buttons_follow_the_role(
     viewer.press(f"/tasks/{task}/take", 403)
     worker.press("/instances/web/stop", 403)
     operator.press("/instances/web/terminate", 403, cascade="on")
-    assert "answer" not in worker.see("/attention")
+    assert "/answer" not in worker.see("/attention")
 
 
 def test_a_task_held_elsewhere_names_no_invisible_instance(

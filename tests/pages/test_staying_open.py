@@ -117,7 +117,7 @@ def test_a_pause_is_told_with_what_it_does_below(ada: Person, tree: Tree) -> Non
     pause_instance("web", actor=ALICE)
     told = changes(ada, after)
     assert {"web", "web-run"} <= rows(told)
-    assert "ancestor paused" in told["rows"]
+    assert "paused above" in told["rows"]
 
 
 def test_a_change_beside_is_not_heard(
@@ -314,6 +314,25 @@ def test_a_program_streams_the_events_of_a_subtree(
     assert [one["kind"] for one in found] == re.findall(r"^event: (.*)$", told, re.MULTILINE)
     assert ada.get("/api/v1/events/stream?under=nothing").status_code == 404
     assert ada.get("/api/v1/events/stream").status_code == 501
+
+
+def test_programs_that_see_the_same_share_one_read_of_the_feed(
+    tree: Tree, watch: Watch, django_assert_num_queries: Any
+) -> None:
+    watch.look(at_once=True)
+    after = watch.cursor
+    for place in ("web-run", "ops-run"):
+        TaskFactory(instance=tree[place])
+    watch.look(at_once=True)
+    admins = [Actor(f"p{at}", {EVERYWHERE: "viewer"}, f"token:{at}") for at in range(5)]
+    eve = Actor("eve", {"ops": "viewer"}, "token:9")
+    with django_assert_num_queries(1):
+        told = [stream._told(one, None, after, watch.cursor)[1] for one in admins]
+    with django_assert_num_queries(1):
+        fewer = [stream._told(eve, None, after, watch.cursor)[1] for _ in admins]
+    assert len(told[0]) > len(fewer[0]) > 0
+    assert told == [told[0]] * 5
+    assert fewer == [fewer[0]] * 5
 
 
 def test_a_message_of_a_stream_is_short_and_the_rest_follows(

@@ -28,9 +28,9 @@ def test_a_row_shows_leases_waiting_tasks_and_the_most_pressing_wait(
     for _ in range(3):
         TaskFactory(instance=tree["web-run"])
     claim_next("web-run", worker="bob", actor=ALICE)
-    assert re.search(r"running ready for worker 2 1/10 2 \d+ s", ada.row("web-run"))
+    assert re.search(r"running ready for a worker 2 1/10 2 \d+ s", ada.row("web-run"))
     pause_instance("web", actor=ALICE)
-    assert "paused own: running ancestor paused 2 1/10 2" in ada.row("web-run")
+    assert "paused own: running paused above 2 1/10 2" in ada.row("web-run")
 
 
 def test_a_folded_row_has_the_sums_of_all_below(ada: Person, tree: Tree) -> None:

@@ -124,7 +124,7 @@ def test_a_tick_takes_two_reads_whatever_happened(
         TaskFactory(instance=tree[place])
     claim_next("web-run", worker="w", actor=ALICE)
     events_have_positions(watch)
-    with django_assert_max_num_queries(3):  # PostgreSQL asks first for events without a position
+    with django_assert_max_num_queries(2):
         watch.look(at_once=True)
         for place in (EVERYWHERE, "web", "ops"):
             watch.since(watch.number - 1, actor(place))
@@ -134,6 +134,18 @@ def test_a_tick_takes_two_reads_whatever_happened(
 def events_have_positions(watch: Watch) -> None:
     """Let another reader give the events their positions, which PostgreSQL needs."""
     Watch().look(at_once=True)
+
+
+def test_an_idle_tick_takes_one_read_and_now_and_then_two(
+    tree: Tree, watch: Watch, django_assert_num_queries: Any
+) -> None:
+    for _ in range(2):
+        watch.look(at_once=True)
+    with django_assert_num_queries(1):
+        watch.look(at_once=True)
+    watch._next_turn = 0.0
+    with django_assert_num_queries(2):
+        watch.look(at_once=True)
 
 
 def test_a_look_reads_a_bounded_number_of_tasks(

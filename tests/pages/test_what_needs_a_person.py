@@ -7,6 +7,9 @@ import re
 import pytest
 
 from delegation.delegator import Delegator
+from delegation.pages.templatetags import shown
+from instances import attention
+from instances.choices import WaitingCode
 from instances.models import HopperInstance, Task
 from instances.tasks.questions import NewQuestion, answer_question, ask
 from instances.tasks.status_by_hand import set_status
@@ -28,12 +31,19 @@ def test_attention_groups_by_the_person_who_can_act(ada: Person, tree: Tree) -> 
     TaskFactory(instance=tree["top"], title="Unroutable", required_capabilities=["gpu"])
     TaskFactory(title="Nobody's")
     words = plain(ada.see("/attention"))
-    assert "A person at web 1 manual queue Take me" in words
-    assert "capability gap Unroutable" in words
-    assert "awaiting triage Triage me" in words
-    assert "unassigned Nobody" in words
+    assert "A person at web 1 to take Take me" in words
+    assert "needs a missing capability Unroutable" in words
+    assert "to triage Triage me" in words
+    assert "no instance Nobody" in words
     assert ada.see("/attention").startswith("<!doctype html>")
     assert "<title>(4) Attention" in ada.see("/attention")
+
+
+def test_every_reason_has_plain_words() -> None:
+    codes = {value for name, value in vars(attention).items() if name.isupper() and name[0] != "_"}
+    wanted = {*WaitingCode.values, *(one for one in codes if isinstance(one, str))}
+    assert shown.LABELS.keys() == wanted
+    assert all(words[0].islower() for words in shown.LABELS.values())
 
 
 def test_an_idle_attention_says_so(ada: Person) -> None:

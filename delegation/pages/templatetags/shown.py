@@ -14,7 +14,10 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 
 from delegation.pages.rows import STUCK
-from instances.choices import ATTENTION, WaitingCode
+from hopper.protocol import EVENTS
+from instances import attention
+from instances.choices import ATTENTION
+from instances.choices import WaitingCode as W
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +26,50 @@ if TYPE_CHECKING:
 register = template.Library()
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-_FLOWS = {WaitingCode.IN_PROGRESS, WaitingCode.READY_FOR_WORKER, WaitingCode.WAITING_CHILDREN}
+_FLOWS = {W.IN_PROGRESS, W.READY_FOR_WORKER, W.WAITING_CHILDREN}
 LONGEST_MARKDOWN = 100_000
 """The most characters of a description that are read as Markdown. A longer one is plain text."""
+
+LABELS: dict[str, str] = {
+    W.UNROUTABLE: "fits no instance",
+    W.CAPABILITY_GAP: "needs a missing capability",
+    W.HOP_LIMIT: "passed on too often",
+    W.AMBIGUOUS_TARGET: "project is ambiguous",
+    W.EXPLICIT_TARGET_MISSING: "named project is missing",
+    W.EXPLICIT_TARGET_REFUSED: "named project refused",
+    W.DEPENDENCY_FAILED: "predecessor failed",
+    W.INPUT_REQUIRED: "needs an answer",
+    W.HOLDER_NOT_STARTED: "instance not started",
+    W.HOLDER_PAUSED: "instance paused",
+    W.HOLDER_STOPPED: "instance stopped",
+    W.HOLDER_ERROR: "instance in error",
+    W.ANCESTOR_PAUSED: "paused above",
+    W.ANCESTOR_STOPPED: "stopped above",
+    W.ANCESTOR_ERROR: "error above",
+    W.TARGET_PAUSED: "target paused",
+    W.ROUTING: "being placed",
+    W.AWAITING_ACCEPTANCE: "offer not answered",
+    W.AWAITING_ESCALATION: "handed up, not answered",
+    W.WAITING_DEPENDENCIES: "waits for predecessors",
+    W.WAITING_CHILDREN: "waits for children",
+    W.AT_CAPACITY: "all slots taken",
+    W.QUEUE_POSITION: "waits in line",
+    W.NOT_BEFORE: "starts later",
+    W.RETRY_BACKOFF: "pauses before a retry",
+    W.IN_PROGRESS: "in progress",
+    W.READY_FOR_WORKER: "ready for a worker",
+    W.MANUAL_QUEUE: "to take",
+    W.AWAITING_TRIAGE: "to triage",
+    W.UNASSIGNED: "no instance",
+    attention.DEAD_LETTER: "failed for good",
+    attention.STALE_HAND_WORK: "untouched for a day",
+    attention.STALLED_PROGRESS: "no progress",
+    attention.NAME_CLASH: "name is taken",
+    attention.WEBHOOK_OFF: "webhook switched off",
+    attention.DUE_SOON: "due soon",
+    attention.OVERDUE: "overdue",
+}
+"""Each code of R26 and of attention in the words of the pages. The REST interface has the codes."""
 
 
 def span(seconds: float) -> str:
@@ -84,11 +128,32 @@ def tone(code: str) -> str:
     return "ok" if code in _FLOWS else "wait"
 
 
+@register.simple_tag
+def chip(code: str, number: int = 0) -> SafeString:
+    """Return a reason in its words and tone, with the number of its tasks; the code on hover."""
+    many = format_html(" <b>{}</b>", number) if number > 1 else ""
+    return format_html(
+        '<span class="chip {}" title="{}">{}{}</span>', tone(code), code, label(code), many
+    )
+
+
+@register.filter
+def label(code: str) -> str:
+    """Return a reason in plain words."""
+    return LABELS.get(code) or words(code)
+
+
 @register.filter
 def words(code: str) -> str:
-    """Return a code as words: `AtCapacity` becomes `at capacity`."""
+    """Return a code as words: `queue_full` becomes `queue full`."""
     spaced = "".join(f" {one.lower()}" if one.isupper() else one for one in str(code))
     return spaced.replace("_", " ").strip()
+
+
+@register.filter
+def happened(kind: str) -> str:
+    """Return the meaning of a kind of event."""
+    return EVENTS.get(kind, kind)
 
 
 @register.simple_tag

@@ -48,7 +48,7 @@ def add_commands(parser: ArgumentParser) -> None:
 
 
 def _add_kinds(parser: ArgumentParser) -> None:
-    help = "only this kind of event, such as task.done or task.* (several times)"
+    help = "only this kind of event: task.done, or a group: task.* (several times)"
     parser.add_argument("--kind", action="append", dest="kinds", metavar="KIND", help=help)
 
 
