@@ -206,7 +206,7 @@ class HistoryFilter(filters.FilterSet):
     """The events of one instance or task."""
 
     since = TimeParameter(field_name="at", lookup_expr="gte")
-    kind = ChoiceParameter(choices=[(kind, kind) for kind in EVENTS])
+    kind = ChoiceParameter(choices=list(EVENTS.items()))
 
     class Meta:
         model = Event
