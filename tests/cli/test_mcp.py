@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-import anyio
 import pytest
-from django.conf import settings
-from mcp import Client, StdioServerParameters, stdio_client
+from django.db import connections
+from mcp import Client
 
 from instances.models import HopperInstance
+from tests.cli.mcp_agent import Ask, Story, talk_here, talk_to_process
 from tests.factories import InstanceFactory
 from tests.soundness import unsound
 from tests.spellings import CAFE, FIVE
-
-Ask = Callable[..., Awaitable[Any]]
-Story = Callable[[Client, Ask], Awaitable[None]]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,32 +30,13 @@ def tree() -> None:
 
 
 @pytest.fixture
-def talk(
-    child_environ: dict[str, str],
-) -> Callable[[Story], None]:
-    """Talk to a real `hopper mcp` process on this test's database."""
-
-    async def spoken(story: Story) -> None:
-        server = StdioServerParameters(
-            command=sys.executable,
-            args=["-m", "hopper.cli.main", "--local", "mcp"],
-            env=child_environ,
-            cwd=settings.BASE_DIR,
-        )
-        async with Client(stdio_client(server)) as client:
-
-            async def ask(name: str, **arguments: Any) -> Any:
-                answer = await client.call_tool(name, arguments)
-                assert not answer.is_error, answer.content
-                told = answer.structured_content
-                return told["result"] if set(told) == {"result"} else told
-
-            await story(client, ask)
-
-    return lambda story: anyio.run(spoken, story)
+def talk(monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], None]:
+    """Talk to the server of `hopper mcp` in this process."""
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
+    return talk_here
 
 
-def test_an_agent_creates_finds_claims_and_completes_a_task(talk: Callable[[Story], None]) -> None:
+def test_an_agent_creates_finds_claims_and_completes_a_task(child_environ: dict[str, str]) -> None:
     async def story(client: Client, ask: Ask) -> None:
         names = {tool.name for tool in (await client.list_tools()).tools}
         assert {"add_task", "claim_task", "complete_task", "why_task"} <= names
@@ -84,7 +62,7 @@ def test_an_agent_creates_finds_claims_and_completes_a_task(talk: Callable[[Stor
             "run": 0,
         }
 
-    talk(story)
+    talk_to_process(story, child_environ)
     assert unsound() == []
 
 

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
 import pytest
-from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import connections
 from django.test import Client as Browser
 from django.urls import reverse
-from mcp import Client, StdioServerParameters, stdio_client
 
 from delegation.sweep import sweep
 from hopper.cli.local import LocalTransport
 from hopper.cli.main import run
 from hopper.cli.parser import build_parser
 from instances.models import HopperInstance, Question, Task
+from tests.cli.mcp_agent import Ask, talk_here
 from tests.factories import InstanceFactory
 
-Tool = Callable[..., Awaitable[Any]]
 Tree = dict[str, HopperInstance]
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
@@ -43,39 +40,25 @@ def tree(transactional_db: None) -> Tree:
 
 @pytest.fixture(autouse=True)
 def paula(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paula is at the keyboard."""
+    """Paula is at the keyboard. The threads of the tools leave no connection behind."""
     monkeypatch.setenv("LOGNAME", "paula")
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
 
 
 class Agent:
-    """An agent that works through the tools of a real `hopper mcp`."""
+    """An agent that works through the tools of `hopper mcp`."""
 
-    def __init__(self, environ: dict[str, str], name: str) -> None:
-        self.environ, self.name = environ, name
+    def __init__(self, name: str) -> None:
+        self.name = name
 
-    def work(self, story: Callable[[Tool], Awaitable[Any]]) -> Any:
+    def work(self, story: Callable[[Ask], Awaitable[Any]]) -> Any:
         """Let a story call tools, and return what it returns."""
-        return anyio.run(self._work, story)
-
-    async def _work(self, story: Callable[[Tool], Awaitable[Any]]) -> Any:
-        line = ["-m", "hopper.cli.main", "--local", "mcp"]
-        server = StdioServerParameters(
-            command=sys.executable, args=line, env=self.environ, cwd=settings.BASE_DIR
-        )
-        async with Client(stdio_client(server)) as client:
-
-            async def tool(name: str, **arguments: Any) -> Any:
-                answer = await client.call_tool(name, arguments)
-                assert not answer.is_error, answer.content
-                told = answer.structured_content
-                return told["result"] if set(told) == {"result"} else told
-
-            return await story(tool)
+        return talk_here(lambda client, ask: story(ask), self.name)
 
     def ask(self, **question: Any) -> str:
         """Create and claim a task, keep a checkpoint, and ask about it; return the task's id."""
 
-        async def story(tool: Tool) -> str:
+        async def story(tool: Ask) -> str:
             await tool("add_task", title="License it", instance_id="run", complexity=4)
             (claimed,) = (await tool("claim_task", instance_id="run", worker=self.name))["tasks"]
             token = claimed["lease"]["token"]
@@ -92,19 +75,13 @@ class Agent:
     def claim(self) -> dict[str, Any]:
         """Claim the next task of the run and finish it; return it as it was claimed."""
 
-        async def story(tool: Tool) -> Any:
+        async def story(tool: Ask) -> Any:
             (claimed,) = (await tool("claim_task", instance_id="run", worker=self.name))["tasks"]
             token = claimed["lease"]["token"]
             await tool("complete_task", task_id=claimed["id"], token=token)
             return claimed
 
         return dict(self.work(story))
-
-
-@pytest.fixture
-def agent(child_environ: dict[str, str]) -> Callable[[str], Agent]:
-    """Make an agent of a name."""
-    return lambda name: Agent(child_environ, name)
 
 
 def hopper(*arguments: str) -> str:
@@ -140,12 +117,12 @@ def answer_by_admin(task: str, words: str) -> None:
 
 @pytest.mark.parametrize("answer", [answer_by_command, answer_by_admin])
 def test_another_worker_goes_on_with_the_checkpoint_and_the_answer(
-    tree: Tree, agent: Callable[[str], Agent], answer: Callable[[str, str], None]
+    tree: Tree, answer: Callable[[str, str], None]
 ) -> None:
-    task = agent("first").ask(choices=["MIT", "Apache"])
+    task = Agent("first").ask(choices=["MIT", "Apache"])
     assert Task.objects.get(pk=task).instance_id == "run"
     answer(task, "MIT")
-    claimed = agent("second").claim()
+    claimed = Agent("second").claim()
     assert (claimed["id"], claimed["lease"]["checkpoint"]) == (task, {"step": 3})
     (question,) = claimed["questions"]
     assert (question["state"], question["answer"], question["answered_by"]) == (
@@ -158,9 +135,9 @@ def test_another_worker_goes_on_with_the_checkpoint_and_the_answer(
 
 @pytest.mark.parametrize("answer", [answer_by_command, answer_by_admin])
 def test_the_answer_to_a_question_that_rose_to_the_root_comes_back_to_the_asker(
-    tree: Tree, agent: Callable[[str], Agent], answer: Callable[[str, str], None]
+    tree: Tree, answer: Callable[[str, str], None]
 ) -> None:
-    async def give_up(tool: Tool) -> str:
+    async def give_up(tool: Ask) -> str:
         added = {"title": "License it", "instance_id": "top", "tags": ["web"], "complexity": 4}
         task = await tool("add_task", **added)
         (claimed,) = (await tool("claim_task", instance_id="run", worker="first"))["tasks"]
@@ -169,39 +146,37 @@ def test_the_answer_to_a_question_that_rose_to_the_root_comes_back_to_the_asker(
         await tool("escalate_task", **beat, reason="MIT or Apache?")
         return str(task["id"])
 
-    task = agent("first").work(give_up)
+    task = Agent("first").work(give_up)
     assert _stands(task) == ("web", "blocked", "InputRequired", "MIT or Apache?")
     hopper("task", "escalate", task, "--reason", "beyond me")
     assert _stands(task) == ("top", "blocked", "InputRequired", "MIT or Apache?")
     Question.objects.update(choices=["MIT", "Apache"])
     answer(task, "MIT")
     assert Task.objects.get(pk=task).instance_id == "run"
-    claimed = agent("second").claim()
+    claimed = Agent("second").claim()
     assert (claimed["id"], claimed["lease"]["checkpoint"]) == (task, {"step": 3})
     assert [one["answer"] for one in claimed["questions"]] == ["MIT"]
 
 
-def test_a_default_answers_when_the_time_is_over(tree: Tree, agent: Callable[[str], Agent]) -> None:
-    task = agent("first").ask(default="Apache", timeout_seconds=3600)
+def test_a_default_answers_when_the_time_is_over(tree: Tree) -> None:
+    task = Agent("first").ask(default="Apache", timeout_seconds=3600)
     assert sweep().questions_timed_out == 0
     _let_time_pass()
     assert sweep().questions_timed_out == 1
-    (question,) = agent("second").claim()["questions"]
+    (question,) = Agent("second").claim()["questions"]
     assert (question["state"], question["answer"]) == ("expired", "Apache")
     assert Task.objects.get(pk=task).status == "done"
 
 
-def test_without_a_default_the_question_rises_once(
-    tree: Tree, agent: Callable[[str], Agent]
-) -> None:
-    task = agent("first").ask(timeout_seconds=3600)
+def test_without_a_default_the_question_rises_once(tree: Tree) -> None:
+    task = Agent("first").ask(timeout_seconds=3600)
     _let_time_pass()
     assert sweep().questions_timed_out == 1
     assert _stands(task) == ("web", "blocked", "InputRequired", "MIT or Apache?")
     assert sweep().questions_timed_out == 0
     answer_by_command(task, "MIT")
     assert Task.objects.get(pk=task).instance_id == "run"
-    assert agent("second").claim()["questions"][0]["answer"] == "MIT"
+    assert Agent("second").claim()["questions"][0]["answer"] == "MIT"
 
 
 def _stands(task_id: str) -> tuple[str | None, str, str, str]:
