@@ -6,6 +6,10 @@ import ast
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("hopper", "instances", "scopes", "delegation")
@@ -31,3 +35,12 @@ def sources() -> tuple[Source, ...]:
                 text = file.read_text(encoding="utf-8")
                 found.append(Source(path, text, ast.parse(text, path)))
     return tuple(found)
+
+
+def where(wrong: Callable[[Source], object]) -> dict[str, object]:
+    """Return what is wrong in each module, by path; {} where nothing is.
+
+    One test looks at all modules: a test for each would cost more than the look.
+    """
+    found = {source.path: wrong(source) for source in sources()}
+    return {path: faults for path, faults in found.items() if faults}

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import ast
 
-import pytest
-
-from tests.architecture.sources import Source, sources
-
-every_source = pytest.mark.parametrize("source", sources(), ids=lambda source: source.path)
+from tests.architecture.sources import Source, where
 
 
 def _imported(source: Source) -> set[str]:
@@ -22,24 +18,21 @@ def _texts(source: Source) -> str:
     return "\n".join(text for text in texts if isinstance(text, str)).lower()
 
 
-@every_source
-def test_rights_and_effective_statuses_come_from_standing_alone(source: Source) -> None:
-    assert not _imported(source) & {"ALLOWANCES", "effective_status"}
+def _says(words: str) -> dict[str, object]:
+    return where(lambda source: words in _texts(source))
 
 
-@every_source
-def test_one_module_says_that_there_is_no_such_instance(source: Source) -> None:
-    if source.path != "instances/tree/status.py":
-        assert "there is no instance" not in _texts(source)
+def test_rights_and_effective_statuses_come_from_standing_alone() -> None:
+    assert where(lambda source: _imported(source) & {"ALLOWANCES", "effective_status"}) == {}
 
 
-@every_source
-def test_one_module_says_that_a_queue_is_full(source: Source) -> None:
-    if source.path != "instances/allowances.py":
-        assert "tasks waiting" not in _texts(source)
+def test_one_module_says_that_there_is_no_such_instance() -> None:
+    assert set(_says("there is no instance")) == {"instances/tree/status.py"}
 
 
-@every_source
-def test_the_claimable_condition_is_written_once(source: Source) -> None:
-    if source.path != "instances/models/task.py":
-        assert "not route_due" not in _texts(source)
+def test_one_module_says_that_a_queue_is_full() -> None:
+    assert set(_says("tasks waiting")) == {"instances/allowances.py"}
+
+
+def test_the_claimable_condition_is_written_once() -> None:
+    assert set(_says("not route_due")) <= {"instances/models/task.py"}
