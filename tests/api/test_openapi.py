@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from django.conf import settings
@@ -13,11 +15,19 @@ from django.core.management import call_command
 FILE = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"
 
 
+@cache
 def generated() -> str:
     """Return the schema as `manage.py spectacular` writes it."""
     out = io.StringIO()
     call_command("spectacular", "--validate", "--fail-on-warn", stdout=out)
     return out.getvalue()
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the schema, read; no test changes it."""
+    found: dict[str, Any] = yaml.load(generated(), Loader=yaml.CSafeLoader)
+    return found
 
 
 def test_the_file_in_docs_is_current() -> None:
@@ -27,8 +37,7 @@ def test_the_file_in_docs_is_current() -> None:
 
 
 def test_every_operation_declares_its_problems_and_every_post_its_key() -> None:
-    schema = yaml.safe_load(generated())
-    for path, operations in schema["paths"].items():
+    for path, operations in schema()["paths"].items():
         for method, operation in operations.items():
             where = f"{method} {path}"
             assert {"400", "401", "406"} <= set(operation["responses"]), where
@@ -42,9 +51,8 @@ def test_every_operation_declares_its_problems_and_every_post_its_key() -> None:
 
 
 def test_every_operation_has_a_name_and_a_summary() -> None:
-    schema = yaml.safe_load(generated())
     names = []
-    for path, operations in schema["paths"].items():
+    for path, operations in schema()["paths"].items():
         for method, operation in operations.items():
             where = f"{method} {path}"
             names.append(operation["operationId"])
@@ -56,7 +64,7 @@ def test_every_operation_has_a_name_and_a_summary() -> None:
 
 
 def test_a_tree_is_typed_down_to_its_leaves() -> None:
-    schema = yaml.safe_load(generated())["components"]["schemas"]
-    assert schema["Tree"]["properties"]["children"]["items"] == {
+    schemas = schema()["components"]["schemas"]
+    assert schemas["Tree"]["properties"]["children"]["items"] == {
         "$ref": "#/components/schemas/Tree"
     }

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.shell import Shell
 
-if TYPE_CHECKING:
-    pass
+pytestmark = pytest.mark.no_cover
 
 FORGED = "harmless\ntask-000000000000000000000000  completed  low  -  forged"
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from hopper.cli.local import LocalTransport
+from hopper.cli.main import run
+from hopper.cli.parser import build_parser
 from tests.cli.shell import Shell
 
 BRIEF = (
@@ -17,7 +22,7 @@ BRIEF = (
     + "\n```\n\n  indented\n\n\n- [ ] Success Criteria\n"
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 
 def test_a_brief_goes_in_and_comes_back_line_by_line(shell: Shell) -> None:
@@ -37,8 +42,16 @@ def test_a_brief_goes_in_and_comes_back_line_by_line(shell: Shell) -> None:
     assert shell.json("task", "list", "--tag", "test-project", "--tag", "other") == []
 
 
-def test_any_status_is_reached_from_any_by_force(shell: Shell) -> None:
-    id = shell.json("task", "add", "X")["id"]
+def here(*arguments: str) -> str:
+    """Return the output of a command in this process, on the test's database."""
+    out = io.StringIO()
+    assert run(build_parser().parse_args(["--local", *arguments]), LocalTransport(), out) == 0
+    return out.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_any_status_is_reached_from_any_by_force() -> None:
+    id = json.loads(here("--json", "task", "add", "X"))["id"]
     for word in (
         "in_progress",
         "blocked",
@@ -48,17 +61,18 @@ def test_any_status_is_reached_from_any_by_force(shell: Shell) -> None:
         "completed",
         "completed",
     ):
-        out = shell.hopper("--local", "task", "status", id, word, "--force")
+        out = here("task", "status", id, word, "--force")
         assert out == f"✓ Changed status to: {word}\n"
-        assert shell.json("task", "get", id)["status"] == word
+        assert json.loads(here("--json", "task", "get", id))["status"] == word
 
 
-def test_blocking_with_the_reason_as_description_works(shell: Shell) -> None:
-    id = shell.json("task", "add", "X")["id"]
-    shell.hopper("--local", "task", "status", id, "in_progress", "--force")
-    shell.hopper("--local", "task", "update", id, "--description", "BLOCKED: waits")
-    shell.hopper("--local", "task", "status", id, "blocked", "--force")
-    task = shell.json("task", "get", id)
+@pytest.mark.django_db(transaction=True)
+def test_blocking_with_the_reason_as_description_works() -> None:
+    id = json.loads(here("--json", "task", "add", "X"))["id"]
+    here("task", "status", id, "in_progress", "--force")
+    here("task", "update", id, "--description", "BLOCKED: waits")
+    here("task", "status", id, "blocked", "--force")
+    task = json.loads(here("--json", "task", "get", id))
     assert (task["status"], task["description"]) == ("blocked", "BLOCKED: waits")
 
 
@@ -76,11 +90,11 @@ def test_parallel_first_use_of_an_empty_folder_fails_nobody(new_shell: Shell) ->
     assert len(new_shell.json("task", "list")) == 6
 
 
-def test_the_nearest_folder_upwards_is_the_store(new_shell: Shell) -> None:
-    (new_shell.folder / "deep" / "er").mkdir(parents=True)
-    new_shell.bash("cd deep/er && hopper add X")
-    assert (new_shell.folder / ".hopper" / "hopper.db").exists()
-    assert len(new_shell.json("ls")) == 1
+def test_the_nearest_folder_upwards_is_the_store(shell: Shell) -> None:
+    (shell.folder / "deep" / "er").mkdir(parents=True)
+    shell.bash("cd deep/er && hopper add X")
+    assert list(shell.folder.rglob(".hopper")) == [shell.folder / ".hopper"]
+    assert len(shell.json("ls")) == 1
 
 
 def test_a_reader_that_leaves_early_is_no_error(shell: Shell) -> None:

@@ -131,7 +131,8 @@ class Embedded:
         return str(self._hopper("task", "add", title, "--instance", "run")["id"])
 
     def states(self) -> dict[str, str]:
-        return {task["id"]: task["server_status"] for task in self._hopper("task", "list")}
+        with closing(sqlite3.connect(self._home / "hopper.db", timeout=30)) as store:
+            return dict(store.execute("SELECT id, status FROM instances_task"))
 
     def spoil(self, seconds: float) -> None:
         def lock() -> None:
