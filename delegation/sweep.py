@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import Error, connection, transaction
 from django.db.models import Exists, F, Max, OuterRef, Q
 
+from delegation.archive.batches import archive_due
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.delegator import Delegator
@@ -181,6 +182,7 @@ class Swept:
     questions_timed_out: int
     tasks_reevaluated: int
     answers_forgotten: int
+    tasks_archived: int
     rows_failed: int
 
     def total(self) -> int:
@@ -473,5 +475,6 @@ DUTIES = (
     Duty("tasks_reevaluated", _reevaluate),
     Duty("questions_timed_out", _time_out_questions),
     Duty("answers_forgotten", _forget_answers),
+    Duty("tasks_archived", lambda this: archive_due(this.limit)),
 )
 """All kinds of due work, in the order of a round."""

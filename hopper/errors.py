@@ -60,6 +60,13 @@ class NotFound(HopperError):
     code = "not_found"
 
 
+class Archived(NotFound):
+    """The task is in the archive, no longer in the database."""
+
+    status = 410
+    code = "archived"
+
+
 class Conflict(HopperError):
     """The present state does not allow this."""
 

@@ -46,6 +46,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 HOPPER_AUTO_ROUTE = env.bool("HOPPER_AUTO_ROUTE", default=False)
 HOPPER_AUTH = env.word("HOPPER_AUTH", "on", ("on", "off"))
 HOPPER_CONFIG_DIR = env.str("HOPPER_CONFIG_DIR", default="")
+_archive = env.str("HOPPER_ARCHIVE_DIR", default=str(_store.home / "archive") if _store else "")
+HOPPER_ARCHIVE_DIR = Path(_archive) if _archive else None
 SECRET_KEY = env.str("HOPPER_SECRET_KEY", default="")
 if not SECRET_KEY:
     SECRET_KEY = (_store or embedded.find()).secret_key()

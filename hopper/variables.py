@@ -12,6 +12,7 @@ PREFIX = "HOPPER_"
 SETTINGS = frozenset(
     {
         "HOPPER_ALLOWED_HOSTS",
+        "HOPPER_ARCHIVE_DIR",
         "HOPPER_AUTH",
         "HOPPER_AUTO_ROUTE",
         "HOPPER_BODY_SECONDS",

@@ -10,7 +10,7 @@ from django.db.models import F
 
 from hopper.database import engine, try_lock, write_together
 from hopper.database.writes import Writes
-from instances.models import Event, HopperInstance, Task
+from instances.models import ArchiveFile, Event, HopperInstance, Task
 from instances.models.instance import lineages
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def stamp() -> int:
     """
     if engine().ids_follow_commits or not Event.objects.filter(position__isnull=True).exists():
         return 0
-    table = Event._meta.db_table
+    table, archive = Event._meta.db_table, ArchiveFile._meta.db_table
     with transaction.atomic(), connection.cursor() as cursor:
         if not try_lock(_FEED_KEY):
             return 0
@@ -163,7 +163,9 @@ def stamp() -> int:
             UPDATE {table} SET position = given.position
             FROM (
                 SELECT id, row_number() OVER (ORDER BY id)
-                    + (SELECT COALESCE(max(position), 0) FROM {table}) AS position
+                    + GREATEST(
+                        (SELECT max(position) FROM {table}), (SELECT max(through) FROM {archive}), 0
+                    ) AS position
                 FROM (SELECT id FROM {table} WHERE position IS NULL ORDER BY id LIMIT %s) committed
             ) given
             WHERE {table}.id = given.id

@@ -27,6 +27,7 @@ class QueueSettings(Section):
     retry_backoff_seconds: Annotated[float, Field(ge=0, le=86_400)] = 5
     max_runtime_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = None
     stalled_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = 3600
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
 
 
 class FailureSettings(Section):

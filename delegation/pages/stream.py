@@ -28,7 +28,7 @@ from hopper.serving.application import in_thread
 from instances.api.base import Answering
 from instances.api.permissions import seen_instance, visible_events
 from instances.api.shown import shown_events
-from instances.models import Event, HopperInstance
+from instances.models import ArchiveFile, Event, HopperInstance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -166,12 +166,16 @@ class EventStream(Answering):
         under = query.get("under")
         if under is not None:
             seen_instance(self.actor, under)
-        after, actor = _begin(outer, query), self.actor
+        after, actor, begun = _begin(outer, query), self.actor, False
 
         def next_parts(check: bool) -> list[str] | None:
-            nonlocal after
+            nonlocal after, begun
             if check and not self._has_still(actor):
                 return None
+            if not begun:
+                begun = True
+                if (archived := ArchiveFile.last_position()) > after:
+                    return [_part(after, {"archived_up_to": archived}, "archived")]
             WATCH.look()
             if after >= WATCH.cursor:
                 return []

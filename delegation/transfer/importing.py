@@ -25,7 +25,7 @@ from hopper import database
 from hopper.errors import HopperError
 from hopper.json_values import shown
 from instances.choices import TERMINAL, InstanceStatus, TaskStatus, WaitingCode
-from instances.models import HopperInstance, Task
+from instances.models import ArchivedTask, HopperInstance, Task
 from instances.tasks.changes import routes_on
 from instances.tasks.creating import insert_imported
 from instances.tasks.dependencies import add_dependencies, reevaluate_all
@@ -97,7 +97,7 @@ class _Import:
             progress(lines[-1][0])
         for kind, lines in _batches(file):
             if kind == "task":
-                _settle(lines)
+                _settle(_without_archived(lines))
             progress(lines[-1][0])
         return self.counts
 
@@ -113,7 +113,9 @@ class _Import:
             raise BadLines([Fault(number, "", str(error))]) from error
         self.counts["instances"] += 1
 
-    def _tasks(self, lines: list[Line]) -> None:
+    def _tasks(self, all_lines: list[Line]) -> None:
+        lines = _without_archived(all_lines)
+        self.counts["tasks_present"] += len(all_lines) - len(lines)
         present = Task.objects.in_bulk([values["id"] for _, values in lines])
         before = predecessors_of(list(present))
         fresh = []
@@ -167,6 +169,15 @@ class _Import:
         else:
             _begin_anew(task, values, now)
         return task
+
+
+def _without_archived(lines: list[Line]) -> list[Line]:
+    """Leave out the tasks that the archive of this site has, also as predecessors."""
+    named = {pk for _, values in lines for pk in (values["id"], *_ids(values, "depends_on"))}
+    gone = set(ArchivedTask.objects.filter(pk__in=named).values_list("pk", flat=True))
+    for _, values in lines if gone else ():
+        values["depends_on"] = [pk for pk in _ids(values, "depends_on") if pk not in gone]
+    return [line for line in lines if line[1]["id"] not in gone]
 
 
 _PLACES = ("instance_id", "origin_instance_id")

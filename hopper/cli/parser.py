@@ -43,6 +43,7 @@ DATABASE_COMMANDS = {
     "restore": "replace the database by a backup, and prove the invariants",
     "export": "write instances and tasks as lines of JSON",
     "import": "read instances and tasks from lines of JSON",
+    "archive": "move old ended tasks to files",
     "demo": "load and work off the example hierarchy",
     "token": "create, list and revoke tokens",
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
     from rest_framework.request import Request
+    from rest_framework.response import Response
     from rest_framework.views import APIView
 
 DEFAULT_LIMIT = 50
@@ -139,8 +140,8 @@ class CursorPage(Page):
         return page
 
 
-class FeedPage(CursorPage):
-    """A page of a feed, which only grows at its end: the cursor is the number of the last row."""
+class HistoryPage(CursorPage):
+    """A page of rows that only grow at their end: the cursor is the number of the last row."""
 
     parameters = ("limit", "offset", "after")
     cursor_words = (
@@ -161,6 +162,40 @@ class FeedPage(CursorPage):
     def get_previous_link(self) -> str | None:
         """Return the address of the page before this one, where the page was found by offset."""
         return super().get_previous_link() if self.count is not None else None
+
+
+class FeedPage(HistoryPage):
+    """A page of a feed, from which old rows go to the archive; the page says up to which row."""
+
+    archived_words = (
+        "Rows up to this id were archived, some or all of them, and are missing here; null where "
+        "`after` is not lower."
+    )
+
+    def paginate_queryset(
+        self, queryset: Any, request: Request, view: APIView | None = None
+    ) -> list[Any]:
+        """Return the rows of the page asked for. Raises Invalid for bad bounds and cursors."""
+        after = integer(request.query_params, "after", least=0, most=MAX_KEY, default=0)
+        page = super().paginate_queryset(queryset, request, view)
+        # Read after the rows: rows that went meanwhile are told, too.
+        archived = queryset.archived_up_to()
+        self.archived = archived if archived > after else None
+        return page
+
+    def get_paginated_response(self, data: Any) -> Response:
+        """Return the page, with the id up to which rows may be missing from it."""
+        answer = super().get_paginated_response(data)
+        answer.data["archived_up_to"] = self.archived
+        return answer
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the page as OpenAPI has it."""
+        page = super().get_paginated_response_schema(schema)
+        number = {"type": "integer", "nullable": True, "description": self.archived_words}
+        page["properties"]["archived_up_to"] = number
+        page["required"].append("archived_up_to")
+        return page
 
 
 class _Order:

@@ -35,7 +35,7 @@ _WORDS = {
     406: "Only JSON is answered.",
     408: "The body did not arrive in time.",
     409: "The present state does not allow this. The problem names what is allowed.",
-    410: "The task was cancelled or the instance terminated (R21).",
+    410: "The task is archived, or was cancelled, or the instance terminated (R21).",
     412: "The object is no longer the one that you read (If-Match).",
     413: "The body is too large.",
     414: "The address is longer than 16 KB.",
@@ -48,7 +48,7 @@ _WORDS = {
 WORKER_CALLS = frozenset(
     {"claim", "start_work", "heartbeat", "complete", "fail", "release", "escalate"}
 )
-"""Actions that answer 410 (R21)."""
+"""Actions that answer 410 to a worker (R21). A request for an archived task is 410 as well."""
 
 _CONDITIONAL = ("retrieve", "hierarchy")
 """The GETs that answer 304 to a caller who has their version."""
@@ -174,7 +174,7 @@ class HopperSchema(AutoSchema):
             statuses += [403, 408, 409, 413, 415, 422]
         if self._changes_version():
             statuses.append(412)
-        if getattr(self.view, "action", "") in WORKER_CALLS:
+        if getattr(self.view, "action", "") in WORKER_CALLS or "/tasks/{id}" in self.path:
             statuses.append(410)
         return sorted(statuses)
 

@@ -8,19 +8,30 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 
 from hopper.actors import EVERYWHERE, ROLES, Actor
-from hopper.errors import FieldError, HopperError, Invalid, NotAllowed, NotFound
+from hopper.errors import FieldError, HopperError, Invalid, NotAllowed
 from hopper.json_values import text_problem
 from hopper.rest.auth import Lease, Operator, caller_of
 from instances.choices import HopperScope, InstanceStatus, WaitingCode
 from instances.lessons import named_by
-from instances.models import AgentToken, Attempt, Event, HopperInstance, Lesson, Task, Webhook
+from instances.models import (
+    AgentToken,
+    ArchivedTask,
+    Attempt,
+    Event,
+    HopperInstance,
+    Lesson,
+    Task,
+    Webhook,
+)
 from instances.models.instance import lineages
 from instances.rights import grants_of, token_grants
+from instances.tasks.archived import no_task
 from instances.tree.status import no_instance
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from django.db.models import QuerySet
     from rest_framework.request import Request
 
     from instances.models.event import EventQuerySet
@@ -92,11 +103,21 @@ def visible_tasks(actor: Actor) -> TaskQuerySet:
     A task is visible by its holder, its origin, its intended instance, or to its creator."""
     if EVERYWHERE in actor.grants:
         return Task.objects.all()
+    offered = Q(offered_to__in=visible_instances(actor).values("pk"))
+    return Task.objects.filter(_seen_by(actor) | offered)
+
+
+def visible_archived(actor: Actor) -> QuerySet[ArchivedTask]:
+    """Return the tasks of the archive that the caller might see before."""
+    archived = ArchivedTask.objects.all()
+    return archived if EVERYWHERE in actor.grants else archived.filter(_seen_by(actor))
+
+
+def _seen_by(actor: Actor) -> Q:
+    """Return the condition of a task that the caller sees by its holder, origin or creator."""
     places = visible_instances(actor).values("pk")
     mine = Q(instance__isnull=True, origin__isnull=True, created_by_id=actor.id)
-    return Task.objects.filter(
-        Q(instance__in=places) | Q(origin__in=places) | Q(offered_to__in=places) | mine
-    )
+    return Q(instance__in=places) | Q(origin__in=places) | mine
 
 
 def held_tasks(actor: Actor, *, movable: bool = False) -> TaskQuerySet:
@@ -182,7 +203,7 @@ def seen_task(actor: Actor, task_id: str, role: str = "viewer") -> Task:
     """
     task = visible_tasks(actor).filter(pk=task_id).first()
     if task is None:
-        raise NotFound(f"There is no task {task_id}.")
+        raise no_task(task_id, visible_archived(actor))
     if role != "viewer":
         require_working(actor, task, role)
     return task
@@ -310,10 +331,13 @@ def require_references(
     seen_places = set(visible_instances(actor).filter(pk__in=places).values_list("pk", flat=True))
     tasks = visible_tasks(actor).filter(pk__in=parents | others)
     rows = tasks.only("pk", "instance_id", "created_by_id").in_bulk()
+    known = rows.keys() | set(siblings)
+    archived = visible_archived(actor).filter(pk__in=others - known)
+    met = set(archived.values_list("pk", flat=True)) if others - known else set()
     errors: list[FieldError] = []
     for index, body in enumerate(bodies):
         prefix = "" if listed is None else f"{listed}{index}."
-        errors += _unknown(prefix, body, seen_places, rows.keys() | set(siblings))
+        errors += _unknown(prefix, body, seen_places, known, known | met)
     if errors:
         words = "; ".join(f"{error.field}: {error.detail}" for error in errors[:5])
         raise Invalid(words, errors=errors)
@@ -327,14 +351,18 @@ def require_references(
 
 
 def _unknown(
-    prefix: str, body: Mapping[str, Any], places: Collection[str], tasks: Collection[str]
+    prefix: str,
+    body: Mapping[str, Any],
+    places: Collection[str],
+    parents: Collection[str],
+    before: Collection[str],
 ) -> list[FieldError]:
     """Return an error for each unknown id in a body."""
     named = [
         ("instance_id", "instance", body.get("instance_id"), places),
-        ("parent_id", "task", body.get("parent_id"), tasks),
+        ("parent_id", "task", body.get("parent_id"), parents),
         *(
-            (f"depends_on.{place}", "task", pk, tasks)
+            (f"depends_on.{place}", "task", pk, before)
             for place, pk in enumerate(body.get("depends_on", ()))
         ),
     ]

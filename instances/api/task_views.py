@@ -17,7 +17,7 @@ from hopper.rest.described import (
     extend_schema_view,
 )
 from hopper.rest.input import flag
-from hopper.rest.pagination import FeedPage
+from hopper.rest.pagination import HistoryPage
 from hopper.serving.long_poll import MAX_SECONDS, long_poll
 from instances.api import batch_serializers as batches
 from instances.api import task_serializers as shapes
@@ -194,7 +194,7 @@ class TaskViewSet(Answering):
         detail=True,
         queryset=Event.objects.none(),
         filterset_class=HistoryFilter,
-        pagination_class=FeedPage,
+        pagination_class=HistoryPage,
     )
     def events(self, request: Request, pk: str) -> Response:
         """List the history of a task, oldest first."""

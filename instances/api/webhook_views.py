@@ -17,7 +17,7 @@ from hopper.rest.pagination import MAX_KEY
 from hopper.site_key import webhook_secret
 from instances.api.base import Answering
 from instances.api.permissions import administered_webhooks, require_role, seen_instance
-from instances.models import Delivery, Webhook
+from instances.models import ArchiveFile, Delivery, Webhook
 from instances.tree.status import no_instance
 from instances.webhooks import subscriptions
 from instances.webhooks.addresses import MAX_URL
@@ -29,9 +29,14 @@ if TYPE_CHECKING:
 
 
 class WebhookSerializer(serializers.ModelSerializer[Webhook]):
-    """A webhook. `position` is the number of the last event that it is done with."""
+    """A webhook. `position` is the number of the last event that it is done with.
+
+    `archived_up_to`: events after the position, up to this one, were archived, some or all of them,
+    and are not sent; null where the position is not lower.
+    """
 
     instance_id = serializers.CharField()
+    archived_up_to = serializers.SerializerMethodField()
     kinds = serializers.ListField(child=serializers.CharField())
 
     class Meta:
@@ -45,6 +50,7 @@ class WebhookSerializer(serializers.ModelSerializer[Webhook]):
             "enabled",
             "off_reason",
             "position",
+            "archived_up_to",
             "failures",
             "failing_since",
             "next_at",
@@ -54,6 +60,11 @@ class WebhookSerializer(serializers.ModelSerializer[Webhook]):
             "rotated_at",
         )
         read_only_fields = fields
+
+    def get_archived_up_to(self, webhook: Webhook) -> int | None:
+        """Return the last archived position, from the context, where the webhook is behind it."""
+        last: int = self.context["archived"]
+        return last if last > webhook.position else None
 
 
 class WebhookWithSecretSerializer(WebhookSerializer):
@@ -143,7 +154,7 @@ class WebhookViewSet(Answering):
 
     def answer(self, pk: str) -> Response:
         """Return the webhook as it is now."""
-        return Response(WebhookSerializer(Webhook.objects.get(pk=pk)).data)
+        return Response(_shown([Webhook.objects.get(pk=pk)])[0])
 
     @extend_schema(responses=WebhookSerializer(many=True))
     def list(self, request: Request) -> Response:
@@ -152,7 +163,7 @@ class WebhookViewSet(Answering):
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """Show one webhook, without its secret."""
-        return Response(WebhookSerializer(self.webhook(pk)).data)
+        return Response(_shown([self.webhook(pk)])[0])
 
     @extend_schema(request=NewWebhook, responses={201: WebhookWithSecretSerializer})
     def create(self, request: Request) -> Response:
@@ -167,7 +178,8 @@ class WebhookViewSet(Answering):
         except NotFound as error:
             raise no_instance(at, field="instance_id") from error
         made = subscriptions.add_webhook(at, **data, actor=self.actor)
-        return Response(WebhookWithSecretSerializer(made).data, status.HTTP_201_CREATED)
+        (shown,) = _shown([made], WebhookWithSecretSerializer)
+        return Response(shown, status.HTTP_201_CREATED)
 
     @extend_schema(request=WebhookChanges, responses=WebhookSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
@@ -208,7 +220,7 @@ class WebhookViewSet(Answering):
         self.webhook(pk)
         self.body()
         subscriptions.rotate(pk, actor=self.actor)
-        return Response(WebhookWithSecretSerializer(Webhook.objects.get(pk=pk)).data)
+        return Response(_shown([Webhook.objects.get(pk=pk)], WebhookWithSecretSerializer)[0])
 
     @extend_schema(request=NoFields, responses=WebhookSerializer)
     @action(detail=True, methods=["post"])
@@ -220,5 +232,9 @@ class WebhookViewSet(Answering):
         return self.answer(pk)
 
 
-def _shown(rows: Sequence[Webhook]) -> list[Any]:
-    return list(WebhookSerializer(rows, many=True).data)
+def _shown(
+    rows: Sequence[Webhook], shape: type[WebhookSerializer] = WebhookSerializer
+) -> list[Any]:
+    """Return webhooks as JSON has them."""
+    context = {"archived": ArchiveFile.last_position()}
+    return list(shape(rows, many=True, context=context).data)

@@ -1,6 +1,7 @@
 """The tables of instances and tasks, and of their history and access."""
 
 from instances.models.access import AgentToken, Grant
+from instances.models.archive import ArchivedTask, ArchiveFile
 from instances.models.attempt import Attempt
 from instances.models.comment import Comment
 from instances.models.event import Event
@@ -22,6 +23,8 @@ from instances.models.webhook import Delivery, Webhook
 __all__ = [
     "AgentSession",
     "AgentToken",
+    "ArchiveFile",
+    "ArchivedTask",
     "Attempt",
     "CheckRecord",
     "Comment",

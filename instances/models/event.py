@@ -7,6 +7,7 @@ from django.db.models import F, Q
 
 from hopper.actors import ID_LENGTH
 from hopper.database import engine
+from instances.models.archive import ArchiveFile
 from instances.models.instance import HopperInstance
 from instances.models.task import Task
 
@@ -17,6 +18,10 @@ class EventQuerySet(models.QuerySet["Event"]):
     def of_instance(self, instance_id: str) -> EventQuerySet:
         """The feed of one instance."""
         return self.filter(instance_id=instance_id)
+
+    def archived_up_to(self) -> int:
+        """Return the number up to which events may be missing from a feed, 0 for none."""
+        return ArchiveFile.last_position()
 
     def in_feed(self) -> EventQuerySet:
         """Return the events that have a position, in its order, annotated as `number`."""

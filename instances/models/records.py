@@ -47,10 +47,14 @@ class SweepRecord(models.Model):
     """The time of the last sweep of all due work; one row.
 
     `counted` is the position in the feed up to which events are counted (`instances/minutes.py`).
+    `archived_after` is the id of the last task that the archive has looked at, "" where it begins
+    anew; `archived_at` is when it last came to the end.
     """
 
     at = models.DateTimeField()
     counted = models.BigIntegerField(default=0, db_default=0)
+    archived_after = models.CharField(max_length=64, default="", db_default="")
+    archived_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S}"
@@ -69,6 +73,18 @@ class SweepRecord(models.Model):
     def counted_up_to(cls) -> int:
         """Return the position up to which events are counted."""
         return cls._default_manager.values_list("counted", flat=True).first() or 0
+
+    @classmethod
+    def archive_place(cls) -> tuple[str, datetime | None]:
+        """Return `archived_after` and `archived_at`."""
+        places = cls._default_manager.values_list("archived_after", "archived_at")
+        return places.first() or ("", None)
+
+    @classmethod
+    def note_archived(cls, after: str, ended_at: datetime | None, at: datetime) -> None:
+        """Store the place of the archive."""
+        row = cls(pk=1, at=at, archived_after=after, archived_at=ended_at)
+        cls._write(row, "archived_after", "archived_at")
 
     @classmethod
     def _write(cls, row: SweepRecord, *fields: str) -> None:

@@ -17,7 +17,6 @@ from django.db.models import Model, Q
 from hopper.conditions import require_condition
 from hopper.database import after_commit, engine, lock_rows, write_together
 from hopper.database.writes import Update, Writes
-from hopper.errors import NotFound
 from hopper.protocol import TASK
 from instances.allowances import ROUTING
 from instances.choices import (
@@ -32,12 +31,13 @@ from instances.choices import TaskStatus as T
 from instances.history import task_event
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
 from instances.signals import routing_due, tasks_finished
+from instances.tasks.archived import no_task
 from instances.tasks.wakeups import WAKEUPS
 from instances.tree.locks import share_lines
 from instances.tree.status import settle_after_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -62,7 +62,7 @@ def present_task(task_id: str) -> Task:
     """Return the task, read without a lock. Raises NotFound."""
     task = Task.objects.filter(pk=task_id).first()
     if task is None:
-        raise NotFound(f"There is no task {task_id}.")
+        raise no_task(task_id)
     return task
 
 
@@ -73,7 +73,7 @@ def lock_task(task_id: str) -> Task:
     """
     locked = lock_tasks([task_id])
     if not locked:
-        raise NotFound(f"There is no task {task_id}.")
+        raise no_task(task_id)
     return locked[0]
 
 
@@ -341,6 +341,12 @@ def _write(change: _Change, task: Task, now: datetime, event: Event | None) -> N
     change.tasks[task.pk] = task
     if event is not None:
         change.insert(event)
+
+
+def remove_tasks(task_ids: Sequence[str]) -> None:
+    """Remove locked tasks that have ended, whose rows the archive has written to its file."""
+    rows: Any = Task.objects.filter(pk__in=task_ids)
+    rows._raw_delete(rows.db)
 
 
 def write_row(row: Model, *names: str) -> None:

@@ -163,8 +163,8 @@ def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
                 created = _create(many, actor)
             break
         except IntegrityError:
-            # Another transaction took a key meanwhile: look again.
-            if not any(new.unique_key for new in many):
+            # Another transaction took a key, or archived a predecessor, meanwhile: look again.
+            if not any(new.unique_key or new.depends_on for new in many):
                 raise
     else:
         raise Conflict("unique_key: other requests keep using this key; try again.")
@@ -182,7 +182,12 @@ def insert_tasks(
     """
     new = {task.pk: T.PENDING.value for task in tasks}
     known = statuses_of(pk for before in depends_on.values() for pk in before if pk not in new)
-    edges = {pk: list(dict.fromkeys(before)) for pk, before in depends_on.items() if before}
+    present = new.keys() | known.keys()
+    edges = {
+        pk: [one for one in dict.fromkeys(before) if one in present]
+        for pk, before in depends_on.items()
+        if before
+    }
     for task in tasks:
         before = edges.get(task.pk, ())
         task.ready = may_begin(task, [new.get(pk) or known[pk] for pk in before])

@@ -16,6 +16,7 @@ from hopper.errors import Invalid, RuleBroken
 from instances.choices import TERMINAL, DependencyRule
 from instances.choices import TaskStatus as T
 from instances.models import Task, TaskDependency
+from instances.tasks.archived import archived_done
 from instances.tasks.changes import amend_task, change_task, gathered, lock_tasks, rest_task
 
 if TYPE_CHECKING:
@@ -33,14 +34,19 @@ MAX_EDGES = 10_000
 
 
 def statuses_of(task_ids: Iterable[str]) -> dict[str, str]:
-    """Return the statuses of tasks by id, in the given order. Raises Invalid with unknown ids."""
+    """Return the statuses of tasks by id, in the given order. Raises Invalid with unknown ids.
+
+    Leaves out tasks that are done and in the archive: they are met, and no row can point at them.
+    """
     wanted = list(dict.fromkeys(task_ids))
     if not wanted:
         return {}
     found = dict(Task.objects.filter(pk__in=wanted).values_list("pk", "status"))
     if unknown := [task_id for task_id in wanted if task_id not in found]:
-        raise Invalid.field("depends_on", f"there is no task {', '.join(unknown)}", "unknown")
-    return {task_id: found[task_id] for task_id in wanted}
+        met = archived_done(unknown)
+        if left := [task_id for task_id in unknown if task_id not in met]:
+            raise Invalid.field("depends_on", f"there is no task {', '.join(left)}", "unknown")
+    return {task_id: found[task_id] for task_id in wanted if task_id in found}
 
 
 def require_few_edges(counts: Iterable[int]) -> None:

@@ -19,9 +19,9 @@ CONCEPTS = {
         "record", "replay", "rules", "settings",
     },
     "delegation": {
-        "admin", "api", "audit", "choices", "completion", "delegation_history", "delegator",
-        "facts", "instance_changes", "models", "offer_rules", "offers", "pages", "placing",
-        "questions", "receivers", "router", "sweep", "transfer",
+        "admin", "api", "archive", "audit", "choices", "completion", "delegation_history",
+        "delegator", "facts", "instance_changes", "models", "offer_rules", "offers", "pages",
+        "placing", "questions", "receivers", "router", "sweep", "transfer",
     },
 }  # fmt: skip
 """The concepts of each room, one folder or file each."""

@@ -52,7 +52,9 @@ These work on the database, never through a server; `manage.py hopper_check` and
 | `hopper restore FILE [--replace] [--json]` | replace the database by a backup, and check it |
 | `hopper export FILE [--replace] [--json]` | write instances and tasks as lines of JSON |
 | `hopper import FILE [--check] [--json]` | read them: all or nothing, each id once |
+| `hopper archive [--preview] [--list] [--task ID] [--json]` | move old ended tasks to files |
 | `hopper check [I3 …] [--since last] [--fix] [--json]` | prove the invariants (exit 1: broken) |
+| `hopper check --archive FILE …` | prove the invariants on files of the archive |
 | `hopper sweep [--loop] [--interval 10] [--json]` | do what is due, once or until SIGTERM |
 | `hopper route replay [--last 1000] [--task ID] [--candidate PATH] [--json]` | decide again |
 | `hopper token create NAME [--instance ID] [--role ROLE] [--expires 7d]` | make a token |

@@ -76,6 +76,7 @@ def test_the_shipped_values_are_those_of_the_reference() -> None:
         "retry_backoff_seconds": 5,
         "max_runtime_seconds": None,
         "stalled_seconds": 3600,
+        "retention_days": None,
         "unmatched": "hold",
         "auto_create_projects": False,
         "orchestration_threshold": 3,

@@ -8,12 +8,14 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils.dateparse import parse_datetime
 
+from delegation.archive.proving import ASKED, BadArchive, audit_files
 from delegation.audit import INVARIANTS, Finding, Invariant, audit
 from delegation.audit.extent import last_sound, remember
 from delegation.audit.repair import repair
@@ -38,6 +40,7 @@ class Command(OperatorCommand):
   hopper check --since last      only what changed since all was last found sound
   hopper check --since 2h        only what changed in the last two hours
   hopper check --json            for a monitor: {"sound": true, ...}
+  hopper check --archive archive/*.jsonl
   hopper check --fix             rebuild tree numbers and lease counters, then check again"""
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -50,6 +53,13 @@ class Command(OperatorCommand):
             "everything if there was none), an age such as 90s, 15m, 2h, 1d, or a time",
         )
         parser.add_argument(
+            "--archive",
+            nargs="+",
+            type=Path,
+            metavar="FILE",
+            help="prove them on files of the archive instead, each file by itself",
+        )
+        parser.add_argument(
             "--fix",
             action="store_true",
             help="first derive again what is derived (tree numbers, lease counters)",
@@ -57,6 +67,9 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         asked = _named(options["numbers"])
+        if options["archive"]:
+            self._check_files([one for one in asked if one in ASKED], options)
+            return
         repairs = []
         if options["fix"]:
             for done in repair():
@@ -76,6 +89,22 @@ class Command(OperatorCommand):
             self.say_json({**answer, "since": since.isoformat() if since else None})
         else:
             self._show(asked, findings, seconds, since)
+        if findings:
+            sys.exit(1)
+
+    def _check_files(self, asked: list[Invariant], options: dict[str, Any]) -> None:
+        began = time.monotonic()
+        try:
+            findings = audit_files(options["archive"], [one.number for one in asked])
+        except BadArchive as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        seconds = round(time.monotonic() - began, 3)
+        if options["json"]:
+            self.say_json(_as_json(asked, findings, seconds, None))
+        else:
+            self._show(asked, findings, seconds, None)
         if findings:
             sys.exit(1)
 

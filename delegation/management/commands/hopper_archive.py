@@ -1,0 +1,118 @@
+"""`manage.py hopper_archive`: move old families of ended tasks to files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+
+from delegation.archive.batches import archive_step
+from delegation.archive.retention import Retention, families_after
+from hopper import database
+from hopper.commands import OperatorCommand, Progress
+from instances.minutes import count_events
+from instances.models import ArchivedTask, ArchiveFile
+from instances.tasks.archived import no_task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from django.core.management.base import CommandParser
+
+
+class Command(OperatorCommand):
+    help = (
+        "Move ended tasks that are older than the setting retention_days of their instance to "
+        "files in HOPPER_ARCHIVE_DIR, with all that belongs to them. The sweep does it too. A "
+        "family of tasks goes whole or not at all."
+    )
+    examples = """\
+  hopper archive --preview              how many families would go
+  hopper archive                        move them
+  hopper archive --list                 the files so far
+  hopper archive --task t-0123          the lines of one archived task
+  hopper check --archive archive/*.jsonl"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        one = parser.add_mutually_exclusive_group()
+        one.add_argument("--preview", action="store_true", help="write nothing, count the families")
+        one.add_argument("--list", action="store_true", help="list the files of the archive")
+        one.add_argument("--task", metavar="ID", help="print the lines of an archived task")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["task"]:
+            self._print_task(options["task"])
+        elif options["list"]:
+            self._show(list(ArchiveFile.objects.order_by("pk")), options["json"])
+        elif options["preview"]:
+            self._preview(options["json"])
+        else:
+            self._show(self._archive(_folder()), options["json"])
+
+    def _archive(self, folder: Path) -> list[ArchiveFile]:
+        """Archive batch after batch until nothing is old; return the files."""
+        progress, made, after, going = Progress(self, "tasks archived"), [], "", True
+        while count_events():
+            pass
+        retention = Retention(database.now())
+        while going:
+            try:
+                step = archive_step(folder, retention, after)
+            except OSError as error:
+                raise CommandError(f"{folder} cannot be written: {error.strerror}.") from error
+            if step is None:
+                raise CommandError("Another process archives now: try again later.")
+            made += [step.file] if step.file else []
+            progress(sum(one.tasks for one in made))
+            after, going = step.after, bool(step.after)
+        return made
+
+    def _preview(self, as_json: bool) -> None:
+        progress, number, after = Progress(self, "families would go"), 0, ""
+        retention = Retention(database.now())
+        while roots := families_after(after) if retention.before else []:
+            number, after = number + len(retention.old_families(roots)), roots[-1]
+            progress(number)
+        if as_json:
+            self.say_json({"families": number, "set": bool(retention.before)})
+        elif not retention.before:
+            self.say("No instance has the setting retention_days: nothing is archived.")
+        else:
+            self.say(f"{number:,} families of ended tasks would be archived.")
+
+    def _print_task(self, task_id: str) -> None:
+        found = ArchivedTask.objects.filter(pk=task_id).select_related("file").first()
+        if found is None:
+            raise CommandError(f"The archive has no task {task_id}: {no_task(task_id)}")
+        path = _folder() / found.file.name
+        try:
+            with path.open(encoding="utf-8") as file:
+                for line in file:
+                    row = json.loads(line)["row"]
+                    if task_id in (row["id"], row.get("task_id"), row.get("depends_on_id")):
+                        self.say(line.rstrip("\n"))
+        except OSError as error:
+            raise CommandError(f"{path} cannot be read: {error.strerror}.") from error
+
+    def _show(self, files: list[ArchiveFile], as_json: bool) -> None:
+        tasks, events = sum(one.tasks for one in files), sum(one.events for one in files)
+        if as_json:
+            listed = [
+                {"file": one.name, "at": one.at.isoformat(), "tasks": one.tasks} for one in files
+            ]
+            self.say_json({"tasks": tasks, "events": events, "files": listed})
+            return
+        for one in files:
+            self.say(f"{one.name}  {one.tasks:,} tasks, {one.events:,} events")
+        self.say(f"{tasks:,} tasks and {events:,} events in {len(files):,} files.")
+
+
+def _folder() -> Path:
+    """Return the folder of the archive. Raises CommandError where none is set."""
+    folder: Path | None = settings.HOPPER_ARCHIVE_DIR
+    if folder is None:
+        raise CommandError("Name the folder of the archive: HOPPER_ARCHIVE_DIR=/path.")
+    return folder
