@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from django.db.models import F
 
 from instances.choices import TERMINAL
-from instances.config import queue_settings
 from instances.models import HopperInstance, Task, TaskDependency
+from instances.queue_settings import queue_settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection
