@@ -242,7 +242,7 @@ class Delegator:
             now = database.now()
             asks = parent is None or (reason != "" and code == Reason.ESCALATED)
             by = task.worker if token else self.actor.name
-            question = _question_of(task, reason, asks, by, now)
+            question = _question_of(task, reason, by, now, asks=asks)
             self._make_pending(task, now)
             if parent is None:
                 require_answer(task, question, actor=self.actor, now=now)
@@ -362,8 +362,8 @@ def escalation_target(task: Task) -> str | None:
     return task.instance.parent_id if task.instance else None
 
 
-def _question_of(task: Task, words: str, asks: bool, by: str, now: datetime) -> Question | None:
-    """Return the open question of a task; where there is none and somebody `asks`, a new one."""
+def _question_of(task: Task, words: str, by: str, now: datetime, *, asks: bool) -> Question | None:
+    """Return the open question of a task; where there is none, a new one if `asks` is set."""
     question = Question.objects.open_of(task)
     if question is not None or not asks:
         return question

@@ -60,7 +60,7 @@ def evacuate_instance(
 ) -> int:
     """Send the unstarted tasks below an instance back up; return how many moved (R5).
 
-    Returns None if the status is no longer one of `found`, the statuses for an evacuation.
+    Returns 0 if the status is no longer one of `found`, the statuses for an evacuation.
     """
     if not _unstarted(_below(instance_id)).exists():
         # An empty subtree needs no locks, even if the sweep asks often.

@@ -25,12 +25,6 @@ class DelegationQuerySet(models.QuerySet["TaskDelegation"]):
             .order_by("hop", "id")
         )
 
-    def pending_for(self, instance_id: str) -> DelegationQuerySet:
-        """The offers that wait for an instance's answer, oldest first."""
-        return self.filter(
-            target_instance_id=instance_id, status=DelegationStatus.PENDING
-        ).order_by("delegated_at", "id")
-
     def open(self) -> DelegationQuerySet:
         """Pending and accepted delegations."""
         return self.filter(status__in=OPEN)

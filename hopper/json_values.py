@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +22,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
 
 
+class JsonProblem(NamedTuple):
+    """Why a JSON value cannot be stored: the place in the value, a code, and the words."""
+
+    place: str
+    code: str
+    detail: str
+
+
 def has_too_many(raw: bytes, most: int = MAX_ELEMENTS) -> bool:
     """Return whether the text of a JSON value has more than so many values and keys."""
     return _elements(raw) > most and _elements(_STRING.sub(b"", raw)) > most
@@ -31,8 +39,8 @@ def _elements(raw: bytes) -> int:
     return sum(raw.count(mark) for mark in (b",", b":", b"[", b"{"))
 
 
-def problem_in(data: Any, *, depth: int = MAX_DEPTH) -> tuple[str, str, str] | None:
-    """Return (place, code, message) of a value that cannot be stored, or None.
+def problem_in(data: Any, *, depth: int = MAX_DEPTH) -> JsonProblem | None:
+    """Return the problem of a value that cannot be stored, or None.
 
     The value is walked in its order, without recursion. The memory that this takes grows with the
     depth alone: names are made only for a problem.
@@ -62,9 +70,9 @@ def _inner(value: Any) -> Iterator[tuple[str | int, Any]]:
     return iter(enumerate(value)) if isinstance(value, list) else iter(())
 
 
-def _problem_at(value: Any, path: Sequence[str | int], depth: int) -> tuple[str, str, str] | None:
+def _problem_at(value: Any, path: Sequence[str | int], depth: int) -> JsonProblem | None:
     wrong = _problem_of(value, len(path) + 1, depth)
-    return wrong and (".".join(shown(str(part)) for part in path) or "body", *wrong)
+    return wrong and JsonProblem(".".join(shown(str(part)) for part in path) or "body", *wrong)
 
 
 def _problem_of(value: Any, level: int, depth: int) -> tuple[str, str] | None:

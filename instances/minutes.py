@@ -58,7 +58,9 @@ _BY_KIND = {
     "task.claimed": CLAIMED,
     "task.lease_lost": RESCUED,
 }
-_COLUMNS = ("kind", "at", "instance_id", "holder_id", "status", "ending", "data")
+_COLUMNS = (
+    "task_id", "attempt", "kind", "at", "instance_id", "holder_id", "status", "ending", "data",
+)  # fmt: skip
 
 TASKS_AT_ONCE = 100
 """The most tasks whose creation one statement reads: few enough to find each by its id."""
@@ -72,13 +74,12 @@ def tally(events: EventQuerySet) -> Counter[Key]:
     counts: Counter[Key] = Counter()
     begun: dict[str, datetime] = {}
     places: dict[str, str] = {}
-    for task_id, attempt, *row in events.values_list("task_id", "attempt", *_COLUMNS):
-        kind, at, instance_id, *_ = row
-        minute = at.replace(second=0, microsecond=0)
-        for what in _things(*row):
-            counts[minute, instance_id or "", what] += 1
-        if kind == "task.claimed" and attempt == 1:
-            begun[task_id], places[task_id] = at, instance_id or ""
+    for event in events.values_list(*_COLUMNS, named=True):
+        minute, place = event.at.replace(second=0, microsecond=0), event.instance_id or ""
+        for what in _counted_as(event):
+            counts[minute, place, what] += 1
+        if event.kind == "task.claimed" and event.attempt == 1:
+            begun[event.task_id], places[event.task_id] = event.at, place
     for some in portions(begun, TASKS_AT_ONCE):
         for task_id, created_at in Task.objects.filter(pk__in=some).values_list("pk", "created_at"):
             at = begun[task_id]
@@ -93,26 +94,18 @@ def _waited(wait: timedelta) -> str:
     return f"{WAITED}{WAITS[place] if place < len(WAITS) else LONGER}"
 
 
-def _things(
-    kind: str,
-    at: datetime,
-    instance_id: str | None,
-    holder_id: str,
-    status: str,
-    ending: bool,
-    data: dict[str, Any],
-) -> Iterable[str]:
-    """Yield the names under which one event counts, but for the wait of a first claim."""
-    if kind in _BY_KIND:
-        yield _BY_KIND[kind]
-    if kind == "delegation.rejected":
-        yield f"{REFUSED}{data.get('reason') or 'other'}"[:60]
-    if ending:
-        if status == TaskStatus.DONE and instance_id:
+def _counted_as(event: Any) -> Iterable[str]:
+    """Yield the names under which a row of `_COLUMNS` counts, but for the wait of a first claim."""
+    if event.kind in _BY_KIND:
+        yield _BY_KIND[event.kind]
+    if event.kind == "delegation.rejected":
+        yield f"{REFUSED}{event.data.get('reason') or 'other'}"[:60]
+    if event.ending:
+        if event.status == TaskStatus.DONE and event.instance_id:
             yield DONE_BELOW
         # The end of a task stands in every feed above. It counts where the task was.
-        if (instance_id or "") == holder_id:
-            yield status
+        if (event.instance_id or "") == event.holder_id:
+            yield event.status
 
 
 def count_events(rounds: int = ROUNDS) -> int:

@@ -241,7 +241,7 @@ def _object(number: int, raw: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadLines([Fault(number, "", f"a JSON object is wanted, not {_said(found)}")])
     if problem := problem_in(found):
-        raise BadLines([Fault(number, problem[0], problem[2])])
+        raise BadLines([Fault(number, problem.place, problem.detail)])
     return found
 
 

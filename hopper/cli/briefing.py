@@ -80,13 +80,17 @@ def briefing(
     """
     head = [f"# Hopper: you work as {worker}"]
     head += [f"Your lease of {id} is over: stop working on it." for id in lost]
-    return bounded(chain(head, _parts(client, worker, held, words, named)), tokens, words)
+    option = f" --worker {worker}" if named else ""
+    return bounded(chain(head, _parts(client, worker, held, words, option)), tokens, words)
 
 
 def _parts(
-    client: Client, worker: str, held: Iterable[str], words: Words, named: bool
+    client: Client, worker: str, held: Iterable[str], words: Words, option: str
 ) -> Iterator[str]:
-    """Yield the parts of a briefing, the most important first. Each is read when it is needed."""
+    """Yield the parts of a briefing, the most important first. Each is read when it is needed.
+
+    `option` is how a command names the worker, "" where none has to.
+    """
     rows = client.pages(at("tasks"), {"worker": worker, "status": _STARTED}, limit=500)
     ids = list(dict.fromkeys([*held, *(row["id"] for row in rows)]))
     if len(ids) > 1:
@@ -94,11 +98,10 @@ def _parts(
         yield f"You hold {len(ids)} tasks: {', '.join(ids[:_NAMED])}{rest}"
     for id in ids:
         yield task_briefing(client, id, words)
-    spoken = f" --worker {worker}" if named else ""
-    yield from _waiting(client, worker, words, spoken)
+    yield from _waiting(client, worker, words, option)
     if not ids:
         yield "You hold no task."
-        yield from _ready(client, words, spoken)
+        yield from _ready(client, words, option)
 
 
 def task_briefing(client: Client, task_id: str, words: Words = COMMANDS) -> str:
@@ -162,7 +165,7 @@ def _lessons(client: Client, task: dict[str, Any]) -> list[str]:
     ]
 
 
-def _waiting(client: Client, worker: str, words: Words, spoken: str) -> Iterator[str]:
+def _waiting(client: Client, worker: str, words: Words, option: str) -> Iterator[str]:
     """Yield the tasks about which the worker has asked, and that wait or can be taken up."""
     rows = client.pages(at("tasks"), {"asked_by": worker, "open": True}, limit=10)
     for row in rows:
@@ -172,11 +175,11 @@ def _waiting(client: Client, worker: str, words: Words, spoken: str) -> Iterator
         lines += [_asked(one) for one in row["questions"]]
         is_open = any(one["state"] == "open" for one in row["questions"])
         step = words.answered if is_open else words.claim
-        lines.append(f"Next: {step.format(id=row['id'], worker=spoken)}")
+        lines.append(f"Next: {step.format(id=row['id'], worker=option)}")
         yield "\n".join(lines)
 
 
-def _ready(client: Client, words: Words, spoken: str) -> Iterator[str]:
+def _ready(client: Client, words: Words, option: str) -> Iterator[str]:
     """Yield where work can be claimed now."""
     rows = client.pages(at("tasks"), {"ready": True}, limit=50)
     places: dict[str, int] = {}
@@ -184,7 +187,7 @@ def _ready(client: Client, words: Words, spoken: str) -> Iterator[str]:
         if row["instance_id"]:
             places[row["instance_id"]] = places.get(row["instance_id"], 0) + 1
     for id, number in list(places.items())[:_READY]:
-        step = words.claim_next.format(id=id, worker=spoken)
+        step = words.claim_next.format(id=id, worker=option)
         yield f"{number} ready at {id}. Next: {step}"
 
 

@@ -34,7 +34,7 @@ def settable_word(text: str) -> str:
 
 def server_words(word: str) -> tuple[str, ...]:
     """Return the server's statuses that a word means in a filter."""
-    meant = tuple(status for status, said in CLI_WORDS.items() if said == word)
+    meant = tuple(status for status, shown in CLI_WORDS.items() if shown == word)
     return meant or (word,)
 
 

@@ -95,8 +95,7 @@ def _require_few_elements(raw: bytes) -> None:
 def _require_storable(data: Any) -> None:
     """Raise Invalid naming the place of a value that cannot be kept."""
     if found := problem_in(data):
-        place, code, words = found
-        raise Invalid(f"{place}: {words}", errors=[FieldError(place, code, words)])
+        raise Invalid(f"{found.place}: {found.detail}", errors=[FieldError(*found)])
 
 
 RFC_3339 = "must be a time with its offset, such as 2026-12-01T08:00:00Z, from 1970 to 2999"

@@ -234,11 +234,11 @@ class _Order:
             if not same and name not in self.nullable:
                 # Leads an index to the place; the alternatives below do not.
                 lead = Q(**{f"{name}__{'lte' if down else 'gte'}": value})
-            found |= same & self._after(name, value, down)
+            found |= same & self._after(name, value, down=down)
             same &= Q(**{f"{name}__isnull": True}) if value is None else Q(**{name: value})
         return lead & found
 
-    def _after(self, name: str, value: Any, down: bool) -> Q:
+    def _after(self, name: str, value: Any, *, down: bool) -> Q:
         nulls_come_last = connection.features.nulls_order_largest != down
         if value is None:
             return Q(pk__in=()) if nulls_come_last else Q(**{f"{name}__isnull": False})

@@ -55,7 +55,7 @@ def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> di
             )
         if not instance.is_live:
             return dict(instance.runtime_metadata.get("summary") or {})
-        cancelled = _cancel_open(below, force, actor)
+        cancelled = _cancel_open(below, actor, force=force)
         summary = _summary(instance, below, cancelled, actor)
         _keep(summary, instance, rows.get(parent_id or ""))
         for status in _TO_STOPPED[I(instance.status)]:
@@ -64,7 +64,7 @@ def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> di
     return summary
 
 
-def _cancel_open(below: list[str], force: bool, actor: Actor) -> list[str]:
+def _cancel_open(below: list[str], actor: Actor, *, force: bool) -> list[str]:
     """Cancel the open tasks below if `force` is set, and return their ids."""
     touched = Q(instance__in=below) | Q(offered_to__in=below)
     # Also the tasks whose offer the end withdraws: no task may be locked after a counter (R6).

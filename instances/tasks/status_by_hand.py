@@ -68,23 +68,23 @@ def set_status(
             lock_for_reopening(task_id)
         task = lock_ending_task(task_id)
         if task.status == status:
-            _repeat(task, owner, reason, force, actor)
+            _repeat(task, owner, reason, actor, force=force)
             return task
         now = database.now()
         if task.is_terminal and (force or status != T.CANCELLED):
-            _open_again(task, force, reason, actor, now)
+            _open_again(task, reason, actor, now, force=force)
         if status == T.CANCELLED:
             return cancel_task(task_id, reason=reason, actor=actor)
         if task.status != status:
             refuse_open_children(task)
-            _make_free(task, owner if status in STARTED else "", force, actor, now)
+            _make_free(task, owner if status in STARTED else "", actor, now, force=force)
             if task.status == T.BLOCKED:
                 close_question(task, QuestionState.WITHDRAWN)
             _WALKS[T(status)](task, owner or actor.name, reason, actor, now)
     return Task.objects.get(pk=task_id)
 
 
-def _repeat(task: Task, owner: str, reason: str, force: bool, actor: Actor) -> None:
+def _repeat(task: Task, owner: str, reason: str, actor: Actor, *, force: bool) -> None:
     """Set the present status again (R20). A task blocked for a person takes a new reason.
 
     Raises AlreadyEnded for another reason of a cancel, and Conflict for work that another owner has
@@ -96,12 +96,12 @@ def _repeat(task: Task, owner: str, reason: str, force: bool, actor: Actor) -> N
         if reason not in ("", task.waiting.get("detail")):
             task.waiting = {**task.waiting, "detail": reason}
             amend_task(task, "task.blocked", actor=actor, now=database.now(), reason=reason)
-    elif _is_taken_by_another(task, owner, force):
+    elif _is_taken_by_another(task, owner, force=force):
         task.worker = owner
         amend_task(task, "task.updated", actor=actor, now=database.now(), fields=["worker"])
 
 
-def _is_taken_by_another(task: Task, owner: str, force: bool) -> bool:
+def _is_taken_by_another(task: Task, owner: str, *, force: bool) -> bool:
     """Return whether work by hand is another owner's. Raises Conflict without `force`."""
     by_hand = task.status in STARTED and not (task.decomposed or task.has_live_lease)
     if not by_hand or owner in ("", task.worker):
@@ -116,7 +116,7 @@ def _is_taken_by_another(task: Task, owner: str, force: bool) -> bool:
     return True
 
 
-def _open_again(task: Task, force: bool, reason: str, actor: Actor, now: datetime) -> None:
+def _open_again(task: Task, reason: str, actor: Actor, now: datetime, *, force: bool) -> None:
     if not force:
         raise Conflict(
             f"{task.pk} is {task.status}: retry it, or use force, to open it again (R18).",
@@ -127,12 +127,12 @@ def _open_again(task: Task, force: bool, reason: str, actor: Actor, now: datetim
     reopen(task, reason=reason, actor=actor, now=now)
 
 
-def _make_free(task: Task, owner: str, force: bool, actor: Actor, now: datetime) -> None:
+def _make_free(task: Task, owner: str, actor: Actor, now: datetime, *, force: bool) -> None:
     """End a live lease or a pending offer of a task, for an `owner` the work of another one.
 
     Raises Conflict without `force`.
     """
-    _is_taken_by_another(task, owner, force)
+    _is_taken_by_another(task, owner, force=force)
     if task.has_live_lease:
         if not force:
             raise Conflict(

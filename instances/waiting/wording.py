@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Count, Min, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Concat
@@ -25,6 +25,14 @@ SWEEP = "the sweep"
 _TIME = "nobody: the task goes on by itself when its time comes"
 
 
+class _ChildCount(NamedTuple):
+    """The children of a parent: all, those that have ended, and the first open one."""
+
+    total: int = 0
+    ended: int = 0
+    first_open: str | None = None
+
+
 class Wording:
     """The values that the reasons of a page need, read once for the page."""
 
@@ -39,7 +47,7 @@ class Wording:
         self._before = _unfinished_predecessors(
             [task.pk for task in tasks if codes[task.pk] == W.WAITING_DEPENDENCIES]
         )
-        self._children = _tallies(
+        self._children = _child_counts(
             [task.pk for task in tasks if codes[task.pk] == W.WAITING_CHILDREN]
         )
         hindrances = filter(None, map(self._hindrance, tasks))
@@ -145,7 +153,7 @@ class Wording:
         }
 
     def _waiting_children(self, task: Task, holder: str) -> Reason:
-        total, ended, first = self._children.get(task.pk, (0, 0, None))
+        total, ended, first = self._children.get(task.pk, _ChildCount())
         return {
             "detail": f"children({ended}/{total})",
             "object": first or task.pk,
@@ -231,8 +239,8 @@ def _unfinished_predecessors(task_ids: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _tallies(parent_ids: list[str]) -> dict[str, tuple[int, int, str | None]]:
-    """Return by parent: the number of children, of ended children, and the first open child."""
+def _child_counts(parent_ids: list[str]) -> dict[str, _ChildCount]:
+    """Return the counts of the children of each parent."""
     if not parent_ids:
         return {}
     ended = Q(status__in=TERMINAL)
@@ -242,7 +250,7 @@ def _tallies(parent_ids: list[str]) -> dict[str, tuple[int, int, str | None]]:
         .values_list("parent_id")
         .annotate(Count("pk"), ended=Count("pk", filter=ended), first=Min("pk", filter=~ended))
     )
-    return {pk: (total, done, first) for pk, total, done, first in counted}
+    return {pk: _ChildCount(*counts) for pk, *counts in counted}
 
 
 def _last_changes(instance_ids: set[str]) -> dict[str, datetime]:

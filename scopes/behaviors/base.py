@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hopper.words import bearers, key_of, keys_of
 from instances.allowances import ROUTING
-from scopes.decisions import Answer, Considered, Decision, Situation
+from scopes.decisions import Answer, Considered, Decision, SendTo, Situation
 from scopes.settings import scopes_below
 
 if TYPE_CHECKING:
@@ -146,6 +146,26 @@ def winner_of(candidates: Sequence[Mapping[str, Any]]) -> str | None:
     spoken = [one for one in considered if one.speaks]
     best = rank(spoken or considered)
     return best[0].instance_id if best else None
+
+
+def send_to_best(
+    reasons: tuple[str, ...],
+    ranked: Sequence[Considered],
+    considered: Sequence[Considered],
+    *,
+    rules: tuple[str, ...] = (),
+    rule: str = "",
+) -> SendTo:
+    """Return the decision for the first of the `ranked` candidates."""
+    return SendTo(
+        reasons,
+        tuple(considered),
+        confidence_of(ranked),
+        rules,
+        target_id=ranked[0].instance_id,
+        score=ranked[0].score,
+        rule=rule,
+    )
 
 
 def confidence_of(ranked: Sequence[Considered]) -> float:

@@ -8,16 +8,16 @@ from hopper.words import key_of, keys_of
 from instances.choices import HopperScope
 from scopes.behaviors.base import (
     ScopeBehavior,
-    confidence_of,
     lacks,
     named,
     rank,
+    send_to_best,
     unless_refused,
     weigh,
     why_out,
 )
 from scopes.behaviors.explicit import decide_explicit
-from scopes.decisions import Considered, Decision, Refuse, SendTo, Situation, Stay
+from scopes.decisions import Considered, Decision, Refuse, Situation, Stay
 from scopes.rules.engine import RULES, Suggestion, suggestions
 from scopes.rules.matchers import Reading
 from scopes.rules.schema import DEFAULT
@@ -79,15 +79,9 @@ class GlobalScopeBehavior(ScopeBehavior):
         if not ranked:
             return _none_left(situation, considered, matching, rules)
         best = ranked[0]
-        return SendTo(
-            (*_rule_reasons(found), *_reasons(best, ranked)),
-            tuple(considered),
-            confidence_of(ranked),
-            rules,
-            target_id=best.instance_id,
-            score=best.score,
-            rule=_rule_for(best.instance_id, found, situation),
-        )
+        reasons = (*_rule_reasons(found), *_reasons(best, ranked))
+        rule = _rule_for(best.instance_id, found, situation)
+        return send_to_best(reasons, ranked, considered, rules=rules, rule=rule)
 
     def _unmatched(
         self, situation: Situation, considered: list[Considered], found: list[Suggestion]
@@ -104,15 +98,8 @@ class GlobalScopeBehavior(ScopeBehavior):
         ranked = rank(considered)
         if not ranked:
             return _none_left(situation, considered, considered, rules)
-        best = ranked[0]
-        return SendTo(
-            (*reasons, f"unmatched: balance sends it to the least loaded, {best.instance_id}"),
-            tuple(considered),
-            confidence_of(ranked),
-            rules,
-            target_id=best.instance_id,
-            score=best.score,
-        )
+        words = f"unmatched: balance sends it to the least loaded, {ranked[0].instance_id}"
+        return send_to_best((*reasons, words), ranked, considered, rules=rules)
 
 
 def _meant(situation: Situation) -> tuple[InstanceFacts | None, str]:

@@ -11,16 +11,16 @@ from instances.allowances import MAX_DEPTH, ROUTING
 from instances.choices import ExecutorPreference, HopperScope, InstanceType
 from scopes.behaviors.base import (
     ScopeBehavior,
-    confidence_of,
     lacks,
     missing,
     rank,
+    send_to_best,
     unless_refused,
     weigh,
     why_out,
 )
 from scopes.behaviors.explicit import decide_explicit
-from scopes.decisions import Considered, CreateChild, Decision, Refuse, SendTo, Situation, Stay
+from scopes.decisions import Considered, CreateChild, Decision, Refuse, Situation, Stay
 from scopes.settings import scopes_below
 
 if TYPE_CHECKING:
@@ -51,15 +51,8 @@ class ProjectScopeBehavior(ScopeBehavior):
         running = [one for one in considered if one.answers]
         ranked = rank(running)
         if ranked:
-            best = ranked[0]
-            words = f"{best.instance_id} has the least load, {best.load:g}"
-            return SendTo(
-                (*reasons, words),
-                tuple(considered),
-                confidence_of(ranked),
-                target_id=best.instance_id,
-                score=best.score,
-            )
+            words = f"{ranked[0].instance_id} has the least load, {ranked[0].load:g}"
+            return send_to_best((*reasons, words), ranked, considered)
         against = why_no_new_run(situation, considered)
         if against:
             words = "no executor is available"
@@ -114,15 +107,8 @@ class ProjectScopeBehavior(ScopeBehavior):
         ranked = rank(considered) if others else []
         if not ranked:
             return self.refuse_gap(situation, considered, *reasons, *why_out(weighed))
-        best = ranked[0]
-        words = f"{best.instance_id}, or what is below it, has all that is required"
-        return SendTo(
-            (*reasons, words),
-            tuple(considered),
-            confidence_of(ranked),
-            target_id=best.instance_id,
-            score=best.score,
-        )
+        words = f"{ranked[0].instance_id}, or what is below it, has all that is required"
+        return send_to_best((*reasons, words), ranked, considered)
 
     def refuse_gap(
         self, situation: Situation, considered: list[Considered], *reasons: str

@@ -34,7 +34,7 @@ def top() -> HopperInstance:
 
 def test_a_task_that_its_named_project_refuses_goes_to_no_other(top: HopperInstance) -> None:
     task = TaskFactory(instance=top, project="shy", tags=["x"])
-    (offer,) = TaskDelegation.objects.pending_for("shy")
+    (offer,) = TaskDelegation.objects.filter(target_instance="shy", status="pending")
     Delegator(ALICE).reject_delegation(offer.pk, reason="no time")
     task.refresh_from_db()
     assert (task.status, task.instance_id) == ("blocked", "top")
@@ -150,7 +150,9 @@ def test_hopping_ends_after_sixteen_offers_of_an_epoch() -> None:
     asked = []
     while task.offered_to_id:
         asked.append(task.offered_to_id)
-        (offer,) = TaskDelegation.objects.pending_for(task.offered_to_id)
+        (offer,) = TaskDelegation.objects.filter(
+            target_instance=task.offered_to_id, status="pending"
+        )
         Delegator(ALICE).reject_delegation(offer.pk, reason="no")
         task.refresh_from_db()
     assert asked == [f"p{number:02}" for number in range(16)]

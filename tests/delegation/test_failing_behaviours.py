@@ -132,7 +132,7 @@ def test_nobody_is_asked_again_because_a_behaviour_insists(
     ada.call("PATCH", "/instances/web", {"config": {"accept": "manual"}})
     MODE["is"] = "again"
     task = TaskFactory(instance=top)
-    (offer,) = TaskDelegation.objects.pending_for("web")
+    (offer,) = TaskDelegation.objects.filter(target_instance="web", status="pending")
     ada.tell(f"/delegations/{offer.pk}/reject", {"reason": "no"})
     task.refresh_from_db()
     assert (task.route_due, TaskDelegation.objects.count()) == (True, 1)

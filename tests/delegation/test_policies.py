@@ -48,7 +48,7 @@ def refuse(task: Task) -> str:
     """Have whoever is asked refuse, and return who that was."""
     task.refresh_from_db()
     asked = str(task.offered_to_id)
-    (offer,) = TaskDelegation.objects.pending_for(asked)
+    (offer,) = TaskDelegation.objects.filter(target_instance=asked, status="pending")
     Delegator(ALICE).reject_delegation(offer.pk, reason="no")
     task.refresh_from_db()
     return asked

@@ -131,7 +131,9 @@ def test_when_all_refuse_the_task_is_unroutable_and_a_new_project_gets_it(
         )
     task = TaskFactory(instance=top, tags=["x"])
     for _ in range(2):
-        offer = TaskDelegation.objects.pending_for(Task.objects.get(pk=task.pk).offered_to_id or "")
+        offer = TaskDelegation.objects.filter(
+            target_instance=Task.objects.get(pk=task.pk).offered_to_id or "", status="pending"
+        )
         Delegator(ALICE).reject_delegation(offer[0].pk, reason="busy")
     task.refresh_from_db()
     assert (task.status, task.waiting_code) == ("blocked", "Unroutable")

@@ -85,7 +85,7 @@ def test_offers_that_wait_for_a_person_hold_up_no_other(top: HopperInstance) -> 
     )
     assert sweep(limit=1).offers_answered == 1
     assert Task.objects.get(pk=task.pk).instance_id == "later"
-    assert TaskDelegation.objects.pending_for("web").count() == 3
+    assert TaskDelegation.objects.filter(target_instance="web", status="pending").count() == 3
 
 
 def test_an_offer_to_a_closed_target_is_taken_back_behind_any_number_of_others(

@@ -448,8 +448,8 @@ MUTATIONS = (
     _one(
         "equal values of an order are skipped",
         "hopper/rest/pagination.py",
-        "            found |= same & self._after(name, value, down)\n",
-        "            found = found or same & self._after(name, value, down)\n",
+        "            found |= same & self._after(name, value, down=down)\n",
+        "            found = found or same & self._after(name, value, down=down)\n",
         "tests/api/test_paging.py",
     ),
     # Edges: contradictions, the sweep, moves, questions

@@ -134,10 +134,6 @@ class Files:
         self._state = state
         self._edits = edits
 
-    def is_set_up(self) -> bool:
-        """Return whether nothing is left to add."""
-        return not any(change.before != change.after for change in self.additions())
-
     def additions(self) -> list[Change]:
         """Return the changes that add what is missing. Raises CliError for a file in the way."""
         return [self._added(name) for name in dict.fromkeys(edit.file for edit in self._edits)]

@@ -24,8 +24,8 @@ SWEEP = 15.0  # seconds within which a sweep takes back a lease that has run out
 class Pulse:
     """The heartbeats of one lease: sends the next one, and says when it is due.
 
-    All times are durations of `clock` (this machine's monotonic clock); no clock of the server's
-    is asked.
+    All times are durations of `clock`, the monotonic clock of this machine. The clock of the server
+    is never read.
     """
 
     def __init__(
