@@ -35,6 +35,9 @@ def attention(visit: Visit) -> HttpResponse:
     held = held_tasks(visit.actor, movable=mine)
     seen = visible_instances(visit.actor, movable=mine)
     groups = attention_groups(held, seen, limit=MOST)
+    for group in groups:
+        group["title"] = _sentence(group["who"])
+        group["number"] = len(group["tasks"]) + len(group["instances"])
     told = [one for group in groups for one in group["tasks"]]
     tasks = Task.objects.in_bulk([one["task_id"] for one in told])
     refused = refusals_of([pk for pk, task in tasks.items() if task.status == "blocked"], visit)
@@ -48,6 +51,11 @@ def attention(visit: Visit) -> HttpResponse:
     if not mine:
         visit.attention = counts["total"]  # The frame need not count again.
     return visit.show("pages/attention.html", {"groups": groups, "counts": counts, "mine": mine})
+
+
+def _sentence(who: str) -> str:
+    """Return words with a capital letter, the name of a person or worker as it is."""
+    return who[0].upper() + who[1:] if who.partition(" ")[0] in ("a", "an", "the") else who
 
 
 def _may_answer(visit: Visit, task: Task) -> bool:

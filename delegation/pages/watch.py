@@ -11,6 +11,7 @@ from functools import cached_property
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db.models import Count
 from django.utils import timezone
 
 from delegation.pages.rows import (
@@ -29,6 +30,7 @@ from hopper.actors import EVERYWHERE
 from hopper.config.files import CONFIGURATION
 from instances.choices import TaskStatus
 from instances.history import newest_position, read_feed
+from instances.models import Webhook
 from instances.models.instance import lineages
 
 if TYPE_CHECKING:
@@ -58,6 +60,9 @@ two such looks without an event.
 
 Some waits end with time, without an event, and some with a change elsewhere.
 """
+
+WEBHOOK_SECONDS = 60.0
+"""The pause between two looks at the webhooks. Such a look reads no tasks: the next one does."""
 
 LOOKS_KEPT = 10_000
 """The number of looks whose cursors the watch remembers, for viewers that come back."""
@@ -127,7 +132,8 @@ class Sight:
             for line, number in self._watch.buried()
             if everything or any(pk in self.ids or pk in self._places for pk in line)
         )
-        return sum(row.own.attention + row.clash for row in rows) + sum(buried)
+        off = sum(number for pk, number in self._watch.webhooks_off.items() if pk in self.ids)
+        return sum(row.own.attention + row.clash for row in rows) + sum(buried) + off
 
 
 class Watch:
@@ -160,7 +166,9 @@ class Watch:
         self._sights: dict[Any, Sight] = {}
         self._attention: dict[Any, int] = {}
         self._loose: dict[str, int] = {}
+        self.webhooks_off: dict[str, int] = {}
         self._next_look, self._next_turn, self._ahead = 0.0, 0.0, timedelta()
+        self._next_webhooks = 0.0
 
     def look(self, *, at_once: bool = False) -> None:
         """Read what changed, at most once a second for all streams; `at_once` for a fresh page.
@@ -194,6 +202,7 @@ class Watch:
                     rows[pk].hour.add(now - timedelta(minutes=ago), number)
         settings = {pk: row.stalled_seconds for pk, row in rows.items()}
         groups = read_groups(settings, now, everywhere=True)
+        self._read_webhooks()
         ended = lineages(str(pk) for pk in groups if pk is not None and pk not in rows)
         with self.state:
             self._ended = {one.id: one.parent_id for line in ended.values() for one in line}
@@ -235,7 +244,11 @@ class Watch:
                 # The end of a task stands in every feed above, but changes its holder alone.
                 self._to_read.update(dict.fromkeys({holder} if ending else {holder, place}))
         self._to_read.update(dict.fromkeys(fresh))
-        batch = self._next_batch({**self.rows, **fresh}, turn=bool(events))
+        batch: dict[str, int | None] = {}
+        if time.monotonic() >= self._next_webhooks:
+            self._read_webhooks()
+        else:
+            batch = self._next_batch({**self.rows, **fresh}, turn=bool(events))
         now = timezone.now() + self._ahead
         groups = read_groups(batch, now, everywhere=False) if batch else {}
         with self.state:
@@ -246,6 +259,15 @@ class Watch:
                     self._count_done(place, at)
             left, moved = self._change(changed, fresh)
             self._work_out(groups, moved, left)
+
+    def _read_webhooks(self) -> None:
+        """Count the webhooks that Hopper has switched off, of which no event tells."""
+        self._next_webhooks = time.monotonic() + WEBHOOK_SECONDS
+        off: Any = Webhook.objects.switched_off().order_by().values_list("instance_id")
+        found = dict(off.annotate(Count("pk")))
+        with self.state:
+            self.webhooks_off = found
+            self._attention.clear()
 
     def _count_done(self, pk: str, at: datetime) -> None:
         if at > self._began_at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -21,11 +22,12 @@ from instances.lifecycle.actions import (
     stop_instance,
     terminate_instance,
 )
-from instances.models import HopperInstance, Question, Task
+from instances.models import HopperInstance, Question, Task, Webhook
 from instances.tasks.questions import NewQuestion, answer_question, ask
 from instances.tasks.worker import claim_next, complete_task, fail_task
 from instances.tree.shape import move_instance
 from instances.waiting import count_reasons
+from instances.webhooks.subscriptions import add_webhook
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 Tree = dict[str, HopperInstance]
@@ -50,6 +52,11 @@ def assert_true(watch: Watch) -> None:
         assert row.all.running == Task.objects.leased().filter(instance__in=below).count()
         assert row.effective == HopperInstance.objects.get(pk=pk).standing().effective
         assert row.children == below.filter(parent=pk).count()
+    assert_true_sums(watch)
+
+
+def assert_true_sums(watch: Watch) -> None:
+    """Compare what waits for a person, in the sight of three callers, with the tables."""
     for place in (EVERYWHERE, "web", "ops"):
         caller = actor(place)
         held, seen = held_tasks(caller), visible_instances(caller)
@@ -114,6 +121,21 @@ def test_a_tree_that_changes_its_shape(tree: Tree, watch: Watch) -> None:
         one()
         watch.look(at_once=True)
         assert_true(watch)
+
+
+def test_a_webhook_that_was_switched_off_counts_within_a_minute(tree: Tree, watch: Watch) -> None:
+    hook = add_webhook("web", "https://hooks.example.org/", actor=ALICE)
+    watch.look(at_once=True)
+    assert watch.attention(actor(EVERYWHERE)) == 0
+    Webhook.objects.filter(pk=hook.pk).update(enabled=False, off_reason="failed for a day")
+    assert 0 < watch._next_webhooks - time.monotonic() <= 60
+    watch._next_webhooks = 0.0
+    TaskFactory(instance=tree["web-run"])
+    watch.look(at_once=True)
+    assert_true_sums(watch)
+    watch.look(at_once=True)
+    assert_true(watch)
+    assert watch.attention(actor("ops")) == 0
 
 
 def test_a_tick_takes_two_reads_whatever_happened(
