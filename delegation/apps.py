@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
+
+if TYPE_CHECKING:
+    from hopper.database.functions import Function
 
 
 class DelegationConfig(AppConfig):
@@ -13,10 +18,31 @@ class DelegationConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the receivers, and add the first sweep of commands without a server."""
+        from django.db.models.signals import post_migrate
+
         from delegation import receivers  # noqa: F401
         from hopper import embedded
+        from instances.signals import plain_ends
 
         embedded.duties.append(_sweep)
+        plain_ends.append(_closing)
+        post_migrate.connect(_store_functions, sender=self)
+
+
+def _closing() -> Function:
+    """Return the function that ends the hops of a plain task."""
+    from delegation.completion import closing
+
+    return closing()
+
+
+def _store_functions(**_: object) -> None:
+    """Let the database keep the functions for plain tasks."""
+    from hopper.database import functions
+    from instances.tasks.claim_sql import claiming
+    from instances.tasks.complete_sql import completing
+
+    functions.store(claiming(), completing(), _closing())
 
 
 def _sweep(*, limit: int) -> object:

@@ -11,6 +11,7 @@ from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.offers import close_offer, end_accepted
 from hopper.database import after_commit
+from hopper.database.functions import Function
 from hopper.ids import new_id
 from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
@@ -177,6 +178,30 @@ class CompletionBubbler:
             actor=self.actor,
             now=now,
         )
+
+
+def closing() -> Function:
+    """Return the database's function that completes the hops of a plain task (ADR 0015).
+
+    It writes what `end_accepted` writes, and returns the sources and the targets.
+    """
+    return Function(
+        title="close_hops",
+        arguments={"task": "text", "result": "jsonb", "actor": "text", "moment": "timestamptz"},
+        returns="text[]",
+        variables="places text[];",
+        body=f"""
+            WITH ended AS (
+                UPDATE {TaskDelegation._meta.db_table} SET status = '{D.COMPLETED.value}',
+                    answered_by = %(actor)s, reason = '{Reason.TASK_DONE.value}',
+                    completed_at = greatest(%(moment)s, coalesce(accepted_at, delegated_at)),
+                    result = %(result)s
+                WHERE task_id = %(task)s AND status = '{D.ACCEPTED.value}'
+                RETURNING source_instance_id, target_instance_id)
+            SELECT array_agg(source_instance_id) || array_agg(target_instance_id)
+            INTO places FROM ended;
+            RETURN places;""",  # noqa: S608 - names of this code
+    )
 
 
 def _tally(parent: Task) -> Tally:

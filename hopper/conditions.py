@@ -37,6 +37,12 @@ def on_condition(model: type[Model], pk: str, check: Callable[[], None]) -> Iter
         _present.reset(token)
 
 
+def has_condition(model: type[Model], pk: str) -> bool:
+    """Return whether the present change has a condition on this row."""
+    condition = _present.get()
+    return condition is not None and (condition.model, condition.pk) == (model, pk)
+
+
 def require_condition(model: type[Model], pk: str) -> None:
     """Judge a locked row, if the present change has a condition on it and was not judged yet."""
     condition = _present.get()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hopper.actors import Actor
+    from hopper.database.functions import Function
     from instances.models import HopperInstance, Task
 
 P = ParamSpec("P")
@@ -93,6 +94,13 @@ def instances_end(*, instance_ids: Collection[str], actor: Actor, now: datetime)
 def instance_moves(*, instance: HopperInstance) -> None:
     """An instance is about to get another parent; the tree is locked. A receiver may refuse."""
 
+
+plain_ends: list[Callable[[], Function]] = []
+"""The receivers' part of `tasks_finished` where the database itself completes a plain task.
+
+Each is a function of the task's id, its result, the name of the actor, and the moment. It returns
+the ids of the instances on the task's path.
+"""
 
 rows_compared = Signal()
 """A preview reads rows before and after its action. Sent with `task_ids`; a receiver

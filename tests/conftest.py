@@ -6,7 +6,7 @@ import gc
 import os
 from collections import Counter
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import coverage
@@ -20,7 +20,7 @@ from django.test import TransactionTestCase
 from django.utils import timezone
 
 from hopper import database
-from hopper.database import engine
+from hopper.database import engine, functions
 from hopper.protocol import EVENTS
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _asks_the_database(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_setup(
-    django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
+    _one_clock: None, django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
 ) -> None:
     """Keep the statements of the invariants while the database is empty."""
     with django_db_blocker.unblock():
@@ -139,16 +139,42 @@ def _empty_tables(case: TransactionTestCase) -> None:
     )
 
 
+_CLOCK = """CREATE OR REPLACE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$
+    SELECT coalesce(nullif(current_setting('tests.now', true), '')::timestamptz,
+        pg_catalog.clock_timestamp()) $$"""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_clock() -> None:
     """Let the database's clock go with this process's where time_machine moves that."""
 
+    def moved() -> str:
+        return timezone.now().isoformat() if time_machine.escape_hatch.is_travelling() else ""
+
     def clock(self: object) -> str:
-        moved = time_machine.escape_hatch.is_travelling()
-        return f"'{timezone.now().isoformat()}'::timestamptz" if moved else "clock_timestamp()"
+        return f"'{moved()}'::timestamptz" if moved() else "clock_timestamp()"
+
+    def store(*kept: functions.Function) -> None:
+        stored(*kept)
+        with connection.cursor() as cursor:
+            cursor.execute(_CLOCK)
+            for function in kept:
+                cursor.execute(
+                    f"ALTER FUNCTION {function.name} SET search_path = public, pg_catalog"
+                )
+
+    def rows(function: functions.Function, *args: Any, **values: Any) -> Any:
+        connection.ensure_connection()
+        # The driver's own cursor: no test counts this statement.
+        connection.connection.execute("SELECT set_config('tests.now', %s, false)", [moved()])
+        return called(function, *args, **values)
 
     if connection.vendor == "postgresql":
-        type(engine()).clock = property(clock)
+        stored, called = functions.store, functions.Function.rows
+        patch = pytest.MonkeyPatch()
+        patch.setattr(functions, "store", store)
+        patch.setattr(functions.Function, "rows", rows)
+        patch.setattr(type(engine()), "clock", property(clock))
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,8 @@ class Engine(ABC):
     """The word after AS that makes the database evaluate a common table expression once."""
     writes_in_with: bool
     """Whether one statement may read what the INSERTs and UPDATEs in its WITH return."""
+    keeps_functions: bool
+    """Whether the database keeps functions in PL/pgSQL."""
     clock: str
     """The SQL expression of the present, for a statement that `writes_in_with`."""
     sharing: str

@@ -52,6 +52,12 @@ _BUSY = {
 }
 
 
+def name_lock(name: str, *, shared: bool) -> str:
+    """Return the call that takes the advisory lock of a name; `name` is an SQL expression."""
+    mode = "_shared" if shared else ""
+    return f"pg_advisory_xact_lock{mode}(hashtextextended('hopper ' || {name}, 0))"
+
+
 class PostgreSQL(Engine):
     """Many writers at a time: what must not change is locked."""
 
@@ -59,6 +65,7 @@ class PostgreSQL(Engine):
     least = "least"
     once = "MATERIALIZED"
     writes_in_with = True
+    keeps_functions = True
     clock = "clock_timestamp()"
     # Django has no word for it. The FOR KEY SHARE of a foreign key check does not hold up an end.
     sharing = "FOR SHARE"
@@ -74,8 +81,7 @@ class PostgreSQL(Engine):
 
     def lock_names(self, cursor: CursorWrapper, names: Sequence[str], *, shared: bool) -> None:
         """Take advisory locks, whose keys are made from the names."""
-        mode = "_shared" if shared else ""
-        lock = f"pg_advisory_xact_lock{mode}(hashtextextended('hopper ' || name, 0))"
+        lock = name_lock("name", shared=shared)
         cursor.execute(f"SELECT {lock} FROM unnest(%s::text[]) AS name", [list(names)])
 
     def lock_within(self, cursor: CursorWrapper, name: str, seconds: float) -> bool:

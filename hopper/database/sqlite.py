@@ -35,6 +35,7 @@ class SQLite(Engine):
     least = "min"
     once = ""
     writes_in_with = False
+    keeps_functions = False
     clock = ""
     sharing = ""
     one_writer = True

@@ -49,7 +49,7 @@ _OUTCOMES = {
     T.FAILED: AttemptOutcome.FAILED,
     T.CANCELLED: AttemptOutcome.CANCELLED,
 }
-_RELEASE = f"""UPDATE {InstanceLoad._meta.db_table} SET running = running - %s
+RELEASE = f"""UPDATE {InstanceLoad._meta.db_table} SET running = running - %s
     WHERE instance_id = %s RETURNING
         EXISTS (SELECT 1 FROM {HopperInstance._meta.db_table}
             WHERE status = '{InstanceStatus.STOPPING.value}')
@@ -426,7 +426,7 @@ def release_slots(instance_id: str, number: int) -> None:
     A stop that the statement waited for has raised `stops`, so it is seen as well.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_RELEASE, [number, instance_id, instance_id])
+        cursor.execute(RELEASE, [number, instance_id, instance_id])
         found = cursor.fetchone()
     if found is not None and found[0]:
         settle_after_commit(instance_id)

@@ -7,22 +7,26 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 
 from hopper import database
+from hopper.actors import SYSTEM
 from hopper.database import engine
+from hopper.database.functions import Function
 from instances.allowances import UNSTARTED, allowing
 from instances.choices import TaskStatus as T
+from instances.config import queue_settings
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
 from instances.models.task import AGEING, CLAIM_ORDER_SQL, UNREAD, claimable_sql, condition_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hopper.actors import Actor
+    from instances.settings import QueueSettings
 
 _TASK = Task._meta.db_table
 _INSTANCE = HopperInstance._meta.db_table
@@ -99,6 +103,19 @@ class Wish:
 
 
 @dataclass(frozen=True)
+class Queue:
+    """What a claim has to know of an instance."""
+
+    scope: str
+    config: Mapping[str, Any]
+
+    @property
+    def settings(self) -> QueueSettings:
+        """The settings of the queue, as the files give them now."""
+        return queue_settings(self.scope, self.config)
+
+
+@dataclass(frozen=True)
 class Grant:
     """A task just leased, and the checkpoint of its last attempt."""
 
@@ -113,17 +130,66 @@ def grant(wish: Wish, most: int) -> list[Grant]:
     counter is raised in the same statement. Returns none where none fits, where there is no room,
     where the instance may not start work, or where others took the last places at this very moment.
     """
-    params = _searching(wish, most) | {
+    params = _values(wish, most)
+    with_clause = _pick(wish, params)
+    write = _in_one_statement if engine().writes_in_with else _in_one_transaction
+    return _in_order(write(with_clause, params))
+
+
+def grant_at_once(wish: Wish, queue: Queue) -> list[Grant]:
+    """Lease as `grant` does, by one call of a function, for a worker that takes any work.
+
+    Returns none too where the queue is not as given any more, and where no function is kept: the
+    general code then decides.
+    """
+    function = claiming()
+    if wish.capabilities is not None or wish.tags or not function.is_kept():
+        return []
+    params = _values(wish, queue.settings.max_concurrent_tasks) | {
+        "scope": queue.scope,
+        "config": json.dumps(queue.config),
+    }
+    granted = function.rows(Task, "task", "carried", **params)
+    return _in_order([Grant(task, _checkpoint(carried)) for task, (carried,) in granted])
+
+
+@cache
+def claiming() -> Function:
+    """Return the function that leases tasks of any kind, by the statement of `grant`."""
+    any_work = Wish("", "", SYSTEM, 1, 0)
+    known = f"""SELECT FROM {_INSTANCE}
+        WHERE id = %(instance)s AND scope = %(scope)s AND config = %(config)s"""
+    return Function(
+        title="claim",
+        arguments={
+            **{name: "text" for name in ("instance", "scope", "worker", "holder", "actor")},
+            **{name: "integer" for name in ("most", "limit", "seconds")},
+            **{name: "interval" for name in ("length", "furthest")},
+            **{name: "jsonb" for name in ("config", "data")},
+        },
+        returns=f"TABLE (task {_TASK}, carried jsonb)",
+        variables="",
+        body=f"""
+            IF EXISTS ({known}) THEN RETURN QUERY {_writing(_pick(any_work, {}))}
+                SELECT ROW(marked.*)::{_TASK}, tried.carried
+                FROM marked JOIN tried ON task_id = id;
+            END IF;""",
+    )
+
+
+def _values(wish: Wish, most: int) -> dict[str, Any]:
+    return _searching(wish, most) | {
         "worker": wish.worker,
         "holder": wish.actor.id,
         "actor": wish.actor.name,
         "seconds": wish.lease_seconds,
         "length": timedelta(seconds=wish.lease_seconds),
+        "furthest": _FURTHEST,
         "data": json.dumps({"worker": wish.worker}),
     }
-    with_clause = _pick(wish, params)
-    write = _in_one_statement if engine().writes_in_with else _in_one_transaction
-    found = write(with_clause, params)
+
+
+def _in_order(found: list[Grant]) -> list[Grant]:
     return sorted(
         found, key=lambda one: (not one.task.queue_urgent, one.task.queue_at, one.task.pk)
     )
@@ -144,6 +210,13 @@ def _at(now: datetime) -> dict[str, datetime]:
 
 
 def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
+    found = f"SELECT {_COLUMNS}, carried FROM marked JOIN tried ON task_id = id"
+    rows: Iterable[Any] = Task.objects.raw(f"{_writing(picking)} {found}", params)
+    return [Grant(task, _checkpoint(task.carried)) for task in rows]
+
+
+def _writing(picking: str) -> str:
+    """Return the WITH that picks, counts and marks; it ends in `marked` and `tried`."""
     counted = _COUNT.format(count="(SELECT count(*) FROM pick)")
     # An array, because the planner takes the limit for a tenth of the queue: a join reads it whole.
     picked = "id = ANY(ARRAY(SELECT picked FROM pick)) AND EXISTS (SELECT 1 FROM place)"
@@ -156,13 +229,10 @@ def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
         marked AS ({marked}),
         tried AS ({_ATTEMPTS.format(marked="marked")}),
         recorded AS ({_EVENTS.format(marked="marked", data="%(data)s::jsonb")}),
-        aside AS ({_SET_ASIDE.format(marked="marked", asked="WHERE")})
-        SELECT {_COLUMNS}, carried FROM marked JOIN tried ON task_id = id"""
+        aside AS ({_SET_ASIDE.format(marked="marked", asked="WHERE")})"""
     for name, span in (("until", "length"), ("soon", "furthest")):
         statement = statement.replace(f"%({name})s", f"{moment} + %({span})s")
-    params = {**params, "furthest": _FURTHEST}
-    rows: Iterable[Any] = Task.objects.raw(statement.replace("%(now)s", moment), params)
-    return [Grant(task, _checkpoint(task.carried)) for task in rows]
+    return statement.replace("%(now)s", moment)
 
 
 def _in_one_transaction(picking: str, params: dict[str, Any]) -> list[Grant]:

@@ -16,7 +16,7 @@ from instances.models.instance import lineages
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_ROOTS, _EDGES, _LINES = "roots", "edges", "lines"
+_ROOTS, _EDGES, LINES = "roots", "edges", "lines"
 _STEPS, _STEP_SECONDS = 25, 0.1
 
 
@@ -60,7 +60,7 @@ def lock_edges() -> None:
 
 def share_lines() -> None:
     """Let no instance move: the end of a task tells every instance above it (R17)."""
-    lock_names(_LINES, shared=True)
+    lock_names(LINES, shared=True)
 
 
 def lock_lines() -> None:
@@ -69,7 +69,7 @@ def lock_lines() -> None:
     Waits in short steps with pauses at first: the ends of all trees queue behind a wait.
     """
     for _ in range(_STEPS):
-        if lock_within(_LINES, seconds=_STEP_SECONDS):
+        if lock_within(LINES, seconds=_STEP_SECONDS):
             return
         time.sleep(_STEP_SECONDS)
-    lock_names(_LINES)
+    lock_names(LINES)

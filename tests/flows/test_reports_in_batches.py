@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hopper.database.functions import Function
 from hopper.errors import HopperError
 from instances.choices import TaskStatus as T
 from instances.lifecycle.actions import pause_instance
@@ -79,6 +80,8 @@ def test_a_batch_ends_tasks_as_single_calls_do(monkeypatch: pytest.MonkeyPatch) 
     random.Random(5).shuffle(offered)
     moment = batches.database.now()
     monkeypatch.setattr(batches.database, "now", lambda: moment)
+    # A function reads the clock itself.
+    monkeypatch.setattr(Function, "is_kept", lambda function: False)
     before = Copy()
     told: list[list[str | None]] = [[], []]
 
@@ -126,6 +129,7 @@ def test_a_claim_with_reports_does_not_pause(monkeypatch: pytest.MonkeyPatch) ->
     run = _run()
     reports = _claimed(run, 1)
     TaskFactory(instance=run)
+    monkeypatch.setattr(worker, "grant_at_once", lambda *_: [])
     monkeypatch.setattr(worker, "grant", lambda *_: [])
     monkeypatch.setattr(worker, "why_nothing", lambda *_: None)
     monkeypatch.setattr(worker.time, "sleep", lambda _: pytest.fail("slept with locks"))

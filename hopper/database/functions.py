@@ -1,0 +1,105 @@
+"""Functions that the database keeps: it reads and plans their statements once a connection.
+
+A function does the plain case in one call, where the general code needs many statements. For any
+other case it returns nothing, and the general code decides (ADR 0015).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.db import connection, models
+
+from hopper.database import engine
+from hopper.database.postgresql import name_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Row = TypeVar("Row", bound=models.Model)
+_seen: set[str] = set()
+"""The names of the functions that this process has found in the database."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A PL/pgSQL function. `arguments` maps names to types; the body names them `%(name)s`.
+
+    A function with another text has another name. So two releases beside each other each call
+    their own.
+    """
+
+    title: str
+    arguments: Mapping[str, str]
+    returns: str
+    variables: str
+    body: str
+
+    @cached_property
+    def name(self) -> str:
+        """The name in the database, which ends in a digest of the text."""
+        text = repr((dict(self.arguments), self.returns, self.variables, self.body))
+        return f"hopper_{self.title}_{sha256(text.encode()).hexdigest()[:8]}"
+
+    @property
+    def definition(self) -> str:
+        """The statement that creates the function."""
+        named = {name: f"p_{name}" for name in self.arguments}
+        arguments = ", ".join(f"{named[name]} {kind}" for name, kind in self.arguments.items())
+        return f"""CREATE OR REPLACE FUNCTION {self.name}({arguments}) RETURNS {self.returns}
+            LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+            #variable_conflict use_column
+            DECLARE {self.variables} BEGIN {self.body % named} END $$"""
+
+    def is_kept(self) -> bool:
+        """Return whether the database has the function: `manage.py migrate` stores it there."""
+        if self.name not in _seen and engine().keeps_functions:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT to_regproc(%s) IS NOT NULL", [self.name])
+                if cursor.fetchone()[0]:
+                    _seen.add(self.name)
+        return self.name in _seen
+
+    def rows(
+        self, model: type[Row], column: str, *more: str, **values: Any
+    ) -> list[tuple[Row, tuple[Any, ...]]]:
+        """Call the function; return each row of the model in `column`, and the values of `more`.
+
+        Django's `raw` takes as long as the call itself to find the fields of a wide model.
+        """
+        fields = model._meta.concrete_fields
+        names = [field.attname for field in fields]
+        marks = ", ".join(f"%({name})s" for name in self.arguments)
+        found = ", ".join([*(f"({column}).{field.column}" for field in fields), *more])
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {found} FROM {self.name}({marks})", values)  # noqa: S608
+            told = cursor.fetchall()
+        read = [(n, convert) for n, field in enumerate(fields) for convert in _converters(field)]
+        rows = []
+        for row in map(list, told):
+            for n, convert in read:
+                row[n] = convert(row[n], None, connection)
+            one = model.from_db(connection.alias, names, row[: len(names)])
+            rows.append((one, tuple(row[len(names) :])))
+        return rows
+
+
+def _converters(field: models.Field[Any, Any]) -> list[Any]:
+    found: list[Any] = field.get_db_converters(connection)
+    return found
+
+
+def sharing(name: str) -> str:
+    """Return the statement of a function that shares the lock of a name, as `lock_names` does."""
+    return f"PERFORM {name_lock(repr(name), shared=True)}"
+
+
+def store(*functions: Function) -> None:
+    """Let the database keep these functions, if it can. `migrate` asks for it at its end."""
+    if engine().keeps_functions:
+        with connection.cursor() as cursor:
+            for function in functions:
+                cursor.execute(function.definition)

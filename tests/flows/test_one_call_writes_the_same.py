@@ -1,0 +1,220 @@
+"""A function of the database writes the same rows as the general code, on every scenario (R17)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from delegation.delegator import decompose_task
+from delegation.sweep import sweep
+from hopper.database import engine, functions
+from hopper.database.functions import Function
+from instances.lifecycle.actions import stop_instance
+from instances.models import HopperInstance, Task
+from instances.tasks.claim_sql import claiming
+from instances.tasks.complete_sql import completing
+from instances.tasks.creating import NewTask
+from instances.tasks.reopening import reopen_task
+from instances.tasks.worker import (
+    claim_next,
+    complete_task,
+    fail_task,
+    heartbeat,
+    release_task,
+    start_task,
+)
+from tests.factories import ALICE, InstanceFactory, TaskFactory
+from tests.flows.rows import Copy, Rows, everything
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sound"),
+    pytest.mark.skipif("not engine().keeps_functions", reason="this database keeps none"),
+]
+assert engine
+
+WORKING: dict[str, Any] = {"worker": "w", "actor": ALICE}
+Scenario = Callable[[HopperInstance, HopperInstance], None]
+"""What is done at the root of the tree and at its run."""
+
+OTHER = ("pk", "id", "position", "title")
+"""The columns in which equal runs differ."""
+_ID = re.compile(r"\b[a-z]{1,4}-[0-9a-f]{20,}\b|\b\d{1,9}\.[\w-]{24}\b")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(\+00:00)?")
+
+
+def claim(run: HopperInstance, **more: Any) -> Any:
+    """Return the one lease that the claim gives."""
+    (lease,) = claim_next(run.pk, **WORKING, **more).leases
+    return lease
+
+
+def done(run: HopperInstance, result: Any = None) -> Task:
+    """Claim a task and complete it."""
+    lease = claim(run)
+    return complete_task(lease.task.pk, token=lease.token, result=result, actor=ALICE)
+
+
+def at_the_run(top: HopperInstance, run: HopperInstance) -> None:
+    """Two tasks that were made at the run."""
+    for result in (None, {"b": [1.5, None, "ä"], "a": 1e2}):
+        TaskFactory(instance=run)
+        done(run, result)
+
+
+def all_the_way_down(top: HopperInstance, run: HopperInstance) -> None:
+    """A task that was routed from the root, with the hops of its way."""
+    TaskFactory(instance=top, project="web", executor_preference="orchestration")
+    sweep()
+    done(run, "text")
+
+
+def several_at_once(top: HopperInstance, run: HopperInstance) -> None:
+    """A claim of many; one is started and reports a checkpoint, two are given back or fail."""
+    for priority in ("low", "urgent", "medium", "high"):
+        TaskFactory(instance=run, priority=priority)
+    leases = claim_next(run.pk, limit=3, **WORKING).leases
+    started, released, failed = leases
+    start_task(started.task.pk, token=started.token, actor=ALICE)
+    heartbeat(started.task.pk, token=started.token, checkpoint={"step": 2}, actor=ALICE)
+    release_task(released.task.pk, token=released.token, actor=ALICE)
+    fail_task(failed.task.pk, token=failed.token, error="no", actor=ALICE)
+    complete_task(started.task.pk, token=started.token, result=[0], actor=ALICE)
+    # The attempt goes on from the checkpoint of the one before.
+    done(run)
+
+
+def a_family(top: HopperInstance, run: HopperInstance) -> None:
+    """The end of a parent by its children."""
+    parent = TaskFactory(instance=run)
+    decompose_task(parent.pk, [NewTask(title="a"), NewTask(title="b")], actor=ALICE)
+    for _ in range(2):
+        done(run)
+
+
+def a_successor(top: HopperInstance, run: HopperInstance) -> None:
+    """A task that waits for another."""
+    first = TaskFactory(instance=run)
+    TaskFactory(instance=run, depends_on=[first.pk])
+    for _ in range(2):
+        done(run)
+
+
+def the_second_epoch(top: HopperInstance, run: HopperInstance) -> None:
+    """A task that was opened again."""
+    TaskFactory(instance=run)
+    reopen_task(done(run).pk, actor=ALICE)
+    done(run)
+
+
+def a_stop(top: HopperInstance, run: HopperInstance) -> None:
+    """The last lease of a stopping instance."""
+    TaskFactory(instance=run)
+    lease = claim(run)
+    stop_instance(run.pk, actor=ALICE)
+    complete_task(lease.task.pk, token=lease.token, actor=ALICE)
+
+
+SCENARIOS = [
+    at_the_run,
+    all_the_way_down,
+    several_at_once,
+    a_family,
+    a_successor,
+    the_second_epoch,
+    a_stop,
+]
+
+
+def rows_of(scenario: Scenario) -> list[str]:
+    """Return all rows that a scenario leaves, without ids and moments, each as a line."""
+    before = Copy()
+    top = InstanceFactory(name="top", id="top")
+    web = InstanceFactory(scope="PROJECT", name="web", id="web", parent=top)
+    run = InstanceFactory(scope="ORCHESTRATION", name="run", id="run", parent=web)
+    # The first claim reads the queue; the next ones may take the short way.
+    claim_next(run.pk, **WORKING)
+    scenario(top, run)
+    rows = told_of(everything())
+    before.put_back()
+    return rows
+
+
+def told_of(rows: Rows) -> list[str]:
+    """Return the rows as lines in which an id is the number of its first mention."""
+    known: dict[str, str] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return known.setdefault(found.group(), f"id{len(known)}")
+
+    lines = []
+    for (label, _), row in sorted(rows.items(), key=_order):
+        if label == "scopes.RoutingDecision":
+            # Made before a claim, with a digest of the moment.
+            continue
+        values = {name: value for name, value in row.items() if name not in OTHER}
+        lines.append(f"{label} {values!r}")
+    return [_MOMENT.sub("then", _DATETIME.sub("then", _ID.sub(number, line))) for line in lines]
+
+
+_DATETIME = re.compile(r"datetime\.datetime\([^)]*\)")
+
+
+def _order(item: tuple[tuple[str, str], dict[str, Any]]) -> tuple[Any, ...]:
+    (label, pk), row = item
+    made = row.get("created_at") or row.get("delegated_at") or row.get("started_at")
+    return (label, str(made or ""), int(pk) if pk.isdigit() else 0, pk)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_both_ways_leave_the_same_rows(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    rows = Function.rows
+
+    def noted(function: Function, *args: Any, **values: Any) -> Any:
+        found = rows(function, *args, **values)
+        calls.extend([function.title] * len(found))
+        return found
+
+    monkeypatch.setattr(Function, "rows", noted)
+    short = rows_of(scenario)
+    assert "claim" in calls
+    assert ("complete" in calls) == (scenario is not a_family)
+    monkeypatch.setattr(Function, "is_kept", lambda function: False)
+    calls.clear()
+    general = rows_of(scenario)
+    assert [pair for pair in zip(short, general, strict=True) if pair[0] != pair[1]] == []
+    assert not calls
+
+
+def test_a_database_without_the_functions_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = InstanceFactory(scope="PROJECT", parent=InstanceFactory())
+    run = InstanceFactory(scope="ORCHESTRATION", parent=project)
+    TaskFactory(instance=run)
+    claim_next(run.pk, **WORKING)
+    with connection.cursor() as cursor:
+        for function in (claiming(), completing()):
+            cursor.execute(f"DROP FUNCTION {function.name}")
+    monkeypatch.setattr(functions, "_seen", set())
+    try:
+        TaskFactory(instance=run)
+        assert done(run, "result").status == "done"
+    finally:
+        functions.store(claiming(), completing())
+
+
+def test_a_claim_sees_settings_that_another_process_has_changed() -> None:
+    project = InstanceFactory(scope="PROJECT", parent=InstanceFactory())
+    run = InstanceFactory(scope="ORCHESTRATION", parent=project)
+    for _ in range(3):
+        TaskFactory(instance=run)
+    claim(run)
+    claim(run)
+    HopperInstance.objects.filter(pk=run.pk).update(config={"max_concurrent_tasks": 2})
+    refused = claim_next(run.pk, **WORKING)
+    assert refused.waiting is not None
+    assert (refused.leases, refused.waiting["code"]) == ([], "AtCapacity")
