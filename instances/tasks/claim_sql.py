@@ -18,9 +18,9 @@ from hopper.database import engine
 from hopper.database.functions import Function
 from instances.allowances import UNSTARTED, allowing
 from instances.choices import TaskStatus as T
-from instances.config import queue_settings
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
 from instances.models.task import AGEING, CLAIM_ORDER_SQL, UNREAD, claimable_sql, condition_sql
+from instances.queue_settings import queue_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

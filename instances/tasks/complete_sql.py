@@ -23,9 +23,9 @@ from instances.choices import STARTED, AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, Event, HopperInstance, Task, TaskDependency
 from instances.signals import plain_ends
-from instances.tasks.bell import BELL
 from instances.tasks.changes import RELEASE
 from instances.tasks.dependencies import reevaluate_dependants
+from instances.tasks.wakeups import WAKEUPS
 from instances.tree.locks import LINES
 from instances.tree.status import settle_after_commit
 
@@ -91,8 +91,8 @@ def _follow(task: Task, *, settles: bool, followed: bool) -> None:
         settle_after_commit(holder)
     if followed:
         after_commit(lambda: reevaluate_dependants([task.pk]))
-    if holder in BELL.awaited():
-        transaction.on_commit(partial(BELL.ring, [holder]), robust=True)
+    if holder in WAKEUPS.instance_ids():
+        transaction.on_commit(partial(WAKEUPS.wake, [holder]), robust=True)
 
 
 @cache

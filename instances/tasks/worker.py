@@ -19,7 +19,6 @@ from instances.choices import STARTED, AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, Task
 from instances.models.instance import lineages
-from instances.queue_settings import queue_settings
 from instances.tasks.changes import (
     change_task,
     extend_lease,

@@ -116,7 +116,6 @@ SINGLE_IMPORTER = {
     "instances.models.minute": TABLE,
     "instances.models.session": TABLE,
     "instances.models.tags": TABLE,
-    "instances.tasks.claim_sql": STEP,
     "instances.tasks.comments": BEHIND,
     "instances.tasks.decomposing": STEP,
     "instances.waiting.reasons": "one table of reasons, asked by Python and by SQL",

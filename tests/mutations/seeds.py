@@ -32,6 +32,8 @@ def _one(
 
 _CHANGES = "instances/tasks/changes.py"
 _CLAIM_SQL = "instances/tasks/claim_sql.py"
+_COMPLETE_SQL = "instances/tasks/complete_sql.py"
+_BOTH_WAYS = "tests/flows/test_one_call_writes_the_same.py"
 _WORKER = "instances/tasks/worker.py"
 _LEASES = "instances/tasks/leases.py"
 _REOPENING = "instances/tasks/reopening.py"
@@ -474,12 +476,49 @@ MUTATIONS = (
         "if isinstance(error, Exception):",
         "tests/operators/test_sweep.py",
     ),
-    _one(
+    Mutation(
         "an instance moves while tasks below it end",
-        "instances/tree/locks.py",
-        "lock_names(_LINES, shared=True)",
-        "lock_names(_LINES + '.', shared=True)",
-        "tests/concurrency/test_moving_beside_completions.py",
+        (
+            Edit(
+                "instances/tree/locks.py",
+                "lock_names(LINES, shared=True)",
+                "lock_names(LINES + '.', shared=True)",
+            ),
+            Edit(_COMPLETE_SQL, "{sharing(LINES)};", ""),
+        ),
+        ("tests/concurrency/test_moving_beside_completions.py",),
+        database="postgres",
+    ),
+    _one(
+        "an older lease completes a plain task",
+        _COMPLETE_SQL,
+        "OR t.attempt <> %(attempt)s ",
+        "",
+        "tests/instances/test_worker_protocol.py",
+        database="postgres",
+    ),
+    _one(
+        "a plain end keeps its slot",
+        _COMPLETE_SQL,
+        "{release} INTO settles;",
+        "settles := FALSE;",
+        _BOTH_WAYS,
+        database="postgres",
+    ),
+    _one(
+        "a plain end leaves its hops open",
+        _COMPLETE_SQL,
+        "::text[]{ends};",
+        "::text[];",
+        _BOTH_WAYS,
+        database="postgres",
+    ),
+    _one(
+        "a claim in one call does not look at the settings",
+        _CLAIM_SQL,
+        " AND config = %(config)s",
+        "",
+        _BOTH_WAYS,
         database="postgres",
     ),
     _one(
