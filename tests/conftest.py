@@ -186,12 +186,13 @@ def storm() -> Callable[[int, int], int]:
 
 @pytest.fixture(autouse=True)
 def _nobody_has_looked() -> None:
-    """Let the first claim of each test look for lost leases, and each page at the tree anew.
+    """Let the first claim of each test read its queue and look for lost leases; pages read anew.
 
     Names of instances come again.
     """
     if apps.ready:
         import_module("instances.tasks.leases")._rescued.clear()
+        import_module("instances.tasks.worker")._queues.clear()
         import_module("delegation.pages.watch").WATCH.forget()
 
 

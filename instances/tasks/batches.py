@@ -12,6 +12,7 @@ from hopper import database
 from hopper.errors import AlreadyEnded, Gone, HopperError, LeaseLost, NotFound
 from instances.models import Task
 from instances.tasks.changes import gathered, lock_counters, lock_tasks
+from instances.tasks.complete_sql import complete_at_once
 from instances.tasks.leases import keep_artifact
 from instances.tasks.worker import Claim, claim_next, complete_locked
 from instances.tree.locks import share_lines
@@ -54,6 +55,10 @@ def complete_tasks(
     index, that the caller may not make. `also_counted` names an instance whose counter the caller
     changes afterwards in the same transaction.
     """
+    if len(reports) == 1 and not refused:
+        one, at = reports[0], next(iter(also_counted), None)
+        if done := complete_at_once(one.task_id, one.token, one.result, actor, at=at):
+            return [Verdict(done.pk, done.status)]
     verdicts = {
         index: Verdict(reports[index].task_id, None, refusal)
         for index, refusal in (refused or {}).items()

@@ -40,7 +40,7 @@ _STARTED = ", ".join(f"'{status.value}'" for status in STARTED)
 _OTHER = f"""t.id IS NULL OR t.decomposed OR t.status NOT IN ({_STARTED})
     OR t.attempt <> %(attempt)s OR t.epoch <> {_FIRST} OR t.lease_seconds IS NULL
     OR t.instance_id IS NULL OR t.offered_to_id IS NOT NULL OR t.return_to_id IS NOT NULL
-    OR t.asked > 0"""
+    OR t.asked > 0 OR t.instance_id <> %(at)s"""
 _END_TASK = f"""UPDATE {_TASK} SET status = '{T.DONE.value}', result = %(result)s, error = '',
     lease_holder = '', lease_seconds = NULL, lease_expires_at = NULL, route_due = FALSE,
     waiting = '{{}}', finished_at = greatest(moment, created_at),
@@ -66,8 +66,13 @@ _FOLLOWED = f"""EXISTS (SELECT FROM {TaskDependency._meta.db_table}
     WHERE depends_on_id = %(task)s)"""
 
 
-def complete_at_once(task_id: str, token: str | None, result: Any, actor: Actor) -> Task | None:
-    """Finish a plain task and return it; None, with nothing changed, for any other report."""
+def complete_at_once(
+    task_id: str, token: str | None, result: Any, actor: Actor, *, at: str | None = None
+) -> Task | None:
+    """Finish a plain task and return it; None, with nothing changed, for any other report.
+
+    `at` names the only instance whose counter may change (R6).
+    """
     number = (token or "").partition(".")[0]
     if not token or not (number.isascii() and number.isdecimal()) or has_condition(Task, task_id):
         return None
@@ -75,7 +80,13 @@ def complete_at_once(task_id: str, token: str | None, result: Any, actor: Actor)
     if not function.is_kept() or not is_lease_token(token, task_id, int(number), _FIRST):
         return None
     values = {"result": Task._meta.get_field("result").get_db_prep_save(result, connection)}
-    values |= {"task": task_id, "attempt": int(number), "actor": actor.name, "actor_id": actor.id}
+    values |= {
+        "at": at,
+        "task": task_id,
+        "attempt": int(number),
+        "actor": actor.name,
+        "actor_id": actor.id,
+    }
     for task, (settles, followed) in function.rows(Task, "task", "settles", "followed", **values):
         told = {"task_id": task_id, "instance_id": task.instance_id}
         with tracing.span("done task", task.traceparent, **told):
@@ -103,7 +114,7 @@ def completing() -> Function:
     return Function(
         title="complete",
         arguments={
-            **{name: "text" for name in ("task", "actor", "actor_id")},
+            **{name: "text" for name in ("task", "at", "actor", "actor_id")},
             "attempt": "integer",
             "result": "jsonb",
         },

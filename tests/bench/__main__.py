@@ -20,6 +20,7 @@ PARTS = {
     part.__name__: part
     for part in (
         claims.claims,
+        claims.together_with_next,
         claims.spread,
         claims.growth,
         claims.claims_behind,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 TARGETS = {1: 1.0, 4: 1.0, 8: 1.3}
 """The least ratio of claim and complete to the peer's fetch and finish, by processes."""
+BATCH = 10
+TOGETHER = {"hopper next": 1.8, "hopper batches": 5.0, "hopper next batches": 7.0}
+"""The least ratio of reports with the next claim, of batches, and of both, at most processes."""
 SPAN = float
 
 
@@ -32,6 +35,17 @@ def claims() -> None:
         if "procrastinate" in rates:
             name = f"claim+complete / procrastinate, {processes} process(es)"
             compare(name, rates, "hopper", "procrastinate", target=TARGETS.get(processes))
+
+
+def together_with_next() -> None:
+    """Report and claim the next task in one call, in batches, and both, beside the peer."""
+    age()
+    hot = queues("hot", 1)
+    rates = windows(max(SIZE.processes), dict.fromkeys(("hopper", *TOGETHER), hot) | peer())
+    for mode, target in TOGETHER.items():
+        compare(f"{mode} / hopper", rates, mode, "hopper")
+        if "procrastinate" in rates:
+            compare(f"{mode} / procrastinate", rates, mode, "procrastinate", target=target)
 
 
 def spread() -> None:
@@ -58,7 +72,8 @@ def windows(processes: int, modes: dict[str, Any]) -> dict[str, list[float]]:
     """Return the rates of each mode by round: the modes take turns in the same processes."""
     for mode, places in modes.items():
         if mode.startswith("hopper"):
-            fill_by_copy(places, int(SIZE.rounds * SIZE.seconds * 1500))
+            rate = 5000 if "batches" in mode else 1500
+            fill_by_copy(places, int(SIZE.rounds * SIZE.seconds * rate))
         elif mode == "procrastinate":
             fill_peer(int(SIZE.rounds * SIZE.seconds * 2500))
     analyse()
@@ -93,11 +108,16 @@ def work(mode: str, places: list[str], number: int, seconds: SPAN) -> int:
     """Return how often a process did the work of a mode in so many seconds."""
     if mode == "procrastinate":
         return asyncio.run(_peer_loop(seconds))
-    once = own_row(number) if mode == "limit" else one_task(places[number % len(places)], number)
-    return until_done(seconds, once)
+    if mode == "limit":
+        return until_done(seconds, own_row(number))
+    place = places[number % len(places)]
+    limit = BATCH if "batches" in mode else 1
+    if "next" in mode:
+        return until_done(seconds, report_and_claim(place, number, limit))
+    return until_done(seconds, in_batches(place, number) if limit > 1 else one_task(place, number))
 
 
-def until_done(seconds: SPAN, once: Callable[[], bool]) -> int:
+def until_done(seconds: SPAN, once: Callable[[], int]) -> int:
     """Count how often `once` succeeds until time is up."""
     count, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
@@ -171,6 +191,36 @@ def one_task(place: str, number: int) -> Callable[[], bool]:
             complete_task(lease.task.pk, token=lease.token, result=None, actor=ALICE)
             return True
         return False
+
+    return once
+
+
+def in_batches(place: str, number: int) -> Callable[[], int]:
+    """Return the work of one worker: claim ten tasks, complete them in one call."""
+    from instances.tasks.batches import Done, complete_tasks
+    from instances.tasks.worker import claim_next
+    from tests.factories import ALICE
+
+    def once() -> int:
+        leases = claim_next(place, worker=f"w{number}", limit=BATCH, actor=ALICE).leases
+        complete_tasks([Done(one.task.pk, one.token) for one in leases], actor=ALICE)
+        return len(leases)
+
+    return once
+
+
+def report_and_claim(place: str, number: int, limit: int) -> Callable[[], int]:
+    """Return the work of one worker: report its tasks and claim as many in the same call."""
+    from instances.tasks.batches import Done, complete_and_claim
+    from tests.factories import ALICE
+
+    held: list[Done] = []
+
+    def once() -> int:
+        wish = {"worker": f"w{number}", "limit": limit, "actor": ALICE}
+        verdicts, claim = complete_and_claim(held, place, **wish)
+        held[:] = [Done(one.task.pk, one.token) for one in claim.leases]
+        return len(verdicts)
 
     return once
 

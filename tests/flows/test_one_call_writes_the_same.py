@@ -15,6 +15,7 @@ from hopper.database import engine, functions
 from hopper.database.functions import Function
 from instances.lifecycle.actions import stop_instance
 from instances.models import HopperInstance, Task
+from instances.tasks.batches import Done, complete_and_claim
 from instances.tasks.claim_sql import claiming
 from instances.tasks.complete_sql import completing
 from instances.tasks.creating import NewTask
@@ -111,6 +112,17 @@ def the_second_epoch(top: HopperInstance, run: HopperInstance) -> None:
     done(run)
 
 
+def reports_with_the_next_claim(top: HopperInstance, run: HopperInstance) -> None:
+    """A report with the next claim, at the instance of the task and at another one."""
+    other = InstanceFactory(scope="ORCHESTRATION", name="other", id="other", parent=run.parent)
+    for _ in range(3):
+        TaskFactory(instance=run)
+    first = claim(run)
+    _, second = complete_and_claim([Done(first.task.pk, first.token, 1)], run.pk, **WORKING)
+    (lease,) = second.leases
+    complete_and_claim([Done(lease.task.pk, lease.token, 2)], other.pk, **WORKING)
+
+
 def a_stop(top: HopperInstance, run: HopperInstance) -> None:
     """The last lease of a stopping instance."""
     TaskFactory(instance=run)
@@ -125,6 +137,7 @@ SCENARIOS = [
     several_at_once,
     a_family,
     a_successor,
+    reports_with_the_next_claim,
     the_second_epoch,
     a_stop,
 ]
