@@ -13,6 +13,7 @@ from delegation.delegator import decompose_task
 from delegation.sweep import sweep
 from hopper.database import engine, functions
 from hopper.database.functions import Function
+from hopper.errors import LeaseLost
 from instances.lifecycle.actions import stop_instance
 from instances.models import HopperInstance, Task
 from instances.tasks.batches import Done, complete_and_claim
@@ -218,6 +219,18 @@ def test_a_database_without_the_functions_is_served(monkeypatch: pytest.MonkeyPa
         assert done(run, "result").status == "done"
     finally:
         functions.store(claiming(), completing())
+
+
+def test_the_token_of_an_earlier_attempt_completes_nothing() -> None:
+    project = InstanceFactory(scope="PROJECT", parent=InstanceFactory())
+    run = InstanceFactory(scope="ORCHESTRATION", parent=project)
+    task = TaskFactory(instance=run)
+    first = claim(run)
+    release_task(task.pk, token=first.token, actor=ALICE)
+    second = claim(run)
+    with pytest.raises(LeaseLost):
+        complete_task(task.pk, token=first.token, actor=ALICE)
+    assert complete_task(task.pk, token=second.token, actor=ALICE).status == "done"
 
 
 def test_a_claim_sees_settings_that_another_process_has_changed() -> None:

@@ -494,7 +494,7 @@ MUTATIONS = (
         _COMPLETE_SQL,
         "OR t.attempt <> %(attempt)s ",
         "",
-        "tests/instances/test_worker_protocol.py",
+        _BOTH_WAYS,
         database="postgres",
     ),
     _one(
