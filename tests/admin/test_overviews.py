@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DJANGO_TIME = re.compile(r"\b[ap]\.m\.|\b(noon|midnight)\b")
 
 
-def test_the_front_page_tells_figures_and_leads_to_the_pages(site: Site, family: Family) -> None:
+def test_the_front_page_shows_figures_and_links_to_the_pages(site: Site, family: Family) -> None:
     TaskFactory(instance=family.run)
     TaskFactory(instance=family.web)
     page = site.get("index").content.decode()
@@ -30,7 +30,7 @@ def test_the_front_page_tells_figures_and_leads_to_the_pages(site: Site, family:
     assert 'href="/attention"' in page
 
 
-def test_an_instance_tells_its_load_children_tasks_and_settings(site: Site, family: Family) -> None:
+def test_an_instance_shows_its_load_children_tasks_and_settings(site: Site, family: Family) -> None:
     task = TaskFactory(instance=family.run, title="waits here")
     TaskFactory(instance=family.run)
     claim_next("run", worker="w-1", actor=ALICE)

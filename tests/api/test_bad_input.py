@@ -349,7 +349,7 @@ def test_a_trailing_slash_changes_nothing(
     assert plain.json() == slashed.json()
 
 
-def test_a_failure_of_ours_tells_nothing(ada: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_reveals_nothing(ada: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any) -> None:
         raise RuntimeError("the secret")
 

@@ -12,7 +12,7 @@ from instances.models import Grant, HopperInstance
 from tests.api.conftest import API, Caller
 
 
-def test_a_token_is_told_its_role_and_place(
+def test_me_shows_the_role_and_instance_of_a_token(
     caller: Callable[..., Caller], tree: dict[str, HopperInstance]
 ) -> None:
     found = caller("bot", "worker", tree["web"]).ask("/me")
@@ -25,7 +25,7 @@ def test_a_token_is_told_its_role_and_place(
 
 
 @pytest.mark.parametrize("superuser", [True, False])
-def test_an_account_is_told_its_grants(
+def test_me_shows_the_grants_of_an_account(
     client: Client, tree: dict[str, HopperInstance], superuser: bool
 ) -> None:
     user = get_user_model().objects.create_user("ada", is_superuser=superuser)

@@ -87,7 +87,7 @@ def test_a_cancellation_names_the_tasks_that_end_with_it(
     assert words[parent.pk][0] == "returned"
 
 
-def test_a_close_tells_the_summary(ada: Caller, tree: dict[str, HopperInstance]) -> None:
+def test_a_close_returns_the_summary(ada: Caller, tree: dict[str, HopperInstance]) -> None:
     run = InstanceFactory(
         scope="ORCHESTRATION", name="run", parent=tree["web"], instance_type="ephemeral"
     )

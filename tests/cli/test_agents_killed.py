@@ -315,7 +315,7 @@ def test_agents_killed_at_random_lose_nothing_and_repeat_nothing(
     connection.close()
 
 
-def test_the_ledger_tells_a_step_that_was_done_again() -> None:
+def test_the_ledger_shows_a_repeated_step() -> None:
     ledger = Ledger()
     for line in (("did", "t", 0), ("did", "t", 0), ("acked", "t", 0), ("did", "t", 1)):
         ledger.note(*line)

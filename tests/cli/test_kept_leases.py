@@ -164,7 +164,7 @@ def test_the_hook_at_the_end_gives_the_leases_of_its_session_back(
     assert [row.outcome for row in Attempt.objects.all()] == ["released"]
 
 
-def test_prime_tells_an_agent_what_it_holds_and_the_next_step(
+def test_prime_shows_an_agent_its_tasks_and_the_next_step(
     hopper: Callable[..., Outcome], task: str
 ) -> None:
     hopper("lesson", "add", "--title", "Use tabs", "--domain", "style", "--project", "web")
@@ -204,7 +204,7 @@ def test_prime_stays_in_its_bound_with_thirty_tasks_in_any_language(
     assert "more did not fit" in told
 
 
-def test_prime_tells_of_a_lease_that_was_lost_to_another(
+def test_prime_shows_a_lease_that_was_lost_to_another_worker(
     hopper: Callable[..., Outcome], task: str
 ) -> None:
     hopper("task", "claim", task, "--worker", "a")
@@ -215,14 +215,14 @@ def test_prime_tells_of_a_lease_that_was_lost_to_another(
     assert "You hold no task." in told
 
 
-def test_prime_without_a_task_tells_where_work_is_ready(
+def test_prime_without_a_task_shows_where_work_is_ready(
     hopper: Callable[..., Outcome], task: str
 ) -> None:
     assert "hopper task claim --instance run" in hopper("prime", "--worker", "a").out
 
 
 @pytest.mark.parametrize("agent", ["claude", "codex", "gemini", "cursor", "copilot"])
-def test_prime_speaks_to_the_hook_of_an_agent(
+def test_prime_answers_in_the_form_of_an_agents_hook(
     hopper: Callable[..., Outcome], task: str, agent: str
 ) -> None:
     told = json.loads(hopper("prime", "--hook", agent).out)

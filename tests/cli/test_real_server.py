@@ -78,7 +78,7 @@ def test_a_task_falls_and_its_completion_rises(cli: Callable[..., str], hierarch
     assert as_json(cli, "rules", "list") is not None
 
 
-def test_a_caller_is_told_who_it_is(cli: Callable[..., str]) -> None:
+def test_me_shows_the_caller(cli: Callable[..., str]) -> None:
     assert as_json(cli, "me")["kind"] == "local"
     assert "admin everywhere: read; " in cli("me")
 

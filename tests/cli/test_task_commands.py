@@ -228,7 +228,7 @@ def test_complete_with_next_takes_the_next_task_in_one_call(
     assert server.calls[-1].body["token"] == "1.next"
 
 
-def test_a_refused_report_is_told_with_the_task_that_was_claimed(
+def test_a_refused_report_is_shown_with_the_claimed_task(
     hopper: Callable, server: FakeTransport
 ) -> None:
     problem = {"status": 409, "code": "lease_lost", "detail": "This lease is over."}

@@ -90,7 +90,7 @@ def test_a_preview_names_the_target_and_its_answer(
     assert (only["verdict"], only["code"]) == ("stay", "Routing")
 
 
-def test_a_preview_begins_where_it_is_told_or_with_the_parent(
+def test_a_preview_begins_at_the_given_instance_or_at_the_parent(
     ada: Caller, tree: dict[str, HopperInstance]
 ) -> None:
     body = {"title": "x", "instance_id": "ops", "complexity": 5}

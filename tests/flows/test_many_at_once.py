@@ -107,7 +107,7 @@ def test_tasks_that_end_together_end_as_each_alone(
     sweep()
 
 
-def test_dependants_are_told_together_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dependants_change_together_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
     first, other = TaskFactory(instance=run), TaskFactory(instance=run)
     needs = ([first.pk], [first.pk, other.pk], [other.pk])

@@ -93,7 +93,7 @@ def test_only_the_kinds_that_were_asked_for_are_sent(ear: Receiver, web: HopperI
     assert {kind.split(".")[0] for kind in ear.types()[1:]} == {"instance"}
 
 
-def test_a_task_that_ends_elsewhere_is_told_where_it_came_from(
+def test_the_end_of_a_task_reaches_the_webhook_of_its_origin(
     ear: Receiver, web: HopperInstance
 ) -> None:
     for place in ("top", "web", "run"):

@@ -78,7 +78,7 @@ def test_the_engine_is_set_up_as_measured() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("reconnect", [True, False])
-def test_a_session_without_the_settings_is_told_of_the_command(reconnect: bool) -> None:
+def test_a_session_without_the_settings_gets_the_command_as_hint(reconnect: bool) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("needs PostgreSQL")
     if reconnect:

@@ -41,7 +41,7 @@ def test_the_page_names_every_setting() -> None:
     assert named >= variables.SETTINGS
 
 
-def test_a_near_name_is_told_with_the_one_that_was_meant() -> None:
+def test_a_near_name_is_reported_with_the_right_one() -> None:
     assert list(variables.mistyped([TYPO, "HOPPER_SECRET_KY_FILE", "PATH"])) == [
         MEANT,
         "HOPPER_SECRET_KY_FILE is no setting of Hopper; did you mean HOPPER_SECRET_KEY_FILE?",

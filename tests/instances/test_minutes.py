@@ -92,7 +92,7 @@ def test_a_wait_counts_under_the_least_bound_that_holds_it(run: HopperInstance) 
     assert bounds == {f"waited {n}" for n in (1, 2, 60, 120, minutes.LONGER)}
 
 
-def test_done_below_is_told_to_every_instance_above(run: HopperInstance) -> None:
+def test_done_below_counts_at_every_instance_above(run: HopperInstance) -> None:
     work(run)
     count_events()
     since = timezone.now() - timedelta(hours=1)

@@ -53,7 +53,7 @@ def rows(told: Any) -> set[str]:
     return set(re.findall(r'id="i-([^"]+)"', told["rows"]))
 
 
-def test_an_idle_page_hears_nothing(ada: Person) -> None:
+def test_an_idle_page_gets_no_message(ada: Person) -> None:
     after = cursor(ada.see("/"))
     assert changes(ada, after) is None
     assert changes(ada, after) is None
@@ -111,7 +111,7 @@ def test_an_instance_that_ends_or_moves_leaves_its_place(ada: Person, tree: Tree
     assert {"ops-run", "web", "ops"} <= rows(told)
 
 
-def test_a_pause_is_told_with_what_it_does_below(ada: Person, tree: Tree) -> None:
+def test_a_pause_changes_the_rows_below_as_well(ada: Person, tree: Tree) -> None:
     TaskFactory(instance=tree["web-run"])
     after = cursor(ada.see("/"))
     pause_instance("web", actor=ALICE)
@@ -120,7 +120,7 @@ def test_a_pause_is_told_with_what_it_does_below(ada: Person, tree: Tree) -> Non
     assert "paused above" in told["rows"]
 
 
-def test_a_change_beside_is_not_heard(
+def test_a_change_of_another_subtree_sends_no_message(
     person: Callable[..., Person], ada: Person, tree: Tree
 ) -> None:
     eve = person("eve", "viewer", tree["ops"])
@@ -138,7 +138,7 @@ def test_a_change_beside_is_not_heard(
     assert "top" not in told["rows"]
 
 
-def test_the_page_of_a_task_hears_of_this_task(ada: Person, tree: Tree) -> None:
+def test_the_page_of_a_task_gets_messages_about_this_task(ada: Person, tree: Tree) -> None:
     task = TaskFactory(instance=tree["web-run"])
     after = cursor(ada.see(f"/tasks/{task.pk}"))
     changes(ada, after)
@@ -149,7 +149,7 @@ def test_the_page_of_a_task_hears_of_this_task(ada: Person, tree: Tree) -> None:
     assert changes(ada, told["after"], view="", task=task.pk)["again"]
 
 
-def test_a_hidden_page_hears_the_count_alone(ada: Person, tree: Tree) -> None:
+def test_a_hidden_page_gets_the_count_alone(ada: Person, tree: Tree) -> None:
     after = cursor(ada.see("/"))
     changes(ada, after)
     TaskFactory(instance=tree["top"])
@@ -219,7 +219,7 @@ def streamed(tree: Tree, settings: Any) -> Callable[..., Any]:
     return listen
 
 
-def test_a_page_is_told_by_one_stream(
+def test_a_page_gets_its_messages_by_one_stream(
     ada: Person, tree: Tree, streamed: Callable[..., Any], watch: Watch
 ) -> None:
     after = cursor(ada.see("/"))
@@ -353,7 +353,7 @@ def test_a_message_of_a_stream_is_short_and_the_rest_follows(
     assert max(len(one["rows"]) for one in told) < 2000 + 100
 
 
-def test_a_large_tree_hears_of_the_rows_that_it_shows(
+def test_a_large_tree_gets_the_rows_that_it_shows(
     ada: Person, tree: Tree, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "LARGE", 3)

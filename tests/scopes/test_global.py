@@ -74,7 +74,7 @@ def test_the_next_best_takes_over_when_the_best_refused() -> None:
     assert outcome(decide(what, replace(WEB, barred="excluded"), half)) == "half"
 
 
-def test_the_equally_good_are_told_apart_by_load_then_turn_then_id() -> None:
+def test_equal_candidates_are_ordered_by_load_then_turn_then_id() -> None:
     a, b = instance("a", can=("x",)), instance("b", can=("x",))
     what = task(tags=["x"])
     assert outcome(decide(what, b, a)) == "a"

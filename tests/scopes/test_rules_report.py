@@ -91,7 +91,7 @@ def test_feedback_keeps_the_fields_of_phase_1(
     ada.tell(f"/tasks/{task['id']}/feedback", {"quality_score": 5.1}, 400)
 
 
-def test_the_better_place_tells_whether_the_rule_was_right(
+def test_the_better_place_shows_whether_the_rule_was_right(
     ada: Caller, tree: dict[str, HopperInstance], folder: Path
 ) -> None:
     (folder / "routing_rules.yaml").write_text(RULES)

@@ -45,7 +45,7 @@ def answers(served: Served) -> bool:
         return False
 
 
-def test_the_start_tells_address_token_and_how_to_sign_in(team: Served) -> None:
+def test_the_start_shows_address_token_and_how_to_sign_in(team: Served) -> None:
     assert f"API       {team.address}/api/v1/docs" in team.told
     assert "hopper user create NAME" in team.told
     assert team.ask("/api/v1/tasks")["results"] == []
