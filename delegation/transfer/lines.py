@@ -222,7 +222,7 @@ class Reader:
     def _values(self, number: int, found: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         kind = found.get("kind")
         if not isinstance(kind, str) or kind not in self._kinds:
-            words = f"is {_said(kind)}; allowed: {', '.join(self._kinds)}"
+            words = f"is {_as_json(kind)}; allowed: {', '.join(self._kinds)}"
             raise BadLines([Fault(number, "kind", words)])
         try:
             values: dict[str, Any] = self._kinds[kind].run_validation(found)
@@ -239,7 +239,7 @@ def _object(number: int, raw: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadLines([Fault(number, "", f"no JSON: {error}")]) from None
     if not isinstance(found, dict):
-        raise BadLines([Fault(number, "", f"a JSON object is wanted, not {_said(found)}")])
+        raise BadLines([Fault(number, "", f"a JSON object is wanted, not {_as_json(found)}")])
     if problem := problem_in(found):
         raise BadLines([Fault(number, problem.place, problem.detail)])
     return found
@@ -250,7 +250,7 @@ def _require_head(number: int, found: dict[str, Any]) -> None:
         words = f"no export of Hopper: the first line has to be {json.dumps(HEAD)}"
         raise BadLines([Fault(number, "", words)])
     if found.get("version") != HEAD["version"]:
-        words = f"is {_said(found.get('version'))}; this release reads {HEAD['version']}"
+        words = f"is {_as_json(found.get('version'))}; this release reads {HEAD['version']}"
         raise BadLines([Fault(number, "version", words)])
 
 
@@ -259,7 +259,7 @@ def _faults(
 ) -> Iterator[Fault]:
     detail: Any = error.detail
     for name, words in detail.items():
-        value = f"is {_said(found[name])}: " if name in found else ""
+        value = f"is {_as_json(found[name])}: " if name in found else ""
         yield Fault(number, name, f"{value}{_first(words)}")
 
 
@@ -270,5 +270,5 @@ def _first(words: Any) -> str:
     return str(words)
 
 
-def _said(value: Any) -> str:
+def _as_json(value: Any) -> str:
     return shown(json.dumps(value, ensure_ascii=False))

@@ -67,7 +67,7 @@ def complete_tasks(
         share_lines()
         permitted = {index: one for index, one in enumerate(reports) if index not in verdicts}
         tasks = {task.pk: task for task in lock_tasks({one.task_id for one in permitted.values()})}
-        _hold_places(tasks, also_counted)
+        _lock_counters_first(tasks, also_counted)
         now = database.now()
         for number, some in enumerate(_rounds(permitted, tasks)):
             if number:
@@ -131,7 +131,7 @@ def _rounds(reports: Mapping[int, Done], tasks: Mapping[str, Task]) -> list[list
     return [rounds[number] for number in sorted(rounds)]
 
 
-def _hold_places(tasks: Mapping[str, Task], also: Collection[str]) -> None:
+def _lock_counters_first(tasks: Mapping[str, Task], also: Collection[str]) -> None:
     """Lock the counters first where the ends would take them in another order than R6.
 
     The end of the block releases the slots in order. A parent's end, a second round and a claim at

@@ -76,7 +76,6 @@ SINGLE_IMPORTER = {
     "hopper.cli.http": LATE,
     "hopper.cli.mcp.planning": TOOLS,
     "hopper.cli.mcp.resources": "what an agent reads without a tool",
-    "hopper.cli.mcp.steps": "next steps as calls of tools, apart from the form of answers",
     "hopper.cli.mcp.tool": "a call of a tool, apart from the list of tools",
     "hopper.cli.setup.agents": "the table of agents, apart from the command",
     "hopper.cli.setup.json_text": "the form of a JSON file, apart from its meaning",

@@ -7,11 +7,11 @@ the whole answer there instead, as JSON.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from mcp_types import CallToolResult, TextContent
 
-from hopper.cli.mcp.steps import as_call, is_step
 from hopper.cli.transport import CliError, Refused
 from hopper.masks import masked
 
@@ -50,6 +50,21 @@ _NEXT_BY_STATUS = {
     503: "Wait, then call again.",
 }
 
+_REQUEST = re.compile(r"[A-Z]+ /(?P<kind>\w+)/(?P<id>[^/?]+)(?:/(?P<verb>\w+))?")
+_TOOLS = {
+    ("tasks", None): "update_task",
+    ("tasks", "answer"): "answer_question",
+    ("tasks", "claim"): "claim_task",
+    ("tasks", "complete"): "complete_task",
+    ("tasks", "delegate"): "delegate_task",
+    ("tasks", "retry"): "retry_task",
+    ("tasks", "status"): "set_status",
+    ("tasks", "why"): "why_task",
+    ("delegations", "accept"): "accept_delegation",
+    ("instances", "claim"): "claim_task",
+}
+_IDS = {"tasks": "task_id", "delegations": "delegation_id", "instances": "instance_id"}
+
 
 def without_empty(data: Any) -> Any:
     """Return an answer without its empty fields; the JSON of users is left as it is."""
@@ -71,9 +86,26 @@ def with_calls(data: Any) -> Any:
     if not isinstance(data, dict):
         return data
     return {
-        name: as_call(value) if name == "next" and is_step(value) else with_calls(value)
+        name: _as_call(value) if name == "next" and _is_step(value) else with_calls(value)
         for name, value in data.items()
     }
+
+
+def _as_call(step: Json) -> Json:
+    """Return a step {command, request} as {tool, arguments}, or the command for a person.
+
+    The server names commands and requests. The other arguments of the tool are the agent's choice.
+    """
+    found = _REQUEST.fullmatch(step["request"])
+    tool = _TOOLS.get((found["kind"], found["verb"])) if found else None
+    if found is None or tool is None:
+        return {"command": step["command"]}
+    return {"tool": tool, "arguments": {_IDS[found["kind"]]: found["id"]}}
+
+
+def _is_step(value: Any) -> bool:
+    """Return whether a value of an answer is the next step of a task."""
+    return isinstance(value, dict) and value.keys() == {"command", "request"}
 
 
 def in_brief(task: Json) -> Json:
