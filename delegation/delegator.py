@@ -255,7 +255,7 @@ class Delegator:
         return TaskDelegation.objects.get(pk=delegation.pk)
 
     def answer_waiting(self, delegation_id: str) -> TaskDelegation:
-        """Let the target of a waiting offer answer, if the target runs now (R8)."""
+        """Ask the target of a waiting offer for its answer, if the target runs now (R8)."""
 
         def answer(delegation: TaskDelegation, task: Task, target: HopperInstance) -> None:
             if delegation.status == D.PENDING and target.standing().may("accept"):

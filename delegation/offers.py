@@ -153,7 +153,7 @@ def answer_offer(
     actor: Actor,
     now: datetime,
 ) -> None:
-    """Let the target answer a pending offer: accept, reject, or leave it open on "wait" (R8)."""
+    """Carry out the answer of a target: accept or reject the offer, or leave it open (R8)."""
     if answer.verdict == "accept":
         accept_offer(delegation, task, target, actor=actor, now=now)
     elif answer.verdict == "refuse":

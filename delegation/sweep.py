@@ -374,7 +374,7 @@ def _answer_offers(this: Round) -> int:
 
 
 def answer_waiting_offers(this: Round, offers: QuerySet[TaskDelegation]) -> int:
-    """Let targets that run now answer their waiting offers (R8)."""
+    """Ask targets that run now for the answers to their waiting offers (R8)."""
     waiting = offers.filter(status=D.PENDING, explicit=False)
 
     def manual(line: list[LineageRow]) -> bool:

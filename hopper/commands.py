@@ -101,7 +101,7 @@ class Progress:
         self._next = time.monotonic() + PROGRESS_SECONDS
 
     def __call__(self, number: int) -> None:
-        """Tell the number, if it is time."""
+        """Write the number, unless the last line is less than five seconds old."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PROGRESS_SECONDS
             self._stderr.write(f"{number:,} {self._words}", lambda text: text)

@@ -29,7 +29,7 @@ _present: ContextVar[_Condition | None] = ContextVar("condition", default=None)
 
 @contextmanager
 def on_condition(model: type[Model], pk: str, check: Callable[[], None]) -> Iterator[None]:
-    """Let `check` judge the row, once, when a service locks it; an error of `check` undoes all."""
+    """Call `check` once, when a service has locked the row. An error of `check` undoes all."""
     token = _present.set(_Condition(model, pk, check))
     try:
         yield

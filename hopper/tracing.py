@@ -49,7 +49,7 @@ def outgoing() -> dict[str, str]:
 
 @contextmanager
 def of_request(traceparent: str) -> Iterator[None]:
-    """Let what a request does join the trace of its caller."""
+    """Make the spans of a request part of the trace of its caller."""
     token = _of_request.set(valid(traceparent))
     try:
         yield

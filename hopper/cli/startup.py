@@ -108,7 +108,7 @@ def embedded_store() -> Store | None:
 
 
 def leave_out_what_browsers_need() -> None:
-    """Let this process load only the REST interface, in a third of the time."""
+    """Load only the REST interface in this process; that takes a third of the time."""
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name not in FOR_BROWSERS]
     settings.ROOT_URLCONF = "hopper.rest.urls"
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_SCHEMA_CLASS": NO_SCHEMA}
@@ -133,7 +133,7 @@ class _Hidden(MetaPathFinder):
 
 @contextmanager
 def hidden(names: frozenset[str]) -> Iterator[None]:
-    """Let imports inside the block find the libraries of these names missing, if not yet loaded."""
+    """Hide the libraries of these names from imports inside the block, if not yet loaded."""
     finder = _Hidden(names)
     sys.meta_path.insert(0, finder)
     try:

@@ -128,7 +128,7 @@ class Configuration:
             return self._snapshot
 
     def look_again(self) -> None:
-        """Let the next reader look for changed files, even within the second."""
+        """Make the next read look for changed files, even within the second."""
         self._next_look = 0.0
 
     def load(self, folder: Path | None, instead: Mapping[str, Path] | None = None) -> Snapshot:
@@ -176,7 +176,7 @@ class Configuration:
 
     @contextmanager
     def held(self, snapshot: Snapshot | None = None) -> Iterator[Snapshot]:
-        """Let all reads inside the block use one snapshot: the given one, or the current one."""
+        """Use one snapshot for all reads inside the block: the given one, or the current one."""
         chosen = snapshot or self.current()
         token = _held.set(chosen)
         try:

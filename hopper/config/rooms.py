@@ -21,7 +21,7 @@ def register_late(register: Callable[[], None]) -> None:
 
 
 def register_all() -> None:
-    """Let each room register its settings, once."""
+    """Register the settings of all rooms, once."""
     with _lock:
         while _waiting:
             _waiting.pop(0)()

@@ -91,7 +91,7 @@ def try_lock(key: int) -> bool:
 
 
 def limit_waiting(seconds: int) -> None:
-    """Let no statement wait longer for a lock until the transaction ends; then it is an outage.
+    """Limit how long a statement of this transaction waits for a lock; a longer wait is an outage.
 
     On SQLite the transaction has waited already, as long as any other.
     """
@@ -107,7 +107,7 @@ def store_settings(**_: Any) -> None:
 
 
 def lift_time_limit(**_: Any) -> None:
-    """Let a migration take any time: the receiver of `pre_migrate`."""
+    """Remove the time limit of statements before a migration: the receiver of `pre_migrate`."""
     with connection.cursor() as cursor:
         engine().lift_time_limit(cursor)
 

@@ -66,11 +66,11 @@ class Engine(ABC):
 
     @abstractmethod
     def limit_waiting(self, cursor: CursorWrapper, seconds: int) -> None:
-        """Let no statement of the transaction wait longer for a lock."""
+        """Limit how long a statement of the transaction waits for a lock."""
 
     @abstractmethod
     def store_settings(self, cursor: CursorWrapper) -> None:
-        """Let the database give Hopper's settings to this session and every later one."""
+        """Store Hopper's settings in the database, for this session and every later one."""
 
     @abstractmethod
     def lacking_settings(self, cursor: CursorWrapper) -> list[str]:
@@ -78,7 +78,7 @@ class Engine(ABC):
 
     @abstractmethod
     def lift_time_limit(self, cursor: CursorWrapper) -> None:
-        """Let the statements of this session take any time."""
+        """Remove the time limit of statements in this session."""
 
     @abstractmethod
     def store_busy(self, cursor: CursorWrapper, table: str, *, busy: bool) -> None:

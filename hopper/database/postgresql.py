@@ -196,14 +196,14 @@ class PostgreSQL(Engine):
         return isinstance(error, OperationalError | InterfaceError) and driver == "psycopg"
 
     def back_up(self, path: Path) -> None:
-        """Let `pg_dump` write the file."""
+        """Write the file by `pg_dump`."""
         # Late, here and below: it loads psycopg, which commands on SQLite do without.
         from hopper.database import pg_dump
 
         pg_dump.dump(path)
 
     def restore(self, path: Path) -> None:
-        """Let `pg_restore` read the file."""
+        """Read the file by `pg_restore`."""
         from hopper.database import pg_dump
 
         pg_dump.load(path)

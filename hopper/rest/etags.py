@@ -50,7 +50,7 @@ class Version:
         return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
     def matching(self, request: Request, pk: str) -> AbstractContextManager[None]:
-        """Let a change pass only if the object has one of the versions in If-Match."""
+        """Refuse a change unless the object has one of the versions in If-Match."""
         wanted = _tags(request, IF_MATCH)
 
         def check() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
-    """Let the view answer GET and HEAD. Answer any other method by a problem (405)."""
+    """Restrict a view to GET and HEAD; another method gets a problem (405)."""
 
     @csrf_exempt
     @wraps(view)

@@ -57,7 +57,7 @@ class RequestMiddleware:
 
 
 class ContentPolicyMiddleware:
-    """Let a page load what this server sends as files, and nothing written into the page."""
+    """Allows pages the scripts and styles in files of this server, none inside the page."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

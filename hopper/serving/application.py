@@ -190,7 +190,7 @@ class Application(ASGIHandler):
 
     @contextmanager
     def _until_stop(self) -> Iterator[None]:
-        """Let `stop` cancel the present task meanwhile."""
+        """Register the present task, so that `stop` can cancel it."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("outside of a task")

@@ -87,7 +87,7 @@ def shown_task(task_id: str) -> dict[str, Any]:
 
 
 def shown_whole_task(task_id: str) -> dict[str, Any]:
-    """Return one task as JSON, with what its last worker reported."""
+    """Return one task as JSON, with the last report of its worker."""
     attempts = Attempt.objects.filter(task=task_id).order_by("-number")
     report = attempts.values(*REPORT).first() or dict.fromkeys(REPORT)
     return {**shown_task(task_id), **report}

@@ -95,5 +95,5 @@ class Question(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Whether it waits for an answer."""
+        """Whether the question waits for an answer."""
         return self.state == Q.OPEN

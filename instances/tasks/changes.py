@@ -78,7 +78,7 @@ def lock_task(task_id: str) -> Task:
 
 
 def lock_ending_task(task_id: str) -> Task:
-    """Lock a task that may end in this transaction, as `lock_task`; its end is told above (R17).
+    """Lock a task that may end now, as `lock_task`. Its end is recorded above (R17).
 
     No instance moves until the transaction ends (R6, kind 1). Raises NotFound.
     """
@@ -178,7 +178,7 @@ _open: ContextVar[_Change | None] = ContextVar("the block of verbs", default=Non
 
 @contextmanager
 def gathered() -> Iterator[_Change]:
-    """Write at the end of the block what its verbs change: one statement for rows changed alike.
+    """Collect the changes of the verbs in a block, and write them at its end, alike rows together.
 
     The block belongs to one change, with one actor and one `now`, of locked tasks, each as one
     object. The block reads no row that it changes. An inner block joins the outer one.
@@ -244,7 +244,7 @@ def rest_task(
     placed: bool = False,
     **data: Any,
 ) -> None:
-    """Let a locked task be pending at its holder: write the task and one event, of `kind`.
+    """Make a locked task pending at its holder: write the task and one event, of `kind`.
 
     The stored reason is cleared, but for the pause before a retry. Where the holder routes work
     on, the task is due and is placed after the commit (R9), unless it was `placed` there before.
@@ -360,7 +360,7 @@ def write_row(row: Model, *names: str) -> None:
 
 
 def insert_rows(*rows: Model) -> None:
-    """Insert new rows with the changes of the open block, and with what it still changes of them.
+    """Insert new rows with the changes of the open block, later changes of the rows included.
 
     The rows of a model are inserted in their order.
     """

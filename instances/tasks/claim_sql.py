@@ -104,7 +104,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Queue:
-    """What a claim has to know of an instance."""
+    """The values of an instance that a claim needs."""
 
     scope: str
     config: Mapping[str, Any]

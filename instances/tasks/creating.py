@@ -207,7 +207,7 @@ def insert_tasks(
 def insert_imported(tasks: Sequence[Task], *, actor: Actor, now: datetime) -> None:
     """Write the rows of tasks from elsewhere, in the state that each has, with their events.
 
-    The end of a task that has ended is told to the instances above, as any end (R17).
+    The end of a task that has ended is recorded at the instances above, as any end (R17).
     """
     common: dict[str, Any] = {"actor": actor, "now": now, "imported": True}
     ended = [task for task in tasks if task.is_terminal]

@@ -104,7 +104,7 @@ def _insert(
 def _open(
     parent: Task, terms: Mapping[str, Any], token: str | None, actor: Actor, now: datetime
 ) -> None:
-    """Let a locked task wait for children on these terms, and end the lease of `token`."""
+    """Make a locked task wait for children on these terms, and end the lease of `token`."""
     waits = parent.decomposed and parent.status == T.IN_PROGRESS
     if token is not None and not (waits and _was_leased_by(parent, token)):
         require_lease(parent, token)

@@ -69,7 +69,7 @@ def reopen(task: Task, *, reason: str, actor: Actor, now: datetime) -> None:
 
 
 def _wait_again(parent_id: str, child: Task, actor: Actor, now: datetime) -> None:
-    """Let a parent wait for its children again, or refuse (R18)."""
+    """Make a parent wait for its children again. Raises Conflict if it cannot (R18)."""
     parent = lock_row(Task, parent_id)
     if parent is None or (parent.decomposed and parent.status == T.IN_PROGRESS):
         return

@@ -67,7 +67,7 @@ def attend(session: AgentSession, *, streaming: bool, actor: Actor) -> bool:
         return False
     for attempt in live_leases(session):
         if _is_due(attempt, now):
-            # The end of a lease is told to the agent by its next report.
+            # The agent learns of the end of a lease by its next report.
             with suppress(HopperError):
                 heartbeat(attempt.task_id, token=attempt.lease_token, actor=actor)
     return True
@@ -79,7 +79,7 @@ def leave(session_id: str) -> None:
 
 
 def keep_lease(session: AgentSession, task_id: str, number: int, actor: Actor) -> None:
-    """Let the lease of an attempt live with a session, also one of an earlier session.
+    """Bind the lease of an attempt to a session, also a lease of an earlier session.
 
     The lease is given back at once if the session has ended meanwhile.
     """

@@ -59,12 +59,12 @@ def lock_edges() -> None:
 
 
 def share_lines() -> None:
-    """Let no instance move: the end of a task tells every instance above it (R17)."""
+    """Keep instances from moving: the end of a task is recorded at each instance above it (R17)."""
     lock_names(LINES, shared=True)
 
 
 def lock_lines() -> None:
-    """Let no task end: an instance moves.
+    """Keep tasks from ending while an instance moves.
 
     Waits in short steps with pauses at first: the ends of all trees queue behind a wait.
     """

@@ -95,7 +95,7 @@ def rotate(webhook_id: str, *, actor: Actor) -> None:
 
 
 def request_test(webhook_id: str) -> None:
-    """Let the sweep send a test message, also by a webhook that is switched off."""
+    """Ask the sweep for a test message, also of a webhook that is switched off."""
     Webhook.objects.filter(pk=webhook_id).update(test_due=True)
 
 

@@ -75,7 +75,7 @@ def hard_filters(
 
 
 def lacks(task: TaskFacts, instance: InstanceFacts) -> list[str]:
-    """Return the required capabilities that neither the instance nor what it routes to has."""
+    """Return the required capabilities that neither the instance nor its routing subtree has."""
     below = instance.subtree_capabilities if instance.scope in ROUTING else frozenset()
     return missing(task, instance.capabilities | below)
 

@@ -33,13 +33,13 @@ ARGUMENTS = {
 
 
 def database_command(parser: HopperParser, name: str) -> None:
-    """Let a parser pass its arguments to the management command `hopper_<name>`."""
+    """Make a parser pass its arguments to the management command `hopper_<name>`."""
     parser.add_argument("--database", metavar="URL", help="else HOPPER_DATABASE_URL or the store")
     on_database(bind(parser, call, show_any), name)
 
 
 def on_database(parser: HopperParser, name: str) -> None:
-    """Let a parser with the handler `call` pass unknown arguments to `hopper_<name>`."""
+    """Make a parser with the handler `call` pass unknown arguments to `hopper_<name>`."""
     parser.set_defaults(management=f"hopper_{name}")
     parser.takes_rest = True
     if name in ARGUMENTS:

@@ -87,7 +87,7 @@ def replay(args: Namespace, client: Client) -> Any:
 
 
 def test(args: Namespace, client: Client) -> Any:
-    """Let a test message be sent."""
+    """Send a test message."""
     return client.post(at("webhooks", args.id, "test"))
 
 
