@@ -167,11 +167,11 @@ class HopperSchema(AutoSchema):
         return dict(sorted(bodies.items()))
 
     def _problem_statuses(self) -> list[int]:
-        statuses = [400, 401, 405, 406, 414, 429, 431, 503]
+        statuses = [400, 401, 403, 405, 406, 414, 429, 431, 503]
         if "{" in self.path:
             statuses.append(404)
         if self.method != "GET":
-            statuses += [403, 408, 409, 413, 415, 422]
+            statuses += [408, 409, 413, 415, 422]
         if self._changes_version():
             statuses.append(412)
         if getattr(self.view, "action", "") in WORKER_CALLS or "/tasks/{id}" in self.path:

@@ -1,11 +1,12 @@
-"""A client that openapi-python-client makes of the schema compiles strictly and does the main flow.
+"""A generated client, in Python and in TypeScript, compiles strictly and does the main flow.
 
-It takes a minute, so it runs with HOPPER_STORM=1 alone (`make storm`).
+Each takes a minute, so they run with HOPPER_STORM=1 alone (`make storm`).
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -62,27 +63,49 @@ print("done")
 '''
 
 
-@pytest.mark.storm
-@pytest.mark.skipif(not os.environ.get("HOPPER_STORM"), reason="takes a minute: HOPPER_STORM=1")
+TYPESCRIPT = Path(__file__).parent / "typescript"
+pytestmark = [
+    pytest.mark.storm,
+    pytest.mark.skipif(not os.environ.get("HOPPER_STORM"), reason="takes a minute: HOPPER_STORM=1"),
+]
+
+
+@pytest.fixture
+def arguments(
+    live_server: Any, tree: dict[str, HopperInstance], caller: Callable[..., Caller]
+) -> list[str]:
+    """The address of a server, a token and an instance with an empty queue."""
+    secret = caller("ada")._credentials["HTTP_AUTHORIZATION"].split()[1]
+    return [live_server.url, secret, tree["web-run"].pk]
+
+
+def run(folder: Path, *command: object) -> str:
+    """Run a command that must succeed, and return its output."""
+    words = [str(word) for word in command]
+    ran = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    assert ran.returncode == 0, f"{ran.stdout}{ran.stderr}"
+    return ran.stdout
+
+
 @pytest.mark.skipif(find_spec(GENERATOR) is None, reason="needs openapi-python-client")
-def test_a_generated_client_compiles_strictly_and_does_the_main_flow(
-    live_server: Any,
-    tree: dict[str, HopperInstance],
-    caller: Callable[..., Caller],
-    tmp_path: Path,
+def test_a_python_client_compiles_strictly_and_does_the_main_flow(
+    arguments: list[str], tmp_path: Path
 ) -> None:
     generate = [sys.executable, "-m", GENERATOR, "generate", "--path", SCHEMA, "--meta", "none"]
-    output = ["--output-path", "hopper_client"]
-    subprocess.run([*generate, *output], check=True, capture_output=True, cwd=tmp_path)
+    run(tmp_path, *generate, "--output-path", "hopper_client")
     (tmp_path / "flow.py").write_text(FLOW)
     strict = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull]
-    checked = subprocess.run(
-        [*strict, "flow.py", "hopper_client"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert checked.returncode == 0, checked.stdout
-    secret = caller("ada")._credentials["HTTP_AUTHORIZATION"].split()[1]
-    arguments = [live_server.url, secret, tree["web-run"].pk]
-    ran = subprocess.run(
-        [sys.executable, "flow.py", *arguments], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr
+    run(tmp_path, *strict, "flow.py", "hopper_client")
+    assert run(tmp_path, sys.executable, "flow.py", *arguments) == "done\n"
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="needs Node.js with npm")
+def test_a_typescript_client_compiles_strictly_and_does_the_main_flow(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    shutil.copytree(TYPESCRIPT, tmp_path, dirs_exist_ok=True)
+    run(tmp_path, "npm", "install", "--no-audit", "--no-fund")
+    programs = tmp_path / "node_modules" / ".bin"
+    run(tmp_path, programs / "openapi-typescript", SCHEMA, "--output", "schema.d.ts")
+    run(tmp_path, programs / "tsc", "--project", ".")
+    assert run(tmp_path, "node", "flow.js", *arguments) == "done\n"
