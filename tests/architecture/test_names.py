@@ -74,6 +74,7 @@ SINGLE_IMPORTER = {
     "hopper.cli.handlers.questions": "what people decide, beside what workers report",
     "hopper.cli.handlers.task_verbs": "the verbs of a task, beside its creating and reading",
     "hopper.cli.http": LATE,
+    "hopper.cli.mcp.messages": "the lines on standard input, apart from the tools",
     "hopper.cli.mcp.planning": TOOLS,
     "hopper.cli.mcp.resources": "what an agent reads without a tool",
     "hopper.cli.mcp.tool": "a call of a tool, apart from the list of tools",

@@ -9,12 +9,14 @@ import signal
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
 
 from hopper import __version__
 from hopper.cli.arguments import user_name
 from hopper.cli.leases import SESSION_VARIABLES
+from hopper.cli.mcp.messages import speak
 from hopper.cli.mcp.planning import Planning
 from hopper.cli.mcp.reading import Reading
 from hopper.cli.mcp.resources import add_prompts, add_resources
@@ -160,7 +162,7 @@ def serve(client: Client, worker: str | None = None, *, text_only: bool = False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
     try:
-        build_server(client, session, text_only=text_only).run("stdio")
+        anyio.run(speak, build_server(client, session, text_only=text_only))
     finally:
         session.end()
 
