@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 import tempfile
 import time
 from multiprocessing import get_context
@@ -21,48 +22,67 @@ import yaml
 
 TOP = Path(__file__).resolve().parents[1]
 MEGABYTE = 1024 * 1024
-LONGEST = 1_000_000  # characters of a text without a limit of its own
+MOST_BYTES = 10 * MEGABYTE
 ELEMENTS = 200_001  # one more than a body may have
 HEAD = """\
 # The largest bodies
 
-For each route that takes a body: a body as large as its fields allow, and that body with one
-element too many (200,001 values and keys in an unknown field). Memory is what the request adds to
-its process. Measured on SQLite by `python -m tests.bodies`, which writes this page.
+For each route that takes a body: a body as large as its fields and the limit of 10 MiB allow,
+and that body with one element too many (200,001 values and keys in an unknown field; 413 where it
+is above the limit of bytes then). Memory is what the request adds to its process. Measured on
+SQLite by `python -m tests.bodies`, which writes this page.
 
 | route | legal: size | status | memory | time | illegal: size | status | memory | time |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
-def body_of(schema: dict[str, Any], known: dict[str, Any]) -> Any:
-    """Return a value as large as the schema allows."""
+def largest(schema: dict[str, Any], known: dict[str, Any], more: dict[str, Any]) -> Any:
+    """Return a body as large as the schema and the limit allow; `more` sets some of its fields."""
+    longest = MOST_BYTES
+    while True:
+        body = body_of(schema, known, longest)
+        if isinstance(body, dict):
+            body |= more
+        if len(json.dumps(body)) <= MOST_BYTES:
+            return body
+        longest = longest * 9 // 10
+
+
+def body_of(schema: dict[str, Any], known: dict[str, Any], longest: int) -> Any:
+    """Return a value as large as the schema allows, with texts of at most so many characters."""
     if "$ref" in schema:
-        return body_of(known[schema["$ref"].rsplit("/", 1)[-1]], known)
+        return body_of(known[schema["$ref"].rsplit("/", 1)[-1]], known, longest)
     if parts := schema.get("allOf") or schema.get("oneOf") or schema.get("anyOf"):
-        return body_of(parts[0], known)
+        return body_of(parts[0], known, longest)
     if "enum" in schema:
         return schema["enum"][0]
     match schema.get("type"):
         case "object" if "properties" in schema:
             fields = schema["properties"].items()
-            return {key: body_of(one, known) for key, one in fields if key not in LEFT_OUT}
+            return {
+                key: body_of(one, known, longest)
+                for key, one in fields
+                if key not in LEFT_OUT and "Read-only" not in one.get("description", "")
+            }
         case "object" | None:
-            return {"text": "x" * LONGEST}
+            return {"text": "x" * min(longest, MEGABYTE - 100)}
         case "array":
-            one = body_of(schema["items"], known)
-            size = max(len(json.dumps(one)), 1)
-            return [one] * min(schema.get("maxItems", 1000), 1000, 4 * MEGABYTE // size + 1)
+            one = body_of(schema["items"], known, longest)
+            return [one] * min(schema.get("maxItems", 1000), 1000)
         case "string" if schema.get("format") == "date-time":
             return "2030-01-01T00:00:00Z"
         case "string":
-            return "x" * min(schema.get("maxLength", LONGEST), LONGEST)
+            return "x" * min(schema.get("maxLength", longest), longest)
     return schema.get("minimum", False)
 
 
 LEFT_OUT = frozenset(
-    {"id", "parent_id", "instance_id", "depends_on", "after", "token", "preview", "force"}
+    {
+        *("id", "parent_id", "instance_id", "depends_on", "after", "token", "preview", "force"),
+        *("config", "traceparent", "unique_key", "target_instance_id", "lease_seconds"),
+    }
 )
-"""Fields that name other rows or switch to another effect."""
+"""Fields that name other rows, have a form of their own or switch to another effect."""
 
 
 def measured(method: str, path: str, body: bytes, out: Any) -> None:
@@ -77,6 +97,8 @@ def measured(method: str, path: str, body: bytes, out: Any) -> None:
     seconds = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     out.put((reply.status, (after - before) / 1024, seconds))
+    if reply.status not in (200, 201, 413) and b'"unknown"' not in body:
+        print(path, reply.status, str(reply.data.get("detail"))[:300], file=sys.stderr)
 
 
 def cells(method: str, path: str, body: Any) -> str:
@@ -91,6 +113,99 @@ def cells(method: str, path: str, body: Any) -> str:
     return f"{len(raw) / MEGABYTE:.2f} MB | {status} | {memory:.0f} MB | {seconds:.2f} s"
 
 
+class Ground:
+    """A store with one queue; makes what each route acts on."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self.tell("/instances", {"name": "top", "scope": "PROJECT"})
+        self.tell("/instances/top/start")
+
+    def tell(self, path: str, body: Any = None) -> Any:
+        """Return the body of the answer to a POST that must succeed."""
+        reply = self._transport.request("POST", path, body=body or {})
+        assert reply.status < 300, (path, reply.data)
+        return reply.data
+
+    def queue(self) -> str:
+        """Return the id of a new queue that runs."""
+        name = f"run {time.time_ns()}"
+        body = {"name": name, "scope": "ORCHESTRATION", "parent_id": "top"}
+        pk = self.tell("/instances", {**body, "instance_type": "ephemeral"})["id"]
+        self.tell(f"/instances/{pk}/start")
+        return str(pk)
+
+    def task(self, place: str = "", **fields: Any) -> str:
+        """Return the id of a new task."""
+        body = {"title": "t", "instance_id": place or self.queue(), **fields}
+        return str(self.tell("/tasks", body)["id"])
+
+    def claimed(self, number: int = 1) -> list[dict[str, Any]]:
+        """Return the reports of claimed tasks: id, worker and token."""
+        place = self.queue()
+        tasks = [self.task(place) for _ in range(number)]
+        found = [self.tell(f"/tasks/{pk}/claim", {"worker": "w"}) for pk in tasks]
+        return [{"id": one["id"], "worker": "w", "token": one["lease"]["token"]} for one in found]
+
+    def offer(self) -> str:
+        """Return the id of an offer that waits for an answer."""
+        body = {"target_instance_id": self.queue()}
+        return str(self.tell(f"/tasks/{self.task('top')}/delegate", body)["id"])
+
+    def aim(self, place: str) -> tuple[str, dict[str, Any]]:
+        """Return the id in the address of a route, and fields of its body that name rows."""
+        parts = place.strip("/").split("/")
+        noun, verb = parts[0], parts[-1]
+        if noun == "delegations":
+            pk = self.offer()
+            if verb == "complete":
+                self.tell(f"/delegations/{pk}/accept")
+            return pk, {}
+        if noun == "webhooks" and "{id}" in place:
+            body = {"instance_id": "top", "url": "https://example.org"}
+            return str(self.tell("/webhooks", body)["id"]), {"kinds": ["task.created"]}
+        if noun == "instances" and "{id}" in place:
+            return self.queue(), self._of_instance(verb)
+        if noun == "tasks" and "{id}" in place:
+            return self._of_task(verb)
+        return "", self._of_list(place)
+
+    def _of_instance(self, verb: str) -> dict[str, Any]:
+        if verb == "next":
+            return {"completed": self._reports(4)}
+        kept = {"scope": "ORCHESTRATION", "instance_type": "ephemeral", "status": "running"}
+        return kept if verb == "{id}" else {}
+
+    def _of_task(self, verb: str) -> tuple[str, dict[str, Any]]:
+        if verb in ("heartbeat", "complete", "fail", "release", "ask", "escalate", "decompose"):
+            (report,) = self.claimed()
+            pk = report.pop("id")
+            return pk, report | ({"choices": []} if verb == "ask" else {})
+        pk = self.task("top" if verb == "delegate" else "", max_attempts=1)
+        if verb == "answer":
+            (report,) = self.claimed()
+            pk = report.pop("id")
+            asked = self.tell(f"/tasks/{pk}/ask", report | {"question": "?"})
+            return pk, {"question_id": asked["id"]}
+        if verb in ("retry", "discard"):
+            report = self.tell(f"/tasks/{pk}/claim", {"worker": "w"})["lease"]
+            self.tell(f"/tasks/{pk}/fail", {"token": report["token"], "error": "x"})
+        more = {"delegate": {"target_instance_id": self.queue()}, "status": {"status": "blocked"}}
+        return pk, more.get(verb, {"status": "pending"} if verb == "{id}" else {})
+
+    def _of_list(self, place: str) -> dict[str, Any]:
+        named = {"instance_id": "top"}
+        return {
+            "/lessons": named | {"project": "top"},
+            "/webhooks": named | {"url": "https://example.org/", "kinds": ["task.created"]},
+            "/runs": {"project": "large", "id": "large", "name": "large"},
+            "/tasks": named,
+        }.get(place, {})
+
+    def _reports(self, number: int) -> list[dict[str, Any]]:
+        return [one | {"result": "x" * (MEGABYTE - 100)} for one in self.claimed(number)]
+
+
 def main() -> None:
     """Write the page on standard output."""
     home = tempfile.mkdtemp(prefix="hopper-bodies-")
@@ -98,16 +213,9 @@ def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "hopper.settings"
     from hopper.cli.local import open_transport
 
-    transport = open_transport()
-    transport.request("POST", "/instances", body={"name": "top", "scope": "PROJECT"})
-    transport.request("POST", "/instances/top/start", body={})
-    run = {"name": "run", "scope": "ORCHESTRATION", "parent_id": "top"}
-    transport.request("POST", "/instances", body=run)
-    transport.request("POST", "/instances/run/start", body={})
-    task = transport.request("POST", "/tasks", body={"title": "t", "instance_id": "run"}).data
+    ground = Ground(open_transport())
     from django.db import connections
 
-    connections.close_all()
     schema = yaml.safe_load((TOP / "docs" / "openapi.yaml").read_text(encoding="utf-8"))
     known = schema["components"]["schemas"]
     print(HEAD)
@@ -117,11 +225,16 @@ def main() -> None:
             if method not in ("post", "patch") or "application/json" not in content:
                 continue
             place = path.removeprefix("/api/v1")
-            at = place.replace("{id}", task["id"] if place.startswith("/tasks") else "run")
-            legal = body_of(content["application/json"]["schema"], known)
+            pk, more = ground.aim(place)
+            at = place.replace("{id}", pk)
+            legal = largest(content["application/json"]["schema"], known, more)
+            if place == "/tasks/complete":
+                legal = ground._reports(8)
             extra = {"unknown": [0] * ELEMENTS}
             illegal = [*legal, extra] if isinstance(legal, list) else {**legal, **extra}
-            line = f"{cells(method.upper(), at, legal)} | {cells(method.upper(), at, illegal)}"
+            connections.close_all()
+            words = cells(method.upper(), at, illegal)
+            line = f"{cells(method.upper(), at, legal)} | {words}"
             print(f"| `{method.upper()} {place}` | {line} |", flush=True)
 
 

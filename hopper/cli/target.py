@@ -27,9 +27,11 @@ def chosen(args: Namespace) -> Target:
     token = _one_word(args.token or os.environ.get("HOPPER_TOKEN") or file.get("token"))
     if args.local:
         return Target(None, None)
-    server = args.server or os.environ.get("HOPPER_URL") or file.get("server")
+    if args.server is not None and not args.server.strip():
+        raise CliError("--server is empty.", hint="Name the address of a server, or give --local.")
+    server = (args.server or os.environ.get("HOPPER_URL") or file.get("server") or "").strip()
     # Leases and results are kept under this address: one server has one.
-    return Target(server and (server.rstrip("/").removesuffix(PREFIX) or server), token)
+    return Target(server.rstrip("/").removesuffix(PREFIX) or server or None, token)
 
 
 def _one_word(token: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -118,7 +119,8 @@ def at(*parts: str) -> str:
     for part in parts:
         if part.strip(".") == "":
             raise CliError(f"'{part}' is not an id.")
-    return "".join("/" + quote(part, safe="") for part in parts)
+    with _utf8():
+        return "".join("/" + quote(part, safe="") for part in parts)
 
 
 def query(params: Params | None) -> str:
@@ -128,7 +130,17 @@ def query(params: Params | None) -> str:
         for key, value in (params or {}).items()
         if value is not None
     }
-    return f"?{urlencode(given, doseq=True)}" if given else ""
+    with _utf8():
+        return f"?{urlencode(given, doseq=True)}" if given else ""
+
+
+@contextmanager
+def _utf8() -> Iterator[None]:
+    """Raise CliError for a text that has bytes of the command line that are not UTF-8."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise CliError(f"{error.object!a} is not UTF-8 text.") from None
 
 
 def clean(fields: Mapping[str, Any]) -> dict[str, Any]:

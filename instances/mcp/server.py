@@ -19,6 +19,7 @@ from rest_framework.exceptions import NotFound
 
 from hopper.cli.local import OPERATOR_KEY, LocalTransport
 from hopper.cli.transport import Client, Refused, at
+from hopper.rest.problem import respond
 from instances.tasks.sessions import keep_lease, live_leases
 
 if TYPE_CHECKING:
@@ -136,11 +137,15 @@ async def _answered(request: HttpRequest) -> HttpResponse:
     async with manager.run():
         await manager.handle_request(_scope(request), cast("Any", receive), send)
     head = sent[0]
+    headers = {
+        name.decode("latin-1").lower(): value.decode("latin-1")
+        for name, value in head.get("headers", ())
+        if name.lower() != b"content-length"
+    }
     content = b"".join(message.get("body", b"") for message in sent[1:])
-    response = HttpResponse(content, status=head["status"])
-    for name, value in head.get("headers", ()):
-        response.headers[name.decode("latin-1")] = value.decode("latin-1")
-    return response
+    if content and "content-type" not in headers:  # The SDK refuses wrong headers in plain words.
+        return respond(head["status"], "bad_message", content.decode(), headers)
+    return HttpResponse(content, status=head["status"], headers=headers)
 
 
 @cache

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from hopper.cli.arguments import settle
 from hopper.cli.main import main, run
 from hopper.cli.parser import build_parser
+from hopper.cli.target import chosen
 from hopper.cli.transport import CliError, Reply
 from hopper.logs import JsonFormatter, TextFormatter
 from hopper.masks import masked
@@ -124,3 +126,24 @@ def test_a_mistyped_command_is_guessed(
         main(words)
     assert end.value.code == 2
     assert meant in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["task", "get", "\udcff"], ["task", "list", "--project", "\udcff"]]
+)
+def test_a_word_that_is_not_utf_8_is_one_clear_line(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--server", "http://other.example", *words]) == 1
+    assert capsys.readouterr().err == "Error: '\\udcff' is not UTF-8 text.\n"
+
+
+def test_an_empty_server_is_refused_and_a_line_end_after_its_address_is_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["--server", "", "task", "list"]) == 1
+    assert capsys.readouterr().err.startswith("Error: --server is empty.\n")
+    monkeypatch.setenv("HOPPER_URL", "http://other.example\n")
+    args = build_parser().parse_args(["task", "list"])
+    settle(args)
+    assert chosen(args).server == "http://other.example"

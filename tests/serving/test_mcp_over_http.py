@@ -114,3 +114,13 @@ def test_a_stranger_and_a_page_of_another_site_are_refused(run: str) -> None:
     assert post(Authorization=good, Origin="https://evil.example").status_code == 403
     assert browser.get("/mcp", headers={"Authorization": good}).status_code == 405
     assert post(Authorization=good).status_code == 200
+
+
+def test_wrong_types_and_faulty_messages_are_refused_in_json(run: str) -> None:
+    good = {"Authorization": f"Bearer {token_for('agent-1', run, 'worker')}"}
+    accepting = {**good, "Accept": "application/json, text/event-stream"}
+    plain = Browser().post("/mcp", "x=1", "text/plain", headers=accepting)
+    assert (plain.status_code, plain["Content-Type"]) == (400, "application/problem+json")
+    faulty = '{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"x": "\\ud800"}}'
+    half = Browser().post("/mcp", faulty, "application/json", headers=accepting)
+    assert (half.status_code, half.json()["error"]["code"]) == (400, -32700)
