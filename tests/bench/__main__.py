@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-from tests.bench import claims, trees
+from tests.bench import claims, trees, webhooks
 from tests.bench.figures import FIGURES, SIZE, cursor, say
 
 PARTS = {
@@ -27,6 +27,7 @@ PARTS = {
         trees.accepts,
         trees.decisions,
         trees.appends,
+        webhooks.completions_beside_webhooks,
     )
 }
 
