@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from bisect import bisect_right
 from collections import defaultdict, deque
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -183,7 +185,8 @@ class Watch:
                 return
             with CONFIGURATION.held():
                 if self.cursor < 0:
-                    self._begin()
+                    with _uncollected():
+                        self._begin()
                 else:
                     self._hear()
             ended = time.monotonic()
@@ -444,6 +447,16 @@ class Watch:
         """Return whether an event after the cursor is about the task."""
         with self.state:
             return any(task == task_id for number, task in self.touched if number > after)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make many objects that stay: the garbage collector would look at each of them many times."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _by_name(row: Row) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from hopper.rest.compression import compress
 from hopper.rest.problem import respond
 from hopper.serving.bodies import UNKNOWN_BYTES, BodyRefused, Disconnected, read
 from hopper.serving.senders import is_known
+from hopper.serving.warming import warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -79,6 +80,10 @@ class Application(ASGIHandler):
         self._free = threads + MOST_WAITING
         self._waiting_for_clients: set[asyncio.Task[Any]] = set()
         self._stopping = False
+
+    def begin(self) -> None:
+        """Warm up in a thread, because the server has begun. Requests do not wait for it."""
+        self._pool.submit(_with_fresh_connection, warm_up)
 
     def stop(self) -> None:
         """End all streams and the wait for unfinished bodies, because the server stops."""

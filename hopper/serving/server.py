@@ -37,6 +37,11 @@ class Server(uvicorn.Server):
         )
         self._application = application
 
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Begin to accept, and warm up beside."""
+        await super().startup(sockets)
+        self._application.begin()
+
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Stop accepting, end what waits for clients, and let running requests finish."""
         self._application.stop()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Case, CharField, Count, Min, Q, TextField, Value, When
 from django.db.models.fields.json import KT
@@ -199,8 +199,7 @@ def count_reasons(tasks: TaskQuerySet) -> dict[str, int]:
     return dict(sorted(_with_code(tasks).values_list("code").annotate(Count("pk"))))
 
 
-@dataclass(frozen=True, slots=True)
-class Alike:
+class Alike(NamedTuple):
     """Tasks at one instance that are alike in all that R26 and a caller's `flags` ask.
 
     `number` counts them; `oldest` is the time when the oldest was created. `not_before` and
@@ -221,6 +220,11 @@ class Alike:
     flags: frozenset[str]
     number: int
     oldest: datetime
+
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """The values that R26 asks for, all but the instance."""
+        return self[2:10]
 
 
 def alike(tasks: TaskQuerySet, now: datetime, flags: Mapping[str, Q]) -> list[Alike]:
@@ -271,8 +275,16 @@ def codes_of(groups: Iterable[Alike], places: Places) -> Iterator[tuple[Alike, W
     nobody = Condition(Q(), lambda task: False)
     table = (*_SETTLED, (_PENDING, _pending(places, nobody, now)))
     free = {pk: places[pk].free for pk in places.queues}
+    kinds = {
+        one.id: (one.hindrance and one.hindrance.code, one.scope, one.free > 0) for one in places
+    }
+    known: dict[Any, W] = {}
     for group in groups:
-        code, number = _code(group, table), group.number
+        # Tens of thousands of groups differ in their instance alone, and the instances are alike.
+        kind = (kinds.get(str(group.instance_id)), *group.asked)
+        if kind not in known:
+            known[kind] = _code(group, table)
+        code, number = known[kind], group.number
         if code == W.READY_FOR_WORKER:
             front = min(number, free[str(group.instance_id)])
             free[str(group.instance_id)] -= front
