@@ -91,13 +91,13 @@ def decide(behavior: ScopeBehavior, situation: Situation) -> Decision:
     cannot be recorded.
     """
     try:
-        decision: Any = _decision(behavior, situation)
+        decision: Decision = _decision(behavior, situation)
         fault = _fault(decision, situation) or _unrecordable(decision)
     except Exception as error:
         raise _failed(behavior, f"{type(error).__name__}: {error}") from error
     if fault:
         raise _failed(behavior, fault)
-    return decision  # type: ignore[no-any-return]
+    return decision
 
 
 def _decision(behavior: ScopeBehavior, situation: Situation) -> Any:

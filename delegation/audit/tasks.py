@@ -20,6 +20,8 @@ from instances.choices import TaskStatus as T
 from instances.models import Attempt, Event, HopperInstance, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from delegation.audit.extent import Breaches, Extent
 
 
@@ -130,9 +132,9 @@ def history(asked: Extent) -> Breaches:
         yield pk, f"was {was} when event {event_id} found it {before}"
 
 
-def _differences(sql: str, parameters: object) -> Breaches:
+def _differences(sql: str, parameters: Iterable[Any]) -> Breaches:
     """Yield the rows of the statement: an id, the present values, the values of the last event."""
-    for pk, *values in rows_of(sql, parameters):  # type: ignore[arg-type]
+    for pk, *values in rows_of(sql, parameters):
         half = len(values) // 2
         now, then = (", ".join(map(str, part)) for part in (values[:half], values[half:]))
         yield pk, f"is {now}, but its history ends with {then}"
@@ -209,15 +211,16 @@ def one_end_each(asked: Extent) -> Breaches:
     reopened = events.filter(kind="task.reopened").filter(~Exists(before))
     for pk, epoch in reopened.values_list("task_id", "epoch"):
         yield pk, f"was reopened in epoch {epoch}, but no event tells the end before"
-    yield from _told_twice(events.filter(ending=True))
+    yield from _ended_twice(events.filter(ending=True))
     yield from _missing_feeds(asked)
 
 
-def _told_twice(endings: object) -> Breaches:
-    feeds = endings.order_by().values("task_id", "epoch", "instance_id")  # type: ignore[attr-defined]
+def _ended_twice(endings: Any) -> Breaches:
+    """Yield tasks with two ends in one feed, or two ends of their own in one epoch."""
+    feeds = endings.order_by().values("task_id", "epoch", "instance_id")
     for row in feeds.annotate(n=Count("pk")).filter(n__gt=1):
         yield row["task_id"], f"ended {row['n']} times in the feed of {row['instance_id']}"
-    own = endings.exclude(data__has_key="bubbled").order_by()  # type: ignore[attr-defined]
+    own = endings.exclude(data__has_key="bubbled").order_by()
     ends = own.values("task_id", "epoch").annotate(n=Count("pk"))
     for row in ends.filter(n__gt=1):
         yield row["task_id"], f"ended {row['n']} times in epoch {row['epoch']}"
