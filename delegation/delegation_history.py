@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING
 
 from delegation.choices import DelegationStatus as D
 from delegation.models import TaskDelegation
+from hopper import database
+from instances.models import Task
 
 if TYPE_CHECKING:
-    from instances.models import Task
+    from datetime import datetime
+
+
+_COLUMNS = ", ".join(
+    str(field.column) for field in TaskDelegation._meta.concrete_fields if field.name != "result"
+)
+# Plain SQL, because Django takes longer to write this statement than to run it.
+_OF_TASK = f"""SELECT {_COLUMNS} FROM {TaskDelegation._meta.db_table}
+    WHERE task_id = %s ORDER BY hop, id"""  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -23,8 +33,11 @@ class DelegationHistory:
     @classmethod
     def of(cls, task: Task) -> DelegationHistory:
         """Read the delegations of a task, in one query."""
-        rows = TaskDelegation.objects.filter(task=task).defer("result").order_by("hop", "id")
-        return cls(tuple(rows), task.epoch)
+        return cls(tuple(TaskDelegation.objects.raw(_OF_TASK, [task.pk])), task.epoch)
+
+    def with_row(self, row: TaskDelegation) -> DelegationHistory:
+        """Return these delegations and a new one."""
+        return DelegationHistory((*self.rows, row), self.epoch)
 
     @property
     def path(self) -> list[TaskDelegation]:
@@ -71,3 +84,26 @@ class DelegationHistory:
 
     def _of_epoch(self) -> list[TaskDelegation]:
         return [row for row in self.rows if row.epoch == self.epoch]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A task with its holder and its delegations, as it was at a moment; not locked."""
+
+    task: Task
+    history: DelegationHistory
+    at: datetime
+
+    @classmethod
+    def of(cls, task_id: str) -> Reading:
+        """Read a task. The moment lies before all that is read later about the instances."""
+        rows = Task.objects.select_related("instance").annotate(at=database.present())
+        task = rows.get(pk=task_id)
+        return cls(task, DelegationHistory.of(task), task.at)  # type: ignore[attr-defined]
+
+    @classmethod
+    def as_written(cls, task: Task) -> Reading:
+        """Return a task that this process has just committed; as created, it has no delegations."""
+        is_new = task.updated_at == task.created_at
+        history = DelegationHistory((), task.epoch) if is_new else DelegationHistory.of(task)
+        return cls(task, history, task.updated_at)

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import OuterRef, Q, Subquery
-
-from delegation.delegation_history import DelegationHistory
 from delegation.models import TaskDelegation
-from hopper import database
 from hopper.actors import ROUTER
-from hopper.config.registry import effective_settings, setting_keys
 from instances.allowances import Standing
-from instances.models import HopperInstance, Task
-from instances.models.instance import lineages
-from instances.tree.reads import (
-    capabilities_along,
-    capabilities_below,
-    stated_capabilities,
-    waiting_and_unfinished,
-)
+from instances.choices import InstanceStatus
+from instances.tree.reads import capabilities_below
+from instances.tree.surroundings import Surroundings, configured
 from scopes.decisions import InstanceFacts, Situation, TaskFacts
 from scopes.rules.matchers import MAX_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from django.db.models import QuerySet
-
-    from instances.models.instance import LineageRow
+    from delegation.delegation_history import DelegationHistory
+    from instances.models import HopperInstance, Task
+    from instances.tree.surroundings import Seen
 
 _AN_HOUR = timedelta(hours=1)
+
+_LAST_OFFER = f"""SELECT max(delegated_at) FROM {TaskDelegation._meta.db_table}
+    WHERE target_instance_id = here.id"""  # noqa: S608
+
+
+def around(instance_id: str, *, children: bool = True) -> Surroundings:
+    """Read an instance with its surroundings; the moment of each is its last offer."""
+    return Surroundings.of(instance_id, children=children, moment=_LAST_OFFER)
 
 
 def facts_of(task: Task) -> TaskFacts:
@@ -55,90 +52,78 @@ def facts_of(task: Task) -> TaskFacts:
     )
 
 
-def situation_of(task: Task, holder: HopperInstance) -> Situation:
-    """Return the situation of a decision about `task` at `holder`.
-
-    The number of queries does not grow with the number of candidates.
-    """
-    return situation_for(facts_of(task), holder, DelegationHistory.of(task).barred)
+def situation_of(task: Task, holder: HopperInstance, history: DelegationHistory) -> Situation:
+    """Return the situation of a decision about `task`, which has this history, at `holder`."""
+    return situation_for(facts_of(task), holder, history.barred)
 
 
 def situation_for(task: TaskFacts, holder: HopperInstance, barred: Mapping[str, str]) -> Situation:
     """Return the situation of a decision, also for a task that does not exist yet.
 
-    `barred` gives the reason code of each instance that R10 bars.
+    `barred` gives the reason code of each instance that R10 bars. One query, and one more for a
+    task that requires capabilities.
     """
-    line = lineages([holder.pk])[holder.pk]
-    rows = list(_loaded(Q(parent=holder) | Q(pk=holder.pk)))
-    (own,) = (row for row in rows if row.pk == holder.pk)
-    children = [row for row in rows if row is not own]
-    live = [child for child in children if child.is_live]
-    facts = _facts(own, live, line, with_subtrees=bool(task.required_capabilities))
+    here = around(holder.pk)
+    own, terminated = here.own, InstanceStatus.TERMINATED
+    can = _capabilities(here)
+    below = capabilities_below(own.id, can) if task.required_capabilities else {}
+    live = [child for child in here.children if child.status != terminated]
     return Situation(
         task=task,
-        instance=facts[holder.pk],
+        instance=_facts(here, own, can, below),
         candidates=tuple(
-            replace(facts[child.pk], barred=barred.get(child.pk, "")) for child in live
+            _facts(here, child, can, below, barred.get(child.id, "")) for child in live
         ),
         terminated_names=frozenset(
-            word for child in children if not child.is_live for word in (child.pk, child.name)
+            word
+            for child in here.children
+            if child.status == terminated
+            for word in (child.id, child.name)
         ),
         created_last_hour=sum(
-            child.created_by_id == ROUTER.id and child.created_at > database.now() - _AN_HOUR
-            for child in children
+            child.created_by_id == ROUTER.id and child.created_at > here.now - _AN_HOUR
+            for child in here.children
         ),
     )
 
 
-def instance_facts(instance: HopperInstance, line: list[LineageRow] | None = None) -> InstanceFacts:
-    """Return the facts about one instance for a behaviour that answers an offer (R8).
+def instance_facts(here: Surroundings) -> InstanceFacts:
+    """Return the facts about one instance for a behaviour that answers an offer (R8)."""
+    return _facts(here, here.own, _capabilities(here), {})
 
-    `line` is its lineage, where the caller has just read it.
-    """
-    line = line or lineages([instance.pk])[instance.pk]
-    own = _loaded(Q(pk=instance.pk)).get()
-    return _facts(own, [], line, with_subtrees=False)[instance.pk]
+
+def _capabilities(here: Surroundings) -> frozenset[str]:
+    """Return the instance's own capabilities, or those of the nearest above that states any."""
+    stated = (configured(row).stated for row in reversed(here.line))
+    return next((words for words in stated if words is not None), frozenset())
 
 
 def _facts(
-    holder: HopperInstance,
-    children: list[HopperInstance],
-    line: list[LineageRow],
-    *,
-    with_subtrees: bool,
-) -> dict[str, InstanceFacts]:
-    own = capabilities_along(ancestor.config for ancestor in line)
-    rows = [holder, *children]
-    waiting, unfinished = waiting_and_unfinished(rows)
-    below = capabilities_below(holder.pk, own) if with_subtrees else {}
-    facts = {}
-    for row in rows:
-        stated = stated_capabilities(row.config)
-        can = own if row is holder or stated is None else stated
-        facts[row.pk] = InstanceFacts(
-            id=row.pk,
-            name=row.name,
-            name_key=row.name_key,
-            scope=row.scope,
-            effective_status=Standing.along(line if row is holder else [*line, row]).effective,
-            capabilities=can,
-            subtree_capabilities=can | below.get(row.pk, frozenset()),
-            domains=tuple(map(str, row.config.get("domains") or ())),
-            settings=effective_settings(row.scope, row.config),
-            own={key: row.config[key] for key in setting_keys() & row.config.keys()},
-            queued=waiting.get(row.pk, 0),
-            running=row.load.running,
-            open_tasks=unfinished.get(row.pk, 0),
-            last_assigned_at=row.last_assigned_at,  # type: ignore[attr-defined]
-            started_at=row.started_at,
-            level=len(line) + (row is not holder),
-        )
-    return facts
-
-
-def _loaded(which: Q) -> QuerySet[HopperInstance]:
-    """Return instances with their load and `last_assigned_at`, the time of their last offer."""
-    offers = TaskDelegation.objects.filter(target_instance=OuterRef("pk"))
-    latest = offers.order_by("-delegated_at").values("delegated_at")[:1]
-    rows = HopperInstance.objects.select_related("load").filter(which)
-    return rows.annotate(last_assigned_at=Subquery(latest)).order_by("pk")
+    here: Surroundings,
+    row: Seen,
+    inherited: frozenset[str],
+    below: Mapping[str, frozenset[str]],
+    barred: str = "",
+) -> InstanceFacts:
+    config = configured(row)
+    is_own = row is here.own
+    can = inherited if is_own or config.stated is None else config.stated
+    return InstanceFacts(
+        id=row.id,
+        name=row.name,
+        name_key=row.name_key,
+        scope=row.scope,
+        effective_status=Standing.along(here.line if is_own else [*here.line, row]).effective,
+        capabilities=can,
+        subtree_capabilities=can | below.get(row.id, frozenset()),
+        domains=config.domains,
+        settings=config.settings,
+        own=dict(config.own),
+        queued=row.waiting,
+        running=row.running,
+        open_tasks=here.unfinished[row.id],
+        last_assigned_at=row.moment,
+        barred=barred,
+        started_at=row.started_at,
+        level=len(here.line) + (not is_own),
+    )

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.delegation_history import DelegationHistory
-from delegation.facts import facts_of, instance_facts
+from delegation.facts import around, facts_of, instance_facts
 from delegation.models import TaskDelegation
 from hopper.config.registry import effective_settings
 from hopper.errors import Conflict
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from hopper.actors import Actor
     from instances.models import HopperInstance, Task
-    from instances.models.instance import LineageRow
+    from instances.tree.surroundings import Surroundings
     from scopes.decisions import Answer
 
 
@@ -133,14 +133,12 @@ def take_back(task: Task, *, force: bool, actor: Actor, now: datetime) -> None:
     move_task(task, last.source_instance, actor=actor, now=now, was=was, reason="reassign")
 
 
-def target_answer(
-    task: Task, target: HopperInstance, line: list[LineageRow] | None = None
-) -> Answer:
+def target_answer(task: Task, target: HopperInstance, here: Surroundings | None = None) -> Answer:
     """Return the answer of the target's behaviour to this task (R8, R22).
 
-    `line` is the target's lineage, where the caller has just read it.
+    `here` is what stands around the target, where the caller has just read it.
     """
-    facts = instance_facts(target, line)
+    facts = instance_facts(here or around(target.pk, children=False))
     return answer(get_behavior_for_instance(target), facts_of(task), facts)
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from delegation.choices import DelegationType, Reason
-from delegation.delegation_history import DelegationHistory
+from delegation.delegation_history import DelegationHistory, Reading
 from delegation.delegator import Delegator, escalation_target
+from delegation.facts import around
 from delegation.models import TaskDelegation
 from delegation.offer_rules import over_hop_limit
 from delegation.offers import Terms, answer_offer, make_offer, target_answer
@@ -124,45 +125,44 @@ def place_task(task_id: str, *, actor: Actor = ROUTER) -> Task:
     Each hop is a transaction of its own. The sweep places a task that stays due. A task whose
     behaviour fails stays due, and its reason names the failure.
     """
-    token = _at_work.set(_at_work.get() | {task_id})
-    try:
-        _make_hops(task_id, actor)
-    finally:
-        _at_work.reset(token)
+    _make_hops(task_id, None, actor)
     return Task.objects.get(pk=task_id)
 
 
-def _make_hops(task_id: str, actor: Actor) -> None:
-    stale = 0
-    for _ in range(MAX_HOPS):
-        try:
-            # A decision and its execution use one configuration, even while files are edited.
-            with CONFIGURATION.held():
-                if not _step(task_id, actor):
-                    break
-            stale = 0
-        except _Stale:
-            stale += 1
-            if stale > _DECIDED_AGAIN:
-                break
-        except BehaviorFailed as failure:
-            _explain(task_id, failure, actor)
-            break
-
-
-def try_to_place(task_id: str, *, actor: Actor = ROUTER) -> bool:
-    """Place a due task. Return whether it rests now. Logs a failure and leaves it to the sweep.
-
-    For callers with a committed change and further tasks to place.
-    """
-    if task_id in _at_work.get():
-        # An accepted hop has announced the task that its caller is placing already.
-        return False
+def _make_hops(task_id: str, read: Reading | None, actor: Actor) -> None:
+    stale, token = 0, _at_work.set(_at_work.get() | {task_id})
     try:
-        return not place_task(task_id, actor=actor).route_due
+        for _ in range(MAX_HOPS):
+            try:
+                # A decision and its execution use one configuration, even while files are edited.
+                with CONFIGURATION.held():
+                    read = _step(read or Reading.of(task_id), actor)
+            except _Stale:
+                read, stale = None, stale + 1
+                if stale > _DECIDED_AGAIN:
+                    break
+                continue
+            if read is None:
+                break
+            stale = 0
+    except BehaviorFailed as failure:
+        _explain(task_id, failure, actor)
+    finally:
+        _at_work.reset(token)
+
+
+def try_to_place(task: Task, *, actor: Actor = ROUTER) -> None:
+    """Place a due task, given as the caller has just committed it.
+
+    Logs a failure and leaves it to the sweep, so that the caller can place further tasks.
+    """
+    if task.pk in _at_work.get():
+        # An accepted hop has announced the task that its caller is placing already.
+        return
+    try:
+        _make_hops(task.pk, Reading.as_written(task), actor)
     except Exception:
-        logger.exception("placing failed", extra={"event": "placing_failed", "task": task_id})
-        return False
+        logger.exception("placing failed", extra={"event": "placing_failed", "task": task.pk})
 
 
 def reroute_task(task_id: str, *, actor: Actor) -> Task:
@@ -186,48 +186,48 @@ def reroute_task(task_id: str, *, actor: Actor) -> Task:
     return Task.objects.get(pk=task_id)
 
 
-def _step(task_id: str, actor: Actor) -> bool:
-    """Decide once and act on it; return whether the task may have to go further."""
-    read_at = database.now()
-    task = Task.objects.select_related("instance").get(pk=task_id)
-    attributes = {"task_id": task_id, "instance_id": task.instance_id}
-    with tracing.span("place task", task.traceparent, **attributes):
-        return _decide(task, actor, read_at)
+def _step(read: Reading, actor: Actor) -> Reading | None:
+    """Decide once and act on it; return the task if it may have to go further."""
+    attributes = {"task_id": read.task.pk, "instance_id": read.task.instance_id}
+    with tracing.span("place task", read.task.traceparent, **attributes):
+        return _decide(read, actor)
 
 
-def _decide(task: Task, actor: Actor, read_at: datetime) -> bool:
+def _decide(read: Reading, actor: Actor) -> Reading | None:
+    task = read.task
     if task.awaits_escalation:
         return _hand_up(task, actor)
     back = _way_back(task)
     if back is not None:
         return _give_back(task, back, actor)
-    note = _look(task, actor)
+    note = _look(read, actor)
     if note is None:
-        return False
+        return None
     decision = note.decision
     if isinstance(decision, CreateChild):
         return _create_child(task.pk, actor)
     if isinstance(decision, SendTo):
-        return _send(note, decision.target_id, read_at)
+        return _send(note, decision.target_id)
     if isinstance(decision, Refuse):
-        return _refuse(note, decision, read_at)
-    return _rest(note, read_at)
+        return _refuse(note, decision)
+    _rest(note)
+    return None
 
 
-def _look(task: Task, actor: Actor) -> _Note | None:
+def _look(read: Reading, actor: Actor) -> _Note | None:
     """Return the decision about a task now, or None if the task is not due or cannot move on."""
-    holder = task.instance
+    task, holder = read.task, read.task.instance
     if not task.route_due or holder is None:
         return None
     question = Question.objects.open_of(task)
     began = time.perf_counter()
     router = InstanceRouter()
-    situation = router.situation(task, holder)
+    situation = router.situation(task, holder, read.history)
     if not situation.instance.standing.may("route"):
         return None
     decided = router.decide_from(situation, holder)
     elapsed = (time.perf_counter() - began) * 1000
-    return _Note(task, holder, decided, question, elapsed, actor)
+    return _Note(task, holder, decided, question, elapsed, actor, read.at)
 
 
 def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
@@ -255,6 +255,7 @@ class _Note:
     question: Question | None
     elapsed_ms: float
     actor: Actor
+    read_at: datetime
 
     @property
     def decision(self) -> Decision:
@@ -295,29 +296,30 @@ class _Note:
         )
         insert_rows(row)
 
-    def require_nothing_began(self, read_at: datetime) -> None:
+    def require_nothing_began(self) -> None:
         """Raise _Stale if an instance below the holder began to run since the read (R9)."""
         below = HopperInstance.objects.under(self.holder.pk).running()
-        if below.filter(updated_at__gt=read_at).exclude(pk=self.holder.pk).exists():
+        if below.filter(updated_at__gt=self.read_at).exclude(pk=self.holder.pk).exists():
             raise _Stale
 
 
-def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
+def _send(note: _Note, target_id: str) -> Reading | None:
     with transaction.atomic():
         target = lock_shared(HopperInstance, target_id)
         task, history = note.lock()
         # The target may have changed since, with fewer capabilities (R9).
-        if target is None or target.updated_at > read_at:
+        if target is None or target.updated_at > note.read_at:
             raise _Stale
-        line = lineages([target_id])[target_id]
-        if not InstanceRouter().can_delegate_to(note.holder, target, Standing.along(line)):
+        here = around(target_id, children=False)
+        standing = Standing.along(here.line)
+        if not InstanceRouter().can_delegate_to(note.holder, target, standing):
             raise _Stale
-        now = database.now()
+        now = here.now
         over = over_hop_limit(note.holder, history.made)
         if over:
             _block(note, task, history, "HopLimit", over, now)
-            return False
-        answer = target_answer(task, target, line)
+            return None
+        answer = target_answer(task, target, here)
         why = answer.reason if answer.verdict == "wait" else ""
         first = task.parent_id is not None and not history.rows
         terms = Terms(DelegationType.DECOMPOSE if first else DelegationType.ROUTE)
@@ -326,34 +328,31 @@ def _send(note: _Note, target_id: str, read_at: datetime) -> bool:
             delegation = make_offer(task, target, terms, why=why, hop=hop, actor=by, now=now)
             note.write(now, history)
             answer_offer(delegation, task, target, answer, actor=by, now=now)
-    return task.route_due
+    return Reading(task, history.with_row(delegation), now) if task.route_due else None
 
 
-def _rest(note: _Note, read_at: datetime) -> bool:
+def _rest(note: _Note) -> None:
     with transaction.atomic():
         task, history = note.lock()
-        note.require_nothing_began(read_at)
+        note.require_nothing_began()
         now = database.now()
         if note.question is not None and note.holder.scope not in EXECUTING:
             # Nobody may claim it here: its question stays the reason (R11).
             note.write(now, history)
             require_answer(task, note.question, actor=note.actor, now=now)
-            return False
+            return
         task.route_due = False
         if not task.waiting_code:
             # The reason of an earlier failure of the behaviour no longer holds.
             task.wait("")
-        data = {
-            "code": getattr(note.decision, "code", ""),
-            "reasons": list(note.decision.reasons),
-        }
+        code, reasons = getattr(note.decision, "code", ""), list(note.decision.reasons)
+        data = {"code": code, "reasons": reasons}
         with gathered():
             note.write(now, history)
             amend_task(task, "task.resting", actor=note.actor, now=now, **data)
-    return False
 
 
-def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
+def _refuse(note: _Note, decision: Refuse) -> Reading | None:
     """Escalate the task if it came from above, else block it here for a person (R9)."""
     path = TaskDelegation.objects.chain(note.task.pk)
     rises = decision.goes_up and path.exists()
@@ -363,21 +362,21 @@ def _refuse(note: _Note, decision: Refuse, read_at: datetime) -> bool:
             source = path.values_list("source_instance_id", flat=True).last()
             lock_shared(HopperInstance, str(source))
             _, history = note.lock()
-            note.require_nothing_began(read_at)
+            note.require_nothing_began()
             note.write(database.now(), history)
             Delegator(note.actor).escalate_task(
                 note.task.pk, reason="; ".join(decision.reasons), code="unplaceable"
             )
-        return True
+        return Reading.of(note.task.pk)
     with transaction.atomic():
         task, history = note.lock()
-        note.require_nothing_began(read_at)
+        note.require_nothing_began()
         code = W.UNROUTABLE if rises else decision.code
         _block(note, task, history, code, "; ".join(decision.reasons), database.now())
-    return False
+    return None
 
 
-def _hand_up(read: Task, actor: Actor) -> bool:
+def _hand_up(read: Task, actor: Actor) -> Reading:
     """Escalate a task that failed for good at its holder, in any state of the holder (R11, R15).
 
     This needs no decision, so none is recorded.
@@ -391,7 +390,7 @@ def _hand_up(read: Task, actor: Actor) -> bool:
         if not task.awaits_escalation or escalation_target(task) != above:
             raise _Stale
         Delegator(actor).escalate_task(task.pk, reason=task.error, code=Reason.TASK_FAILED)
-    return True
+    return Reading.of(task.pk)
 
 
 def _way_back(task: Task) -> str | None:
@@ -410,7 +409,7 @@ def _way_back(task: Task) -> str | None:
     return ids[place] if Standing.along(line[: place + 1]).effective == I.RUNNING else None
 
 
-def _give_back(read: Task, child_id: str, actor: Actor) -> bool:
+def _give_back(read: Task, child_id: str, actor: Actor) -> Reading:
     """Offer an answered task to the child towards its asker, whatever R10 excludes (R11).
 
     No decision is made about it, so none is recorded.
@@ -426,7 +425,7 @@ def _give_back(read: Task, child_id: str, actor: Actor) -> bool:
         delegation = make_offer(task, child, terms, actor=actor, now=now)
         answer = target_answer(task, child)
         answer_offer(delegation, task, child, answer, actor=actor, now=now)
-    return True
+    return Reading.of(task.pk)
 
 
 QUESTION_STANDS = frozenset({W.UNROUTABLE, W.HOP_LIMIT, W.EXPLICIT_TARGET_REFUSED})
@@ -445,7 +444,7 @@ def _block(
         block_unplaced(task, code, detail, considered=considered, actor=note.actor, now=now)
 
 
-def _create_child(task_id: str, actor: Actor) -> bool:
+def _create_child(task_id: str, actor: Actor) -> Reading:
     """Create and start the instance of the decision (R25). The next decision sends the task there.
 
     The behaviour decides again in the locked tree, so that no other process creates meanwhile. So
@@ -454,13 +453,12 @@ def _create_child(task_id: str, actor: Actor) -> bool:
     """
     with transaction.atomic():
         lock_trees(present_task(task_id).instance_id)
-        note = _look(present_task(task_id), actor)
-        if note is None or not isinstance(note.decision, CreateChild):
-            return True
-        _create(note, note.decision)
-        # Last, because instances are locked before tasks (R6).
-        note.lock()
-    return True
+        note = _look(Reading.of(task_id), actor)
+        if note is not None and isinstance(note.decision, CreateChild):
+            _create(note, note.decision)
+            # Last, because instances are locked before tasks (R6).
+            note.lock()
+    return Reading.of(task_id)
 
 
 def _create(note: _Note, wanted: CreateChild) -> None:

@@ -76,11 +76,11 @@ def refuse_crossing_move(*, instance: HopperInstance) -> None:
 
 
 @routing_due.receiver
-def place_due_task(*, task_id: str, actor: Actor) -> None:
+def place_due_task(*, task: Task, actor: Actor) -> None:
     """Place a task after the commit that made it due; a failure leaves it to the sweep."""
     from delegation.placing import try_to_place
 
-    try_to_place(task_id, actor=actor)
+    try_to_place(task, actor=actor)
 
 
 @tasks_finished.receiver

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from delegation.facts import facts_of, instance_facts, situation_for, situation_of
+from delegation.delegation_history import DelegationHistory
+from delegation.facts import around, facts_of, instance_facts, situation_for, situation_of
 from delegation.models import TaskDelegation
 from delegation.offer_rules import over_hop_limit
 from hopper.config.files import CONFIGURATION
@@ -47,9 +48,14 @@ class InstanceRouter:
             return None
         return HopperInstance.objects.filter(pk=decision.target_id).first()
 
-    def situation(self, task: Task, source: HopperInstance) -> Situation:
-        """Return the situation of a decision of `source` about the task now."""
-        return situation_of(task, source)
+    def situation(
+        self, task: Task, source: HopperInstance, history: DelegationHistory | None = None
+    ) -> Situation:
+        """Return the situation of a decision of `source` about the task now.
+
+        `history` holds its delegations, where the caller has just read them.
+        """
+        return situation_of(task, source, history or DelegationHistory.of(task))
 
     def can_delegate_to(
         self, source: HopperInstance, target: HopperInstance, standing: Standing | None = None
@@ -145,7 +151,8 @@ class _Walk:
             note["answer_reason"] = over
             return False
         self.asked[self.at.pk] += 1
-        answered = answer(get_behavior_for_instance(target), self.task, instance_facts(target))
+        facts = instance_facts(around(target_id, children=False))
+        answered = answer(get_behavior_for_instance(target), self.task, facts)
         note |= {"answer": answered.verdict, "answer_reason": answered.reason}
         if answered.verdict == "refuse":
             self.excluded.add(target_id)

@@ -43,8 +43,8 @@ class TypedSignal(Signal, Generic[P]):
 
 
 @TypedSignal
-def routing_due(*, task_id: str, actor: Actor) -> None:
-    """A task is due for placing. Announced after the commit."""
+def routing_due(*, task: Task, actor: Actor) -> None:
+    """A task is due for placing, given as it was committed. Announced after the commit."""
 
 
 @TypedSignal

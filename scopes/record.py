@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from hopper.actors import Actor
 
 _VERDICTS = {SendTo: "send", Stay: "stay", CreateChild: "create", Refuse: "refuse"}
+_DEFAULTS = {
+    kind: {field.name: field.default for field in fields(kind)}
+    for kind in (TaskFacts, InstanceFacts)
+}
+_EMPTY: tuple[Any, ...] = ((), frozenset(), {})
 _DERIVED = frozenset({"settings"})
 _TIMES = frozenset({"last_assigned_at", "started_at"})
 _SETS = frozenset({"capabilities", "subtree_capabilities"})
@@ -81,7 +86,7 @@ def described(decision: Decision) -> dict[str, Any]:
         "code": getattr(decision, "code", ""),
         "target_id": getattr(decision, "target_id", "") or getattr(decision, "name", ""),
         "reasons": list(decision.reasons),
-        "candidates": [asdict(considered) for considered in decision.considered],
+        "candidates": [dict(vars(considered)) for considered in decision.considered],
         "rules": list(decision.rules),
         "rule": decision.rule,
         "confidence": decision.confidence,
@@ -114,14 +119,13 @@ def restored(data: Mapping[str, Any]) -> Situation:
 
 
 def _plain(facts: TaskFacts | InstanceFacts) -> dict[str, Any]:
-    found = {}
-    for field in fields(facts):
-        value = getattr(facts, field.name)
-        if field.name in _DERIVED or value == field.default or value in ((), frozenset(), {}):
+    defaults, found = _DEFAULTS[type(facts)], {}
+    for name, value in vars(facts).items():
+        if name in _DERIVED or value in _EMPTY or value == defaults[name]:
             continue
         if isinstance(value, datetime):
             value = value.isoformat()
-        found[field.name] = sorted(value) if isinstance(value, frozenset) else value
+        found[name] = sorted(value) if isinstance(value, frozenset) else value
     return found
 
 

@@ -51,9 +51,9 @@ class Loaded(Generic[Model]):
         return self.place(*path).source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
-    """All files at one moment, by name."""
+    """All files at one moment, by name. A snapshot equals only itself, so caches can name it."""
 
     files: Mapping[str, Loaded[Any]]
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import Error, connection, models, transaction
+from django.db.models.expressions import Expression, RawSQL
 
 from hopper.conditions import require_condition
 from hopper.database.postgresql import PostgreSQL
@@ -41,6 +42,19 @@ def now() -> datetime:
     """
     with connection.cursor() as cursor:
         return engine().now(cursor)
+
+
+def present() -> Expression:
+    """Return the present as an expression, for a query that reads it together with its rows."""
+    if not engine().clock:
+        return models.Value(now(), models.DateTimeField())
+    return RawSQL(engine().clock, (), models.DateTimeField())  # noqa: S611
+
+
+def read_with_now(statement: str, params: Any = ()) -> tuple[list[tuple[Any, ...]], datetime]:
+    """Return the rows of a SELECT that finds at least one, and the present as `now` tells it."""
+    with connection.cursor() as cursor:
+        return engine().read_with_now(cursor, statement, params)
 
 
 def lock_names(*names: str, shared: bool = False) -> None:

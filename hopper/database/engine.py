@@ -53,6 +53,16 @@ class Engine(ABC):
         """Return the present by the one clock that decides for all servers."""
 
     @abstractmethod
+    def read_with_now(
+        self, cursor: CursorWrapper, statement: str, params: Any
+    ) -> tuple[list[tuple[Any, ...]], datetime]:
+        """Return the rows of a SELECT with at least one row, and the present, read after them."""
+
+    @abstractmethod
+    def moment(self, value: Any) -> datetime | None:
+        """Return a time that a statement without models has read, None for none."""
+
+    @abstractmethod
     def lock_names(self, cursor: CursorWrapper, names: Sequence[str], *, shared: bool) -> None:
         """Take the locks of these names, in this order, until the transaction ends."""
 

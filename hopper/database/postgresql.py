@@ -79,6 +79,19 @@ class PostgreSQL(Engine):
         found: datetime = cursor.fetchone()[0]
         return found
 
+    def read_with_now(
+        self, cursor: CursorWrapper, statement: str, params: Any
+    ) -> tuple[list[tuple[Any, ...]], datetime]:
+        """Read the clock in the same statement."""
+        cursor.execute(f"SELECT {self.clock}, found.* FROM ({statement}) found", params)
+        rows = cursor.fetchall()
+        return [row[1:] for row in rows], rows[-1][0]
+
+    def moment(self, value: Any) -> datetime | None:
+        """Return the value: the driver makes it."""
+        found: datetime | None = value
+        return found
+
     def lock_names(self, cursor: CursorWrapper, names: Sequence[str], *, shared: bool) -> None:
         """Take advisory locks, whose keys are made from the names."""
         lock = name_lock("name", shared=shared)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
@@ -16,7 +17,6 @@ from hopper.database.engine import BackupError, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from django.db import Error
@@ -45,6 +45,20 @@ class SQLite(Engine):
     def now(self, cursor: CursorWrapper) -> datetime:
         """Read this machine's clock: the database is a file on it."""
         return timezone.now()
+
+    def read_with_now(
+        self, cursor: CursorWrapper, statement: str, params: Any
+    ) -> tuple[list[tuple[Any, ...]], datetime]:
+        """Read this machine's clock after the statement."""
+        cursor.execute(statement, params)
+        return cursor.fetchall(), timezone.now()
+
+    def moment(self, value: Any) -> datetime | None:
+        """Read the text, which is UTC. Only a plain column comes as a time, without its zone."""
+        if value is None:
+            return None
+        found = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return found.replace(tzinfo=UTC)
 
     def lock_names(self, cursor: CursorWrapper, names: Sequence[str], *, shared: bool) -> None:
         """Do nothing: the transaction is the lock."""

@@ -322,6 +322,8 @@ def _joins(new: NewTask) -> bool:
 
 def _lock_parents(parent_ids: Set[str], actor: Actor) -> dict[str, Task]:
     """Return parent tasks by id, locked with their trees, where they may have children (R13)."""
+    if not parent_ids:
+        return {}
     parents = {parent.pk: parent for parent in lock_tasks(parent_ids)}
     if unknown := sorted(parent_ids - parents.keys()):
         raise Invalid.field("parent_id", f"there is no task {', '.join(unknown)}", "unknown")

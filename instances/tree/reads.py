@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from datetime import timedelta
-from itertools import accumulate
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min
 
 from hopper import database
 from instances.allowances import Standing
@@ -20,7 +17,7 @@ from instances.models.instance import lineages
 from instances.queue_settings import queue_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 _DISABLED = (InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.ERROR)
 
@@ -36,47 +33,10 @@ def running_at(instance_ids: Iterable[str]) -> dict[str, int]:
     return dict(InstanceLoad.objects.filter(pk__in=list(instance_ids)).values_list("pk", "running"))
 
 
-def waiting_and_unfinished(
-    instances: Collection[HopperInstance],
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the waiting tasks at each instance, and the unfinished tasks at it and below.
-
-    One query, by the numbers of the instances as they were read.
-    """
-    rows = Task.objects.open().filter(
-        instance__tree_id__in={one.tree_id for one in instances},
-        instance__lft__range=(
-            min(one.lft for one in instances),
-            max(one.rght for one in instances),
-        ),
-    )
-    grouped = rows.order_by().values_list("instance_id", "instance__tree_id", "instance__lft")
-    pending = Count("pk", filter=Q(status=TaskStatus.PENDING))
-    counted = grouped.annotate(all=Count("pk"), waits=pending)
-    found = sorted(counted, key=itemgetter(1, 2))
-    places = [(tree, place) for _, tree, place, _, _ in found]
-    before = [0, *accumulate(count for *_, count, _ in found)]
-    unfinished = {
-        one.pk: before[bisect_right(places, (one.tree_id, one.rght))]
-        - before[bisect_left(places, (one.tree_id, one.lft))]
-        for one in instances
-    }
-    return {str(pk): waits for pk, *_, waits in found}, unfinished
-
-
 def stated_capabilities(config: Mapping[str, Any]) -> frozenset[str] | None:
     """Return the capabilities in the instance's own config, or None if they are inherited."""
     stated = config.get("capabilities")
     return frozenset(map(str, stated)) if isinstance(stated, list) else None
-
-
-def capabilities_along(configs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Return the capabilities of the last config of a lineage: its own or the nearest above."""
-    found: frozenset[str] = frozenset()
-    for config in configs:
-        stated = stated_capabilities(config)
-        found = found if stated is None else stated
-    return found
 
 
 def capabilities_below(instance_id: str, own: frozenset[str]) -> dict[str, frozenset[str]]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from delegation import router
+from delegation.delegation_history import DelegationHistory
 from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from delegation.placing import place_task
@@ -105,8 +106,8 @@ def test_of_two_names_nearly_alike_at_the_same_moment_one_is_made(
     """Both had looked before either was created."""
     known, seen = router.situation_of, []
 
-    def slow(task: Task, holder: HopperInstance) -> Any:
-        situation = known(task, holder)
+    def slow(task: Task, holder: HopperInstance, history: DelegationHistory) -> Any:
+        situation = known(task, holder, history)
         if not seen:
             seen.append(task.pk)
             create_task(NewTask("other", instance_id="top", project=second), actor=ALICE)

@@ -9,6 +9,7 @@ import pytest
 from django.db import connections
 
 from delegation import placing, router
+from delegation.delegation_history import DelegationHistory
 from delegation.delegator import Delegator
 from instances.lifecycle.actions import pause_instance, resume_instance
 from instances.models import HopperInstance, Task
@@ -62,13 +63,13 @@ def test_a_task_placed_while_its_facts_are_read_needs_no_child(
     Task.objects.filter(pk=task.pk).update(complexity=5, route_due=True)
     read, looks = router.situation_of, []
 
-    def read_late(task: Task, holder: HopperInstance) -> Situation:
+    def read_late(task: Task, holder: HopperInstance, history: DelegationHistory) -> Situation:
         looks.append(task.pk)
         if len(looks) == 2:
-            # Under the tree lock: the task was read, its path is not yet.
+            # Under the tree lock: the task was read, its facts are not yet.
             with ThreadPoolExecutor(1) as beside:
                 beside.submit(_resume, run.pk).result()
-        return read(task, holder)
+        return read(task, holder, history)
 
     monkeypatch.setattr(router, "situation_of", read_late)
     placing.place_task(task.pk)

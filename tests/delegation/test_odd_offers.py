@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from delegation import router
+from delegation.delegation_history import DelegationHistory
 from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from delegation.sweep import sweep
@@ -66,10 +67,10 @@ def test_a_task_that_cannot_be_placed_holds_up_no_other(monkeypatch: pytest.Monk
     bad, good = TaskFactory(instance=top, tags=["x"]), TaskFactory(instance=top, tags=["x"])
     known = router.situation_of
 
-    def broken(task: Task, holder: HopperInstance) -> Any:
+    def broken(task: Task, holder: HopperInstance, history: DelegationHistory) -> Any:
         if task.pk == bad.pk:
             raise ValueError("a behaviour of somebody else's")
-        return known(task, holder)
+        return known(task, holder, history)
 
     monkeypatch.setattr(router, "situation_of", broken)
     resume_instance(top.pk, actor=ALICE)

@@ -27,12 +27,12 @@ TASKS: dict[str, dict[str, Any]] = {
 # Transactions, savepoints and readings of the clock count too; a hop writes offer, acceptance,
 # decision and events.
 BUDGETS = {
-    "matched": 39,
-    "matched, and down to a run": 43,
-    "by what it requires": 41,
-    "named": 39,
-    "no child matches": 22,
-    "nobody can": 27,
+    "matched": 28,
+    "matched, and down to a run": 30,
+    "by what it requires": 30,
+    "named": 28,
+    "no child matches": 17,
+    "nobody can": 22,
 }
 
 

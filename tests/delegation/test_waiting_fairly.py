@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from delegation import router
+from delegation.delegation_history import DelegationHistory
 from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from delegation.sweep import sweep
@@ -57,10 +58,10 @@ def test_tasks_that_fail_to_be_placed_hold_up_no_other(
     Task.objects.filter(pk__in=tasks).update(tags=["x"], tag_keys=["x"], route_due=True)
     known = router.situation_of
 
-    def broken(task: Task, holder: HopperInstance) -> Any:
+    def broken(task: Task, holder: HopperInstance, history: DelegationHistory) -> Any:
         if task.pk != tasks[-1]:
             raise ValueError("a behaviour of somebody else's")
-        return known(task, holder)
+        return known(task, holder, history)
 
     monkeypatch.setattr(router, "situation_of", broken)
     assert any(sweep(limit=1).tasks_placed for _ in range(ROUNDS))
@@ -182,8 +183,8 @@ def test_a_child_that_begins_to_run_while_a_decision_is_made_gets_the_task(
     )
     known, first = router.situation_of, []
 
-    def slow(task: Task, holder: HopperInstance) -> Any:
-        situation = known(task, holder)
+    def slow(task: Task, holder: HopperInstance, history: DelegationHistory) -> Any:
+        situation = known(task, holder, history)
         if not first:
             first.append(task.pk)
             start_instance(late.pk, actor=ALICE)

@@ -22,6 +22,9 @@ from hopper.database import (
     lock_rows,
     lock_shared,
     lock_within,
+    now,
+    present,
+    read_with_now,
     snapshot,
     try_lock,
     write_together,
@@ -197,6 +200,21 @@ def test_a_locked_row_is_as_fresh_as_its_lock(root: HopperInstance) -> None:
             assert found.name == "other"
         assert lock_row(HopperInstance, "nobody") is None
         assert lock_shared(HopperInstance, "nobody") is None
+
+
+def test_rows_come_with_the_moment_after_them_and_with_their_times(root: HopperInstance) -> None:
+    before = now()
+    statement = f"SELECT id, max(created_at) FROM {HopperInstance._meta.db_table} GROUP BY id"
+    found, moment = read_with_now(statement)
+    assert [(pk, engine().moment(at)) for pk, at in found] == [(root.pk, root.created_at)]
+    assert engine().moment(None) is None
+    assert before <= moment <= now()
+
+
+def test_a_query_reads_the_present_with_its_rows(root: HopperInstance) -> None:
+    before = now()
+    (at,) = HopperInstance.objects.annotate(at=present()).values_list("at", flat=True)
+    assert before <= at <= now()
 
 
 def test_two_that_lock_what_they_pick_never_pick_the_same() -> None:

@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from delegation.placing import place_task
 from delegation.sweep import sweep
 from instances.tasks.worker import claim_next, complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
@@ -63,6 +64,16 @@ def test_a_report_reads_no_big_table_whole(run: str) -> None:
     (lease,) = claim_next(run, worker="w", actor=ALICE).leases
     with plans() as recorded:
         complete_task(lease.task.pk, token=lease.token, result=1, actor=ALICE)
+    assert recorded.reading_whole(*BIG) == []
+
+
+def test_placing_reads_no_big_table_whole(run: str) -> None:
+    top = InstanceFactory(name="placing-top")
+    project = InstanceFactory(scope="PROJECT", parent=top, config={"capabilities": ["x"]})
+    InstanceFactory(scope="ORCHESTRATION", parent=project, name="placing-run")
+    with plans() as recorded:
+        task = place_task(TaskFactory(instance=top, tags=["x"], complexity=5).pk)
+    assert task.instance_id == "placing-run"
     assert recorded.reading_whole(*BIG) == []
 
 

@@ -230,9 +230,9 @@ MUTATIONS = (
         (
             Edit(
                 _CHANGES,
-                '    roots = list(rows.filter(one).order_by("pk"))\n',
+                "    if len(wanted) == 1:\n",
                 '    return list(rows.filter(pk__in=wanted).order_by("pk"))\n'
-                '    roots = list(rows.filter(one).order_by("pk"))\n',
+                "    if len(wanted) == 1:\n",
             ),
             Edit(
                 _COMPLETION,
@@ -246,8 +246,8 @@ MUTATIONS = (
     _one(
         "no lock on the root",
         _CHANGES,
-        'roots = list(rows.filter(one).order_by("pk"))',
-        'roots = list(Task.objects.filter(one).order_by("pk"))',
+        "({root}) {engine().locking(table, skip=False)}",
+        "({root})",
         "tests/concurrency/test_delegation_races.py",
         database="postgres",
     ),
