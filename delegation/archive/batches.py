@@ -114,8 +114,9 @@ def _first_families(roots: Sequence[str], most: int) -> list[str]:
 
 def _move(folder: Path, roots: Sequence[str]) -> ArchiveFile | None:
     """Write locked families to a new file, whole on the disk; remove them from the database."""
-    tasks = list(Task.objects.filter(root__in=roots).order_by("pk"))
-    ids = [task.pk for task in tasks]
+    columns = ("id", "status", "instance_id", "origin_id", "created_by_id")
+    tasks = Task.objects.filter(root__in=roots).order_by("pk").values(*columns)
+    ids = [task["id"] for task in tasks]
     in_feed: Any = Event.objects.in_feed().order_by().filter(task__in=ids)
     stamped = in_feed.aggregate(events=Count("pk"), last=Max("number"))
     events, through = Event.objects.filter(task__in=ids).count(), stamped["last"] or 0
@@ -134,17 +135,7 @@ def _move(folder: Path, roots: Sequence[str]) -> ArchiveFile | None:
     flush(folder)
     remove_rows(ids)
     file.save()
-    ArchivedTask.objects.bulk_create(
-        ArchivedTask(
-            id=task.pk,
-            file=file,
-            status=task.status,
-            instance_id=task.instance_id,
-            origin_id=task.origin_id,
-            created_by_id=task.created_by_id,
-        )
-        for task in tasks
-    )
+    ArchivedTask.objects.bulk_create(ArchivedTask(file=file, **task) for task in tasks)
     return file
 
 

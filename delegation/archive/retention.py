@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-FAMILIES_AT_ONCE = 200
+FAMILIES_AT_ONCE = 500
 """The most families that are judged together."""
 
 

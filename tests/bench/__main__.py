@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-from tests.bench import claims, trees, webhooks
+from tests.bench import archiving, claims, trees, webhooks
 from tests.bench.figures import FIGURES, SIZE, cursor, say
 
 PARTS = {
@@ -28,6 +28,7 @@ PARTS = {
         trees.decisions,
         trees.appends,
         webhooks.completions_beside_webhooks,
+        archiving.archive,
     )
 }
 

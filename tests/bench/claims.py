@@ -138,7 +138,11 @@ def age() -> None:
     (lease,) = claim_next(place, worker="w", actor=ALICE).leases
     complete_task(first, token=lease.token, actor=ALICE)
     pk = "'old' || n"
-    copies("instances_task", SIZE.old, f"id = '{first}'", id=pk, root_id=pk)
+    ages = {
+        name: f"source.{name} - interval '40 days'"
+        for name in ("created_at", "started_at", "finished_at")
+    }
+    copies("instances_task", SIZE.old, f"id = '{first}'", id=pk, root_id=pk, **ages)
     of_first = f"task_id = '{first}'"
     copies("instances_attempt", SIZE.old, of_first, task_id=pk)
     place_in_feed = "source.id * 1000000 + n"
