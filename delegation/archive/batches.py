@@ -115,7 +115,7 @@ def _first_families(roots: Sequence[str], most: int) -> list[str]:
 def _move(folder: Path, roots: Sequence[str]) -> ArchiveFile | None:
     """Write locked families to a new file, whole on the disk; remove them from the database."""
     columns = ("id", "status", "instance_id", "origin_id", "created_by_id")
-    tasks = Task.objects.filter(root__in=roots).order_by("pk").values(*columns)
+    tasks = list(Task.objects.filter(root__in=roots).order_by("pk").values(*columns))
     ids = [task["id"] for task in tasks]
     in_feed: Any = Event.objects.in_feed().order_by().filter(task__in=ids)
     stamped = in_feed.aggregate(events=Count("pk"), last=Max("number"))
@@ -126,17 +126,20 @@ def _move(folder: Path, roots: Sequence[str]) -> ArchiveFile | None:
     file = ArchiveFile(
         name=f"{now:%Y%m%dT%H%M%S.%f}.jsonl", at=now, tasks=len(ids), events=events, through=through
     )
-    path = folder / f"{file.name}{_PART}"
-    with open(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-    ) as lines:
-        write_rows(lines, ids)
-    flush(path)
-    flush(folder)
+    _write(folder / f"{file.name}{_PART}", ids)
     remove_rows(ids)
     file.save()
     ArchivedTask.objects.bulk_create(ArchivedTask(file=file, **task) for task in tasks)
     return file
+
+
+def _write(path: Path, ids: Sequence[str]) -> None:
+    """Write the rows of tasks to a new file, which is on the disk afterwards."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        write_rows(file, ids)
+    flush(path)
+    flush(path.parent)
 
 
 def _settle(folder: Path) -> None:

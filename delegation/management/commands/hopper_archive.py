@@ -14,7 +14,6 @@ from hopper import database
 from hopper.commands import OperatorCommand, Progress
 from instances.minutes import count_events
 from instances.models import ArchivedTask, ArchiveFile
-from instances.tasks.archived import no_task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,16 +85,14 @@ class Command(OperatorCommand):
     def _print_task(self, task_id: str) -> None:
         found = ArchivedTask.objects.filter(pk=task_id).select_related("file").first()
         if found is None:
-            raise CommandError(f"The archive has no task {task_id}: {no_task(task_id)}")
+            raise CommandError(f"The archive has no task {task_id}.")
         path = _folder() / found.file.name
         try:
             with path.open(encoding="utf-8") as file:
-                for line in file:
-                    row = json.loads(line)["row"]
-                    if task_id in (row["id"], row.get("task_id"), row.get("depends_on_id")):
-                        self.say(line.rstrip("\n"))
+                lines = [line for line in file if _belongs(line, task_id)]
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror}.") from error
+        self.say("".join(lines).rstrip("\n"))
 
     def _show(self, files: list[ArchiveFile], as_json: bool) -> None:
         tasks, events = sum(one.tasks for one in files), sum(one.events for one in files)
@@ -108,6 +105,12 @@ class Command(OperatorCommand):
         for one in files:
             self.say(f"{one.name}  {one.tasks:,} tasks, {one.events:,} events")
         self.say(f"{tasks:,} tasks and {events:,} events in {len(files):,} files.")
+
+
+def _belongs(line: str, task_id: str) -> bool:
+    """Return whether a line is the task's row, or a row of the task."""
+    row = json.loads(line)["row"]
+    return task_id in (row["id"], row.get("task_id"), row.get("depends_on_id"))
 
 
 def _folder() -> Path:
