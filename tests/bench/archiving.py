@@ -24,6 +24,8 @@ ALONE, BESIDE = "alone", "beside the archive"
 
 def archive() -> None:
     """Compare claims beside the archive with claims alone; then archive what is left."""
+    from hopper.database import lift_time_limit
+
     age()
     let_old_tasks_go()
     (hot,) = queues("hot", 1)
@@ -41,6 +43,7 @@ def archive() -> None:
         rest = archive_for(Path(folder), seconds=LONGEST)
         say("tasks archived by second alone", f"{rest / (time.monotonic() - began):.0f} ({rest})")
         files = sum(path.stat().st_size for path in Path(folder).iterdir())
+    lift_time_limit()
     with cursor() as run:
         run.execute("VACUUM FULL")
     say("database before, after; files, MB", f"{before} {size()} {files // 2**20}")
