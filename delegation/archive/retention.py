@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import F
-
 from instances.choices import TERMINAL
 from instances.models import HopperInstance, Task, TaskDependency
 from instances.queue_settings import queue_settings
@@ -52,5 +50,5 @@ class Retention:
 
 def families_after(root_id: str) -> list[str]:
     """Return the roots of the next families, in the order of their ids; none at the end."""
-    roots = Task.objects.filter(pk=F("root"), pk__gt=root_id).order_by("pk")
+    roots = Task.objects.filter(parent__isnull=True, pk__gt=root_id).order_by("pk")
     return list(roots.values_list("pk", flat=True)[:FAMILIES_AT_ONCE])

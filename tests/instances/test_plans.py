@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
 from django.test import Client
 
+from delegation.archive.batches import archive_step
+from delegation.archive.retention import Retention
 from delegation.placing import place_task
 from delegation.sweep import sweep
+from hopper import database
+from instances.models import SweepRecord
 from instances.tasks.worker import claim_next, complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.plans import Plans, copies, plans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db]
 
@@ -119,3 +125,16 @@ def test_a_sweep_reads_no_big_table_whole(run: str) -> None:
     with plans() as recorded:
         sweep()
     assert rows_of(recorded) == []
+
+
+def test_a_step_of_the_archive_reads_no_big_table_whole(run: str, tmp_path: Path) -> None:
+    now = database.now()
+    SweepRecord.note_counted(10**12, now)
+    retention = Retention(now)
+    retention.before = {run: now + timedelta(days=1)}
+    with plans() as recorded:
+        step = archive_step(tmp_path, retention, "o", most=50)
+    assert step is not None
+    assert step.file is not None
+    assert step.file.tasks == 50
+    assert recorded.reading_whole(*BIG) == []
