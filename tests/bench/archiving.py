@@ -16,7 +16,7 @@ from tests.concurrency.crowd import crowd, together
 TARGET = 1.5
 """The greatest ratio of the 99th percentile of claims beside the archive to claims alone."""
 
-LONGEST = 900
+LONGEST = 120
 """The most seconds in which the rest of the old tasks is archived."""
 
 ALONE, BESIDE = "alone", "beside the archive"
