@@ -22,7 +22,7 @@ from hopper import database
 from hopper.backup import flush
 from hopper.database import try_lock
 from instances.models import ArchivedTask, ArchiveFile, Event, SweepRecord, Task
-from instances.tasks.changes import lock_tasks
+from instances.tasks.changes import lock_families
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,7 @@ def archive_step(
             return None
         _settle(folder)
         # A family that was reopened meanwhile, or has a new dependant, is young now.
-        lock_tasks(old)
+        lock_families(old)
         chosen = _first_families(retention.old_families(old), most)
         last = chosen[-1] if chosen and len(chosen) < len(old) else roots[-1]
         file = _move(folder, chosen)

@@ -351,6 +351,16 @@ def _write(change: _Change, task: Task, now: datetime, event: Event | None) -> N
         change.insert(event)
 
 
+def lock_families(root_ids: Sequence[str]) -> None:
+    """Lock whole families against changes, and against new rows that point at them (R6).
+
+    The check of a foreign key shares the lock of a change. So each task is locked once more, alone.
+    """
+    lock_tasks(root_ids)
+    alone = Task.objects.select_for_update().filter(root__in=root_ids).order_by("pk")
+    list(alone.values_list("pk"))
+
+
 def remove_tasks(task_ids: Sequence[str]) -> None:
     """Remove locked tasks that have ended, whose rows the archive has written to its file."""
     rows: Any = Task.objects.filter(pk__in=task_ids)

@@ -33,7 +33,7 @@ from instances import minutes
 from instances.history import feed
 from instances.lessons import file_lesson
 from instances.models import ArchivedTask, ArchiveFile, Event, HopperInstance, Lesson, Task
-from instances.tasks.changes import lock_tasks
+from instances.tasks.changes import lock_families
 from instances.tasks.creating import NewTask, create_task
 from instances.tasks.ending import cancel_task
 from instances.tasks.reopening import reopen_task
@@ -294,11 +294,11 @@ def test_a_task_that_is_opened_again_meanwhile_stays(
 ) -> None:
     task = ended(run)
 
-    def reopened(roots: list[str]) -> list[Task]:
+    def reopened(roots: list[str]) -> None:
         reopen_task(task.pk, actor=ALICE)
-        return lock_tasks(roots)
+        lock_families(roots)
 
-    monkeypatch.setattr(batches, "lock_tasks", reopened)
+    monkeypatch.setattr(batches, "lock_families", reopened)
     assert archived(tmp_path) == []
 
 
