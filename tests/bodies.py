@@ -45,7 +45,7 @@ def largest(schema: dict[str, Any], known: dict[str, Any], more: dict[str, Any])
             body |= more
         if len(json.dumps(body)) <= MOST_BYTES:
             return body
-        longest = longest * 9 // 10
+        longest = longest * 4 // 5
 
 
 def body_of(schema: dict[str, Any], known: dict[str, Any], longest: int) -> Any:
@@ -67,8 +67,8 @@ def body_of(schema: dict[str, Any], known: dict[str, Any], longest: int) -> Any:
         case "object" | None:
             return {"text": "x" * min(longest, MEGABYTE - 100)}
         case "array":
-            one = body_of(schema["items"], known, longest)
-            return [one] * min(schema.get("maxItems", 1000), 1000)
+            number = min(schema.get("maxItems", 1000), 1000)
+            return [body_of(schema["items"], known, longest // number)] * number
         case "string" if schema.get("format") == "date-time":
             return "2030-01-01T00:00:00Z"
         case "string":
@@ -111,6 +111,11 @@ def cells(method: str, path: str, body: Any) -> str:
     status, memory, seconds = out.get(timeout=120)
     process.join()
     return f"{len(raw) / MEGABYTE:.2f} MB | {status} | {memory:.0f} MB | {seconds:.2f} s"
+
+
+def tasks_of(number: int) -> list[dict[str, Any]]:
+    """Return so many tasks, together nearly as large as a body may be."""
+    return [{"title": "x", "description": "x" * (9 * MEGABYTE // number)}] * number
 
 
 class Ground:
@@ -163,7 +168,8 @@ class Ground:
             return pk, {}
         if noun == "webhooks" and "{id}" in place:
             body = {"instance_id": "top", "url": "https://example.org"}
-            return str(self.tell("/webhooks", body)["id"]), {"kinds": ["task.created"]}
+            pk = str(self.tell("/webhooks", body)["id"])
+            return pk, {"url": body["url"], "kinds": ["task.created"]} if verb == "{id}" else {}
         if noun == "instances" and "{id}" in place:
             return self.queue(), self._of_instance(verb)
         if noun == "tasks" and "{id}" in place:
@@ -172,21 +178,31 @@ class Ground:
 
     def _of_instance(self, verb: str) -> dict[str, Any]:
         if verb == "next":
-            return {"completed": self._reports(4)}
+            return {"completed": self.reports(4)}
         kept = {"scope": "ORCHESTRATION", "instance_type": "ephemeral", "status": "running"}
         return kept if verb == "{id}" else {}
 
     def _of_task(self, verb: str) -> tuple[str, dict[str, Any]]:
-        if verb in ("heartbeat", "complete", "fail", "release", "ask", "escalate", "decompose"):
+        if verb in (
+            "heartbeat",
+            "complete",
+            "fail",
+            "release",
+            "ask",
+            "escalate",
+            "start",
+            "decompose",
+        ):
             (report,) = self.claimed()
             pk = report.pop("id")
-            return pk, report | ({"choices": []} if verb == "ask" else {})
+            more = {"ask": {"choices": []}, "decompose": {"children": tasks_of(1000)}}
+            return pk, report | more.get(verb, {})
         pk = self.task("top" if verb == "delegate" else "", max_attempts=1)
         if verb == "answer":
             (report,) = self.claimed()
             pk = report.pop("id")
             asked = self.tell(f"/tasks/{pk}/ask", report | {"question": "?"})
-            return pk, {"question_id": asked["id"]}
+            return pk, {"question_id": asked["questions"][0]["id"]}
         if verb in ("retry", "discard"):
             report = self.tell(f"/tasks/{pk}/claim", {"worker": "w"})["lease"]
             self.tell(f"/tasks/{pk}/fail", {"token": report["token"], "error": "x"})
@@ -195,14 +211,16 @@ class Ground:
 
     def _of_list(self, place: str) -> dict[str, Any]:
         named = {"instance_id": "top"}
+        keyed = [one | {"key": f"k{number}"} for number, one in enumerate(tasks_of(200))]
         return {
-            "/lessons": named | {"project": "top"},
+            "/lessons": named | {"project": "top", "task_id": None},
             "/webhooks": named | {"url": "https://example.org/", "kinds": ["task.created"]},
-            "/runs": {"project": "large", "id": "large", "name": "large"},
+            "/runs": {"project": "large", "id": "run", "name": "large", "tasks": keyed},
             "/tasks": named,
         }.get(place, {})
 
-    def _reports(self, number: int) -> list[dict[str, Any]]:
+    def reports(self, number: int) -> list[dict[str, Any]]:
+        """Return reports of claimed tasks, each with a result of a megabyte."""
         return [one | {"result": "x" * (MEGABYTE - 100)} for one in self.claimed(number)]
 
 
@@ -228,8 +246,8 @@ def main() -> None:
             pk, more = ground.aim(place)
             at = place.replace("{id}", pk)
             legal = largest(content["application/json"]["schema"], known, more)
-            if place == "/tasks/complete":
-                legal = ground._reports(8)
+            if isinstance(legal, list):
+                legal = ground.reports(8) if place == "/tasks/complete" else tasks_of(1000)
             extra = {"unknown": [0] * ELEMENTS}
             illegal = [*legal, extra] if isinstance(legal, list) else {**legal, **extra}
             connections.close_all()

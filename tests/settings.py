@@ -12,9 +12,10 @@ from tests import postgres
 _home = tempfile.mkdtemp(prefix="hopper-test-")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 
+_KEPT = ("HOPPER_TEST_", "HOPPER_STORM", "HOPPER_FUZZ")
 # What a developer has set for his own Hopper must not change a test.
 for _name in list(os.environ):
-    if _name.startswith("HOPPER_") and not _name.startswith(("HOPPER_TEST_", "HOPPER_STORM")):
+    if _name.startswith("HOPPER_") and not _name.startswith(_KEPT):
         del os.environ[_name]
 os.environ["HOPPER_HOME"] = _home
 os.environ["HOPPER_SECRET_KEY"] = (

@@ -69,10 +69,18 @@ class Served:
         return self.process.wait(40)
 
 
-def start(home: Path, *options: str, **more: str) -> Served:
-    """Start a server and wait until its processes answer."""
+def start(home: Path, *options: str, code: Path | None = None, **more: str) -> Served:
+    """Start a server, of the sources in the folder `code`, and wait until its processes answer."""
+    program = [str(HOPPER)]
+    if code:
+        program = [
+            sys.executable,
+            "-c",
+            "import hopper.cli.main as it; raise SystemExit(it.main())",
+        ]
+        more["PYTHONPATH"] = str(code)
     process = subprocess.Popen(
-        [str(HOPPER), "serve", "--port", "0", *options],
+        [*program, "serve", "--port", "0", *options],
         cwd=home,
         env=environ(home, **more),
         stdin=subprocess.DEVNULL,
