@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-from tests.bench import archiving, claims, trees, webhooks
+from tests.bench import archiving, claims, placing, trees, webhooks
 from tests.bench.figures import FIGURES, SIZE, cursor, say
 
 PARTS = {
@@ -29,6 +29,8 @@ PARTS = {
         trees.appends,
         webhooks.completions_beside_webhooks,
         archiving.archive,
+        placing.placing,
+        placing.chain,
     )
 }
 
@@ -38,6 +40,7 @@ _options.add_argument("--old", type=int, default=200_000, help="finished tasks b
 _options.add_argument("--processes", type=int, nargs="+", default=[1, 4, 8])
 _options.add_argument("--rounds", type=int, default=5, help="windows of each mode")
 _options.add_argument("--seconds", type=float, default=1.5, help="length of a window")
+_options.add_argument("--against", type=Path, help="another checkout, for `placing`")
 _options.add_argument("--json", type=Path, help="file for the figures")
 
 

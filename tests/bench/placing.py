@@ -1,0 +1,131 @@
+"""Placing: a task and its two hops, beside another checkout, and a whole chain over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tests.bench.claims import until_done
+from tests.bench.figures import SIZE, compare, cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGETS = {5: 12.0, 100: 5.0}
+"""The least ratio to commit f982b2f, by the number of projects."""
+
+
+def placing() -> None:
+    """Create tasks at a GLOBAL of 5 and of 100 projects; each makes two hops.
+
+    Beside the checkout that `--against` names (`git worktree add FOLDER f982b2f`), if any.
+    """
+    checkouts = {"this": ROOT} | ({"other": SIZE.against.resolve()} if SIZE.against else {})
+    for projects, target in TARGETS.items():
+        rates: dict[str, list[float]] = {name: [] for name in checkouts}
+        with ExitStack() as stack:
+            placers = {
+                name: stack.enter_context(_placer(name, folder, projects))
+                for name, folder in checkouts.items()
+            }
+            for _ in range(SIZE.rounds):
+                for name, placer in placers.items():
+                    rates[name].append(_window(placer))
+        other = "other" if "other" in rates else "this"
+        compare(f"create + 2 hops, {projects} projects", rates, "this", other, target=target)
+
+
+@contextmanager
+def _placer(name: str, folder: Path, projects: int) -> Iterator[subprocess.Popen[str]]:
+    """Run a checkout's own code on a database of its own."""
+    database = f"placing_{name}_{projects}"
+    with cursor() as run:
+        run.execute(f"CREATE DATABASE {database}")
+    url = urlsplit(os.environ["HOPPER_DATABASE_URL"])._replace(path=f"/{database}").geturl()
+    environment = {**os.environ, "HOPPER_DATABASE_URL": url, "PYTHONPATH": str(folder)}
+    placer = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("placer.py")), str(projects)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with placer:
+        yield placer
+
+
+def _window(placer: subprocess.Popen[str]) -> float:
+    assert placer.stdin is not None
+    assert placer.stdout is not None
+    placer.stdin.write(f"{SIZE.seconds}\n")
+    placer.stdin.flush()
+    return float(placer.stdout.readline())
+
+
+def chain() -> None:
+    """Create at a GLOBAL, two hops, claim and complete over HTTP, beside a request for nothing."""
+    from django.conf import settings
+
+    from tests.factories import InstanceFactory
+    from tests.serving.conftest import start
+
+    roomy = {"max_queued_tasks": 10**6}
+    top = InstanceFactory(name="chain-top")
+    project = InstanceFactory(
+        scope="PROJECT", parent=top, name="chain-p", config={"capabilities": ["chain"], **roomy}
+    )
+    run = InstanceFactory(scope="ORCHESTRATION", parent=project, name="chain-run", config=roomy)
+    with TemporaryDirectory() as home:
+        server = start(
+            Path(home),
+            *("--workers", "1", "--threads", "2"),
+            HOPPER_DATABASE_URL=os.environ["HOPPER_DATABASE_URL"],
+            HOPPER_SECRET_KEY=settings.SECRET_KEY,
+        )
+        try:
+            ask = _asking(server.port, server.token)
+            rates: dict[str, list[float]] = {"chain": [], "nothing": []}
+            for _ in range(SIZE.rounds):
+                done = until_done(SIZE.seconds, lambda: _whole_chain(ask, top.pk, run.pk))
+                rates["chain"].append(done / SIZE.seconds)
+                done = until_done(SIZE.seconds, lambda: bool(ask("GET", "/healthz")))
+                rates["nothing"].append(done / SIZE.seconds)
+        finally:
+            server.stop()
+    compare("whole chain over HTTP", rates, "chain", "nothing", target=0.06)
+
+
+def _asking(port: int, token: str) -> Any:
+    """Return a function that sends requests over one connection and returns their JSON."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def ask(method: str, path: str, body: Any = None) -> Any:
+        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status < 300, text
+        return json.loads(text)
+
+    return ask
+
+
+def _whole_chain(ask: Any, top: str, run: str) -> bool:
+    body = {"title": f"task {time.monotonic()}", "tags": ["chain"], "complexity": 5}
+    task = ask("POST", "/api/v1/tasks", {**body, "instance_id": top})
+    claim = ask("POST", f"/api/v1/instances/{run}/claim", {"worker": "w"})
+    (claimed,) = claim["tasks"]
+    report = {"token": claimed["lease"]["token"], "result": 1}
+    done = ask("POST", f"/api/v1/tasks/{task['id']}/complete", report)
+    return bool(done["status"] == "done")
