@@ -15,7 +15,7 @@ from instances.queue_settings import queue_settings
 from instances.tree.reads import running_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
 _WORDS = {
     InstanceStatus.CREATED: "NotStarted",
@@ -83,6 +83,12 @@ class Places:
         return cls(
             rows.values_list("pk", "parent_id", "scope", "status", "config", "load__running")
         )
+
+    def of(self, scopes: Container[str]) -> Self:
+        """Return the instances of these scopes alone, each with its obstacle."""
+        found = type(self)(())
+        found._at = {one.id: one for one in self if one.scope in scopes}
+        return found
 
     def __getitem__(self, instance_id: str) -> Place:
         return self._at[instance_id]

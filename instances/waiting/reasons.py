@@ -179,7 +179,12 @@ def waiting_condition(code: str) -> Q:
     for group, rows in _SETTLED:
         if code in dict(rows):
             return _first(group, rows, code)
-    return _first(_PENDING, _pending_anywhere(), code)
+    if code not in _SCOPES:
+        return _first(_PENDING, _pending_anywhere(Places.all()), code)
+    # Few instances can have such tasks: the condition names them alone.
+    places = Places.all().of(_SCOPES[W(code)])
+    there = Q(instance__in=[one.id for one in places]) if _SCOPES[W(code)] else Q(instance=None)
+    return there & _first(_PENDING, _pending_anywhere(places), code)
 
 
 def claimable_anywhere() -> Q:
@@ -297,7 +302,7 @@ def codes_of(groups: Iterable[Alike], places: Places) -> Iterator[tuple[Alike, W
 
 def _with_code(tasks: TaskQuerySet) -> Any:
     """Return the unfinished tasks among `tasks`, in no order, annotated with the code."""
-    groups = (*_SETTLED, (_PENDING, _pending_anywhere()))
+    groups = (*_SETTLED, (_PENDING, _pending_anywhere(Places.all())))
     cases = (
         When(group.where & condition.where, then=Value(str(code)))
         for group, rows in groups
@@ -306,8 +311,16 @@ def _with_code(tasks: TaskQuerySet) -> Any:
     return tasks.open().order_by().annotate(code=Case(*cases, output_field=CharField()))
 
 
-def _pending_anywhere() -> _Rows:
-    places, now = Places.all(), database.now()
+_SCOPES = {
+    W.MANUAL_QUEUE: EXECUTING - {HopperScope.ORCHESTRATION},
+    W.AWAITING_TRIAGE: frozenset(HopperScope) - EXECUTING,
+    W.UNASSIGNED: frozenset[HopperScope](),
+}
+"""The scopes of the instances where a task without an offer may wait so; none: no instance."""
+
+
+def _pending_anywhere(places: Places) -> _Rows:
+    now = database.now()
     after = behind((places[pk] for pk in places.queues), now)
     # Only the database is asked.
     return _pending(places, Condition(after, lambda task: False), now)
