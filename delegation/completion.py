@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from delegation.choices import OPEN, DelegationType, Reason
 from delegation.choices import DelegationStatus as D
-from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.offers import close_offer, end_accepted
 from hopper.database import after_commit
 from hopper.database.functions import Function
+from hopper.database.rows import columns, select
 from hopper.ids import new_id
 from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
@@ -42,6 +43,11 @@ _ENDS = {
     T.FAILED: (D.FAILED, Reason.TASK_FAILED),
     T.CANCELLED: (D.CANCELLED, Reason.TASK_CANCELLED),
 }
+
+
+_OPEN_HOPS = f"""SELECT {columns(TaskDelegation)} FROM {TaskDelegation._meta.db_table}
+    WHERE task_id IN ({{tasks}}) AND status IN ({", ".join(f"'{one.value}'" for one in OPEN)})
+    ORDER BY hop DESC, id DESC"""  # noqa: S608 - names of this code
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,8 @@ class CompletionBubbler:
         """
         ended = {task.pk: task for task in tasks}
         paths: dict[str, list[str]] = {pk: [] for pk in ended}
-        rows = TaskDelegation.objects.filter(task__in=ended).open().order_by("-hop", "-id")
+        marks = ", ".join(["%s"] * len(ended))
+        rows = select(TaskDelegation, _OPEN_HOPS.format(tasks=marks), list(ended))
         with gathered():
             for row in rows:
                 ends = (row.source_instance_id, row.target_instance_id)

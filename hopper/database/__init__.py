@@ -11,6 +11,7 @@ from django.db.models.expressions import Expression, RawSQL
 
 from hopper.conditions import require_condition
 from hopper.database.postgresql import PostgreSQL
+from hopper.database.rows import columns, select
 from hopper.database.sqlite import SQLite
 
 if TYPE_CHECKING:
@@ -85,8 +86,12 @@ def lock_shared(model: type[Row], pk: str) -> Row | None:
 def lock_rows(model: type[Row], pks: list[str]) -> dict[str, Row]:
     """Lock rows for change, in id order, and return those that exist, fresh, by id (R6)."""
     _require_transaction()
-    rows = model._default_manager.select_for_update(no_key=True).filter(pk__in=sorted(set(pks)))
-    locked = {str(row.pk): row for row in rows.order_by("pk")}
+    wanted, table, key = sorted(set(pks)), model._meta.db_table, model._meta.pk.column
+    if not wanted:
+        return {}
+    marks, lock = ", ".join(["%s"] * len(wanted)), engine().locking(table, skip=False)
+    found = f"SELECT {columns(model)} FROM {table} WHERE {key} IN ({marks}) ORDER BY {key} {lock}"  # noqa: S608
+    locked = {str(row.pk): row for row in select(model, found, wanted)}
     for pk in locked:
         require_condition(model, pk)
     return locked

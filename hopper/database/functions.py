@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from django.db import connection, models
+from django.db import connection
 
 from hopper.database import engine
 from hopper.database.postgresql import name_lock
+from hopper.database.rows import columns, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Row = TypeVar("Row", bound=models.Model)
+    from hopper.database.rows import Row
+
 _seen: set[str] = set()
 """The names of the functions that this process has found in the database."""
 
@@ -66,30 +68,12 @@ class Function:
     def rows(
         self, model: type[Row], column: str, *more: str, **values: Any
     ) -> list[tuple[Row, tuple[Any, ...]]]:
-        """Call the function; return each row of the model in `column`, and the values of `more`.
-
-        Django's `raw` takes as long as the call itself to find the fields of a wide model.
-        """
-        fields = model._meta.concrete_fields
-        names = [field.attname for field in fields]
+        """Call the function; return each row of the model in `column`, and the values of `more`."""
         marks = ", ".join(f"%({name})s" for name in self.arguments)
-        found = ", ".join([*(f"({column}).{field.column}" for field in fields), *more])
+        found = ", ".join([columns(model, f"({column})"), *more])
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {found} FROM {self.name}({marks})", values)  # noqa: S608
-            told = cursor.fetchall()
-        read = [(n, convert) for n, field in enumerate(fields) for convert in _converters(field)]
-        rows = []
-        for row in map(list, told):
-            for n, convert in read:
-                row[n] = convert(row[n], None, connection)
-            one = model.from_db(connection.alias, names, row[: len(names)])
-            rows.append((one, tuple(row[len(names) :])))
-        return rows
-
-
-def _converters(field: models.Field[Any, Any]) -> list[Any]:
-    found: list[Any] = field.get_db_converters(connection)
-    return found
+            return read(model, cursor.fetchall())
 
 
 def sharing(name: str) -> str:

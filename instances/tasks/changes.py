@@ -16,6 +16,7 @@ from django.db.models import Model, Q
 
 from hopper.conditions import require_condition
 from hopper.database import after_commit, engine, lock_rows, write_together
+from hopper.database.rows import columns, select
 from hopper.database.writes import Update, Writes
 from hopper.protocol import TASK
 from instances.allowances import ROUTING
@@ -100,12 +101,7 @@ def lock_tasks(task_ids: Iterable[str]) -> list[Task]:
 
 def _lock_trees(wanted: set[str]) -> list[Task]:
     rows = Task.objects.select_for_update(no_key=True, of=("self",))
-    if len(wanted) == 1:
-        # Plain SQL, because Django takes longer to write this statement than to run it.
-        roots = list(Task.objects.raw(_root_locked(), list(wanted)))
-    else:
-        above = Task.objects.filter(pk__in=wanted).values_list("root_id", flat=True)
-        roots = list(rows.filter(pk__in=set(above)).order_by("pk"))
+    roots = _lock_root(*wanted) if len(wanted) == 1 else _lock_roots(wanted)
     root_ids = {root.pk for root in roots}
     if wanted == root_ids and not any(root.decomposed for root in roots):
         # Each tree has one task: the locks on the roots are all locks.
@@ -120,10 +116,19 @@ def _lock_trees(wanted: set[str]) -> list[Task]:
     return list(Task.objects.filter(pk__in=wanted).order_by("pk"))
 
 
-def _root_locked() -> str:
-    table = Task._meta.db_table
-    root = f"SELECT root_id FROM {table} WHERE id = %s"  # noqa: S608
-    return f"SELECT * FROM {table} WHERE id = ({root}) {engine().locking(table, skip=False)}"  # noqa: S608
+def _lock_root(task_id: str) -> list[Task]:
+    """Lock the root of one task: the commonest lock, as one statement that is never built anew."""
+    table, lock = Task._meta.db_table, engine().locking(Task._meta.db_table, skip=False)
+    root = f"(SELECT root_id FROM {table} WHERE id = %s)"  # noqa: S608 - names of this code
+    found = f"SELECT {columns(Task)} FROM {table} WHERE id = {root} {lock}"  # noqa: S608
+    return select(Task, found, [task_id])
+
+
+def _lock_roots(wanted: set[str]) -> list[Task]:
+    # Two statements: for several roots in one the planner makes a slow plan.
+    above = Task.objects.filter(pk__in=wanted).values_list("root_id", flat=True)
+    rows = Task.objects.select_for_update(no_key=True, of=("self",))
+    return list(rows.filter(pk__in=set(above)).order_by("pk"))
 
 
 class _Change:

@@ -16,6 +16,7 @@ from hopper import database
 from hopper.actors import SYSTEM
 from hopper.database import engine
 from hopper.database.functions import Function
+from hopper.database.rows import columns, read, select
 from instances.allowances import UNSTARTED, allowing
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _TASK = Task._meta.db_table
 _INSTANCE = HopperInstance._meta.db_table
-_COLUMNS = ", ".join(str(field.column) for field in Task._meta.concrete_fields)
 _MAX_PROBES = 50
 """The most kinds of tasks that are probed one by one. Above, the queue is filtered."""
 _MAX_KINDS = 1000
@@ -210,9 +210,11 @@ def _at(now: datetime) -> dict[str, datetime]:
 
 
 def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
-    found = f"SELECT {_COLUMNS}, carried FROM marked JOIN tried ON task_id = id"
-    rows: Iterable[Any] = Task.objects.raw(f"{_writing(picking)} {found}", params)
-    return [Grant(task, _checkpoint(task.carried)) for task in rows]
+    found = f"SELECT {columns(Task)}, carried FROM marked JOIN tried ON task_id = id"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_writing(picking)} {found}", params)
+        granted = read(Task, cursor.fetchall())
+    return [Grant(task, _checkpoint(carried)) for task, (carried,) in granted]
 
 
 def _writing(picking: str) -> str:
@@ -241,11 +243,11 @@ def _in_one_transaction(picking: str, params: dict[str, Any]) -> list[Grant]:
         now = database.now()
         until = now + params.pop("length")
         params = {**params, **_at(now), "until": until}
-        marked = f"{_MARK} WHERE id IN (SELECT picked FROM pick) RETURNING {_COLUMNS}"
-        tasks = {task.pk: task for task in Task.objects.raw(f"WITH {picking} {marked}", params)}
+        values = {key: connection.ops.adapt_unknown_value(one) for key, one in params.items()}
+        marked = f"{_MARK} WHERE id IN (SELECT picked FROM pick) RETURNING {columns(Task)}"
+        tasks = {task.pk: task for task in select(Task, f"WITH {picking} {marked}", values)}
         if not tasks:
             return []
-        values = {key: connection.ops.adapt_unknown_value(one) for key, one in params.items()}
         values |= {f"id{n}": pk for n, pk in enumerate(tasks)} | {"count": len(tasks)}
         these = ", ".join(f"%(id{n})s" for n in range(len(tasks)))
         source = f"{_TASK} AS marked WHERE id IN ({these})"
