@@ -230,9 +230,9 @@ MUTATIONS = (
         (
             Edit(
                 _CHANGES,
-                "    if len(wanted) == 1:\n",
+                "    roots = _lock_root(*wanted)",
                 '    return list(rows.filter(pk__in=wanted).order_by("pk"))\n'
-                "    if len(wanted) == 1:\n",
+                "    roots = _lock_root(*wanted)",
             ),
             Edit(
                 _COMPLETION,
@@ -246,8 +246,8 @@ MUTATIONS = (
     _one(
         "no lock on the root",
         _CHANGES,
-        "({root}) {engine().locking(table, skip=False)}",
-        "({root})",
+        "WHERE id = {root} {lock}",
+        "WHERE id = {root}",
         "tests/concurrency/test_delegation_races.py",
         database="postgres",
     ),
