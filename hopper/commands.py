@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, ProgrammingError
+from django.db import InternalError, OperationalError, ProgrammingError
 
 from hopper.cli.arguments import HopperParser
 from hopper.cli.local import open_transport
@@ -19,6 +19,7 @@ from hopper.cli.main import run
 from hopper.cli.startup import prepare
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
+from hopper.database import is_outage
 from hopper.upgrades import OlderServer
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Progress:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Raise CommandError with advice for a broken configuration or a database without answer."""
+    """Raise CommandError with advice for a broken configuration or a database that fails."""
     try:
         yield
     except (BrokenConfig, OlderServer) as error:
@@ -118,6 +119,13 @@ def explained() -> Iterator[None]:
         raise CommandError(
             f"Hopper has no tables in this database: {str(error).splitlines()[0]}. "
             "Run `hopper migrate` first."
+        ) from error
+    except InternalError as error:
+        if not is_outage(error):
+            raise
+        raise CommandError(
+            f"The database takes no changes: {str(error).strip()}. "
+            "Name the primary in HOPPER_DATABASE_URL, not a standby or replica."
         ) from error
     except OperationalError as error:
         raise CommandError(f"The database does not answer: {str(error).strip()}.") from error

@@ -11,13 +11,42 @@ from pathlib import Path
 from typing import Any
 
 from django.apps import apps
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
+
+from hopper import database
 
 STOP = "_stop"
+
+_MIGRATION_KEY = 0x4D696772
+"""The advisory lock of the one process that migrates."""
 
 
 class OlderServer(Exception):
     """This server is older than its database and must not work on it."""
+
+
+def migrate() -> list[str]:
+    """Bring the database to the newest schema; return the names of the migrations applied.
+
+    Of all servers of a database one at a time does so. Also without a due migration it stores the
+    settings of a session for this role.
+    """
+    # Late, here and below: most commands do without.
+    from django.core.management import call_command
+
+    with database.alone(_MIGRATION_KEY):
+        due = due_migrations()
+        call_command("migrate", verbosity=0, interactive=False)
+    return due
+
+
+def due_migrations() -> list[str]:
+    """Return the names of the migrations that the database lacks, in their order."""
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
 
 
 def require_new_enough(connection: Any, **_: Any) -> None:

@@ -15,7 +15,7 @@ from hopper.database.rows import columns, select
 from hopper.database.sqlite import SQLite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from hopper.database.engine import Engine, Write
@@ -109,6 +109,13 @@ def try_lock(key: int) -> bool:
         return engine().try_lock(cursor, key)
 
 
+@contextmanager
+def alone(key: int) -> Iterator[None]:
+    """Hold an advisory lock until the block ends, whatever is committed in it; others wait."""
+    with engine().alone(key):
+        yield
+
+
 def limit_waiting(seconds: int) -> None:
     """Limit how long a statement of this transaction waits for a lock; a longer wait is an outage.
 
@@ -125,8 +132,13 @@ def store_settings(**_: Any) -> None:
         engine().store_settings(cursor)
 
 
-def lift_time_limit(**_: Any) -> None:
-    """Remove the time limit of statements before a migration: the receiver of `pre_migrate`."""
+def lift_time_limit(*, plan: Sequence[Any] | None = None, **_: Any) -> None:
+    """Remove the time limit of statements before a migration: the receiver of `pre_migrate`.
+
+    Keeps it where the plan is empty: a pooler would give the session to others without the limit.
+    """
+    if plan is not None and not plan:
+        return
     with connection.cursor() as cursor:
         engine().lift_time_limit(cursor)
 

@@ -75,6 +75,10 @@ class Engine(ABC):
         """Take the lock of a key until the transaction ends; False where another holds it."""
 
     @abstractmethod
+    def alone(self, key: int) -> AbstractContextManager[None]:
+        """Hold the lock of a key over several transactions, once nobody else holds it."""
+
+    @abstractmethod
     def limit_waiting(self, cursor: CursorWrapper, seconds: int) -> None:
         """Limit how long a statement of the transaction waits for a lock."""
 

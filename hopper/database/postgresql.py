@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _OUTAGES = ("08", "53", "57P", "25P03", "40001", "40P01", "55P03", "57014", "25006")
 
 _LOCK_TIMED_OUT = "55P03"
+
+_ASK_SECONDS = 0.2
+"""The time between two questions for a lock that is held for long."""
 
 _SETTINGS = {
     # A lock that somebody else holds, and a long statement, end before the web server's limit of
@@ -117,6 +121,23 @@ class PostgreSQL(Engine):
         """Take an advisory lock, if nobody holds it."""
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [key])
         return bool(cursor.fetchone()[0])
+
+    @contextmanager
+    def alone(self, key: int) -> Iterator[None]:
+        """Hold it in the open transaction of another connection: a pooler keeps no session.
+
+        Ends with the process. The wait asks again and again, so that it holds no snapshot.
+        """
+        holder = connection.copy()
+        try:
+            holder.set_autocommit(False)
+            with holder.cursor() as cursor:
+                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                while not self.try_lock(cursor, key):
+                    time.sleep(_ASK_SECONDS)
+                yield
+        finally:
+            holder.close()
 
     def limit_waiting(self, cursor: CursorWrapper, seconds: int) -> None:
         """Set the lock timeout of the transaction."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,10 @@ class SQLite(Engine):
     def try_lock(self, cursor: CursorWrapper, key: int) -> bool:
         """Do nothing: the transaction is the lock."""
         return True
+
+    def alone(self, key: int) -> AbstractContextManager[None]:
+        """Do nothing: the store has a lock of its own for the processes of this machine."""
+        return nullcontext()
 
     def limit_waiting(self, cursor: CursorWrapper, seconds: int) -> None:
         """Do nothing: the transaction waited when it began, as long as any other."""

@@ -102,6 +102,9 @@ def test_a_migration_and_a_snapshot_may_take_any_time() -> None:
             assert cursor.fetchone() == ("0",)
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone() == ("20s",)
+        database.lift_time_limit(plan=[])
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("20s",), "a pooler gives this session to other callers"
         database.lift_time_limit()
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone() == ("0",)

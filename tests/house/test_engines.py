@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from hopper.actors import SYSTEM
 from hopper.database import (
+    alone,
     engine,
     is_outage,
     limit_waiting,
@@ -343,3 +344,17 @@ def test_a_lock_that_another_holds_is_refused_at_once() -> None:
             assert tried == [False]
     assert Elsewhere(lambda: tried.append(try_lock(7))).done.wait(LONG)
     assert tried[-1]
+
+
+@pytest.mark.postgres
+def test_a_lock_over_several_transactions_lets_the_next_in_at_its_end() -> None:
+    def hold() -> None:
+        with alone(8):
+            pass
+
+    with alone(8):
+        with transaction.atomic():
+            check([])
+        other = Elsewhere(hold)
+        assert other.waits(), "the commit has not given the lock back"
+    assert other.ends()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from threading import Event, Semaphore, Thread
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from django.db.migrations.operations import AddField
 from django.test import Client
 from django.utils import timezone
 
-from hopper.upgrades import require_new_enough
+from hopper.upgrades import migrate, require_new_enough
 from tests.api.conftest import API
 
 ROOMS = ("instances", "scopes", "delegation")
@@ -72,3 +73,28 @@ def test_a_server_that_is_too_old_answers_503(client: Client) -> None:
             cursor.execute("DELETE FROM django_migrations WHERE name = %s", [row[1]])
         connection_created.connect(require_new_enough)
     assert client.get(f"{API}/tasks", headers=TOKEN).status_code == 401
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_of_two_servers_that_start_one_migrates_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go_on = Semaphore(0), Event()
+
+    def migration(*_: Any, **__: Any) -> None:
+        entered.release()
+        assert go_on.wait(20)
+
+    def start() -> None:
+        migrate()
+        connection.close()
+
+    monkeypatch.setattr("django.core.management.call_command", migration)
+    servers = [Thread(target=start) for _ in range(2)]
+    for server in servers:
+        server.start()
+    assert entered.acquire(timeout=20)
+    assert not entered.acquire(timeout=0.5), "the second one waits for the first"
+    go_on.set()
+    assert entered.acquire(timeout=20)
+    for server in servers:
+        server.join()

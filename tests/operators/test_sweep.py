@@ -232,3 +232,12 @@ def test_the_loop_survives_any_exception(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(hopper_sweep, "sweep", broken)
     command._loop(0.01, json=False)
     assert len(rounds) == 3
+
+
+@pytest.mark.postgres
+def test_a_command_that_writes_to_a_standby_names_the_primary() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    with pytest.raises(CommandError, match=r"takes no changes: .* Name the primary"):
+        call_command("hopper_sweep")
+    connection.close()

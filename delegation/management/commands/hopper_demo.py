@@ -26,6 +26,7 @@ from hopper.cli.startup import embedded_store
 from hopper.cli.transport import Client, at
 from hopper.commands import OperatorCommand
 from hopper.errors import Conflict, HopperError
+from hopper.upgrades import migrate
 from instances.choices import InstanceStatus
 from instances.lifecycle.actions import start_instance
 from instances.models import AgentToken, HopperInstance
@@ -126,7 +127,7 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         began = time.monotonic()
         if embedded_store() is None:  # An embedded store is already migrated.
-            call_command("migrate", verbosity=0, interactive=False)
+            migrate()
         self.client = Client(LocalTransport())
         story = read_story(STORY)
         self._build(story)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.core.management import call_command
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
-
 from hopper.commands import OperatorCommand
+from hopper.upgrades import due_migrations, migrate
 from instances.site import replace_key
 
 if TYPE_CHECKING:
@@ -32,14 +29,9 @@ class Command(OperatorCommand):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        executor = MigrationExecutor(connection)
-        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        due = [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
-        if not options["plan"]:
-            # Also without a due migration: it stores the settings of a session for this role.
-            call_command("migrate", verbosity=0, interactive=False)
-            if options["new_key"]:
-                replace_key()
+        due = due_migrations() if options["plan"] else migrate()
+        if options["new_key"] and not options["plan"]:
+            replace_key()
         if options["json"]:
             self.say_json({"migrations": due, "done": not options["plan"]})
             return

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
@@ -17,6 +16,7 @@ from delegation.audit import INVARIANTS, audit
 from hopper.backup import restore
 from hopper.commands import OperatorCommand
 from hopper.database.engine import BackupError
+from hopper.upgrades import migrate
 from instances.models import AgentToken, HopperInstance, Task
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Command(OperatorCommand):
                 f"A newer release made this backup ({newer}). It is restored. Install that "
                 "release, then run `hopper migrate` and `hopper check`."
             )
-        call_command("migrate", verbosity=0, interactive=False)
+        migrate()
         findings = audit()
         if options["json"]:
             broken = [asdict(found) for found in findings]

@@ -25,6 +25,7 @@ from hopper.serving.application import THREADS, Application
 from hopper.serving.processes import Role, Team
 from hopper.serving.safety import names_of, refusals
 from hopper.serving.server import Server
+from hopper.upgrades import migrate
 from instances.models import AgentToken
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Command(OperatorCommand):
         if "HOPPER_ALLOWED_HOSTS" not in os.environ:
             settings.ALLOWED_HOSTS = names_of(options["host"])
         self._require_safety(options["host"])
-        call_command("migrate", verbosity=0, interactive=False)
+        migrate()
         _require(advise_at_start)
         listening = _listen(options["host"], options["port"])
         self._tell(listening, options)
