@@ -6,7 +6,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, Max
 
 from hopper.database import engine, try_lock, write_together
 from hopper.database.writes import Writes
@@ -135,6 +135,19 @@ def newest_position() -> int:
     """Return the position of the newest event in the feed, 0 for none; one or two queries."""
     newest: Any = feed(Event.objects.all()).reverse().first()
     return newest.number if newest else 0
+
+
+def history_state() -> tuple[int, ...]:
+    """Return numbers of which one changes with every event; two or three queries.
+
+    Each change of an instance or a task writes an event (I20). So what is made of their rows stays
+    right as long as the numbers stay.
+    """
+    newest = Event.objects.in_feed().aggregate(newest=Max("number"))["newest"] or 0
+    if engine().ids_follow_commits:
+        return newest, ArchiveFile.last_position()
+    waiting = Event.objects.filter(position__isnull=True).count()
+    return newest, waiting, ArchiveFile.last_position()
 
 
 def stamp_all() -> None:

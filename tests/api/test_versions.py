@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from instances import history
+from instances.api import instance_views
+from instances.lifecycle.actions import pause_instance, update_instance
 from instances.models import HopperInstance, Task
-from instances.tasks.worker import claim_task, heartbeat
+from instances.tasks.worker import claim_next, claim_task, complete_task, heartbeat
+from instances.tree.reads import build_tree
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.api.conftest import Caller
 
 Tree = dict[str, "HopperInstance"]
@@ -195,3 +201,34 @@ def test_an_unchanged_hierarchy_is_not_sent_again(ada: Caller, tree: Tree) -> No
     assert tag_of(ada, f"{path}?depth=1") != tag
     TaskFactory(instance=tree["web-run"])
     assert tag_of(ada, path, **{"If-None-Match": tag}) != tag
+
+
+def test_a_hierarchy_is_made_once_for_each_state_of_the_tree(
+    ada: Caller, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, made = "/instances/top/hierarchy", []
+
+    def noted(*args: Any, **options: Any) -> dict[str, Any]:
+        made.append(args)
+        return build_tree(*args, **options)
+
+    monkeypatch.setattr(instance_views, "build_tree", noted)
+    # Another process is giving positions to events at the moment.
+    monkeypatch.setattr(history, "stamp", lambda: 0)
+    lease: list[Any] = []
+    changes: list[Callable[[], object]] = [
+        lambda: update_instance(tree["web"].pk, changes={"name": "other"}, actor=ALICE),
+        lambda: InstanceFactory(scope="PROJECT", parent=tree["top"]),
+        lambda: TaskFactory(instance=tree["web-run"]),
+        lambda: lease.extend(claim_next(tree["web-run"].pk, worker="w", actor=ALICE).leases),
+        lambda: complete_task(lease[0].task.pk, token=lease[0].token, actor=ALICE),
+        lambda: pause_instance(tree["web"].pk, actor=ALICE),
+    ]
+    seen = {tag_of(ada, path)}
+    for change in changes:
+        change()
+        tags = {tag_of(ada, path) for _ in range(3)}
+        assert len(tags) == 1
+        assert not tags & seen
+        seen |= tags
+    assert len(made) == len(seen) == len(changes) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -26,7 +27,7 @@ from instances.models import HopperInstance, Question, Task, Webhook
 from instances.tasks.questions import NewQuestion, answer_question, ask
 from instances.tasks.worker import claim_next, complete_task, fail_task
 from instances.tree.shape import move_instance
-from instances.waiting import count_reasons
+from instances.waiting import count_reasons, waiting_on
 from instances.webhooks.subscriptions import add_webhook
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -43,7 +44,8 @@ def assert_true(watch: Watch) -> None:
     assert watch.rows.keys() == set(HopperInstance.objects.live().values_list("pk", flat=True))
     for pk, row in watch.rows.items():
         here = Task.objects.filter(instance=pk)
-        assert dict(row.own.reasons) == count_reasons(here), pk
+        reasons = waiting_on(here.open()).values()
+        assert row.own.reasons == Counter(reason["code"] for reason in reasons), pk
         pending = here.filter(status="pending")
         assert (row.own.backlog, row.own.failed) == (pending.count(), here.dead_letters().count())
         assert row.own.oldest == pending.aggregate(Min("created_at"))["created_at__min"]
