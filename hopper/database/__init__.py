@@ -79,8 +79,8 @@ def lock_shared(model: type[Row], pk: str) -> Row | None:
     """Lock a row against change, not against other sharers, and return it fresh (R6, kind 2)."""
     _require_transaction()
     table, key = model._meta.db_table, model._meta.pk.column
-    statement = f"SELECT * FROM {table} WHERE {key} = %s {engine().sharing}"  # noqa: S608
-    return next(iter(model._default_manager.raw(statement, [pk])), None)
+    statement = f"SELECT {columns(model)} FROM {table} WHERE {key} = %s {engine().sharing}"  # noqa: S608
+    return next(iter(select(model, statement, [pk])), None)
 
 
 def lock_rows(model: type[Row], pks: list[str]) -> dict[str, Row]:

@@ -221,7 +221,7 @@ def test_a_missing_configuration_folder_changes_nothing_and_is_reported(folder: 
     folder.unlink()
     away.rename(folder)
     CONFIGURATION.look_again()
-    assert CONFIGURATION.current() == in_force
+    assert CONFIGURATION.current().files == in_force.files
     assert CONFIGURATION.problems == ()
 
 
