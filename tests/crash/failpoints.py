@@ -17,6 +17,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 ROOMS = ("hopper.", "instances.", "scopes.", "delegation.")
 WRITES = ("INSERT", "UPDATE", "DELETE")
+CALL = " FROM hopper_"
+"""The mark of a statement that calls a function, which writes."""
+CALLING = "hopper.database.functions"
 
 Hook = Callable[[str, str], None]
 
@@ -45,7 +48,8 @@ def watch_commits(hook: Hook) -> None:
 
     def executed(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         alone = not context["connection"].in_atomic_block
-        if not (alone and str(sql).lstrip().upper().startswith(WRITES)):
+        writes = str(sql).lstrip().upper().startswith(WRITES) or CALL in str(sql)
+        if not (alone and writes):
             return execute(sql, params, many, context)
         name = opener()
         hook(name, "before")
@@ -62,7 +66,7 @@ def opener() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         module = str(frame.f_globals.get("__name__"))
-        if module.startswith(ROOMS):
+        if module.startswith(ROOMS) and module != CALLING:
             return f"{module}.{frame.f_code.co_qualname}"
         frame = frame.f_back
     return "elsewhere"
