@@ -78,7 +78,7 @@ class Configuration:
         self._files: list[ConfigFile[Any]] = []
         self._snapshot: Snapshot | None = None
         self._signature: Hashable = None
-        self._folder: Path | None = None
+        self._named: Hashable = None
         self._next_look = 0.0
         self._lock = threading.RLock()
 
@@ -96,12 +96,14 @@ class Configuration:
         if held is not None:
             return held
         rooms.register_all()
-        folder = operator_folder()
-        if self._snapshot and folder == self._folder and time.monotonic() < self._next_look:
+        # Settings are read thousands of times in a request: the disk is asked at each look alone.
+        named = _named()
+        if self._snapshot and named == self._named and time.monotonic() < self._next_look:
             return self._snapshot
         with self._lock:
             self._next_look = time.monotonic() + _LOOK_EVERY
-            self._folder = folder
+            self._named = named
+            folder = operator_folder()
             if self._snapshot is None or self._sign(folder) != self._signature:
                 self._take(folder)
             if self._snapshot is None:
@@ -121,8 +123,8 @@ class Configuration:
         """Read the files now. Raises BrokenConfig and keeps the old configuration in force."""
         rooms.register_all()
         with self._lock:
-            self._folder = operator_folder()
-            self._take(self._folder)
+            self._named = _named()
+            self._take(operator_folder())
             if self.problems or self._snapshot is None:
                 raise BrokenConfig(self.problems)
             return self._snapshot
@@ -306,6 +308,11 @@ def _misnamed(folder: Path | None, known: Sequence[str]) -> Iterator[Problem]:
         meant = difflib.get_close_matches(path.name.lower(), known, 1, 0.85)
         if path.name not in known and meant:
             yield Problem(str(path), 1, "", f"is not read; the name has to be {meant[0]}")
+
+
+def _named() -> Hashable:
+    """Return what the settings say of the folder."""
+    return settings.HOPPER_CONFIG_DIR, settings.BASE_DIR
 
 
 def operator_folder() -> Path | None:
