@@ -1,4 +1,4 @@
-"""Many reports in one call, and the next claim with them: one transaction (R17, R20, R22)."""
+"""Many reports in one call, and the next claim with them (R17, R20, R22)."""
 
 from __future__ import annotations
 
@@ -46,22 +46,45 @@ def complete_tasks(
     reports: Sequence[Done],
     *,
     refused: Mapping[int, HopperError] | None = None,
-    also_counted: Collection[str] = (),
     actor: Actor,
 ) -> list[Verdict]:
     """Finish tasks. Each report is judged on its own, in its order, as `complete_task` judges it.
 
     A refused report changes nothing and does not hold up the others. `refused` are the reports, by
-    index, that the caller may not make. `also_counted` names an instance whose counter the caller
-    changes afterwards in the same transaction.
+    index, that the caller may not make.
     """
-    if len(reports) == 1 and not refused:
-        one, at = reports[0], next(iter(also_counted), None)
-        if done := complete_at_once(one.task_id, one.token, one.result, actor, at=at):
-            return [Verdict(done.pk, done.status)]
+    plain = _complete_plain(reports, refused or {}, actor)
+    return _complete(reports, refused or {}, (), actor) if plain is None else plain
+
+
+def _complete_plain(
+    reports: Sequence[Done],
+    refused: Mapping[int, HopperError],
+    actor: Actor,
+    *,
+    at: str | None = None,
+) -> list[Verdict] | None:
+    """Finish one plain task, or none; None where there is more to do (ADR 0015)."""
+    if not reports:
+        return []
+    if len(reports) > 1 or refused:
+        return None
+    task = complete_at_once(reports[0].task_id, reports[0].token, reports[0].result, actor, at=at)
+    return None if task is None else [Verdict(task.pk, task.status)]
+
+
+def _complete(
+    reports: Sequence[Done],
+    refused: Mapping[int, HopperError],
+    also_counted: Collection[str],
+    actor: Actor,
+) -> list[Verdict]:
+    """Finish tasks in one transaction.
+
+    `also_counted` names an instance whose counter the caller changes afterwards in the transaction.
+    """
     verdicts = {
-        index: Verdict(reports[index].task_id, None, refusal)
-        for index, refusal in (refused or {}).items()
+        index: Verdict(reports[index].task_id, None, refusal) for index, refusal in refused.items()
     }
     with transaction.atomic():
         share_lines()
@@ -91,18 +114,25 @@ def complete_and_claim(
     actor: Actor,
     **wish: Any,
 ) -> tuple[list[Verdict], Claim]:
-    """Finish tasks and claim the next ones, in one transaction; `wish` as for `claim_next`.
+    """Finish tasks and claim the next ones; `wish` as for `claim_next`.
 
     The reports count even where nothing can be claimed: the claim then gives the reason.
     """
+    plain = _complete_plain(reports, refused or {}, actor, at=instance_id)
+    if plain is not None:
+        # Two transactions: the counter of a busy instance is not locked in between.
+        return plain, _claim(instance_id, wish, actor)
     with transaction.atomic():
-        verdicts = complete_tasks(reports, refused=refused, also_counted=[instance_id], actor=actor)
-        try:
-            # One try: a pause would hold the locks of the finished tasks.
-            claim = claim_next(instance_id, **wish, tries=1, actor=actor)
-        except HopperError as refusal:
-            claim = Claim([], {"code": refusal.code, "detail": refusal.detail})
-    return verdicts, claim
+        verdicts = _complete(reports, refused or {}, [instance_id], actor)
+        return verdicts, _claim(instance_id, wish, actor)
+
+
+def _claim(instance_id: str, wish: Mapping[str, Any], actor: Actor) -> Claim:
+    try:
+        # One try: a pause would hold the locks of the finished tasks.
+        return claim_next(instance_id, **wish, tries=1, actor=actor)
+    except HopperError as refusal:
+        return Claim([], {"code": refusal.code, "detail": refusal.detail})
 
 
 def _judge(report: Done, task: Task | None, actor: Actor, now: datetime) -> Verdict:
