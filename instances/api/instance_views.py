@@ -304,7 +304,7 @@ class InstanceViewSet(Answering):
     @extend_schema(request=ClaimAfter, responses=NextSerializer)
     @action(detail=True, methods=["post"], url_path="next", url_name="next")
     def complete_and_claim(self, request: Request, pk: str) -> Response:
-        """Finish tasks and lease the next ones, in one transaction (R17, R22)."""
+        """Finish tasks, then lease the next ones (R17, R22)."""
         seen_instance(self.actor, pk, "worker")
         wish = self.body(ClaimAfter)
         reports = reports_of(wish.pop("completed", ()))
