@@ -52,7 +52,7 @@ class Counters:
         own, stored, others = self._parts(place, digest, minute)
         own += 1
         due = own - stored >= max(1, most // _STEPS) and stored + others <= most
-        # What is stored is noted first, so that no other process stores it again.
+        # This process marks its count as stored first. So no other process stores the count again.
         _SLOT.pack_into(self._memory, place, digest, minute, own, own if due else stored, others)
         if due and self.store:
             others = _joined(self.store, key, minute, own, own - stored, others)

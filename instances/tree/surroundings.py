@@ -137,7 +137,7 @@ def _unfinished(rows: list[Seen], wanted: list[Seen]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Configured:
-    """What the `config` of an instance and the files say of it."""
+    """The capabilities, domains and settings of an instance, from its `config` and the files."""
 
     stated: frozenset[str] | None
     domains: tuple[str, ...]
