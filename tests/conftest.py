@@ -54,28 +54,39 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Stop measuring the coverage for a test that would show no new line."""
-    measured = coverage.Coverage.current()
-    if measured is None or _shows_new_lines(item):
+    if _shows_new_lines(item):
         return (yield)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-        measured.stop()
+        stopped = list(iter(_stop_measuring, None))
         try:
             return (yield)
         finally:
-            measured.start()
+            for measurement in reversed(stopped):
+                measurement.start()
+
+
+def _stop_measuring() -> coverage.Coverage | None:
+    """Stop the newest measurement of this process, and return it; None where none runs.
+
+    A worker of pytest-xdist has two: one as a child process, one by pytest-cov. The end of the
+    newer one lets the older one go on.
+    """
+    if newest := coverage.Coverage.current():
+        newest.stop()
+    return newest
 
 
 def _shows_new_lines(item: pytest.Item) -> bool:
     """Return whether to measure a test: measuring adds half of the time.
 
-    Of the cases of one test, the first hundred are measured; of a storm, none. `no_cover` says that
-    other tests run the same lines. PostgreSQL repeats what was measured on SQLite.
+    Of the cases of one test, the first hundred are measured; of a storm, none. `unmeasured` says
+    that other tests run the same lines. PostgreSQL repeats what was measured on SQLite.
     """
     if POSTGRES:
         return bool(item.get_closest_marker("postgres"))
-    unmeasured = any(map(item.get_closest_marker, ("storm", "no_cover")))
-    return item.stash[CASE] <= MEASURED_CASES and not unmeasured
+    without = any(map(item.get_closest_marker, ("storm", "unmeasured")))
+    return item.stash[CASE] <= MEASURED_CASES and not without
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser.conftest import PASSWORD, Site
 
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.unmeasured
 
 AWAY_SECONDS = 20 if os.environ.get("HOPPER_STORM") == "1" else 0
 """How long the server is away beside the time that it takes to stop and to start."""

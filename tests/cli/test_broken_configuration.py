@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.shell import HOPPER, Shell
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = [pytest.mark.slow, pytest.mark.unmeasured]
 
 RULES = "rules:\n  - id: docs\n    typ: keyword\n    keywords: [docs]\n    destination: project:x\n"
 WORDS = "routing_rules.yaml:2: rules.0.type: is missing; allowed: keyword, tag"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.shell import Shell
 
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.unmeasured
 
 FORGED = "harmless\ntask-000000000000000000000000  completed  low  -  forged"
 

@@ -22,7 +22,7 @@ BRIEF = (
     + "\n```\n\n  indented\n\n\n- [ ] Success Criteria\n"
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = [pytest.mark.slow, pytest.mark.unmeasured]
 
 
 def test_a_brief_goes_in_and_comes_back_line_by_line(shell: Shell) -> None:

@@ -14,7 +14,7 @@ from tests.soundness import unsound
 if TYPE_CHECKING:
     from instances.models import HopperInstance
 
-pytestmark = [pytest.mark.no_cover, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.unmeasured, pytest.mark.django_db(transaction=True)]
 
 TASKS: dict[str, dict[str, Any]] = {
     "matched": {"tags": ["x"]},

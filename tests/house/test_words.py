@@ -52,7 +52,7 @@ def test_a_text_without_visible_characters_has_no_key(text: str) -> None:
     assert key_of(text) == ""
 
 
-@pytest.mark.no_cover  # A million calls of lines that other tests run.
+@pytest.mark.unmeasured  # A million calls of lines that other tests run.
 def test_the_key_of_a_key_is_the_key() -> None:
     letters = (chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
     assert all(key_of(key := key_of(letter)) == key for letter in letters)

@@ -20,7 +20,7 @@ from tests.factories import ALICE, InstanceFactory
 if TYPE_CHECKING:
     from instances.models import HopperInstance
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.unmeasured, pytest.mark.django_db(transaction=True)]
 
 IN_FRONT = 20_000 if os.environ.get("HOPPER_STORM") == "1" else 8_000
 MOST = 5.0

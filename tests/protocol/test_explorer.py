@@ -14,7 +14,7 @@ from tests.protocol.walks import LARGE, SMALL, walk
 from tests.protocol.wrong_questions import WRONG_ABOUT_QUESTIONS
 from tests.protocol.wrong_readings import WRONG, SweepInTwoSteps, Wrong
 
-pytestmark = pytest.mark.no_cover  # The model runs no line of Hopper.
+pytestmark = pytest.mark.unmeasured  # The model runs no line of Hopper.
 
 full = pytest.mark.skipif(os.environ.get("HOPPER_STORM") != "1", reason="minutes: HOPPER_STORM=1")
 

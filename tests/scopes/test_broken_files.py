@@ -83,7 +83,7 @@ def test_a_process_keeps_its_configuration_while_a_file_is_broken(
         assert words in logged
 
 
-@pytest.mark.no_cover
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("what", BROKEN)
 def test_no_process_starts_with_a_broken_file(
     what: str, tmp_path: Path, child_environ: dict[str, str]

@@ -17,7 +17,7 @@ from tests.worker_lab.lab import Lab, clean_environ, until
 from tests.worker_lab.test_random_rounds import Embedded
 
 pytestmark = [
-    pytest.mark.no_cover,  # The worker's lines run in other tests, in their process.
+    pytest.mark.unmeasured,  # The worker's lines run in other tests, in their process.
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc"),
 ]
 
