@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -86,7 +88,13 @@ class Site:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def restart(self, after: object = None) -> None:
+    def end(self, number: signal.Signals) -> None:
+        """Send a signal to the server, and wait until none of its processes is left."""
+        everybody = psutil.Process(self.served.process.pid).children(recursive=True)
+        assert self.served.stop(number) == (0 if number == signal.SIGTERM else -number)
+        assert psutil.wait_procs(everybody, timeout=40)[1] == []
+
+    def restart(self) -> None:
         """Start the stopped server again at its port, with the token that it had."""
         token = self.served.token
         self.served = start(self.home, "--workers", "1", "--port", str(self.served.port))

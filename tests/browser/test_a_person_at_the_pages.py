@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from typing import Any
 
 import pytest
 
+from hopper.protocol import EVENTS
 from tests.browser.conftest import PASSWORD, Site
 
 pytestmark = pytest.mark.unmeasured
@@ -16,17 +18,16 @@ pytestmark = pytest.mark.unmeasured
 AWAY_SECONDS = 20 if os.environ.get("HOPPER_STORM") == "1" else 0
 """How long the server is away beside the time that it takes to stop and to start."""
 
-
-KINDS = ("task.created", "task.cancelled")
 LISTEN = f"""() => {{
     const heard = [];
     const source = new EventSource("/api/v1/events/stream");
-    for (const kind of {list(KINDS)})
+    for (const kind of {list(EVENTS)})
         source.addEventListener(kind, (event) => {{
             heard.push(event.lastEventId);
             document.body.dataset.heard = heard.join();
         }});
 }}"""
+"""Keeps the positions of all events that a program's stream brings, in their order."""
 
 
 def row(page: Any, name: str) -> Any:
@@ -136,27 +137,29 @@ def test_a_dead_letter_is_retried(page: Any, site: Site, expect: Any) -> None:
     site.call("POST", f"/tasks/{task}/cancel")
 
 
-def test_nothing_is_missed_while_the_server_is_away(page: Any, site: Site, expect: Any) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_nothing_is_missed_while_the_server_is_away(
+    page: Any, site: Site, expect: Any, number: signal.Signals
+) -> None:
+    """The stream of a program brings each event once; the row of a page shows the last state."""
     live(page)
     page.evaluate(LISTEN)
     expect(page.locator("body")).to_have_attribute("data-heard", re.compile(r"\d"))
-    assert site.served.stop() == 0
+    site.end(number)
     expect(page.locator("#pulse")).to_have_class("pulse off")
-    titles = [f"while away {at}" for at in range(3)]
-    for title in titles[:2]:
-        site.hopper("task", "add", title, "--instance", "web-run")
+    site.hopper("task", "add", "while away", "--instance", "web-run")
     time.sleep(AWAY_SECONDS)
     site.restart()
-    tasks = [site.task("web-run", titles[2])]
+    site.task("web-run", "after the return")
     expect(page.locator("#pulse")).to_have_class("pulse on")
-    expect(row(page, "web-run").locator("td").nth(4)).to_have_text("3")
+    expect(row(page, "web-run").locator("td").nth(4)).to_have_text("2")
     assert page.evaluate("window.stays")
-    wanted = [one["id"] for one in site.events() if one["kind"] in KINDS]
-    expect(page.locator("body")).to_have_attribute("data-heard", ",".join(map(str, wanted)))
-    for one in site.call("GET", "/tasks?instance_id=web-run&status=pending")["results"]:
-        tasks.append(one["id"])
-        site.call("POST", f"/tasks/{one['id']}/cancel")
-    page.errors[:] = [one for one in page.errors if "ERR_" not in one]
+    numbers = [event["id"] for event in site.events()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    expect(page.locator("body")).to_have_attribute("data-heard", ",".join(map(str, numbers)))
+    for task in site.call("GET", "/tasks?instance_id=web-run&status=pending")["results"]:
+        site.call("POST", f"/tasks/{task['id']}/cancel")
+    page.errors[:] = [error for error in page.errors if "ERR_" not in error]
 
 
 def test_the_keyboard_alone_will_do(page: Any, site: Site, expect: Any) -> None:
@@ -172,6 +175,17 @@ def test_the_keyboard_alone_will_do(page: Any, site: Site, expect: Any) -> None:
     expect(row(page, "ops-run")).to_be_hidden()
     keys.press("ArrowRight")
     expect(row(page, "ops-run")).to_be_visible()
+    keys.press("ArrowDown")
+    keys.press("m")
+    expect(page.locator("#dialog [name=parent_id]")).to_be_focused()
+    for key in ("w", "Tab", "Enter"):
+        keys.press(key)
+    expect(row(page, "ops-run")).to_have_attribute("data-up", "web")
+    site.call("PATCH", "/instances/ops-run", parent_id="ops")
+    expect(row(page, "ops-run")).to_have_attribute("data-up", "ops")
+    for key in ("ArrowDown", "ArrowDown"):
+        keys.press(key)
+    expect(row(page, "ops")).to_be_focused()
     keys.press("n")
     expect(page.locator("#dialog [name=title]")).to_be_focused()
     keys.type("Typed")
