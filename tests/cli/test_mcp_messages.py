@@ -1,10 +1,10 @@
-"""A line on the stdin of `hopper mcp` that is no message is answered by an error."""
+"""Each line on the stdin of `hopper mcp` is answered, also at its end and if it is no message."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from tests.cli.shell import HOPPER, Shell
@@ -22,20 +22,95 @@ FAULTY = (
 )
 
 
-def test_a_line_that_is_no_message_is_answered_and_the_next_one_too(tmp_path: Path) -> None:
-    asked = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
-    lines = [json.dumps(GREETING).encode(), b"", *(line for line, _ in FAULTY)]
-    ran = subprocess.run(
-        [str(HOPPER), "--local", "mcp"],
-        cwd=tmp_path,
-        env=Shell(tmp_path).environ,
-        input=b"\n".join([*lines, json.dumps(asked).encode(), b""]),
-        capture_output=True,
-        timeout=60,
-    )
-    answers: list[dict[str, Any]] = [json.loads(line) for line in ran.stdout.splitlines()]
+def test_a_line_that_is_no_message_is_answered_and_the_next_one_too(shell: Shell) -> None:
+    lines: list[bytes | dict[str, Any]] = [
+        GREETING,
+        b"",
+        *(line for line, _ in FAULTY),
+        _request(2, "ping"),
+    ]
+    answers = _piped(lines, shell)
     refused = [answer for answer in answers if "error" in answer]
     assert [answer["id"] for answer in refused] == [pk for _, pk in FAULTY]
     assert {answer["error"]["code"] for answer in refused} == {NOT_JSON, NO_MESSAGE}
     assert [answer["id"] for answer in answers if "result" in answer] == [1, 2]
+
+
+def test_every_piped_request_is_answered_although_stdin_has_ended(shell: Shell) -> None:
+    pings = [_request(number, "ping") for number in range(2, 100)]
+    answers = _piped([GREETING, *pings, _call(100, "add_task", title="Last")], shell)
+    assert {answer["id"] for answer in answers if "result" in answer} == set(range(1, 101))
+    assert answers[-1]["result"]["structuredContent"]["title"] == "Last"
+
+
+def test_a_cancelled_request_delays_no_end(shell: Shell) -> None:
+    instance, _ = _instance_with_a_task(shell)
+    cancelled = {
+        "jsonrpc": "2.0",
+        "method": "notifications/cancelled",
+        "params": {"requestId": 2},
+    }
+    waiting = _call(2, "claim_task", instance_id=instance, tags=["none"], wait_seconds=1)
+    assert {answer["id"] for answer in _piped([GREETING, waiting, cancelled], shell)} == {1}
+
+
+def test_a_long_call_keeps_no_lease_after_stdin_has_ended(shell: Shell) -> None:
+    instance, task = _instance_with_a_task(shell)
+    claim = _call(2, "claim_task", task_id=task)
+    waiting = _call(3, "claim_task", instance_id=instance, tags=["none"], wait_seconds=300)
+    with subprocess.Popen(
+        [str(HOPPER), "--local", "mcp"],
+        cwd=shell.folder,
+        env=shell.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            server.stdin.write(_lines([GREETING, claim]))
+            server.stdin.flush()
+            assert [json.loads(server.stdout.readline())["id"] for _ in range(2)] == [1, 2]
+            assert shell.json("task", "get", task)["status"] == "in_progress"
+            server.stdin.write(_lines([waiting]))
+            server.stdin.close()
+            while shell.json("task", "get", task)["status"] != "open":
+                assert server.poll() is None
+        finally:
+            server.kill()
+
+
+def _instance_with_a_task(shell: Shell) -> tuple[str, str]:
+    """Return the ids of a new instance and of a task that waits there."""
+    shell.json("instance", "create", "top", "--scope", "GLOBAL", "--start")
+    made = ("instance", "create", "work", "--scope", "PROJECT", "--parent", "top", "--start")
+    instance = shell.json(*made)["id"]
+    task = shell.json("task", "add", "First", "--instance", instance)["id"]
+    return instance, task
+
+
+def _request(number: int, method: str, **params: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+def _call(number: int, tool: str, **arguments: Any) -> dict[str, Any]:
+    return _request(number, "tools/call", name=tool, arguments=arguments)
+
+
+def _lines(messages: Sequence[bytes | dict[str, Any]]) -> bytes:
+    written = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages]
+    return b"\n".join([*written, b""])
+
+
+def _piped(messages: Sequence[bytes | dict[str, Any]], shell: Shell) -> list[dict[str, Any]]:
+    """Return the answers of a server whose standard input ends after `messages`."""
+    ran = subprocess.run(
+        [str(HOPPER), "--local", "mcp"],
+        cwd=shell.folder,
+        env=shell.environ,
+        input=_lines(messages),
+        capture_output=True,
+        timeout=120,
+    )
     assert ran.returncode == 0, ran.stderr
+    return [json.loads(line) for line in ran.stdout.splitlines()]

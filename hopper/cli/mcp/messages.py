@@ -6,37 +6,104 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
-from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError
+from mcp_types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+)
 from pydantic import ValidationError
 
+from hopper.cli.mcp.session import CALLS_END
+from hopper.cli.waiting import LONGEST_WAIT
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from anyio.streams.memory import MemoryObjectSendStream
     from mcp.server.mcpserver import MCPServer
 
 MOST_SHOWN = 200
 """The most characters of an id that is sent back."""
 
 
-async def speak(server: MCPServer[Any]) -> None:
+async def speak(server: MCPServer[Any], at_end: Callable[[], None]) -> None:
     """Answer the messages on standard input until it ends. Every request gets an answer.
 
-    The SDK drops a line that is no message, and the client would wait for ever.
+    The SDK drops a line that is no message, and the client would wait for ever. The SDK also drops
+    the answers under way when standard input ends: a client that pipes its requests would miss
+    them. When the input has ended, short calls end before `at_end` is called; long calls may end
+    after it.
     """
     lowlevel = server._lowlevel_server
-    async with stdio_server() as (lines, answers), anyio.create_task_group() as group:
+    async with stdio_server() as (lines, wire), anyio.create_task_group() as group:
+        requests = Requests(wire)
         good, messages = anyio.create_memory_object_stream[SessionMessage | Exception]()
+        answers, answered = anyio.create_memory_object_stream[SessionMessage]()
 
         async def judge() -> None:
             async with good:
                 async for line in lines:
                     if not isinstance(line, ValidationError):
+                        requests.read(line)
                         await good.send(line)
                     elif refusal := refusal_of(line):
-                        await answers.send(SessionMessage(refusal))
+                        await wire.send(SessionMessage(refusal))
+                with anyio.move_on_after(CALLS_END):
+                    await requests.all_answered()
+                await anyio.to_thread.run_sync(at_end)
+                with anyio.move_on_after(LONGEST_WAIT):
+                    await requests.all_answered()
 
         group.start_soon(judge)
+        group.start_soon(requests.pass_on, answered)
         await lowlevel.run(messages, answers, lowlevel.create_initialization_options())
+
+
+class Requests:
+    """The requests of a session that have no answer yet. The answers go to `wire`."""
+
+    def __init__(self, wire: MemoryObjectSendStream[SessionMessage]) -> None:
+        self._wire = wire
+        self._open: list[int | str] = []
+        self._changed = anyio.Event()
+
+    def read(self, line: SessionMessage | Exception) -> None:
+        """Note the request in `line`, if it is one; a cancelled request expects no answer."""
+        match line:
+            case SessionMessage(message=JSONRPCRequest(id=request)):
+                self._open.append(request)
+            case SessionMessage(
+                message=JSONRPCNotification(
+                    method="notifications/cancelled", params={"requestId": request}
+                )
+            ):
+                self._close(request)
+
+    async def pass_on(self, answers: AsyncIterator[SessionMessage]) -> None:
+        """Write `answers` until they end."""
+        async with self._wire:
+            async for answer in answers:
+                await self._wire.send(answer)
+                if isinstance(answer.message, JSONRPCResponse | JSONRPCError):
+                    self._close(answer.message.id)
+
+    async def all_answered(self) -> None:
+        """Return when every request has its answer."""
+        while self._open:
+            await self._changed.wait()
+
+    def _close(self, request: object) -> None:
+        if request in self._open:
+            self._open.remove(request)
+        self._changed.set()
+        self._changed = anyio.Event()
 
 
 def refusal_of(error: ValidationError) -> JSONRPCError | None:

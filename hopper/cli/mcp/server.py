@@ -6,7 +6,7 @@ import inspect
 import os
 import secrets
 import signal
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -162,7 +162,8 @@ def serve(client: Client, worker: str | None = None, *, text_only: bool = False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
     try:
-        anyio.run(speak, build_server(client, session, text_only=text_only))
+        server = build_server(client, session, text_only=text_only)
+        anyio.run(speak, server, partial(session.end, patience=0))
     finally:
         session.end()
 

@@ -114,10 +114,13 @@ class SessionLeases:
                     say(f"{one.lease.task_id}: {one.pulse.over.message}")
                     self.drop(one.lease.task_id, one.lease.token)
 
-    def end(self) -> None:
-        """Give every lease back, when the calls under way have ended; repeating does nothing."""
+    def end(self, patience: float = CALLS_END) -> None:
+        """Give every lease back; repeating does nothing.
+
+        Calls under way have `patience` seconds to end before.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._calls == 0, timeout=CALLS_END)
+            self._changed.wait_for(lambda: self._calls == 0, timeout=patience)
             self._ended.set()
             held, self._held = list(self._held.values()), {}
         for one in held:
