@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
 
 from delegation.choices import DelegationStatus, DelegationType
 from delegation.delegator import Delegator
@@ -17,14 +21,7 @@ from instances.admin.tasks import ROWS_SHOWN, TaskAdmin
 from instances.models import Task
 from scopes.models import RoutingDecision
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django.db.models import QuerySet
-    from django.http import HttpRequest, HttpResponse
-    from django.utils.safestring import SafeString
-
-    _Rows = QuerySet[TaskDelegation]
+_Rows = QuerySet[TaskDelegation]
 
 
 class RejectForm(forms.Form):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.apps import AppConfig
 
-if TYPE_CHECKING:
-    from hopper.database.functions import Function
+from hopper.database.functions import Function
 
 
 class DelegationConfig(AppConfig):

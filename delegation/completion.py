@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from delegation.choices import OPEN, DelegationType, Reason
 from delegation.choices import DelegationStatus as D
 from delegation.models import TaskDelegation
 from delegation.offers import close_offer, end_accepted
+from hopper.actors import Actor
 from hopper.database import after_commit
 from hopper.database.functions import Function
 from hopper.database.rows import columns, select
@@ -31,12 +34,6 @@ from instances.tasks.changes import (
 )
 from instances.tasks.dependencies import reevaluate_dependants
 from instances.tasks.ending import end_open_children
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 _ENDS = {
     T.DONE: (D.COMPLETED, Reason.TASK_DONE),

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from delegation.choices import DelegationStatus as D
 from delegation.models import TaskDelegation
 from hopper import database
 from instances.models import Task
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
 
 _COLUMNS = ", ".join(
     str(field.column) for field in TaskDelegation._meta.concrete_fields if field.name != "result"

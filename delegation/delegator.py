@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -21,6 +23,7 @@ from delegation.offers import (
     target_answer,
 )
 from hopper import database
+from hopper.actors import Actor
 from hopper.errors import (
     AlreadyDelegated,
     AlreadyEnded,
@@ -35,19 +38,13 @@ from instances.choices import STARTED, AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
 from instances.models import HopperInstance, Question, Task
 from instances.tasks.changes import change_task, lock_task, present_task
+from instances.tasks.creating import NewTask
 from instances.tasks.decomposing import Decomposed, create_children, wait_for_others
 from instances.tasks.leases import keep_artifact, put_back, refuse_open_children, require_lease
 from instances.tasks.questions import NewQuestion, open_question, require_answer
 from instances.tasks.same_report import require_same
 from instances.tree.locks import lock_edges, lock_trees, share_lines
 from instances.tree.status import share_instance
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
-
-    from hopper.actors import Actor
-    from instances.tasks.creating import NewTask
 
 UP = DelegationType.ESCALATE
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
+from delegation.delegation_history import DelegationHistory
 from delegation.models import TaskDelegation
 from hopper.actors import ROUTER
 from instances.allowances import Standing
 from instances.choices import InstanceStatus
+from instances.models import HopperInstance, Task
 from instances.tree.reads import capabilities_below
-from instances.tree.surroundings import Surroundings, configured
+from instances.tree.surroundings import Seen, Surroundings, configured
 from scopes.decisions import InstanceFacts, Situation, TaskFacts
 from scopes.rules.matchers import MAX_TEXT
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from delegation.delegation_history import DelegationHistory
-    from instances.models import HopperInstance, Task
-    from instances.tree.surroundings import Seen
 
 _AN_HOUR = timedelta(hours=1)
 

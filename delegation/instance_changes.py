@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Set
+from datetime import datetime
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, prefetch_related_objects
@@ -13,6 +15,7 @@ from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.offers import close_offer, end_accepted
 from hopper import database
+from hopper.actors import Actor
 from hopper.database import lock_shared
 from hopper.errors import Conflict
 from instances.choices import PLACING_BLOCKS, STARTED, AttemptOutcome
@@ -28,12 +31,6 @@ from instances.tasks.changes import (
     move_task,
 )
 from instances.tree.locks import lock_trees
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Set
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 
 def refuse_crossing_move(*, instance: HopperInstance) -> None:

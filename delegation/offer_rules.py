@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from delegation.delegation_history import DelegationHistory
 from hopper.config.registry import effective_settings
@@ -15,11 +15,6 @@ from instances.models.instance import lineages
 from instances.queue_settings import queue_settings
 from instances.tree.reads import waiting_at
 from scopes.settings import MAX_OFFERS, scopes_below
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from instances.models import HopperInstance, Task
 
 
 def require_delegable(task: Task) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -14,11 +15,13 @@ from delegation.choices import DelegationType, Reason
 from delegation.delegation_history import DelegationHistory
 from delegation.facts import around, facts_of, instance_facts
 from delegation.models import TaskDelegation
+from hopper.actors import Actor
 from hopper.config.registry import effective_settings
 from hopper.errors import Conflict
 from hopper.ids import new_id
 from hopper.protocol import DELEGATION
 from instances.choices import STARTED, AttemptOutcome
+from instances.models import HopperInstance, Task
 from instances.tasks.changes import (
     amend_task,
     gathered,
@@ -28,15 +31,9 @@ from instances.tasks.changes import (
     write_row,
 )
 from instances.tasks.leases import put_back
+from instances.tree.surroundings import Surroundings
 from scopes.deciding import answer, get_behavior_for_instance
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hopper.actors import Actor
-    from instances.models import HopperInstance, Task
-    from instances.tree.surroundings import Surroundings
-    from scopes.decisions import Answer
+from scopes.decisions import Answer
 
 
 @dataclass(frozen=True)

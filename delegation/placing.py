@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -43,15 +45,8 @@ from instances.tasks.questions import require_answer
 from instances.tree.locks import lock_trees
 from instances.tree.shape import create_instance
 from scopes.deciding import BehaviorFailed
-from scopes.decisions import CreateChild, Refuse, SendTo
+from scopes.decisions import Considered, CreateChild, Decision, Refuse, SendTo
 from scopes.record import Decided, decision_row
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from hopper.actors import Actor
-    from scopes.decisions import Considered, Decision
 
 GAP = "CapabilityGap"
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from delegation.delegator import Delegator, escalation_target
 from hopper import database
+from hopper.actors import Actor
 from hopper.database import lock_shared
 from instances.choices import QuestionState, WaitingCode
 from instances.models import HopperInstance, Question
 from instances.tasks.changes import lock_task, present_task
 from instances.tasks.questions import expire_question
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
-    from hopper.actors import Actor
 
 
 def overdue_questions() -> QuerySet[Question]:

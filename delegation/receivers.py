@@ -5,11 +5,15 @@ Each receiver loads its service when it is called: a command that only reads loa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.dispatch import receiver
 
+from hopper.actors import Actor
+from instances.models import HopperInstance, Task
 from instances.signals import (
     instance_fails,
     instance_moves,
@@ -22,13 +26,6 @@ from instances.signals import (
     task_reopened,
     tasks_finished,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from datetime import datetime
-
-    from hopper.actors import Actor
-    from instances.models import HopperInstance, Task
 
 
 @instance_runs.receiver

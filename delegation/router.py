@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from delegation.delegation_history import DelegationHistory
 from delegation.facts import around, facts_of, instance_facts, situation_for, situation_of
@@ -18,12 +18,9 @@ from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from instances.tasks.changes import present_task
 from scopes.deciding import answer, decide, get_behavior_for_instance, path_of
-from scopes.decisions import Decision, Refuse, SendTo, Stay
+from scopes.decisions import Decision, Refuse, SendTo, Situation, Stay, TaskFacts
 from scopes.record import Decided, described
 from scopes.settings import scopes_below
-
-if TYPE_CHECKING:
-    from scopes.decisions import Situation, TaskFacts
 
 MAX_HOPS = 40
 """The most hops of placing in one request, and of a preview. The sweep makes further hops."""

@@ -6,15 +6,16 @@ import logging
 import math
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from secrets import randbelow
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import Error, connection, transaction
-from django.db.models import Exists, F, Max, OuterRef, Q
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 
 from delegation.archive.batches import archive_due
 from delegation.choices import DelegationStatus as D
@@ -45,7 +46,8 @@ from instances.models import (
     SweepRecord,
     Task,
 )
-from instances.models.instance import lineages
+from instances.models.instance import LineageRow, lineages
+from instances.models.task import TaskQuerySet
 from instances.queue_settings import queue_settings
 from instances.tasks.changes import lock_task
 from instances.tasks.dependencies import overlooked, reevaluate
@@ -54,15 +56,6 @@ from instances.tasks.leases import expire_lease, overdue_leases
 from instances.tasks.sessions import end_left_session, left_sessions
 from instances.tree.reads import waiting_at
 from instances.tree.status import settle_instance
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from django.db.models import QuerySet
-
-    from hopper.actors import Actor
-    from instances.models.instance import LineageRow
-    from instances.models.task import TaskQuerySet
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import connection
@@ -13,9 +13,6 @@ from django.db import connection
 from hopper.database import engine
 from hopper.database.engine import BackupError
 from hopper.embedded import Store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def back_up(path: Path, *, replace: bool = False) -> list[Path]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from django.conf import settings
 from django.core.checks import ERROR, CheckMessage, Error, Tags, Warning, register, run_checks
@@ -15,9 +16,6 @@ from hopper import embedded, variables
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION, operator_folder
 from hopper.database import lacking_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 logger = logging.getLogger(__name__)
 

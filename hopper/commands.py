@@ -6,11 +6,12 @@ import json
 import sys
 import time
 from argparse import SUPPRESS, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InternalError, OperationalError, ProgrammingError
 
 from hopper.cli.arguments import HopperParser
@@ -21,12 +22,6 @@ from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
 from hopper.database import is_outage
 from hopper.upgrades import OlderServer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from django.core.management.base import CommandParser
-
 
 PROGRESS_SECONDS = 5
 

@@ -5,15 +5,12 @@ The check runs where the row is locked for the change, so nothing comes between 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from django.db.models import Model
+from django.db.models import Model
 
 
 @dataclass

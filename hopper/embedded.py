@@ -8,14 +8,11 @@ import pwd
 import secrets
 import sqlite3
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 duties: list[Callable[..., object]] = []
 """Functions called with `limit` before a command without a server. AppConfig.ready() adds them."""

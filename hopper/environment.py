@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 TRUE, FALSE = ("on", "true", "yes", "1"), ("off", "false", "no", "0")
 DATABASES = ("sqlite://", "postgres://", "postgresql://")

@@ -6,10 +6,8 @@ Does not import Django: the command line compares names too.
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, Protocol, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
 
 class Named(Protocol):

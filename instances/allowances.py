@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import Literal, Protocol, Self
 
 from hopper.errors import Conflict, NotAccepting
 from hopper.protocol import ACTIONS, INSTANCE, PARENTS, ROOTS, TASK
 from instances.choices import HopperScope as S
 from instances.choices import InstanceStatus as I
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ACTIONS",

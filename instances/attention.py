@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Q
 
@@ -12,17 +13,12 @@ from hopper import database
 from instances.choices import ATTENTION, TERMINAL, TaskStatus
 from instances.choices import WaitingCode as W
 from instances.models import Attempt, HopperInstance, Question, Task, Webhook
+from instances.models.instance import InstanceQuerySet
+from instances.models.task import TaskQuerySet
+from instances.models.webhook import WebhookQuerySet
 from instances.queue_settings import queue_settings
 from instances.waiting import next_step, waiting_condition, waiting_on
 from instances.waiting.wording import operator_of
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
-    from datetime import datetime
-
-    from instances.models.instance import InstanceQuerySet
-    from instances.models.task import TaskQuerySet
-    from instances.models.webhook import WebhookQuerySet
 
 STALE = timedelta(hours=24)
 """After so long without a change, work by hand needs a look (R21)."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from django.db.models import Count
 
 from instances.attention import attention_counts
 from instances.choices import HopperScope, TaskStatus
 from instances.models import CheckRecord, HopperInstance, Task
+from instances.models.task import TaskQuerySet
 from instances.tree.reads import effective_statuses
 from instances.waiting import count_reasons
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from instances.models.task import TaskQuerySet
 
 
 def dashboard(

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F, Max
 
+from hopper.actors import Actor
 from hopper.database import engine, try_lock, write_together
 from hopper.database.writes import Writes
 from instances.models import ArchiveFile, Event, HopperInstance, Task
+from instances.models.event import EventQuerySet
 from instances.models.instance import lineages
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from hopper.actors import Actor
-    from instances.models.event import EventQuerySet
 
 STAMPED_AT_ONCE = 1000
 """The number of events that get their position in one transaction."""

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.errors import Invalid, NotAllowed
 from hopper.ids import new_id
 from hopper.words import bearers, key_of
 from instances.choices import Confidence, HopperScope
-from instances.models import Lesson
-from instances.models.instance import lineages
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hopper.actors import Actor
-    from instances.models import HopperInstance, Task
-    from instances.models.instance import InstanceQuerySet, LineageRow
+from instances.models import HopperInstance, Lesson, Task
+from instances.models.instance import InstanceQuerySet, LineageRow, lineages
 
 
 def file_lesson(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F, Sum, Value
@@ -20,12 +21,7 @@ from hopper.database.writes import portions
 from instances.choices import TaskStatus
 from instances.history import stamp_all
 from instances.models import Event, MinuteCount, SweepRecord, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from instances.models.event import EventQuerySet
+from instances.models.event import EventQuerySet
 
 CREATED, ACCEPTED, CLAIMED, RESCUED = "created", "accepted", "claimed", "rescued"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -10,10 +12,6 @@ from django.db.models import Q
 
 from hopper.actors import EVERYWHERE, ROLES, Actor
 from instances.models import AgentToken, Grant
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-    from datetime import datetime
 
 _EVERYTHING = {EVERYWHERE: "admin"}
 

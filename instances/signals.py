@@ -6,16 +6,16 @@ are sent inside the transaction: a failing receiver rolls it back.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Generic, ParamSpec
 
 from django.dispatch import Signal
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-    from datetime import datetime
+from hopper.actors import Actor
+from hopper.database.functions import Function
 
-    from hopper.actors import Actor
-    from hopper.database.functions import Function
+if TYPE_CHECKING:
     from instances.models import HopperInstance, Task
 
 P = ParamSpec("P")

@@ -6,7 +6,8 @@ key that lies beside the database, and nothing is compared.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from django.core.checks import CheckMessage, Error
 from django.db import DatabaseError
@@ -14,9 +15,6 @@ from django.db import DatabaseError
 from hopper.database import engine
 from hopper.site_key import fingerprint, known_fingerprints
 from instances.models import SiteKey
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _ROW = 1
 

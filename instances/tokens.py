@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
 from unicodedata import normalize
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
 from hopper.actors import RESERVED
 from hopper.errors import Conflict, NotFound
 from instances.models import AgentToken
 from instances.models.access import new_actor_id
-
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from django.contrib.auth.models import AbstractBaseUser
 
 
 def create_token(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from django.contrib import admin
 from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from instances.admin.base import ReadOnlyAdmin, Table, column, cut, moment
 from scopes.models import Feedback, RoutingDecision
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from django.utils.safestring import SafeString
 
 ROWS_SHOWN = 100
 

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
+from hopper.config.document import Document, Problem
 from hopper.errors import Conflict
 from instances.choices import PLACING_BLOCKS
 from instances.choices import WaitingCode as W
-from scopes.behaviors.base import Ambiguous
-from scopes.decisions import Answer, CreateChild, Decision, Refuse, SendTo, Situation, Stay
+from instances.models import HopperInstance
+from scopes.behaviors.base import Ambiguous, ScopeBehavior
+from scopes.decisions import (
+    Answer,
+    CreateChild,
+    Decision,
+    InstanceFacts,
+    Refuse,
+    SendTo,
+    Situation,
+    Stay,
+    TaskFacts,
+)
 from scopes.record import described
 from scopes.settings import BEHAVIOR, scopes_below
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from hopper.config.document import Document, Problem
-    from instances.models import HopperInstance
-    from scopes.behaviors.base import ScopeBehavior
-    from scopes.decisions import InstanceFacts, TaskFacts
 
 logger = logging.getLogger(__name__)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from hopper.config.document import Document, Problem
 from hopper.config.registry import BEHAVIORS, Part, config_errors, effective_settings
 from hopper.config.sections import Section, Words
 from instances.choices import ExecutorPreference, HopperScope, InstanceStatus
@@ -23,11 +25,6 @@ from scopes.decisions import (
 )
 from scopes.rules.schema import RuleTask
 from scopes.settings import Scope
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from hopper.config.document import Document, Problem
 
 
 class ExampleTask(RuleTask):

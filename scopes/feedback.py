@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.models import Count, Q
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.words import bearers, key_of
-from instances.models import HopperInstance
+from instances.models import HopperInstance, Task
 from instances.models.instance import lineages
 from scopes.models import Feedback, RoutingDecision, Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hopper.actors import Actor
-    from instances.models import Task
 
 
 @dataclass(frozen=True)

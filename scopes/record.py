@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hopper.actors import Actor
 from hopper.config.registry import effective_settings
 from hopper.ids import new_id
 from scopes.decisions import (
@@ -20,11 +22,6 @@ from scopes.decisions import (
 )
 from scopes.models import RoutingDecision
 from scopes.settings import config_digest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hopper.actors import Actor
 
 _VERDICTS = {SendTo: "send", Stay: "stay", CreateChild: "create", Refuse: "refuse"}
 _DEFAULTS = {

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from hopper.config.files import CONFIGURATION
+from hopper.config.files import CONFIGURATION, Snapshot
 from scopes.deciding import BehaviorFailed, decide, get_behavior_for_scope
 from scopes.models import RoutingDecision
 from scopes.record import described, restored
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from hopper.config.files import Snapshot
 
 HOP_LIMIT = "HopLimit"
 """The code that placing gives to a decision, not a behaviour (R10)."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -13,11 +14,7 @@ from hopper.config.registry import BEHAVIORS, POLICIES, Part
 from hopper.config.sections import Section, Words
 from hopper.protocol import PARENTS
 from instances.choices import HopperScope
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from scopes.decisions import Situation
+from scopes.decisions import Situation
 
 MAX_OFFERS = 16
 """The most offers in one epoch; after them the task is blocked as HopLimit (R10)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from rest_framework import status
 from rest_framework.decorators import action
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from delegation.api import serializers as shapes
@@ -43,12 +45,6 @@ from instances.tree.status import no_instance
 from instances.waiting import Reason, waiting_on
 from scopes.api.serializers import DecisionSerializer, decisions_for
 from scopes.decisions import TaskFacts
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from django.db.models import QuerySet
-    from rest_framework.request import Request
 
 
 def offers_waiting_on(rows: Iterable[TaskDelegation]) -> dict[str, Reason]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -23,10 +25,6 @@ from hopper.backup import flush
 from hopper.database import try_lock
 from instances.models import ArchivedTask, ArchiveFile, Event, SweepRecord, Task
 from instances.tasks.changes import lock_families
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 TASKS_AT_ONCE = 500
 """A batch ends with the family that reaches this number of tasks."""

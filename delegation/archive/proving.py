@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
-from django.db.models import Max
+from django.db.models import Max, Model
 
 from delegation.archive.rows import OF_A_TASK, read_rows
 from delegation.audit import INVARIANTS, Finding, Invariant, audit
 from hopper.database.scratch import scratch
 from hopper.database.writes import portions
 from instances.models import Event, HopperInstance, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from django.db.models import Model
 
 _OF_THE_PRESENT = frozenset({"I17", "I21"})
 """Counters of live leases and due work are not archived."""

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from datetime import datetime, timedelta
 
 from instances.choices import TERMINAL
 from instances.models import HopperInstance, Task, TaskDependency
 from instances.queue_settings import queue_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from datetime import datetime
 
 FAMILIES_AT_ONCE = 500
 """The most families that are judged together."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from django.db.models import Q
+from django.db.models import Model, Q
 
 from delegation.models import TaskDelegation
 from instances.models import (
@@ -21,11 +22,6 @@ from instances.models import (
 )
 from instances.tasks.changes import remove_tasks
 from scopes.models import Feedback, RoutingDecision
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from django.db.models import Model
 
 OF_A_TASK: dict[type[Model], tuple[str, ...]] = {
     Event: ("task",),

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from delegation.audit import delegations, leases, questions, reasons, structure, tasks, words
-from delegation.audit.extent import Extent
+from delegation.audit.extent import Extent, Question
 from hopper import database
 from hopper.database import snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from delegation.audit.extent import Question
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING
 
-from django.db.models import Count, Exists, F, OuterRef, Q
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
+from delegation.audit.extent import Breaches, Extent
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
@@ -15,11 +15,6 @@ from hopper.protocol import PARENTS
 from instances.choices import TERMINAL
 from instances.choices import TaskStatus as T
 from instances.models import Event, Task
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
-    from delegation.audit.extent import Breaches, Extent
 
 _UP = Q(delegation_type=DelegationType.ESCALATE)
 _ENDS = (

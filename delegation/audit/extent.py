@@ -13,8 +13,6 @@ from django.db.models import Max, Min
 from instances.models import CheckRecord, Event, Task, TaskDependency
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from delegation.audit import Finding
 
 Breaches = Iterator[tuple[str, str]]

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from django.db.models import Count, F, Max, Min, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
+from delegation.audit.extent import Breaches, Extent
 from instances.allowances import EXECUTING
 from instances.choices import STARTED, TERMINAL, AttemptOutcome
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
 from instances.queue_settings import queue_settings
 from instances.settings import QUEUE
-
-if TYPE_CHECKING:
-    from delegation.audit.extent import Breaches, Extent
 
 _READ_BEFORE = timedelta(minutes=1)
 """The longest time between the reading of a limit and the grant of a lease."""

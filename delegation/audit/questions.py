@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.db.models import Exists, F, OuterRef, Q
 
+from delegation.audit.extent import Breaches, Extent
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType
 from delegation.models import TaskDelegation
@@ -13,9 +12,6 @@ from instances.choices import STARTED, TERMINAL, QuestionState
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, Question, Task
 from instances.models.question import WITH_ANSWER
-
-if TYPE_CHECKING:
-    from delegation.audit.extent import Breaches, Extent
 
 
 def questions(asked: Extent) -> Breaches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from django.db import transaction
 
@@ -10,9 +10,6 @@ from hopper.database import lock_row
 from instances.models import HopperInstance, InstanceLoad, Task
 from instances.tree.numbers import unsound_places
 from instances.tree.shape import rebuild_tree
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def repair() -> Iterator[str]:

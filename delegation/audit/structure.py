@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from django.db.models import F, Q
 
+from delegation.audit.extent import Breaches, Extent
 from instances.choices import TERMINAL, InstanceStatus, InstanceType
 from instances.models import HopperInstance, Task, TaskDependency
 from instances.models.instance import lineages
 from instances.tree.numbers import unlawful_places, unsound_places
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from delegation.audit.extent import Breaches, Extent
 
 
 def acyclic(asked: Extent) -> Breaches:

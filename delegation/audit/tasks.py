@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from django.db.models import Count, Exists, F, Max, OuterRef, Q
 
@@ -18,11 +19,6 @@ from instances.choices import (
 )
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, Event, HopperInstance, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from delegation.audit.extent import Breaches, Extent
 
 
 def tasks_nowhere(asked: Extent) -> Breaches:

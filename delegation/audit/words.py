@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
+from delegation.audit.extent import Breaches, Extent
 from hopper.words import CLASH, key_of, keys_of
 from instances.models import HopperInstance, Lesson, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from delegation.audit.extent import Breaches, Extent
 
 _AT_ONCE = 5000
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseNotAllowed, QueryDict
@@ -10,7 +11,7 @@ from django.shortcuts import redirect
 
 from delegation.pages.calls import Refused
 from delegation.pages.verbs import FIXED, INSTANCE_VERBS, TASK_VERBS, Verb
-from delegation.pages.visit import FRAGMENT, page
+from delegation.pages.visit import FRAGMENT, Visit, page
 from hopper.errors import HopperError, NotFound
 from hopper.protocol import ACTIONS, PARENTS
 from instances.api.permissions import (
@@ -20,12 +21,7 @@ from instances.api.permissions import (
     visible_instances,
 )
 from instances.choices import TERMINAL, HopperScope, InstanceStatus, InstanceType, TaskStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from delegation.pages.visit import Visit
-    from instances.models import HopperInstance, Task
+from instances.models import HopperInstance, Task
 
 LISTED = 30
 """The most changed rows of a kind that a preview lists."""

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
+
+from django.http import HttpResponse
 
 from delegation.models import TaskDelegation
 from delegation.pages.acting import task_verbs
-from delegation.pages.visit import page
+from delegation.pages.visit import Visit, page
 from instances.api.permissions import held_tasks, visible_instances
 from instances.attention import attention_counts, attention_groups
 from instances.models import Task
 from instances.waiting import count_reasons
 from scopes.models import RoutingDecision
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from django.http import HttpResponse
-
-    from delegation.pages.visit import Visit
 
 MOST = 200
 """The most tasks on the page."""

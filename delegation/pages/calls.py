@@ -6,19 +6,16 @@ A button of a page so has the rights, the validation and the effect of the call 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.http import HttpRequest
 from django.urls import resolve
 
+from delegation.pages.visit import Visit
 from hopper.errors import HopperError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from delegation.pages.visit import Visit
 
 _KEPT = ("HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "wsgi.url_scheme")
 

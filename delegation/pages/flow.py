@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.models.functions import TruncHour, TruncMinute
+from django.http import HttpResponse
 
-from delegation.pages.visit import page
+from delegation.pages.visit import Visit, page
 from hopper import database
 from hopper.actors import EVERYWHERE
 from instances.api.permissions import visible_instances
@@ -21,14 +22,9 @@ from instances.minutes import (
     REFUSED,
     RESCUED,
     WAITED,
+    Key,
     counts_since,
 )
-
-if TYPE_CHECKING:
-    from django.http import HttpResponse
-
-    from delegation.pages.visit import Visit
-    from instances.minutes import Key
 
 MOST_REASONS = 8
 

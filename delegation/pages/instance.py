@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from django.http import HttpResponse
 
 from delegation.pages.acting import instance_verbs
-from delegation.pages.visit import page
+from delegation.pages.visit import Visit, page
 from delegation.pages.watch import WATCH
 from instances.api.permissions import seen_instance, visible_tasks
 from instances.choices import TERMINAL
 from instances.models import Event, Task
 from instances.waiting import waiting_on
-
-if TYPE_CHECKING:
-    from django.http import HttpResponse
-
-    from delegation.pages.visit import Visit
 
 TASKS_SHOWN, EVENTS_SHOWN = 100, 30
 

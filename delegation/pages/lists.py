@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.models import Q
+from django.http import HttpResponse
 
-from delegation.pages.visit import page
+from delegation.pages.visit import Visit, page
 from hopper.words import key_of
 from instances.api.permissions import visible_instances, visible_tasks
 from instances.choices import STARTED, TERMINAL
+from instances.models.task import TaskQuerySet
 from instances.waiting import waiting_on
-
-if TYPE_CHECKING:
-    from django.http import HttpResponse
-
-    from delegation.pages.visit import Visit
-    from instances.models.task import TaskQuerySet
 
 MOST = 50
 """The most rows of a list."""

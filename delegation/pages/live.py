@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 
-from delegation.pages.visit import signed_in
-from delegation.pages.watch import WATCH
+from delegation.pages.rows import Row
+from delegation.pages.visit import Visit, signed_in
+from delegation.pages.watch import WATCH, Change
+from hopper.actors import Actor
 from hopper.rest.input import MAX_PARAMETER, integer
 from instances.api.permissions import visible_tasks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from delegation.pages.rows import Row
-    from delegation.pages.visit import Visit
-    from delegation.pages.watch import Change
-    from hopper.actors import Actor
 
 MOST_BYTES = 18_000
 """The most bytes of rows in one message. The other rows come with the next messages."""

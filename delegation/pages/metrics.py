@@ -6,13 +6,15 @@ The labels are scopes, statuses, reasons and kinds: their number does not grow w
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Count, Min, Sum
 from django.db.models.functions import TruncHour
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
 
 from delegation.models import TaskDelegation
 from delegation.pages.flow import refusals_in, waits_in, within
@@ -35,12 +37,6 @@ from instances.minutes import (
 )
 from instances.models import CheckRecord, HopperInstance, SweepRecord, Task, Webhook
 from instances.waiting import count_reasons
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from rest_framework.request import Request
 
 RECENT = timedelta(hours=1)
 """The time over which rates are told."""

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.contrib.auth import HASH_SESSION_KEY, get_user_model
 from django.contrib.sessions.models import Session
+from django.http import HttpRequest
 from django.utils import timezone
 
 from hopper.actors import Actor
 from hopper.rest.auth import account_id
 from instances.rights import grants_of_all
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from typing import Any
-
-    from django.http import HttpRequest
 
 CHECK_SECONDS = 5.0
 """The time between two readings of the rights of all readers."""

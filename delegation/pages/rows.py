@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
@@ -19,9 +20,6 @@ from instances.minutes import DONE_BELOW, counts_since
 from instances.models import HopperInstance, Task
 from instances.queue_settings import queue_settings
 from instances.waiting import Alike, Places, alike, codes_of
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 MINUTES = 60
 """The time that the sparkline of a row covers."""

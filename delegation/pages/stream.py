@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import APIException
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 
 from delegation.pages.live import Viewer
 from delegation.pages.readers import READERS, Reader
-from delegation.pages.visit import signed_in
+from delegation.pages.visit import Visit, signed_in
 from delegation.pages.watch import WATCH
-from hopper.actors import EVERYWHERE
+from hopper.actors import EVERYWHERE, Actor
 from hopper.errors import HopperError
 from hopper.rest.input import MAX_PARAMETER, integer
 from hopper.rest.streams import STREAM_HEADERS, StreamRenderer
@@ -29,15 +31,6 @@ from instances.api.base import Answering
 from instances.api.permissions import seen_instance, visible_events
 from instances.api.shown import shown_events
 from instances.models import ArchiveFile, Event, HopperInstance
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from django.http import HttpRequest, HttpResponse, QueryDict
-    from rest_framework.request import Request
-
-    from delegation.pages.visit import Visit
-    from hopper.actors import Actor
 
 TICK_SECONDS = 1.0
 CHECK_SECONDS = 5.0

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from django.db.models import Q
+from django.http import HttpResponse
 
 from delegation.models import TaskDelegation
 from delegation.pages.acting import task_verbs
-from delegation.pages.visit import page
+from delegation.pages.visit import Visit, page
 from delegation.pages.way import way_of
 from instances.api.permissions import seen_task, visible_tasks
 from instances.choices import TERMINAL, DependencyRule, TaskStatus
 from instances.models import Question, Task
 from instances.waiting import waiting_on
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from django.http import HttpResponse
-
-    from delegation.pages.visit import Visit
 
 FAMILY_SHOWN = 200
 """The most children, and the most tasks of another kind, that the page lists."""

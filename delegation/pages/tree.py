@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from delegation.pages.visit import page
-from delegation.pages.watch import WATCH
+from django.http import HttpResponse
+
+from delegation.pages.rows import Row
+from delegation.pages.visit import Visit, page
+from delegation.pages.watch import WATCH, Sight
 from hopper.rest.input import integer
 from instances.allowances import MAX_DEPTH
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from django.http import HttpResponse
-
-    from delegation.pages.rows import Row
-    from delegation.pages.visit import Visit
-    from delegation.pages.watch import Sight
-
-    Placed = tuple[Row, int]
-    """A row with its depth below the highest row that the person sees."""
+Placed = tuple[Row, int]
+"""A row with its depth below the highest row that the person sees."""
 
 MOST_FILTERED = 1000
 """The most rows of a filtered tree that are sent."""

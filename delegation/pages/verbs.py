@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
+
+from django.http import QueryDict
 
 from delegation.pages.calls import Call
 from hopper.protocol import PRIORITIES
 from hopper.task_fields import BY_NAME
-
-if TYPE_CHECKING:
-    from django.http import QueryDict
 
 
 @dataclass(frozen=True)

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth.views import LoginView, redirect_to_login
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.gzip import gzip_page
+from rest_framework.request import Request
 
 from delegation.pages.watch import WATCH
+from hopper.actors import Actor
 from hopper.errors import HopperError, NotAllowed
 from hopper.rest.auth import Operator
 from instances.api.permissions import actor_of, require_role, visible_instances
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from django.http import HttpRequest, HttpResponse
-    from rest_framework.request import Request
-
-    from hopper.actors import Actor
-
-    View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponse]
 
 FRAGMENT = "X-Fragment"
 """The header with which the script of a page asks for the middle of the page alone."""

@@ -6,12 +6,13 @@ import gc
 import time
 from bisect import bisect_right
 from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.db.models import Count
 from django.utils import timezone
@@ -28,19 +29,13 @@ from delegation.pages.rows import (
     works_of,
 )
 from hopper import database
-from hopper.actors import EVERYWHERE
+from hopper.actors import EVERYWHERE, Actor
 from hopper.config.files import CONFIGURATION
 from instances.choices import TaskStatus
 from instances.history import newest_position, read_feed
 from instances.models import Webhook
 from instances.models.instance import lineages
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-    from datetime import datetime
-
-    from hopper.actors import Actor
-    from instances.waiting import Alike
+from instances.waiting import Alike
 
 T = TypeVar("T")
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from delegation.models import TaskDelegation
+from delegation.pages.visit import Visit
 from hopper import database
 from instances.choices import TERMINAL
-from instances.models import Event
+from instances.models import Attempt, Event, Question, Task
 from scopes.models import RoutingDecision
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from datetime import datetime
-
-    from delegation.pages.visit import Visit
-    from instances.models import Attempt, Question, Task
 
 
 @dataclass(frozen=True)

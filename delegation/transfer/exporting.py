@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from delegation.transfer.lines import HEAD, instance_line, line_of, task_line
 from hopper import database
 from instances.allowances import MAX_DEPTH
 from instances.models import HopperInstance, Task, TaskDependency
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROWS_AT_ONCE = 500
 

@@ -7,7 +7,9 @@ as a new task is. A task that has ended keeps its outcome and times.
 from __future__ import annotations
 
 from collections import Counter
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import IO, Any
 
 from django.db import transaction
 
@@ -22,6 +24,7 @@ from delegation.transfer.lines import (
     column,
 )
 from hopper import database
+from hopper.actors import Actor
 from hopper.errors import HopperError
 from hopper.json_values import shown
 from instances.choices import TERMINAL, InstanceStatus, TaskStatus, WaitingCode
@@ -32,13 +35,7 @@ from instances.tasks.dependencies import add_dependencies, reevaluate_all
 from instances.tree.locks import lock_edges
 from instances.tree.shape import import_instance
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-    from datetime import datetime
-
-    from hopper.actors import Actor
-
-    Line = tuple[int, dict[str, Any]]
+Line = tuple[int, dict[str, Any]]
 
 LINES_AT_ONCE = 500
 

@@ -6,9 +6,10 @@ A line is written from a row and read strictly. The lines name the fields of the
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from rest_framework import serializers
 
@@ -19,11 +20,7 @@ from hopper.task_fields import CREATE, TASK_FIELDS, set_at
 from instances.api.instance_serializers import NewInstance
 from instances.api.task_serializers import TaskBody
 from instances.choices import TERMINAL, InstanceStatus, TaskStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from instances.models import HopperInstance, Task
+from instances.models import HopperInstance, Task
 
 HEAD = {"kind": "hopper", "version": 1}
 

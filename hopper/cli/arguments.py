@@ -7,23 +7,21 @@ import getpass
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hopper import __version__
-from hopper.cli.transport import CliError, UsageError
+from hopper.cli.render.screen import Screen
+from hopper.cli.transport import Client, CliError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from hopper.cli.render.screen import Screen
-    from hopper.cli.transport import Client
     from hopper.task_fields import TaskField
 
-    Handler = Callable[[argparse.Namespace, Client], Any]
-    Show = Callable[[Any, argparse.Namespace, Screen], None]
+Handler = Callable[[argparse.Namespace, Client], Any]
+Show = Callable[[Any, argparse.Namespace, Screen], None]
 
 GLOBAL_DEFAULTS: dict[str, Any] = {
     "json": False,

@@ -7,14 +7,12 @@ command that shows it.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hopper.cli.transport import Client, at
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 TOKENS = 2000  # the length of a briefing by default
 BYTES_PER_TOKEN = 4

@@ -10,18 +10,16 @@ import fcntl
 import json
 import os
 import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from hopper import embedded
 from hopper.cli import target
 from hopper.cli.worker.wakeup import say
-
-if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 FILE = "leases"
 LEASE_SECONDS = 300  # the length of a lease of a server that does not tell it

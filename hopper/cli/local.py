@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -21,8 +22,6 @@ from hopper.cli.arguments import user_name
 from hopper.cli.transport import PREFIX, CliError, Params, Reply, UsageError, query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from hopper.embedded import Store
 
 logger = logging.getLogger(__name__)

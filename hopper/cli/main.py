@@ -8,8 +8,10 @@ import io
 import os
 import sys
 import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from hopper.cli import target
 from hopper.cli.arguments import settle
@@ -19,10 +21,6 @@ from hopper.cli.target import chosen
 from hopper.cli.transport import NOT_HOPPER, Client, CliError, Reply, Transport, Unreachable
 from hopper.masks import masked
 from hopper.variables import mistyped
-
-if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Iterator, Sequence
 
 WATCH_SECONDS = 2
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from hopper.cli.arguments import HopperParser
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 GROUPS = {
     "task": ("tasks.add_commands", "create, find, read and change tasks"),

@@ -8,11 +8,11 @@ import sqlite3
 import sys
 import time
 import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import django
 from django.apps import apps
@@ -25,9 +25,6 @@ from hopper.cli.transport import CliError, Unreachable
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
 from hopper.embedded import Store
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 logger = logging.getLogger(__name__)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hopper.cli.transport import PREFIX, CliError, Transport
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from hopper.cli.transport import at, clean
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from hopper.cli.transport import Client
+from hopper.cli.transport import Client, at, clean
 
 ONE_WAIT = 25
 """The most seconds that one request waits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
@@ -17,8 +18,6 @@ from hopper.config.sections import Section, message_of, require_known
 from hopper.protocol import PARENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pydantic import BaseModel
 
 logger = logging.getLogger(__name__)

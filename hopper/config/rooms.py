@@ -6,10 +6,7 @@ The keys are pydantic models, which take longer to load than a whole `hopper tas
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
 
 _waiting: list[Callable[[], None]] = []
 _lock = threading.RLock()

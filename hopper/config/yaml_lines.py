@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import yaml
 
 from hopper.config.document import BrokenConfig, Document, KeyPath, Place, Problem
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _MAX_BYTES = 1_000_000
 _MAX_NODES = 100_000

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime
+from typing import Any, TypeVar
 
 from django.db import Error, connection, models, transaction
 from django.db.models.expressions import Expression, RawSQL
 
 from hopper.conditions import require_condition
+from hopper.database.engine import Engine, Write
 from hopper.database.postgresql import PostgreSQL
 from hopper.database.rows import columns, select
 from hopper.database.sqlite import SQLite
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
-
-    from hopper.database.engine import Engine, Write
 
 AFTER_COMMIT = 100
 """The most calls of one request after its commit; the sweep does the rest."""

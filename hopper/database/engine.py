@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-    from datetime import datetime
-    from pathlib import Path
+from django.db import Error
+from django.db.backends.utils import CursorWrapper
 
-    from django.db import Error
-    from django.db.backends.utils import CursorWrapper
-
-    Write = tuple[str, list[Any]]
+Write = tuple[str, list[Any]]
 
 
 class BackupError(Exception):

@@ -6,21 +6,17 @@ other case it returns nothing, and the general code decides (ADR 0015).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import connection
 
 from hopper.database import engine
 from hopper.database.postgresql import name_lock
-from hopper.database.rows import columns, read
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hopper.database.rows import Row
+from hopper.database.rows import Row, columns, read
 
 _seen: set[str] = set()
 """The names of the functions that this process has found in the database."""

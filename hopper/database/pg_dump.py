@@ -6,15 +6,13 @@ import os
 import re
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from hopper.database.engine import BackupError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _DUMP, _RESTORE = "pg_dump", "pg_restore"
 

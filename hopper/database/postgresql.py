@@ -6,22 +6,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import Error, InterfaceError, OperationalError, connection, transaction
+from django.db.backends.utils import CursorWrapper
 
-from hopper.database.engine import Engine
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
-    from pathlib import Path
-
-    from django.db import Error
-    from django.db.backends.utils import CursorWrapper
-
-    from hopper.database.engine import Write
+from hopper.database.engine import Engine, Write
 
 # Connection lost, out of resources, server going down or coming up, idle in a transaction for too
 # long, victim of a deadlock, lock or statement timed out, read-only.

@@ -6,13 +6,11 @@ queryset's statement anew. For a wide row that takes longer than the database ta
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection, models
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 Row = TypeVar("Row", bound=models.Model)
 

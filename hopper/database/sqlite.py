@@ -6,23 +6,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from django.db import connection
+from django.db import Error, connection
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from hopper.database.engine import BackupError, Engine
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from django.db import Error
-    from django.db.backends.utils import CursorWrapper
-
-    from hopper.database.engine import Write
+from hopper.database.engine import BackupError, Engine, Write
 
 # Busy, locked, read-only, input or output failed, full, cannot be opened.
 _OUTAGES = frozenset({5, 6, 8, 10, 13, 14})

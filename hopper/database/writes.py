@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection
-from django.db.models import AutoField
+from django.db.models import AutoField, Field, Model
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from django.db.models import Field, Model
-
-    from hopper.database.engine import Write
+from hopper.database.engine import Write
 
 ROWS_AT_ONCE = 500
 """The most rows of one statement, so that its parameters stay below the limits of drivers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -18,13 +18,11 @@ from rest_framework.exceptions import (
     UnsupportedMediaType,
 )
 from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
 
 from hopper.actors import operator_id
 from hopper.errors import NotAllowed
 from hopper.rest.limits import wrong_credential
-
-if TYPE_CHECKING:
-    from rest_framework.request import Request
 
 OPERATOR_KEY = "hopper.local_operator"
 CHALLENGE = 'Bearer realm="hopper"'

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import gzip
 import re
-from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
 
 LEAST_BYTES = 1024
 LEVEL = 5

@@ -9,21 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from django.db.models import Model
 from django.http import HttpResponse
+from rest_framework.request import Request
 
 from hopper.conditions import on_condition
 from hopper.errors import FieldError, Invalid, VersionChanged
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
-
-    from django.db.models import Model
-    from rest_framework.request import Request
 
 IF_MATCH = "If-Match"
 IF_NONE_MATCH = "If-None-Match"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from django.core.validators import RegexValidator
 from rest_framework import serializers
@@ -12,9 +13,6 @@ from hopper.json_values import shown
 from hopper.rest.described import extend_schema_field
 from hopper.rest.input import RFC_3339, rfc3339
 from hopper.words import key_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_UNKNOWN = 20
 """The most unknown fields that a refusal names."""

@@ -7,24 +7,21 @@ import json
 import logging
 import re
 import time
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.db import OperationalError, transaction
+from django.db.models import Model
 from django.http import Http404
 from rest_framework.exceptions import APIException
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hopper import database
 from hopper.errors import HopperError, Invalid, RuleBroken
 from hopper.rest.auth import caller_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.db.models import Model
-    from rest_framework.request import Request
 
 logger = logging.getLogger(__name__)
 

@@ -9,16 +9,14 @@ import mmap
 import struct
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.signals import user_login_failed
 from django.db import DatabaseError
 from django.dispatch import receiver
+from django.http import HttpRequest
 from rest_framework.exceptions import APIException, AuthenticationFailed, Throttled
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
 
 MINUTE = 60
 logger = logging.getLogger(__name__)

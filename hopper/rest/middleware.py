@@ -5,20 +5,16 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.http import HttpRequest, HttpResponse
 from django.utils.encoding import escape_uri_path
 
 from hopper import tracing
 from hopper.rest.limits import may_sign_in, rest_of_minute
 from hopper.rest.problem import respond
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest, HttpResponse
 
 logger = logging.getLogger("hopper.requests")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.core import signals
@@ -17,6 +18,7 @@ from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hopper.config.document import BrokenConfig
@@ -25,11 +27,6 @@ from hopper.errors import FieldError, HopperError
 from hopper.json_values import shown
 from hopper.rest.input import TooLarge, summary
 from hopper.upgrades import OlderServer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from rest_framework.request import Request
 
 logger = logging.getLogger(__name__)
 

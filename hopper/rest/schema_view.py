@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.http import HttpResponse
 from django.utils.cache import get_conditional_response
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.views import SpectacularAPIView
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
 from hopper.rest.compression import compress
-
-if TYPE_CHECKING:
-    from rest_framework.renderers import BaseRenderer
-    from rest_framework.request import Request
 
 
 class SchemaView(SpectacularAPIView):

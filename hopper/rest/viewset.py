@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from django.db.models import Model
 from django_filters import MultipleChoiceFilter
 from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from hopper.config.files import CONFIGURATION
 from hopper.errors import Invalid, NotAllowed, NotFound
 from hopper.json_values import text_problem
+from hopper.rest.auth import Lease
 from hopper.rest.etags import IF_MATCH, Version, is_known, require_tags
 from hopper.rest.filters import WordsParameter
 from hopper.rest.idempotency import HEADER, carry_out_once, unless_deadlocked
 from hopper.rest.input import StrictJSONParser, require_known
 from hopper.rest.problem import Negotiation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.db.models import Model
-    from rest_framework.request import Request
-
-    from hopper.rest.auth import Lease
 
 
 class HopperViewSet(GenericViewSet[Any]):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -20,17 +21,20 @@ from django.urls import get_resolver, set_script_prefix
 
 from hopper.rest.compression import compress
 from hopper.rest.problem import respond
-from hopper.serving.bodies import UNKNOWN_BYTES, BodyRefused, Disconnected, read
+from hopper.serving.bodies import (
+    UNKNOWN_BYTES,
+    Body,
+    BodyRefused,
+    Disconnected,
+    Receive,
+    Scope,
+    read,
+)
 from hopper.serving.senders import is_known
 from hopper.serving.warming import warm_up
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-
-    from hopper.serving.bodies import Body, Receive, Scope
-
-    Answer = HttpResponse | StreamingHttpResponse
-    Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Answer = HttpResponse | StreamingHttpResponse
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    Scope = dict[str, Any]
-    Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-    Body = SpooledTemporaryFile[bytes]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Body = SpooledTemporaryFile[bytes]
 
 AT_ONCE = 0.05
 """Seconds after which a body was not sent together with its head."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from operator import itemgetter
 from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ from hopper.rest.problem import MEDIA_TYPE, problem
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
-    from collections.abc import Callable
 
 MOST_HEAD_BYTES = 64 * 1024
 MOST_CONNECTIONS = 1000

@@ -10,27 +10,23 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, Protocol, TypeVar
 
 from django.db import connection
 from django.http import StreamingHttpResponse
 from rest_framework.exceptions import APIException
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from hopper.errors import HopperError
 from hopper.rest.input import integer
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from contextlib import AbstractContextManager
-
-    from rest_framework.request import Request
-    from rest_framework.response import Response
-    from rest_framework.views import APIView
-
-    Look = Callable[[], tuple[Response, bool]]
-    """Returns an answer, and whether to wait for a better one."""
+Look = Callable[[], tuple[Response, bool]]
+"""Returns an answer, and whether to wait for a better one."""
 
 MAX_SECONDS = 25
 """The longest wait, below the limit of web servers and proxies (30 s)."""

@@ -8,14 +8,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from multiprocessing.context import ForkProcess
-    from types import FrameType
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import ipaddress
 import os
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.checks.security.base import (
@@ -17,9 +17,6 @@ from django.core.checks.security.base import (
 )
 
 from hopper import embedded, variables
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 NETWORK_FILE_SYSTEMS = re.compile(r"(nfs\d?|cifs|smb\w*|9p|afs|ceph|glusterfs|lustre|fuse\..+)")
 MOUNTS = Path("/proc/self/mounts")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import resolve
 from rest_framework.exceptions import APIException
 
 from hopper.errors import HopperError
 from hopper.rest.middleware import one_form
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
 
 
 def is_known(request: HttpRequest) -> bool:

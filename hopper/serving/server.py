@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from hopper.serving.application import Application
 from hopper.serving.connection import Connection
 
 if TYPE_CHECKING:
     from socket import socket
 
-    from hopper.serving.application import Application
 
 DRAIN_SECONDS = 25
 """The time for open requests after SIGTERM, below the limit of the whole process."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
 
 from instances.admin.records import AttemptAdmin, EventAdmin, GrantAdmin, LessonAdmin, TokenAdmin
 from instances.admin.tasks import TaskAdmin
 from instances.admin.tree import InstanceAdmin
 from instances.admin.webhooks import WebhookAdmin
 from instances.dashboard import dashboard
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
-    from django.template.response import TemplateResponse
 
 __all__ = [
     "AttemptAdmin",

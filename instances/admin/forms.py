@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.db.models import Model
+from django.http import HttpRequest
 
+from hopper.actors import Actor
 from hopper.conditions import on_condition
 from hopper.config.registry import config_errors
 from hopper.errors import HopperError
@@ -15,13 +19,6 @@ from hopper.words import key_of
 from instances.admin.base import GuardedAdmin, actor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from django.db.models import Model
-    from django.http import HttpRequest
-
-    from hopper.actors import Actor
-
     _ModelForm = forms.ModelForm[Any]
 else:
     _ModelForm = forms.ModelForm

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
 from instances.admin.base import GuardedAdmin, ReadOnlyAdmin, column, moment, pill
 from instances.models import AgentToken, Attempt, Event, Grant, Lesson
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
-    from django.utils.safestring import SafeString
 
 
 @admin.register(Event)

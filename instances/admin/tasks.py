@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from hopper.errors import HopperError, Invalid
@@ -26,14 +30,7 @@ from instances.tasks.questions import answer_question
 from instances.tasks.reopening import reopen_task
 from instances.waiting import waiting_on
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django.db.models import QuerySet
-    from django.http import HttpRequest, HttpResponse
-    from django.utils.safestring import SafeString
-
-    _Rows = QuerySet[Task]
+_Rows = QuerySet[Task]
 
 ROWS_SHOWN = 200
 

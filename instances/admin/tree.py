@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Q
-from django.http import HttpResponse
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from mptt.admin import DraggableMPTTAdmin
 
 from hopper.config.registry import traced_settings
@@ -33,14 +35,7 @@ from instances.tree.reads import as_counts, metrics, task_counts
 from instances.tree.shape import create_instance, move_instance
 from instances.tree.status import present_instance
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from django.db.models import QuerySet
-    from django.http import HttpRequest
-    from django.utils.safestring import SafeString
-
-    _Rows = QuerySet[HopperInstance]
+_Rows = QuerySet[HopperInstance]
 
 EVENTS_SHOWN = 50
 ROWS_SHOWN = 50

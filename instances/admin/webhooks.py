@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from hopper.site_key import webhook_secret
 from instances.admin.base import Table, actor_of, column, link, moment
@@ -15,12 +18,6 @@ from instances.admin.forms import ServedAdmin, ServiceForm, WordsField
 from instances.models import Webhook
 from instances.webhooks import subscriptions
 from instances.webhooks.courier import KEPT_DELIVERIES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.db.models import QuerySet
-    from django.http import HttpRequest
 
 _STATE = ("off_reason", "position", "failures", "since", "until", "owner", "made", "secret_number")
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from django.http import QueryDict
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 
+from hopper.actors import Actor
 from hopper.rest.fields import NoFields
 from hopper.rest.viewset import HopperViewSet
 from instances.api.permissions import actor_of, known_places
 from instances.api.shown import shown_events
 from instances.history import feed
+from instances.models.event import EventQuerySet
 from instances.models.records import IdempotencyRecord
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from rest_framework.serializers import BaseSerializer
-
-    from hopper.actors import Actor
-    from instances.models.event import EventQuerySet
 
 
 class Answering(HopperViewSet):

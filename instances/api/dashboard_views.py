@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hopper.actors import EVERYWHERE
@@ -24,9 +23,6 @@ from instances.attention import attention_counts, attention_groups
 from instances.dashboard import dashboard
 from instances.models import AgentToken, Event, HopperInstance, Task
 from instances.waiting import count_reasons
-
-if TYPE_CHECKING:
-    from rest_framework.request import Request
 
 
 class StatusViewSet(Answering):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.db.models import Case, IntegerField, Q, When
+from django.db.models import Case, IntegerField, Q, QuerySet, When
 from django_filters import rest_framework as filters
 
 from hopper.errors import Invalid
@@ -28,9 +28,6 @@ from instances.choices import (
 )
 from instances.models import Event, HopperInstance, Question, Task
 from instances.waiting import claimable_anywhere, waiting_condition
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
 
 
 class Ordering(filters.OrderingFilter):

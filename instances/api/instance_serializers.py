@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from rest_framework import serializers
 
@@ -11,9 +12,6 @@ from hopper.rest.fields import Flag, Line, Object, StrictSerializer, Text, Time,
 from instances.choices import HopperScope, InstanceStatus, InstanceType, Role
 from instances.models import HopperInstance
 from instances.tasks.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Slug = {"max_length": 100}
 

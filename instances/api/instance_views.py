@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from django.http.response import HttpResponseBase
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hopper.errors import HopperError
@@ -73,12 +76,6 @@ from instances.tasks.wakeups import WAKEUPS
 from instances.tasks.worker import claim_next, release_task
 from instances.tree.reads import build_tree, metrics
 from instances.tree.shape import create_instance
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http.response import HttpResponseBase
-    from rest_framework.request import Request
 
 MAX_WAIT = 60
 """The longest wait of a claim, in seconds."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from django.db.models import Q
 from django_filters import rest_framework as filters
 from rest_framework import serializers, status
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hopper.errors import Invalid, NotFound
@@ -25,11 +27,6 @@ from instances.api.permissions import (
 from instances.choices import Confidence
 from instances.lessons import file_lesson
 from instances.models import Lesson
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rest_framework.request import Request
 
 
 class LessonSerializer(serializers.ModelSerializer[Lesson]):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from rest_framework.request import Request
 
 from hopper.actors import EVERYWHERE, ROLES, Actor
 from hopper.errors import FieldError, HopperError, Invalid, NotAllowed
@@ -23,23 +25,15 @@ from instances.models import (
     Task,
     Webhook,
 )
-from instances.models.instance import lineages
+from instances.models.event import EventQuerySet
+from instances.models.instance import InstanceQuerySet, lineages
+from instances.models.lesson import LessonQuerySet
+from instances.models.task import TaskQuerySet
+from instances.models.webhook import WebhookQuerySet
 from instances.rights import grants_of, token_grants
 from instances.tasks.archived import no_task
+from instances.tasks.batches import Done
 from instances.tree.status import no_instance
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from django.db.models import QuerySet
-    from rest_framework.request import Request
-
-    from instances.models.event import EventQuerySet
-    from instances.models.instance import InstanceQuerySet
-    from instances.models.lesson import LessonQuerySet
-    from instances.models.task import TaskQuerySet
-    from instances.models.webhook import WebhookQuerySet
-    from instances.tasks.batches import Done
 
 
 def actor_of(request: Request) -> Actor:

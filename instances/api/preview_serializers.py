@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rest_framework import serializers
 
+from hopper.actors import Actor
 from hopper.rest.fields import Object
 from instances.api.instance_serializers import SummarySerializer
 from instances.api.permissions import visible_instances, visible_tasks
-from instances.lifecycle.preview import KINDS, counted
-
-if TYPE_CHECKING:
-    from hopper.actors import Actor
-    from instances.lifecycle.preview import Change, Preview
+from instances.lifecycle.preview import KINDS, Change, Preview, counted
 
 _Tally = serializers.DictField(child=serializers.IntegerField())
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
 
+from hopper.actors import Actor
 from hopper.errors import FieldError, Invalid
 from hopper.rest.described import extend_schema
 from hopper.rest.fields import Line, Object, StrictSerializer, Text
@@ -25,14 +29,6 @@ from instances.lessons import named_by
 from instances.lifecycle.runs import NewRun, StartedRun, start_run
 from instances.models import HopperInstance
 from instances.tree.status import no_instance
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from rest_framework.request import Request
-    from rest_framework.response import Response
-
-    from hopper.actors import Actor
 
 MAX_TASKS = 200
 """The most tasks of one call."""

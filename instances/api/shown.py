@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from django.db.models import Count
 
@@ -18,18 +19,12 @@ from instances.api.task_serializers import (
     LeaseSerializer,
     TaskSerializer,
 )
-from instances.models import Attempt, HopperInstance, Question, Task, TaskDependency
+from instances.models import Attempt, Event, HopperInstance, Question, Task, TaskDependency
 from instances.models.instance import lineages
-from instances.tasks.batches import Done
+from instances.tasks.batches import Done, Verdict
+from instances.tasks.worker import Claim, Lease
 from instances.tree.reads import as_counts, task_counts
 from instances.waiting import waiting_on
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from instances.models import Event
-    from instances.tasks.batches import Verdict
-    from instances.tasks.worker import Claim, Lease
 
 
 def shown_instances(rows: Sequence[HopperInstance]) -> list[dict[str, Any]]:

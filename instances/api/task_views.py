@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from django.http import StreamingHttpResponse
 from rest_framework import status
 from rest_framework.decorators import action
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hopper.rest.auth import BY_LEASE, Lease
@@ -63,11 +65,6 @@ from instances.tasks.questions import NewQuestion, answer_question, ask
 from instances.tasks.reopening import reopen_task
 from instances.tasks.status_by_hand import set_status
 from instances.waiting import in_words, next_step, waiting_on
-
-if TYPE_CHECKING:
-    from django.http import StreamingHttpResponse
-    from rest_framework.request import Request
-
 
 _WAIT = OpenApiParameter(
     "wait",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from django_filters import rest_framework as filters
 from rest_framework import serializers, status
 from rest_framework.decorators import action
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hopper.errors import NotFound
@@ -21,11 +23,6 @@ from instances.models import ArchiveFile, Delivery, Webhook
 from instances.tree.status import no_instance
 from instances.webhooks import subscriptions
 from instances.webhooks.addresses import MAX_URL
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rest_framework.request import Request
 
 
 class WebhookSerializer(serializers.ModelSerializer[Webhook]):

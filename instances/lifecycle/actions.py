@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from django.db import transaction
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.database import lock_rows
 from hopper.errors import Conflict, InvalidTransition
-from hopper.protocol import ACTIONS, INSTANCE
+from hopper.protocol import ACTIONS, INSTANCE, Action
 from instances.choices import AttemptOutcome
 from instances.choices import InstanceStatus as I
 from instances.models import HopperInstance, Task
+from instances.models.task import TaskQuerySet
 from instances.signals import instance_stops, instances_end
 from instances.tasks.leases import revoke_leases
 from instances.tree.locks import lock_trees
@@ -23,13 +26,6 @@ from instances.tree.status import (
     present_instance,
     write_status,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hopper.actors import Actor
-    from hopper.protocol import Action
-    from instances.models.task import TaskQuerySet
 
 
 def start_instance(instance_id: str, *, actor: Actor) -> HopperInstance:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.database import lock_rows
 from hopper.errors import Conflict, RuleBroken
 from instances.choices import InstanceStatus as I
@@ -19,9 +20,6 @@ from instances.tasks.changes import lock_counters, lock_tasks
 from instances.tasks.ending import cancel_locked
 from instances.tree.locks import lock_trees, share_lines
 from instances.tree.status import change_instance, present_instance
-
-if TYPE_CHECKING:
-    from hopper.actors import Actor
 
 _TO_STOPPED = {
     I.CREATED: (),

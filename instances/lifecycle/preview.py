@@ -8,13 +8,15 @@ twice. A preview takes the locks of the action, and gives up (503) after a short
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
 
+from hopper.actors import Actor
 from hopper.database import limit_waiting, lock_rows
 from hopper.errors import Conflict
 from instances.choices import STARTED, TERMINAL
@@ -30,13 +32,8 @@ from instances.tree.reads import closing_preview, effective_statuses
 from instances.tree.status import present_instance
 from instances.waiting import waiting_on
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from hopper.actors import Actor
-
-    Rows = dict[str, dict[str, Any]]
-    Picture = dict[str, Rows]
+Rows = dict[str, dict[str, Any]]
+Picture = dict[str, Rows]
 
 LONGEST_WAIT_SECONDS = 5
 """The longest wait of a preview for a lock of another transaction."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 
+from hopper.actors import Actor
 from hopper.errors import Conflict
 from instances.choices import HopperScope, InstanceStatus, InstanceType
 from instances.lifecycle.actions import start_instance
@@ -15,11 +17,6 @@ from instances.tasks.creating import NewTask, create_task
 from instances.tasks.dependencies import require_few_edges
 from instances.tree.locks import lock_trees
 from instances.tree.shape import create_instance
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from hopper.actors import Actor
 
 
 @dataclass(frozen=True)

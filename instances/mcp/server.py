@@ -6,27 +6,24 @@ in the database.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import anyio
 from asgiref.sync import async_to_sync, sync_to_async
 from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import NotFound
 
+from hopper.actors import Actor
 from hopper.cli.local import OPERATOR_KEY, LocalTransport
 from hopper.cli.transport import Client, Refused, at
 from hopper.rest.problem import respond
+from instances.models import AgentSession
 from instances.tasks.sessions import keep_lease, live_leases
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from hopper.actors import Actor
-    from instances.models import AgentSession
 
 _PASSED = ("HTTP_AUTHORIZATION", "HTTP_HOST", "HTTP_X_REQUEST_ID", "REMOTE_ADDR")
 _STARTED = ["claimed", "in_progress"]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from django.http import HttpResponse, StreamingHttpResponse
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import APIException, MethodNotAllowed, PermissionDenied
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
+from hopper.actors import Actor
 from hopper.errors import HopperError
 from hopper.rest.auth import LeaseAuthentication
 from hopper.rest.described import extend_schema
@@ -21,15 +24,8 @@ from hopper.rest.streams import STREAM_HEADERS, StreamRenderer
 from hopper.serving.application import in_thread
 from instances.api.permissions import actor_of
 from instances.mcp.server import Caller, answered
+from instances.models import AgentSession
 from instances.tasks.sessions import attend, end_session, find_session, leave, open_session
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from rest_framework.request import Request
-
-    from hopper.actors import Actor
-    from instances.models import AgentSession
 
 SESSION = "Mcp-Session-Id"
 LOOK_SECONDS = 8.0

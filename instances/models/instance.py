@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, models
@@ -13,8 +14,6 @@ from instances.allowances import Standing
 from instances.choices import HopperScope, InstanceStatus, InstanceType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     # mptt has no types. The type checker sees Django's classes instead.
     from django.db.models import Model as MPTTModel
 

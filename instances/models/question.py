@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from django.db import models
 
 from instances.choices import QuestionState as Q
 from instances.models.instance import HopperInstance
 from instances.models.task import Task
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 MAX_QUESTIONS = 8
 """The most questions about one task."""

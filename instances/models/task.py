@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from django.db import connection, models
 from django.db.models.expressions import RawSQL
@@ -27,10 +28,6 @@ from instances.choices import (
 )
 from instances.models.instance import HopperInstance
 from instances.models.tags import register_tag_lookups
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from typing import Self
 
 AGEING = timedelta(minutes=30)
 _STEPS_TO_HIGH = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
@@ -10,9 +11,6 @@ from django.db.models import Exists, OuterRef, Q
 from hopper.actors import ID_LENGTH
 from instances.models.event import Event, EventQuerySet
 from instances.models.instance import HopperInstance
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 WINDOW = 5000
 """The most positions of the feed that one read of a webhook's events looks at."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+
+from django.db.models import QuerySet
 
 from hopper.errors import Archived, NotFound
 from instances.choices import TaskStatus
 from instances.models import ArchivedTask
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from django.db.models import QuerySet
 
 
 def no_task(task_id: str, archived: QuerySet[ArchivedTask] | None = None) -> NotFound:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.errors import AlreadyEnded, Gone, HopperError, LeaseLost, NotFound
 from instances.models import Task
 from instances.tasks.changes import gathered, lock_counters, lock_tasks
@@ -16,12 +19,6 @@ from instances.tasks.complete_sql import complete_at_once
 from instances.tasks.leases import keep_artifact
 from instances.tasks.worker import Claim, claim_next, complete_locked
 from instances.tree.locks import share_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 
 @dataclass(frozen=True)

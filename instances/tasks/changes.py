@@ -6,14 +6,17 @@ Only this module and `claim_sql` write rows of tasks.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Model, Q
+from django.db.models import Model, Q, QuerySet
 
+from hopper.actors import Actor
 from hopper.conditions import require_condition
 from hopper.database import after_commit, engine, lock_rows, write_together
 from hopper.database.rows import columns, select
@@ -36,14 +39,6 @@ from instances.tasks.archived import no_task
 from instances.tasks.wakeups import WAKEUPS
 from instances.tree.locks import share_lines
 from instances.tree.status import settle_after_commit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import datetime
-
-    from django.db.models import QuerySet
-
-    from hopper.actors import Actor
 
 _OUTCOMES = {
     T.DONE: AttemptOutcome.COMPLETED,

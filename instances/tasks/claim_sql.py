@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 
 from hopper import database
-from hopper.actors import SYSTEM
+from hopper.actors import SYSTEM, Actor
 from hopper.database import engine
 from hopper.database.functions import Function
 from hopper.database.rows import columns, read, select
@@ -24,9 +25,6 @@ from instances.models.task import AGEING, CLAIM_ORDER_SQL, UNREAD, claimable_sql
 from instances.queue_settings import queue_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from hopper.actors import Actor
     from instances.settings import QueueSettings
 
 _TASK = Task._meta.db_table

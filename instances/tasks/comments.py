@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.db import transaction
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.ids import new_id
 from instances.history import record, task_event
 from instances.models import Comment
 from instances.tasks.changes import lock_task
-
-if TYPE_CHECKING:
-    from hopper.actors import Actor
 
 
 def add_comment(task_id: str, *, text: str, actor: Actor) -> Comment:

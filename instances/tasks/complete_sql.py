@@ -10,11 +10,12 @@ rows that `change_task` and its receivers write.
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import connection, transaction
 
 from hopper import tracing
+from hopper.actors import Actor
 from hopper.conditions import has_condition
 from hopper.database import after_commit
 from hopper.database.functions import Function, sharing
@@ -28,9 +29,6 @@ from instances.tasks.dependencies import reevaluate_dependants
 from instances.tasks.wakeups import WAKEUPS
 from instances.tree.locks import LINES
 from instances.tree.status import settle_after_commit
-
-if TYPE_CHECKING:
-    from hopper.actors import Actor
 
 _FIRST = 1
 """The epoch of a task that was never opened again."""

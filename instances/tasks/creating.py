@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from hopper import database, tracing
+from hopper.actors import Actor
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, NotAllowed, RuleBroken
 from hopper.ids import new_id
 from hopper.task_fields import CHILD, CREATE, set_at
@@ -38,12 +41,6 @@ from instances.tasks.dependencies import (
 )
 from instances.tree.locks import lock_edges, lock_trees
 from instances.tree.status import share_instance
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence, Set
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 MAX_TASK_DEPTH = 5
 """The most levels of decomposition (R13). The root task is level 1."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from hopper.ids import new_id
 from instances.choices import TaskStatus as T
@@ -26,12 +29,6 @@ from instances.tasks.creating import (
 from instances.tasks.dependencies import require_few_edges
 from instances.tasks.leases import require_lease
 from instances.tree.locks import lock_edges
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 
 @dataclass(frozen=True)

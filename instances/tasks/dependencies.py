@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Q, TextField, prefetch_related_objects
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, prefetch_related_objects
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 
@@ -18,13 +20,6 @@ from instances.choices import TaskStatus as T
 from instances.models import Task, TaskDependency
 from instances.tasks.archived import archived_done
 from instances.tasks.changes import amend_task, change_task, gathered, lock_tasks, rest_task
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-    from datetime import datetime
-
-    from django.db.models import QuerySet
-
 
 _LOCKED_AT_ONCE = 100
 _DEPENDANTS_AT_ONCE = 1000

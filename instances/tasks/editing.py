@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.database import after_commit
 from hopper.errors import Conflict
 from hopper.task_fields import EDIT, set_at
@@ -25,12 +28,6 @@ from instances.tasks.changes import (
 )
 from instances.tasks.dependencies import predecessors, reevaluate, set_dependencies
 from instances.tree.locks import lock_edges
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 _EDITABLE = {field.name for field in set_at(EDIT)}
 _ROUTING_FIELDS = ("project", "tags", "required_capabilities")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from django.db import transaction
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.errors import Conflict
 from instances.choices import TaskStatus as T
 from instances.models import Event, Task
@@ -20,12 +22,6 @@ from instances.tasks.changes import (
     make_roots,
 )
 from instances.tasks.same_report import require_same
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 
 def discard_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:

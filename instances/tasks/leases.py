@@ -16,6 +16,7 @@ from hopper.site_key import is_lease_token
 from instances.choices import AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, Task
+from instances.models.task import TaskQuerySet
 from instances.queue_settings import escalates_failures, queue_settings
 from instances.tasks.changes import (
     change_task,
@@ -29,8 +30,6 @@ from instances.tasks.same_report import is_empty, same_value
 from instances.tree.locks import share_lines
 
 if TYPE_CHECKING:
-    from hopper.actors import Actor
-    from instances.models.task import TaskQuerySet
     from instances.settings import QueueSettings
 
 MIN_LEASE_SECONDS = 30

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.errors import Conflict, Invalid
 from hopper.ids import new_id
 from instances.choices import AttemptOutcome, QuestionState, WaitingCode
@@ -19,11 +20,6 @@ from instances.models.question import MAX_QUESTIONS
 from instances.signals import offer_overtaken
 from instances.tasks.changes import amend_task, change_task, lock_task, rest_task
 from instances.tasks.leases import require_lease
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.database import lock_row
 from hopper.errors import Conflict
 from instances.choices import TaskStatus as T
@@ -20,11 +21,6 @@ from instances.tasks.dependencies import (
     reevaluate_dependants,
 )
 from instances.tree.locks import lock_edges, lock_trees
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 
 def reopen_task(task_id: str, *, reason: str = "", actor: Actor) -> Task:

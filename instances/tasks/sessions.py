@@ -11,21 +11,17 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.errors import HopperError, NotFound
 from instances.models import AgentSession, Attempt, SessionLease
 from instances.queue_settings import queue_settings
 from instances.tasks.worker import heartbeat, release_task
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
-    from hopper.actors import Actor
 
 GRACE = timedelta(seconds=30)
 """The time in which an agent may connect again before its leases are given back."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.db import transaction
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.errors import Conflict, Invalid
 from instances.choices import (
     PLACING_BLOCKS,
@@ -33,11 +34,6 @@ from instances.tasks.leases import refuse_open_children
 from instances.tasks.questions import await_answer
 from instances.tasks.reopening import lock_for_reopening, reopen
 from instances.tasks.same_report import require_same
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 SETTABLE = (T.PENDING, T.CLAIMED, T.IN_PROGRESS, T.BLOCKED, T.DONE, T.CANCELLED)
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from django.db.models import Exists, OuterRef
 
 from hopper import database
 from instances.models import HopperInstance, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-    from contextlib import AbstractContextManager
 
 LOOK_SECONDS = 1.0
 """The time between two looks for tasks that another process made ready, or that time did."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from hopper import database, tracing
+from hopper.actors import Actor
 from hopper.conditions import require_condition
 from hopper.database import lock_row
 from hopper.errors import AlreadyEnded, Conflict, Gone, InvalidTransition, LeaseLost, NotFound
@@ -49,9 +51,6 @@ from instances.tasks.same_report import require_same
 from instances.tree.status import no_instance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from hopper.actors import Actor
     from instances.settings import QueueSettings
 
 _TRIES = 3

@@ -6,15 +6,12 @@ None waits for another tree: a long change, or the preview of one, holds up its 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from django.db import transaction
 
 from hopper.database import engine, lock_names, lock_within
 from instances.models.instance import lineages
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _ROOTS, _EDGES, LINES = "roots", "edges", "lines"
 _STEPS, _STEP_SECONDS = 25, 0.1

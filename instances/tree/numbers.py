@@ -8,7 +8,8 @@ caller of every function has locked the trees; the functions read their rows und
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from django.db.models import Case, F, Max, Value, When
 
@@ -16,9 +17,6 @@ from hopper.protocol import PARENTS, ROOTS
 from instances.allowances import MAX_DEPTH
 from instances.choices import HopperScope
 from instances.models import HopperInstance
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # In numbers. A child without children takes two.
 FIRST_ROOM = 32

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.models import Count, Min
 
@@ -15,9 +16,6 @@ from instances.choices import HopperScope as S
 from instances.models import Event, HopperInstance, InstanceLoad, Task
 from instances.models.instance import lineages
 from instances.queue_settings import queue_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 _DISABLED = (InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.ERROR)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.errors import Conflict, FieldError, Invalid, RuleBroken
 from hopper.ids import is_slug, slug_of
 from hopper.protocol import PARENTS, ROOTS
@@ -19,12 +22,6 @@ from instances.signals import instance_moves, instance_runs
 from instances.tree import numbers
 from instances.tree.locks import lock_lines, lock_trees
 from instances.tree.status import lock_instance, share_instance
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 _TRIES = 3
 _CLOSED = (InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.TERMINATED)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import F
@@ -17,12 +18,6 @@ from instances.history import instance_event, record
 from instances.models import HopperInstance, InstanceLoad, Task
 from instances.models.instance import lineages
 from instances.signals import instance_fails, instance_runs, instance_stops
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from datetime import datetime
-
-    from hopper.actors import Actor
 
 
 def change_instance(

@@ -6,25 +6,21 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from itertools import accumulate
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from hopper import database
-from hopper.config.files import CONFIGURATION
+from hopper.config.files import CONFIGURATION, Snapshot
 from hopper.config.registry import effective_settings, setting_keys
 from hopper.database import engine
 from instances.choices import TERMINAL, TaskStatus
 from instances.models import HopperInstance, InstanceLoad, Task
 from instances.tree.reads import stated_capabilities
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from hopper.config.files import Snapshot
 
 _INSTANCE = HopperInstance._meta.db_table
 _OPEN = ", ".join(f"'{status}'" for status in TaskStatus.values if status not in TERMINAL)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.db import connection
 from django.db.models import BooleanField, Case, OuterRef, Q, Subquery, Value, When
@@ -11,12 +12,7 @@ from django.db.models.lookups import Exact
 
 from instances.models import HopperInstance, Task
 from instances.models.task import CLAIM_ORDER_SQL, claimable_sql
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from instances.waiting.places import Place
+from instances.waiting.places import Place
 
 LOOKED_AT = 100
 """The most tasks behind the free slots that are counted when a page is shown."""

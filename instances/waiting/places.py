@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from instances.allowances import EXECUTING
 from instances.choices import HopperScope, InstanceStatus, WaitingCode
@@ -13,9 +14,6 @@ from instances.models import HopperInstance
 from instances.models.instance import lineages
 from instances.queue_settings import queue_settings
 from instances.tree.reads import running_at
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping
 
 _WORDS = {
     InstanceStatus.CREATED: "NotStarted",

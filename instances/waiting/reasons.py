@@ -6,9 +6,10 @@ One table holds the conditions: Python asks it for a page, the database for all 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import Case, Count, Min, Q, TextField, Value, When
 from django.db.models.fields.json import KT
@@ -20,14 +21,10 @@ from instances.allowances import EXECUTING
 from instances.choices import ATTENTION, STARTED, HopperScope, TaskStatus
 from instances.choices import WaitingCode as W
 from instances.models import Task
+from instances.models.task import TaskQuerySet
 from instances.waiting.line import behind, positions
 from instances.waiting.places import Places
 from instances.waiting.wording import Reason, Wording
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-
-    from instances.models.task import TaskQuerySet
 
 
 @dataclass(frozen=True)

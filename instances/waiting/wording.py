@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from django.db.models import Count, Min, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Concat
@@ -10,13 +12,8 @@ from django.db.models.functions import Concat
 from instances.choices import ATTENTION, PLACING_BLOCKS, TERMINAL, InstanceStatus, TaskStatus
 from instances.choices import WaitingCode as W
 from instances.models import Event, HopperInstance, Question, Task, TaskDependency
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from instances.waiting.line import Position
-    from instances.waiting.places import Hindrance, Places
+from instances.waiting.line import Position
+from instances.waiting.places import Hindrance, Places
 
 Reason = dict[str, Any]
 """{code, detail, object, since, until, who}; times as text."""

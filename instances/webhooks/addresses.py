@@ -9,19 +9,16 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
 from hopper.errors import Invalid
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    Address = IPv4Address | IPv6Address
+Address = IPv4Address | IPv6Address
 
 MAX_URL = 2000
 _PORTS = {"https": 443, "http": 80}

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import close_old_connections, connections, transaction
@@ -19,7 +20,7 @@ from django.db import close_old_connections, connections, transaction
 from hopper import database
 from hopper.database import is_outage
 from instances.history import newest_position
-from instances.models import Delivery, Webhook
+from instances.models import Delivery, Event, Webhook
 from instances.models.instance import lineages
 from instances.rights import actor_now
 from instances.webhooks.messages import (
@@ -31,12 +32,7 @@ from instances.webhooks.messages import (
 )
 from instances.webhooks.sending import Outcome, post
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from instances.models import Event
-
-    Show = Callable[[Sequence[Event]], list[dict[str, Any]]]
+Show = Callable[[Sequence[Event]], list[dict[str, Any]]]
 
 logger = logging.getLogger(__name__)
 

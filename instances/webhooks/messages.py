@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 from standardwebhooks import Webhook as Signer
 
 from hopper.site_key import webhook_secrets
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from instances.models import Webhook
+from instances.models import Webhook
 
 OLD_SECRET_SIGNS = timedelta(hours=24)
 """For so long after a rotation the former secret signs as well."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 import h11
 
 from hopper import __version__
 from hopper.errors import Invalid
 from instances.webhooks.addresses import Refused, Target, target_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SECONDS = 10.0
 """The longest time of a request, from the name to the status of the answer."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
 
 from hopper import database
+from hopper.actors import Actor
 from hopper.errors import Conflict, Invalid
 from hopper.ids import new_id
 from hopper.protocol import EVENTS
@@ -16,11 +18,6 @@ from instances.history import newest_position
 from instances.models import Webhook
 from instances.tree.status import lock_instance
 from instances.webhooks.addresses import target_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hopper.actors import Actor
 
 MOST_PER_INSTANCE = 20
 GROUPS = tuple(dict.fromkeys(f"{kind.partition('.')[0]}.*" for kind in EVENTS))

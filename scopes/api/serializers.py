@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rest_framework import serializers
 
-from hopper.actors import EVERYWHERE
+from hopper.actors import EVERYWHERE, Actor
 from hopper.rest.fields import Anything, Flag, Number, StrictSerializer, Text, Whole, Words
 from instances.api.permissions import visible_instances
 from scopes.models import Feedback, RoutingDecision
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from hopper.actors import Actor
 
 
 def decisions_for(actor: Actor, decisions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rest_framework import status
+from rest_framework.request import Request
 from rest_framework.response import Response
 
+from hopper.actors import Actor
 from hopper.config.files import CONFIGURATION
 from hopper.config.registry import traced_settings
 from hopper.rest.described import extend_schema
@@ -25,15 +28,8 @@ from scopes.api.serializers import (
 from scopes.feedback import Judged, give_feedback, judgements
 from scopes.models import Feedback, RoutingDecision
 from scopes.rules.engine import RULES
+from scopes.rules.schema import AnyRule
 from scopes.settings import BEHAVIOR
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from rest_framework.request import Request
-
-    from hopper.actors import Actor
-    from scopes.rules.schema import AnyRule
 
 
 class TaskDecisionViewSet(Answering):

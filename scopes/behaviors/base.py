@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hopper.words import bearers, key_of, keys_of
 from instances.allowances import ROUTING
-from scopes.decisions import Answer, Considered, Decision, SendTo, Situation
+from scopes.decisions import (
+    Answer,
+    Considered,
+    Decision,
+    InstanceFacts,
+    SendTo,
+    Situation,
+    TaskFacts,
+)
 from scopes.settings import scopes_below
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from scopes.decisions import InstanceFacts, TaskFacts
 
 OK = "ok"
 """The verdict of a hard filter on a candidate that passes."""

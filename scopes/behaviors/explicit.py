@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from hopper.ids import is_slug
 from hopper.words import key_of, keys_of
 from instances.choices import HopperScope
 from scopes.behaviors.base import OK, named, weigh
-from scopes.decisions import CreateChild, Decision, Refuse, SendTo, Stay
+from scopes.decisions import CreateChild, Decision, InstanceFacts, Refuse, SendTo, Situation, Stay
 from scopes.settings import scopes_below
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from scopes.decisions import InstanceFacts, Situation
 
 CREATED_AN_HOUR = 20
 """Projects that the router may create under one instance in an hour (R25)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from hopper.words import key_of, keys_of
 from instances.choices import HopperScope
@@ -17,15 +17,10 @@ from scopes.behaviors.base import (
     why_out,
 )
 from scopes.behaviors.explicit import decide_explicit
-from scopes.decisions import Considered, Decision, Refuse, Situation, Stay
+from scopes.decisions import Considered, Decision, InstanceFacts, Refuse, Situation, Stay, TaskFacts
 from scopes.rules.engine import RULES, Suggestion, suggestions
 from scopes.rules.matchers import Reading
 from scopes.rules.schema import DEFAULT
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from scopes.decisions import InstanceFacts, TaskFacts
 
 TAG_POINTS = 2.0
 KEYWORD_POINTS = 1.0

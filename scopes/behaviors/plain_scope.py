@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from instances.choices import HopperScope
 from scopes.behaviors.base import ScopeBehavior, named, weigh, why_out
 from scopes.behaviors.explicit import decide_explicit
 from scopes.behaviors.global_scope import GlobalScopeBehavior
 from scopes.behaviors.project_scope import ProjectScopeBehavior
-from scopes.decisions import Answer, Considered, Decision, Refuse, SendTo, Situation
-
-if TYPE_CHECKING:
-    from scopes.decisions import InstanceFacts, TaskFacts
+from scopes.decisions import (
+    Answer,
+    Considered,
+    Decision,
+    InstanceFacts,
+    Refuse,
+    SendTo,
+    Situation,
+    TaskFacts,
+)
 
 
 class PersonalScopeBehavior(ProjectScopeBehavior):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from hopper.config.registry import effective_settings
 from hopper.words import key_of, keys_of
@@ -20,13 +20,17 @@ from scopes.behaviors.base import (
     why_out,
 )
 from scopes.behaviors.explicit import decide_explicit
-from scopes.decisions import Considered, CreateChild, Decision, Refuse, Situation, Stay
+from scopes.decisions import (
+    Considered,
+    CreateChild,
+    Decision,
+    InstanceFacts,
+    Refuse,
+    Situation,
+    Stay,
+    TaskFacts,
+)
 from scopes.settings import scopes_below
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from scopes.decisions import InstanceFacts, TaskFacts
 
 
 class ProjectScopeBehavior(ScopeBehavior):

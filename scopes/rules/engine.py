@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from hopper.config.document import Document, Problem
 from hopper.config.files import ConfigFile
 from scopes.decisions import TaskFacts
 from scopes.rules.matchers import Reading, match
 from scopes.rules.schema import DEFAULT, RuleFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from hopper.config.document import Document, Problem
-
 
 RULES = ConfigFile("routing_rules.yaml", lambda: RuleFile)
 

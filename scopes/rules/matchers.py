@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from hopper.words import key_of, keys_of, plain
 from instances.choices import TaskPriority
+from scopes.decisions import TaskFacts
 from scopes.rules.patterns import occurs
 from scopes.rules.schema import (
     AnyRule,
@@ -19,11 +20,6 @@ from scopes.rules.schema import (
     ProjectRule,
     TagRule,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from scopes.decisions import TaskFacts
 
 MAX_TEXT = 20_000
 """Characters of title and description that are searched for words; patterns see 2,000."""

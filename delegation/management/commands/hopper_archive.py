@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from delegation.archive.batches import archive_step
 from delegation.archive.retention import Retention, families_after
@@ -14,11 +15,6 @@ from hopper import database
 from hopper.commands import OperatorCommand, Progress
 from instances.minutes import count_events
 from instances.models import ArchivedTask, ArchiveFile
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from django.core.management.base import CommandParser
 
 
 class Command(OperatorCommand):

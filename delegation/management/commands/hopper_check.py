@@ -9,9 +9,9 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils.dateparse import parse_datetime
 
@@ -21,9 +21,6 @@ from delegation.audit.extent import last_sound, remember
 from delegation.audit.repair import repair
 from hopper import database
 from hopper.commands import OperatorCommand
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 logger = logging.getLogger(__name__)
 

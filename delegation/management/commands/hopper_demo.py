@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from django.conf import settings
@@ -31,9 +32,6 @@ from instances.choices import InstanceStatus
 from instances.lifecycle.actions import start_instance
 from instances.models import AgentToken, HopperInstance
 from instances.tree.shape import create_instance
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from delegation.transfer.exporting import export_lines
 from hopper.backup import written_whole
 from hopper.commands import OperatorCommand, Progress
 from hopper.database import snapshot
 from hopper.database.engine import BackupError
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 class Command(OperatorCommand):

@@ -6,18 +6,15 @@ import shutil
 import sys
 import tempfile
 from contextlib import closing
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from delegation.transfer.importing import import_lines
 from delegation.transfer.lines import BadLines
 from hopper.actors import Actor
 from hopper.cli.arguments import user_name
 from hopper.commands import OperatorCommand, Progress
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 class Command(OperatorCommand):

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from hopper.commands import OperatorCommand
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
-from scopes.replay import last_decisions, replay
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-
-    from scopes.replay import Difference, Replay
+from scopes.replay import Difference, Replay, last_decisions, replay
 
 
 class Command(OperatorCommand):

@@ -9,13 +9,14 @@ import os
 import shlex
 import socket
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import CommandError, SystemCheckError
+from django.core.management.base import CommandError, CommandParser, SystemCheckError
 from django.db import connections
 
 from hopper import __version__, embedded
@@ -27,11 +28,6 @@ from hopper.serving.safety import names_of, refusals
 from hopper.serving.server import Server
 from hopper.upgrades import migrate
 from instances.models import AgentToken
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.core.management.base import CommandParser
 
 FIRST_TOKEN = "first"  # noqa: S105 - a name
 BACKLOG = 2048

@@ -7,9 +7,9 @@ import signal
 import time
 from dataclasses import asdict
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db import close_old_connections, connection
 
 from delegation.sweep import INTERVAL_SECONDS, sweep
@@ -17,9 +17,6 @@ from hopper.commands import OperatorCommand
 from hopper.database import is_outage
 from instances.api.shown import shown_events
 from instances.webhooks.courier import Courier
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import os
 import re
 from argparse import ArgumentTypeError
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from hopper.actors import ROLES
@@ -17,9 +17,6 @@ from hopper.errors import Conflict, NotFound
 from instances.models import AgentToken, HopperInstance
 from instances.tokens import create_token, revoke_token
 from instances.tree.status import no_instance
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

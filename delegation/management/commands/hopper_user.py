@@ -6,19 +6,16 @@ import getpass
 import re
 import sys
 from argparse import ArgumentTypeError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from axes.utils import reset
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from hopper.commands import OperatorCommand
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-    from django.core.management.base import CommandParser
 
 
 class Command(OperatorCommand):

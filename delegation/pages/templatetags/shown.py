@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import template
 from django.utils import timezone
@@ -18,10 +20,6 @@ from hopper.protocol import EVENTS
 from instances import attention
 from instances.choices import ATTENTION
 from instances.choices import WaitingCode as W
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
 
 register = template.Library()
 

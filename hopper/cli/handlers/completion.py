@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from hopper.cli.arguments import HopperParser, bind
-
-if TYPE_CHECKING:
-    from hopper.cli.render.screen import Screen
-    from hopper.cli.transport import Client
+from hopper.cli.render.screen import Screen
+from hopper.cli.transport import Client
 
 
 def add_options(parser: HopperParser) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from hopper.cli.arguments import Group, json_or_text
 from hopper.cli.render import tasks as render
 from hopper.cli.transport import Client, UsageError, at, clean
 from hopper.protocol import DELEGATION
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
 
 
 def add_commands(parser: ArgumentParser) -> None:

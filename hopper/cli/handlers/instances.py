@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from hopper.cli.arguments import (
     TIME_HELP,
@@ -17,9 +18,6 @@ from hopper.cli.render import instances as render
 from hopper.cli.status_words import scope_word
 from hopper.cli.transport import Client, at, clean
 from hopper.protocol import ACTIONS, PARENTS
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
 
 
 def add_commands(parser: ArgumentParser) -> None:

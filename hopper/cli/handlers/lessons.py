@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from hopper.cli.arguments import Group
-from hopper.cli.render.screen import show_any
+from hopper.cli.render.screen import Screen, show_any
 from hopper.cli.transport import Client, at, clean
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from hopper.cli.render.screen import Screen
 
 CONFIDENCE = ("low", "medium", "high")
 

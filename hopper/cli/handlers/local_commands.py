@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from hopper.cli import target
 from hopper.cli.arguments import Group, HopperParser, bind
-from hopper.cli.render.screen import show_any
+from hopper.cli.render.screen import Screen, show_any
 from hopper.cli.transport import Client, CliError, at, in_words
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from hopper.cli.render.screen import Screen
-
 
 ARGUMENTS = {
     "serve": "[--host ADDRESS] [--port N] [--workers N] [--threads N]",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from argparse import Namespace
+from typing import Any
 
 from hopper.cli.arguments import Group, HopperParser, add_lease_options, bind
 from hopper.cli.handlers.reports import report
@@ -12,9 +13,6 @@ from hopper.cli.render.tasks import show_status
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, UsageError, at, clean
 from hopper.cli.waiting import awaited_answer
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 
 def add_commands(group: Group) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from argparse import Namespace
+from typing import Any
 
 from hopper.cli.arguments import user_name
 from hopper.cli.leases import KeptLeases
 from hopper.cli.transport import Client, Refused, at, clean
 from hopper.cli.worker.answers import Meaning, of_report, require_done
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 
 def report(args: Namespace, client: Client, verb: str, *, ends: bool = True, **fields: Any) -> Any:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from hopper.cli.arguments import Group
 from hopper.cli.handlers import local_commands
 from hopper.cli.handlers.tasks import add_options, given_fields
-from hopper.cli.render.screen import show_any
+from hopper.cli.render.screen import Screen, show_any
 from hopper.cli.transport import Client, CliError, at, in_words
 from hopper.task_fields import CREATE, set_at
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from hopper.cli.render.screen import Screen
 
 TASK_ID = re.compile(r"task-[0-9a-f]+")
 

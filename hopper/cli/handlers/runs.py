@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from argparse import ArgumentParser, Namespace
 from collections import Counter
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hopper.cli.arguments import Group, confirmed, text_of
 from hopper.cli.render.previews import show_preview
-from hopper.cli.render.screen import show_any
+from hopper.cli.render.screen import Screen, show_any
 from hopper.cli.render.tasks import show_list as show_tasks
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, CliError, UsageError, at, clean
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from hopper.cli.render.screen import Screen
 
 ROLE_PRIORITY = {"architect": "high", "qa": "high", "documentation": "low", "docs": "low"}
 SOURCE = "czarina"

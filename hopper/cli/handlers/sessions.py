@@ -7,21 +7,18 @@ import os
 import select
 import sys
 import time
+from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hopper.cli import briefing
 from hopper.cli.arguments import Group, HopperParser, bind, worker_name
 from hopper.cli.leases import KeptLeases, session_name
+from hopper.cli.render.screen import Screen
 from hopper.cli.transport import Client, CliError, Refused, at
 from hopper.cli.worker.answers import Meaning, of_report
 from hopper.cli.worker.beat import ANSWER
-
-if TYPE_CHECKING:
-    from argparse import Namespace
-
-    from hopper.cli.render.screen import Screen
 
 ENVELOPES = ("claude", "codex", "gemini", "cursor", "copilot")
 _SESSION_KEYS = ("session_id", "sessionId", "conversation_id")

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hopper.cli import target
 from hopper.cli.arguments import HopperParser, bind, confirmed
+from hopper.cli.render.screen import Screen
 from hopper.cli.setup.agents import AGENTS, Command
 from hopper.cli.setup.edits import Files
 from hopper.cli.transport import Client, CliError
-
-if TYPE_CHECKING:
-    from argparse import Namespace
-
-    from hopper.cli.render.screen import Screen
 
 
 def add_options(parser: HopperParser) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from argparse import Namespace
+from typing import Any
 
 from hopper.cli.arguments import (
     Group,
@@ -23,9 +24,6 @@ from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, UsageError, at, clean
 from hopper.cli.waiting import awaited_claim
 from hopper.task_fields import TERMS, set_at
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 ASKED = ("title", "priority", "project")
 

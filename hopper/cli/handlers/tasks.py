@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from hopper.cli.arguments import Group, add_field, bind, confirmed, text_of, user_name, worker_name
@@ -19,9 +21,6 @@ from hopper.task_fields import BY_NAME, CREATE, EDIT, set_at
 from hopper.words import key_of, keys_of, one_of_each
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterable
-
     from hopper.task_fields import TaskField
 
 CHANGEABLE = tuple(field for field in set_at(EDIT) if field.option and field.kind != "words")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from hopper.cli.arguments import Group, confirmed
-from hopper.cli.render.screen import show_any
+from hopper.cli.render.screen import Column, Screen, show_any
 from hopper.cli.transport import Client, UsageError, at, clean
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from hopper.cli.render.screen import Column, Screen
 
 
 def add_commands(parser: ArgumentParser) -> None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
 
 from hopper import embedded
 from hopper.cli import target
 from hopper.cli.arguments import HopperParser, bind
+from hopper.cli.render.screen import Screen
 from hopper.cli.transport import Client, CliError, UsageError
 from hopper.cli.worker.process import Orders, Worker
 from hopper.cli.worker.wakeup import Wakeup
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-    from pathlib import Path
-
-    from hopper.cli.render.screen import Screen
 
 RESULTS = "results"
 

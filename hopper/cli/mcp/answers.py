@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mcp_types import CallToolResult, TextContent
@@ -16,8 +17,6 @@ from hopper.cli.transport import CliError, Refused
 from hopper.masks import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from hopper.cli.mcp.parameters import Json
 
 _BRIEF = ("id", "title", "status", "priority", "instance_id", "project", "tags", "waiting_on")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, WithJsonSchema
 
 from hopper.cli.waiting import LONGEST_WAIT
 from hopper.protocol import PRIORITIES
 from hopper.task_fields import BY_NAME, CHILD, CREATE, TaskField, set_at
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Json = dict[str, Any]
 _Tool = TypeVar("_Tool", bound="Callable[..., Any]")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -24,9 +25,6 @@ from hopper.cli.mcp.parameters import (
 from hopper.cli.transport import Client, CliError, at, clean
 from hopper.cli.waiting import LONGEST_WAIT, awaited_answer
 from hopper.task_fields import CREATE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _ROUTED_BY = frozenset(
     {

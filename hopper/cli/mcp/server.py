@@ -6,6 +6,7 @@ import inspect
 import os
 import secrets
 import signal
+from collections.abc import Callable
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +24,12 @@ from hopper.cli.mcp.resources import add_prompts, add_resources
 from hopper.cli.mcp.session import SessionLeases
 from hopper.cli.mcp.tool import HopperTool, Run, Way
 from hopper.cli.mcp.working import Working
+from hopper.cli.transport import Client
 from hopper.cli.waiting import LONGEST_WAIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mcp.server.mcpserver.tools import Tool
 
-    from hopper.cli.transport import Client
 
 INSTRUCTIONS = """Hopper is a tree of queues (instances) that hold tasks; a delegation hands a \
 task from one instance to the next. Call `resume_work` first. To work: `claim_task` at \

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hopper.cli.transport import Client, CliError, at
 from hopper.cli.worker.attempt import Lease
 from hopper.cli.worker.beat import ANSWER, Pulse
 from hopper.cli.worker.wakeup import say
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 LOOK = 1.0  # seconds between looks for a beat that is due
 CALLS_END = 5.0  # seconds that calls under way have to end before the leases are given back

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hopper.cli.render.screen import Screen
+from hopper.cli.render.screen import Screen
 
 KINDS = ("instances", "tasks", "delegations", "attempts")
 

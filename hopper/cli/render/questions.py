@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-from hopper.cli.render.screen import escaped, one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hopper.cli.render.screen import Screen
+from hopper.cli.render.screen import Screen, escaped, one_line
 
 
 def show_asked(data: dict[str, Any], args: Any, screen: Screen) -> None:

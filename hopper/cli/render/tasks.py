@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hopper.cli.render.previews import show_preview
 from hopper.cli.render.questions import question_lines
-from hopper.cli.render.screen import one_line
+from hopper.cli.render.screen import Screen, one_line
 from hopper.cli.transport import in_words
-
-if TYPE_CHECKING:
-    from hopper.cli.render.screen import Screen
 
 
 def show_list(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hopper.cli.setup.edits import BEGIN, END, Block, Edit, Member, Own
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TEXT = """## Hopper
 

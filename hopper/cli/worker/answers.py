@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 from hopper.cli.transport import CliError, Refused, Reply, Unreachable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAY_PASS = frozenset({401, 408, 425, 429})
 BY_THE_COMMAND = frozenset({"asked", "completed"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hopper.cli.transport import Client, CliError, at
@@ -11,8 +12,6 @@ from hopper.cli.worker.answers import Meaning, ended_by_command, of_report, requ
 from hopper.cli.worker.wakeup import Wakeup, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hopper.cli.worker.attempt import Lease
 
 MOST = 8.0  # seconds between beats, so that a cancel is noticed within 10 s

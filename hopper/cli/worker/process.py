@@ -7,7 +7,8 @@ import os
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from hopper import tracing
 from hopper.cli.status_words import spoken
@@ -19,9 +20,6 @@ from hopper.cli.worker.child import Child
 from hopper.cli.worker.reporter import LOST, Reporter
 from hopper.cli.worker.results import STOPPED, TIMEOUT, failure_to_start, report_of
 from hopper.cli.worker.wakeup import RetryPause, Wakeup, say
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LEAST_LEASE = 30  # seconds: the shortest lease there is
 LONGEST_PAUSE = 10.0  # seconds between claims while something has to pass

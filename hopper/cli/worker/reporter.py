@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from hopper.cli.transport import Client, CliError, at, clean
 from hopper.cli.worker.answers import Meaning, ended_by_command, is_unknown, of_report, require_task
@@ -13,9 +13,6 @@ from hopper.cli.worker.beat import ANSWER, Beat
 from hopper.cli.worker.child import GRACE
 from hopper.cli.worker.results import report_of
 from hopper.cli.worker.wakeup import RetryPause, Wakeup, say
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OUTCOMES = {"complete": "completed", "fail": "failed", "release": "released"}
 LOST, KEPT = "lost", "kept"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from hopper.cli.worker.attempt import Attempt, Report
 from hopper.json_values import MAX_DEPTH, MAX_ELEMENTS, has_too_many, problem_in
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 LIMIT = 1_000_000  # bytes of a result as JSON, as the server counts a body; proxies take 1 MiB
 LEAST = 64 * 1024  # bytes of the text that is left where the server refuses the result

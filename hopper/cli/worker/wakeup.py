@@ -8,13 +8,11 @@ import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
 from hopper.cli.render.screen import escaped, one_line
 from hopper.masks import masked
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
