@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hopper import __version__
 from hopper.cli.render.screen import Screen
-from hopper.cli.transport import Client, CliError, UsageError
+from hopper.cli.transport import Client, CliError, UsageError, at
 
 if TYPE_CHECKING:
     from hopper.task_fields import TaskField
 
 Handler = Callable[[argparse.Namespace, Client], Any]
 Show = Callable[[Any, argparse.Namespace, Screen], None]
+Option = Callable[[Any], object]
+"""Adds an argument to a parser."""
 
 GLOBAL_DEFAULTS: dict[str, Any] = {
     "json": False,
@@ -140,39 +142,78 @@ class Group:
             metavar="COMMAND", required=True, parser_class=HopperParser
         )
 
-    def add(self, name: str, handler: Handler, show: Show, help: str) -> HopperParser:
-        """Add a command with its `handler` and the function that shows the result."""
+    def add(
+        self, name: str, handler: Handler, show: Show, help: str, *options: Option, **fixed: Any
+    ) -> HopperParser:
+        """Add a command with its `handler` and the function that shows the result.
+
+        `options` are the arguments that it takes, `fixed` the values that it always has.
+        """
         parser: HopperParser = self._commands.add_parser(name, help=help, description=help)
-        return bind(parser, handler, show)
+        return bind(parser, handler, show, *options, **fixed)
 
 
-def bind(parser: HopperParser, handler: Handler, show: Show) -> HopperParser:
-    """Set the `handler` of a parser's command and the function `show` for its result."""
-    parser.set_defaults(handler=handler, show=show)
+def bind(
+    parser: HopperParser, handler: Handler, show: Show, *options: Option, **fixed: Any
+) -> HopperParser:
+    """Make a parser the command of `handler`. Takes the arguments of `Group.add`."""
+    parser.set_defaults(handler=handler, show=show, **fixed)
+    for add in options:
+        add(parser)
     return parser
 
 
-def add_field(parser: Any, field: TaskField) -> None:
-    """Add the option for a field of a task to a parser."""
+def option(*names: str, **settings: Any) -> Option:
+    """Return an argument of a command. Takes what argparse's `add_argument` takes."""
+    return lambda parser: parser.add_argument(*names, **settings)
+
+
+def flag(*names: str, **settings: Any) -> Option:
+    """Return an option without a value. It is false unless given."""
+    return option(*names, action="store_true", **settings)
+
+
+def one_of(*options: Option) -> Option:
+    """Return options of which at most one may be given."""
+
+    def add(parser: Any) -> None:
+        group = parser.add_mutually_exclusive_group()
+        for one in options:
+            one(group)
+
+    return add
+
+
+ID = option("id")
+LIMIT = option("--limit", type=int, metavar="N")
+PREVIEW = flag("--preview", help="preview the effects, write nothing")
+YES = flag("--yes", help="do not ask")
+SURE = flag("-f", "--force", "--yes", dest="yes")
+LEASE = (
+    option("--worker", help="the worker of the lease (default: the one that claimed)"),
+    option("--lease-token", metavar="TOKEN", help="else the lease that this session took"),
+)
+"""The options of a report about a task."""
+
+
+def on_id(call: Callable[[Client, str], Any], collection: str, *part: str) -> Handler:
+    """Return a handler that makes one call of the object whose id is given, or of a part of it."""
+    return lambda args, client: call(client, at(collection, args.id, *part))
+
+
+def field_option(field: TaskField) -> Option:
+    """Return the option for a field of a task."""
     help = field.words[0].lower() + field.words[1:].removesuffix(".")
-    options: dict[str, Any] = {"dest": field.name, "help": help, "metavar": field.metavar}
+    settings: dict[str, Any] = {"dest": field.name, "help": help, "metavar": field.metavar}
     if field.choices:
-        options |= {"type": str.lower, "choices": field.choices}
+        settings |= {"type": str.lower, "choices": field.choices}
     elif field.kind == "whole":
-        options["type"] = int
+        settings["type"] = int
     elif field.kind == "time":
-        options["type"] = moment
+        settings["type"] = moment
     elif field.kind == "words":
-        options["action"] = "append"
-    parser.add_argument(*field.option.split(), **options)
-
-
-def add_lease_options(parser: Any) -> None:
-    """Add the options of a report about a task."""
-    parser.add_argument("--worker", help="the worker of the lease (default: the one that claimed)")
-    parser.add_argument(
-        "--lease-token", metavar="TOKEN", help="else the lease that this session took"
-    )
+        settings["action"] = "append"
+    return option(*field.option.split(), **settings)
 
 
 def confirmed(args: argparse.Namespace, question: str) -> None:

@@ -81,7 +81,8 @@ def test_the_command_line_takes_a_field_that_has_an_option(field: TaskField) -> 
     if not field.option:
         return
     parser = HopperParser()
-    add_options(parser)
+    for add in add_options():
+        add(parser)
     text = field.choices[0] if field.choices else str(field.least or "2030-01-01T00:00:00Z")
     args = parser.parse_args(["A title", field.option.split()[-1], text])
     value: Any = int(text) if field.kind == "whole" else text

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from hopper.cli.arguments import HopperParser, bind
+from hopper.cli.arguments import HopperParser, bind, option
 from hopper.cli.render.screen import Screen
 from hopper.cli.transport import Client
 
 
 def add_options(parser: HopperParser) -> None:
     """Make a parser the command `completion`."""
-    bind(parser, completion, show_script)
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    bind(parser, completion, show_script, option("shell", choices=("bash", "zsh", "tcsh")))
     parser.epilog = (
         "bash: hopper completion bash > ~/.local/share/bash-completion/completions/hopper"
     )

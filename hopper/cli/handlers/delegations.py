@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from hopper.cli.arguments import Group, json_or_text
+from hopper.cli.arguments import ID, LIMIT, Group, json_or_text, on_id, option
 from hopper.cli.render import tasks as render
 from hopper.cli.transport import Client, UsageError, at, clean
 from hopper.protocol import DELEGATION
@@ -13,26 +13,29 @@ from hopper.protocol import DELEGATION
 
 def add_commands(parser: ArgumentParser) -> None:
     """Add the group's commands to its parser."""
-    group = Group(parser)
-    rows = group.add("list", list_delegations, render.show_delegations, "list delegations")
-    rows.add_argument("--instance", metavar="ID")
-    rows.add_argument("--direction", choices=("incoming", "outgoing", "all"))
-    rows.add_argument("--status", type=str.lower, choices=tuple(DELEGATION.transitions))
-    rows.add_argument("--task", dest="task_id", metavar="ID")
-    rows.add_argument("--limit", type=int, metavar="N")
-    group.add("show", show, render.show_delegation, "show a delegation").add_argument("id")
-    yes = group.add("accept", answer, render.show_answered, "take the task")
-    no = group.add("reject", answer, render.show_answered, "refuse the task")
-    no.add_argument("--reason", required=True)
-    end = group.add("complete", answer, render.show_answered, "report the task as done")
-    end.add_argument("--result", type=json_or_text, metavar="JSON")
-    back = group.add("cancel", answer, render.show_answered, "withdraw the delegation")
-    back.add_argument("--reason")
-    for name, command in (("accept", yes), ("reject", no), ("complete", end), ("cancel", back)):
-        command.set_defaults(action=name)
-        command.add_argument("id")
-        if name in ("accept", "complete"):
-            command.add_argument("--notes")
+    add = Group(parser).add
+    add(
+        "list",
+        list_delegations,
+        render.show_delegations,
+        "list delegations",
+        option("--instance", metavar="ID"),
+        option("--direction", choices=("incoming", "outgoing", "all")),
+        option("--status", type=str.lower, choices=tuple(DELEGATION.transitions)),
+        option("--task", dest="task_id", metavar="ID"),
+        LIMIT,
+    )
+    one = on_id(Client.get, "delegations")
+    add("show", one, render.show_delegation, "show a delegation", ID)
+    notes = option("--notes")
+    result = option("--result", type=json_or_text, metavar="JSON")
+    for name, help, *options in (
+        ("accept", "take the task", ID, notes),
+        ("reject", "refuse the task", option("--reason", required=True), ID),
+        ("complete", "report the task as done", result, ID, notes),
+        ("cancel", "withdraw the delegation", option("--reason"), ID),
+    ):
+        add(name, answer, render.show_answered, help, *options, action=name)
 
 
 def list_delegations(args: Namespace, client: Client) -> list[Any]:
@@ -46,11 +49,6 @@ def list_delegations(args: Namespace, client: Client) -> list[Any]:
         raise UsageError("Give --instance or --task, not both.")
     params = {"status": args.status, "direction": args.direction}
     return client.pages(at("instances", args.instance, "delegations"), params, limit=args.limit)
-
-
-def show(args: Namespace, client: Client) -> Any:
-    """Return one delegation."""
-    return client.get(at("delegations", args.id))
 
 
 def answer(args: Namespace, client: Client) -> Any:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from typing import Any
 
 from hopper.cli.arguments import (
+    ID,
+    LIMIT,
+    PREVIEW,
+    SURE,
     TIME_HELP,
+    YES,
     Group,
     HopperParser,
+    Option,
     bind,
     confirmed,
+    flag,
     json_object,
     moment,
+    on_id,
+    one_of,
+    option,
 )
 from hopper.cli.render import instances as render
 from hopper.cli.status_words import scope_word
@@ -22,107 +33,94 @@ from hopper.protocol import ACTIONS, PARENTS
 
 def add_commands(parser: ArgumentParser) -> None:
     """Add the group's commands to its parser."""
-    group = Group(parser)
-    _create_options(group.add("create", create, render.show_created, "create an instance"))
-    _list_options(group.add("list", list_instances, render.show_list, "list instances"))
+    add = Group(parser).add
+    scope = option("--scope", type=scope_word, required=True)
+    add("create", create, render.show_created, "create an instance", *_created(scope))
+    scope = option("--scope", type=scope_word)
+    add("list", list_instances, render.show_list, "list instances", *_listed(scope))
     for name, help in (("show", "show an instance"), ("get", "the same as show")):
-        group.add(name, show, render.show_instance, help).add_argument("id")
-    tree_options(group.add("tree", tree, render.show_tree, "draw the tree"))
-    status_options(group.add("status", status, render.show_status, "show the dashboard"))
+        add(name, show, render.show_instance, help, ID)
+    add("tree", tree, render.show_tree, "draw the tree", *TREE)
+    add("status", status, render.show_status, "show the dashboard", *STATUS)
+    force = flag("-f", "--force", help="revoke live leases")
+    more = {
+        "stop": (force, flag("--evacuate", help="hand back what waits"), PREVIEW, YES),
+        "restart": (force,),
+    }
+    ids = option("ids", nargs="+", metavar="id")
     for name in ("start", "stop", "restart", "pause", "resume", "recover"):
         help = ACTIONS[name].words if name in ACTIONS else "stop and start instances"
-        action = group.add(name, act, render.show_changed, help)
-        action.set_defaults(action=name)
-        action.add_argument("ids", nargs="+", metavar="id")
-        if name in ("stop", "restart"):
-            action.add_argument("-f", "--force", action="store_true", help="revoke live leases")
-        if name == "stop":
-            action.add_argument("--evacuate", action="store_true", help="hand back what waits")
-            action.add_argument(
-                "--preview", action="store_true", help="preview the effects, write nothing"
-            )
-            action.add_argument("--yes", action="store_true", help="do not ask")
-    _change_options(group.add("update", update, render.show_updated, "change an instance"))
-    _delete_options(group.add("delete", delete, render.show_deleted, "terminate an instance"))
+        add(name, act, render.show_changed, help, ids, *more.get(name, ()), action=name)
+    add(
+        "update",
+        update,
+        render.show_updated,
+        "change an instance",
+        ID,
+        option("--name"),
+        option("--description"),
+        option("--parent", dest="parent_id", metavar="ID", help="move it there"),
+        CONFIG,
+    )
+    cascade = flag("--cascade", help="with everything below it")
+    help = "terminate an instance"
+    add("delete", delete, render.show_deleted, help, ID, cascade, PREVIEW, SURE)
 
 
 def add_project_commands(parser: ArgumentParser) -> None:
     """Add the commands of `project`: those of `instance`, for the scope PROJECT."""
-    group = Group(parser)
-    new = group.add("create", create, render.show_created, "create a project")
-    rows = group.add("list", list_instances, render.show_list, "list projects")
-    _create_options(new, scoped=False)
-    _list_options(rows, scoped=False)
-    for one in (new, rows):
-        one.set_defaults(scope="PROJECT")
+    add = Group(parser).add
+    project = {"scope": "PROJECT"}
+    add("create", create, render.show_created, "create a project", *_created(), **project)
+    add("list", list_instances, render.show_list, "list projects", *_listed(), **project)
     for name, help in (("show", "show a project"), ("get", "the same as show")):
-        group.add(name, show, render.show_instance, help).add_argument("id")
+        add(name, show, render.show_instance, help, ID)
 
 
-def _create_options(parser: ArgumentParser, *, scoped: bool = True) -> None:
-    parser.add_argument("name")
-    if scoped:
-        parser.add_argument("--scope", type=scope_word, required=True)
-    place = parser.add_mutually_exclusive_group()
-    place.add_argument("--parent", dest="parent_id", metavar="ID")
-    place.add_argument("--root", action="store_true", help="stand alone, under nothing")
-    parser.add_argument(
-        "--type", dest="instance_type", choices=("persistent", "ephemeral", "temporary")
-    )
-    parser.add_argument("--id")
-    _config(parser)
-    parser.add_argument("--description")
-    parser.add_argument("--expires-at", type=moment, metavar="TIME", help=TIME_HELP)
-    parser.add_argument("--start", action="store_true", help="and start it")
-
-
-def _config(parser: ArgumentParser) -> None:
-    parser.add_argument("--config", dest="settings_json", type=json_object, metavar="JSON")
-
-
-def _list_options(parser: ArgumentParser, *, scoped: bool = True) -> None:
-    if scoped:
-        parser.add_argument("--scope", type=scope_word)
-    parser.add_argument("--status")
-    parser.add_argument("--type", dest="instance_type")
-    parser.add_argument("--parent", dest="parent_id", metavar="ID")
-    parser.add_argument("--root", metavar="ID", help="this instance and all below it")
-    parser.add_argument("--search")
-    parser.add_argument("--all", action="store_true", help="terminated ones too")
-    parser.add_argument("--limit", type=int, metavar="N")
+CONFIG = option("--config", dest="settings_json", type=json_object, metavar="JSON")
+ALL = flag("--all", help="terminated ones too")
+WATCH = flag("--watch", help="again every two seconds")
+BELOW = option("--root", metavar="ID", help="this instance and all below it")
+TREE = (
+    option("--root", metavar="ID", help="begin at this instance"),
+    option("--scope", type=scope_word, help="this scope and what is above it"),
+    option("--depth", type=int, metavar="N"),
+    ALL,
+    flag("--no-tasks", help="without the numbers of tasks"),
+    WATCH,
+)
+STATUS = (BELOW, WATCH)
 
 
 def tree_options(parser: HopperParser) -> None:
     """Make a parser the command `instance tree`."""
-    bind(parser, tree, render.show_tree)
-    parser.add_argument("--root", metavar="ID", help="begin at this instance")
-    parser.add_argument("--scope", type=scope_word, help="this scope and what is above it")
-    parser.add_argument("--depth", type=int, metavar="N")
-    parser.add_argument("--all", action="store_true", help="terminated ones too")
-    parser.add_argument("--no-tasks", action="store_true", help="without the numbers of tasks")
-    parser.add_argument("--watch", action="store_true", help="again every two seconds")
+    bind(parser, tree, render.show_tree, *TREE)
 
 
 def status_options(parser: HopperParser) -> None:
     """Make a parser the command `instance status`."""
-    bind(parser, status, render.show_status)
-    parser.add_argument("--root", metavar="ID", help="this instance and all below it")
-    parser.add_argument("--watch", action="store_true", help="again every two seconds")
+    bind(parser, status, render.show_status, *STATUS)
 
 
-def _change_options(parser: ArgumentParser) -> None:
-    parser.add_argument("id")
-    parser.add_argument("--name")
-    parser.add_argument("--description")
-    parser.add_argument("--parent", dest="parent_id", metavar="ID", help="move it there")
-    _config(parser)
+def _created(*scope: Option) -> Iterator[Option]:
+    """Yield the arguments of `create`."""
+    yield from (option("name"), *scope)
+    yield one_of(
+        option("--parent", dest="parent_id", metavar="ID"),
+        flag("--root", help="stand alone, under nothing"),
+    )
+    types = ("persistent", "ephemeral", "temporary")
+    yield option("--type", dest="instance_type", choices=types)
+    yield from (option("--id"), CONFIG, option("--description"))
+    yield option("--expires-at", type=moment, metavar="TIME", help=TIME_HELP)
+    yield flag("--start", help="and start it")
 
 
-def _delete_options(parser: ArgumentParser) -> None:
-    parser.add_argument("id")
-    parser.add_argument("--cascade", action="store_true", help="with everything below it")
-    parser.add_argument("--preview", action="store_true", help="preview the effects, write nothing")
-    parser.add_argument("-f", "--force", "--yes", dest="yes", action="store_true")
+def _listed(*scope: Option) -> Iterator[Option]:
+    """Yield the arguments of `list`."""
+    yield from (*scope, option("--status"), option("--type", dest="instance_type"))
+    yield option("--parent", dest="parent_id", metavar="ID")
+    yield from (BELOW, option("--search"), ALL, LIMIT)
 
 
 def create(args: Namespace, client: Client) -> Any:
@@ -166,9 +164,7 @@ def list_instances(args: Namespace, client: Client) -> list[Any]:
     return client.pages(at("instances"), params, limit=args.limit)
 
 
-def show(args: Namespace, client: Client) -> Any:
-    """Return one instance."""
-    return client.get(at("instances", args.id))
+show = on_id(Client.get, "instances")
 
 
 def tree(args: Namespace, client: Client) -> list[Any]:

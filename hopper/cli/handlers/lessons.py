@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from typing import Any
 
-from hopper.cli.arguments import Group
+from hopper.cli.arguments import ID, Group, on_id, option
 from hopper.cli.render.screen import Screen, show_any
 from hopper.cli.transport import Client, at, clean
 
@@ -15,22 +16,27 @@ CONFIDENCE = ("low", "medium", "high")
 
 def add_commands(parser: ArgumentParser) -> None:
     """Add the group's commands to its parser."""
-    group = Group(parser)
-    file = group.add("add", add, show_lesson_filed, "file a lesson")
-    file.add_argument("--task", dest="task_id", metavar="ID")
-    file.add_argument("--title", required=True)
-    file.add_argument("--domain", required=True)
-    file.add_argument("--confidence", type=str.lower, choices=CONFIDENCE, default="medium")
-    file.add_argument("--body", help="the lesson itself; asked for on a terminal")
-    file.add_argument("--project")
-    rows = group.add("list", list_lessons, show_lessons, "list lessons")
-    rows.add_argument("--project")
-    rows.add_argument("--domain")
-    rows.add_argument("--confidence", type=str.lower, choices=CONFIDENCE)
-    group.add("get", get, show_lesson, "show a lesson").add_argument("id")
+    add = Group(parser).add
+    project = option("--project")
+    confidence = partial(option, "--confidence", type=str.lower, choices=CONFIDENCE)
+    add(
+        "add",
+        file_lesson,
+        show_lesson_filed,
+        "file a lesson",
+        option("--task", dest="task_id", metavar="ID"),
+        option("--title", required=True),
+        option("--domain", required=True),
+        confidence(default="medium"),
+        option("--body", help="the lesson itself; asked for on a terminal"),
+        project,
+    )
+    domain = option("--domain")
+    add("list", list_lessons, show_lessons, "list lessons", project, domain, confidence())
+    add("get", on_id(Client.get, "lessons"), show_lesson, "show a lesson", ID)
 
 
-def add(args: Namespace, client: Client) -> Any:
+def file_lesson(args: Namespace, client: Client) -> Any:
     """File a lesson. Asks for a missing text on a terminal."""
     body = args.body
     if body is None and args.interactive and not args.json and sys.stdin.isatty():
@@ -51,11 +57,6 @@ def list_lessons(args: Namespace, client: Client) -> list[Any]:
     """Return the lessons that match."""
     params = {"project": args.project, "domain": args.domain, "confidence": args.confidence}
     return client.pages(at("lessons"), params)
-
-
-def get(args: Namespace, client: Client) -> Any:
-    """Return one lesson."""
-    return client.get(at("lessons", args.id))
 
 
 def show_lesson_filed(data: dict[str, Any], args: Any, screen: Screen) -> None:

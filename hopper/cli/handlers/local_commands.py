@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from hopper.cli import target
-from hopper.cli.arguments import Group, HopperParser, bind
+from hopper.cli.arguments import Group, HopperParser, bind, flag, option
 from hopper.cli.render.screen import Screen, show_any
 from hopper.cli.transport import Client, CliError, at, in_words
 
@@ -30,8 +30,8 @@ ARGUMENTS = {
 
 def database_command(parser: HopperParser, name: str) -> None:
     """Make a parser pass its arguments to the management command `hopper_<name>`."""
-    parser.add_argument("--database", metavar="URL", help="else HOPPER_DATABASE_URL or the store")
-    on_database(bind(parser, call, show_any), name)
+    database = option("--database", metavar="URL", help="else HOPPER_DATABASE_URL or the store")
+    on_database(bind(parser, call, show_any, database), name)
 
 
 def on_database(parser: HopperParser, name: str) -> None:
@@ -57,12 +57,12 @@ def call(args: Namespace, client: Client) -> None:
 
 def add_config_commands(parser: ArgumentParser) -> None:
     """Add the commands of `config`."""
-    group = Group(parser)
+    add = Group(parser).add
+    words = "its settings, each with where it comes from"
+    instance = option("--instance", metavar="ID", help=words)
     help = "where commands go to, or an instance's settings"
-    for name, words in (("show", help), ("get", "the same as show")):
-        group.add(name, config, show_config, words).add_argument(
-            "--instance", metavar="ID", help="its settings, each with where it comes from"
-        )
+    add("show", config, show_config, help, instance)
+    add("get", config, show_config, "the same as show", instance)
 
 
 def config(args: Namespace, client: Client) -> dict[str, Any]:
@@ -103,12 +103,10 @@ def show_me(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 def mcp_options(parser: HopperParser) -> None:
     """Make a parser the command `hopper mcp`."""
-    bind(parser, mcp, show_any)
-    parser.add_argument(
-        "--worker", metavar="NAME", help="who claims (else HOPPER_WORKER, else a name of its own)"
-    )
+    words = "who claims (else HOPPER_WORKER, else a name of its own)"
+    worker = option("--worker", metavar="NAME", help=words)
     words = "answer in text alone, for clients that show no structured content"
-    parser.add_argument("--text", action="store_true", help=words)
+    bind(parser, mcp, show_any, worker, flag("--text", help=words))
 
 
 def mcp(args: Namespace, client: Client) -> None:

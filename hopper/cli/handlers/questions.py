@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from hopper.cli.arguments import Group, HopperParser, add_lease_options, bind
+from hopper.cli.arguments import ID, LEASE, Group, HopperParser, bind, flag, on_id, option
 from hopper.cli.handlers.reports import report
 from hopper.cli.render import questions as render
 from hopper.cli.render.tasks import show_status
@@ -17,35 +17,43 @@ from hopper.cli.waiting import awaited_answer
 
 def add_commands(group: Group) -> None:
     """Add the commands about questions to the group `task`."""
-    new = group.add("ask", ask, render.show_asked, "ask a person about a task (R11)")
-    new.add_argument("id")
-    new.add_argument("--question", required=True, metavar="TEXT")
-    new.add_argument("--choice", action="append", metavar="TEXT", help="one answer of several")
-    new.add_argument("--default", metavar="TEXT", help="the answer at the time-out")
-    new.add_argument("--timeout", type=int, metavar="SECONDS", help="then the default, or raised")
-    add_lease_options(new)
-    reply = group.add("answer", answer, show_status, "answer the open question of a task (R11)")
-    reply.add_argument("id")
-    reply.add_argument("--answer", metavar="TEXT", help="asked for on a terminal")
-    reply.add_argument("--question-id", metavar="ID", help="required without a terminal")
-    reply.add_argument("--no-return", action="store_true", help="not back to where it was asked")
-    word = group.add("comment", comment, render.show_commented, "comment on a task")
-    word.add_argument("id")
-    word.add_argument("text", help="what to say about it")
-    said = group.add("comments", comments, render.show_comments, "list the comments on a task")
-    said.add_argument("id")
-    rows = group.add("questions", questions, render.show_questions, "list questions and answers")
-    rows.add_argument("id")
-    rows.add_argument(
-        "--wait", type=int, default=0, metavar="SECONDS", help="until no question is open"
+    add = group.add
+    add(
+        "ask",
+        ask,
+        render.show_asked,
+        "ask a person about a task (R11)",
+        ID,
+        option("--question", required=True, metavar="TEXT"),
+        option("--choice", action="append", metavar="TEXT", help="one answer of several"),
+        option("--default", metavar="TEXT", help="the answer at the time-out"),
+        option("--timeout", type=int, metavar="SECONDS", help="then the default, or raised"),
+        *LEASE,
     )
+    add(
+        "answer",
+        answer,
+        show_status,
+        "answer the open question of a task (R11)",
+        ID,
+        option("--answer", metavar="TEXT", help="asked for on a terminal"),
+        option("--question-id", metavar="ID", help="required without a terminal"),
+        flag("--no-return", help="not back to where it was asked"),
+    )
+    text = option("text", help="what to say about it")
+    add("comment", comment, render.show_commented, "comment on a task", ID, text)
+    comments = on_id(Client.pages, "tasks", "comments")
+    add("comments", comments, render.show_comments, "list the comments on a task", ID)
+    until = "until no question is open"
+    wait = option("--wait", type=int, default=0, metavar="SECONDS", help=until)
+    add("questions", questions, render.show_questions, "list questions and answers", ID, wait)
 
 
 def attention_options(parser: HopperParser) -> None:
     """Make a parser the command `attention`."""
-    bind(parser, attention, render.show_attention)
-    parser.add_argument("--mine", action="store_true", help="only what you may move")
-    parser.add_argument("--instance", metavar="ID", help="held there or below it")
+    mine = flag("--mine", help="only what you may move")
+    instance = option("--instance", metavar="ID", help="held there or below it")
+    bind(parser, attention, render.show_attention, mine, instance)
 
 
 def ask(args: Namespace, client: Client) -> Any:
@@ -79,11 +87,6 @@ def questions(args: Namespace, client: Client) -> list[Any]:
 def comment(args: Namespace, client: Client) -> Any:
     """Comment on a task."""
     return client.post(at("tasks", args.id, "comments"), {"text": args.text})
-
-
-def comments(args: Namespace, client: Client) -> list[Any]:
-    """Return the comments on a task, oldest first."""
-    return client.pages(at("tasks", args.id, "comments"))
 
 
 def attention(args: Namespace, client: Client) -> Any:

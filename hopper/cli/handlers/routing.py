@@ -6,7 +6,7 @@ import re
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from hopper.cli.arguments import Group
+from hopper.cli.arguments import ID, Group, on_id, option
 from hopper.cli.handlers import local_commands
 from hopper.cli.handlers.tasks import add_options, given_fields
 from hopper.cli.render.screen import Screen, show_any
@@ -18,25 +18,22 @@ TASK_ID = re.compile(r"task-[0-9a-f]+")
 
 def add_route_commands(parser: ArgumentParser) -> None:
     """Add the commands of `route`."""
-    group = Group(parser)
-    command = group.add("preview", preview, show_decisions, "where a task would go")
-    add_options(command, "a task's id, or the title of one that does not exist yet")
-    command = group.add("explain", explain, show_decisions, "why a task went where it is")
-    command.add_argument("id")
-
-    again = group.add(
-        "replay", local_commands.call, show_any, "make past decisions again, show what differs"
-    )
-    local_commands.on_database(again, "replay")
+    add = Group(parser).add
+    title = "a task's id, or the title of one that does not exist yet"
+    add("preview", preview, show_decisions, "where a task would go", *add_options(title))
+    explain = on_id(Client.pages, "tasks", "decisions")
+    add("explain", explain, show_decisions, "why a task went where it is", ID)
+    help = "make past decisions again, show what differs"
+    local_commands.on_database(add("replay", local_commands.call, show_any, help), "replay")
 
 
 def add_rules_commands(parser: ArgumentParser) -> None:
     """Add the commands of `rules`."""
-    group = Group(parser)
-    group.add("list", rules, show_rules, "list the routing rules in force")
-    sound = group.add("check", check, show_any, "fail when a rule or a file is unsound")
+    add = Group(parser).add
+    add("list", rules, show_rules, "list the routing rules in force")
     words = "check these files or folders, not what is in force"
-    sound.add_argument("files", nargs="*", metavar="FILE", help=words)
+    files = option("files", nargs="*", metavar="FILE", help=words)
+    add("check", check, show_any, "fail when a rule or a file is unsound", files)
 
 
 def preview(args: Namespace, client: Client) -> Any:
@@ -44,11 +41,6 @@ def preview(args: Namespace, client: Client) -> Any:
     if TASK_ID.fullmatch(args.title):
         return client.post(at("tasks", args.title, "route"), params={"preview": True})
     return client.post(at("rules", "preview"), given_fields(args, set_at(CREATE)))
-
-
-def explain(args: Namespace, client: Client) -> list[Any]:
-    """Return the decisions about a task, each with its candidates and reasons."""
-    return client.pages(at("tasks", args.id, "decisions"))
 
 
 def rules(args: Namespace, client: Client) -> list[Any]:

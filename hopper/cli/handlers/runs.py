@@ -11,7 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from hopper.cli.arguments import Group, confirmed, text_of
+from hopper.cli.arguments import ID, PREVIEW, YES, Group, confirmed, flag, option, text_of
 from hopper.cli.render.previews import show_preview
 from hopper.cli.render.screen import Screen, show_any
 from hopper.cli.render.tasks import show_list as show_tasks
@@ -36,21 +36,23 @@ class Run:
 
 def add_commands(parser: ArgumentParser) -> None:
     """Add the group's commands to its parser."""
-    group = Group(parser)
-    begin = group.add("start", start, show_run_started, "create and start a run")
-    begin.add_argument("config_json", nargs="?", metavar="CONFIG", help="a Czarina config.json")
-    begin.add_argument("--project", help="id or name; created when missing")
-    begin.add_argument("--name", help="the run's id (default: made of project, version, phase)")
-    begin.add_argument("--description")
-    begin.add_argument("--workers-dir", metavar="DIR", help="the briefs (default: beside CONFIG)")
-    begin.add_argument("--max-concurrent", type=int, metavar="N", help="tasks at a time")
-    look = group.add("status", status, show_run_status, "how far a run is")
-    look.add_argument("id")
-    end = group.add("close", close, show_run_closed, "close a run and keep its summary")
-    end.add_argument("id")
-    end.add_argument("-f", "--force", action="store_true", help="cancel what is still open")
-    end.add_argument("--preview", action="store_true", help="preview the effects, write nothing")
-    end.add_argument("--yes", action="store_true", help="do not ask")
+    add = Group(parser).add
+    add(
+        "start",
+        start,
+        show_run_started,
+        "create and start a run",
+        option("config_json", nargs="?", metavar="CONFIG", help="a Czarina config.json"),
+        option("--project", help="id or name; created when missing"),
+        option("--name", help="the run's id (default: made of project, version, phase)"),
+        option("--description"),
+        option("--workers-dir", metavar="DIR", help="the briefs (default: beside CONFIG)"),
+        option("--max-concurrent", type=int, metavar="N", help="tasks at a time"),
+    )
+    add("status", status, show_run_status, "how far a run is", ID)
+    force = flag("-f", "--force", help="cancel what is still open")
+    help = "close a run and keep its summary"
+    add("close", close, show_run_closed, help, ID, force, PREVIEW, YES)
 
 
 def start(args: Namespace, client: Client) -> dict[str, Any]:

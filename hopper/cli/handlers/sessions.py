@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hopper.cli import briefing
-from hopper.cli.arguments import Group, HopperParser, bind, worker_name
+from hopper.cli.arguments import Group, HopperParser, bind, option, worker_name
 from hopper.cli.leases import KeptLeases, session_name
 from hopper.cli.render.screen import Screen
 from hopper.cli.transport import Client, CliError, Refused, at
@@ -27,33 +27,28 @@ _HOOK_SECONDS = 0.5  # how long a hook waits for its input
 
 def prime_options(parser: HopperParser) -> None:
     """Make a parser the command `prime`."""
-    bind(parser, prime, show_briefing)
-    _briefing_options(parser)
     words = "for the hook of this agent at the start of its session"
-    parser.add_argument("--hook", choices=ENVELOPES, help=words)
+    hook = option("--hook", choices=ENVELOPES, help=words)
+    bind(parser, prime, show_briefing, *BRIEFING, hook)
 
 
 def resume_options(parser: HopperParser) -> None:
     """Make a parser the command `resume`."""
-    bind(parser, resume, show_briefing)
-    parser.add_argument("id", nargs="?", help="this task; default: the one it held or asked about")
-    _briefing_options(parser)
+    task = option("id", nargs="?", help="this task; default: the one it held or asked about")
+    bind(parser, resume, show_briefing, task, *BRIEFING)
 
 
-def _briefing_options(parser: HopperParser) -> None:
-    parser.add_argument(
-        "--worker", metavar="NAME", help="whose work (else HOPPER_WORKER, else you)"
-    )
-    parser.add_argument(
-        "--tokens", type=int, default=briefing.TOKENS, metavar="N", help="the length at most"
-    )
+BRIEFING = (
+    option("--worker", metavar="NAME", help="whose work (else HOPPER_WORKER, else you)"),
+    option("--tokens", type=int, default=briefing.TOKENS, metavar="N", help="the length at most"),
+)
 
 
 def hook_commands(parser: HopperParser) -> None:
     """Add the commands of `hook`."""
-    group = Group(parser)
-    group.add("beat", beat, show_nothing, "extend the leases of this session, where due")
-    group.add("end", end, show_nothing, "give the leases of this session back")
+    add = Group(parser).add
+    add("beat", beat, show_nothing, "extend the leases of this session, where due")
+    add("end", end, show_nothing, "give the leases of this session back")
 
 
 def prime(args: Namespace, client: Client) -> dict[str, Any]:

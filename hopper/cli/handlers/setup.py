@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hopper.cli import target
-from hopper.cli.arguments import HopperParser, bind, confirmed
+from hopper.cli.arguments import YES, HopperParser, bind, confirmed, flag, one_of, option
 from hopper.cli.render.screen import Screen
 from hopper.cli.setup.agents import AGENTS, Command
 from hopper.cli.setup.edits import Files
@@ -19,12 +19,11 @@ from hopper.cli.transport import Client, CliError
 
 def add_options(parser: HopperParser) -> None:
     """Make a parser the command `setup`."""
-    bind(parser, setup, show_setup)
-    parser.add_argument("agent", choices=tuple(AGENTS))
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--check", action="store_true", help="only say whether it is set up")
-    kind.add_argument("--remove", action="store_true", help="take everything back")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    kind = one_of(
+        flag("--check", help="only say whether it is set up"),
+        flag("--remove", help="take everything back"),
+    )
+    bind(parser, setup, show_setup, option("agent", choices=tuple(AGENTS)), kind, YES)
 
 
 def setup(args: Namespace, client: Client) -> dict[str, Any]:

@@ -7,12 +7,18 @@ from argparse import Namespace
 from typing import Any
 
 from hopper.cli.arguments import (
+    ID,
+    LEASE,
+    LIMIT,
+    PREVIEW,
     Group,
-    add_field,
-    add_lease_options,
+    field_option,
+    flag,
     json_list,
     json_object,
     json_or_text,
+    on_id,
+    option,
     text_of,
     user_name,
 )
@@ -37,77 +43,73 @@ def add_commands(group: Group) -> None:
 
 
 def _add_tracing(group: Group) -> None:
-    send = group.add("delegate", delegate, render.show_delegated, "send a task one step down")
-    send.add_argument("id")
-    send.add_argument("--to", required=True, metavar="INSTANCE")
-    send.add_argument("--type", dest="delegation_type", choices=("route", "decompose", "reassign"))
-    send.add_argument("--notes")
-    send.add_argument("--offer", action="store_true", help="leave it open until accepted (R8)")
-    send.add_argument("--force", action="store_true", help="even to one that refused it (R10)")
-    send.add_argument("--reason", help="why --force")
-    for name, handler, show, help in (
-        ("delegations", chain, render.show_chain, "draw the way of a task"),
-        ("why", why, render.show_why, "say the one reason why a task waits (R26)"),
-        ("events", events, render.show_events, "list what happened to a task"),
-    ):
-        group.add(name, handler, show, help).add_argument("id")
+    add = group.add
+    add(
+        "delegate",
+        delegate,
+        render.show_delegated,
+        "send a task one step down",
+        ID,
+        option("--to", required=True, metavar="INSTANCE"),
+        option("--type", dest="delegation_type", choices=("route", "decompose", "reassign")),
+        option("--notes"),
+        flag("--offer", help="leave it open until accepted (R8)"),
+        flag("--force", help="even to one that refused it (R10)"),
+        option("--reason", help="why --force"),
+    )
+    chain = on_id(Client.get, "tasks", "delegations")
+    add("delegations", chain, render.show_chain, "draw the way of a task", ID)
+    add("why", why, render.show_why, "say the one reason why a task waits (R26)", ID)
+    events = on_id(Client.pages, "tasks", "events")
+    add("events", events, render.show_events, "list what happened to a task", ID)
 
 
 def _add_deciding(group: Group) -> None:
-    split = group.add("decompose", decompose, render.show_children, "make a task's children (R13)")
-    split.add_argument("id")
-    split.add_argument("--children", required=True, metavar="FILE", help="JSON list; - = stdin")
-    for field in set_at(TERMS):
-        add_field(split, field)
-    add_lease_options(split)
-    dead = group.add(
-        "dead-letters", dead_letters, render.show_dead_letters, "list what failed for good (R15)"
-    )
-    dead.add_argument("--instance", metavar="ID", help="held there or below it")
-    dead.add_argument("--limit", type=int, metavar="N")
-    again = group.add("retry", retry, render.show_status, "open an ended task again (R18)")
-    again.add_argument("id")
-    drop = group.add("discard", discard, render.show_discarded, "take a failed task off that list")
-    drop.add_argument("id")
-    drop.add_argument("--reason")
-    stop = group.add("cancel", cancel, render.show_cancelled, "cancel a task (R16)")
-    stop.add_argument("id")
-    stop.add_argument("--reason")
-    stop.add_argument("--preview", action="store_true", help="preview the effects, write nothing")
-    up = group.add("escalate", escalate, render.show_status, "hand a task up (R11)")
-    up.add_argument("id")
-    up.add_argument("--reason", required=True)
-    up.add_argument("--severity")
-    add_lease_options(up)
+    add = group.add
+    children = option("--children", required=True, metavar="FILE", help="JSON list; - = stdin")
+    terms = map(field_option, set_at(TERMS))
+    help = "make a task's children (R13)"
+    add("decompose", decompose, render.show_children, help, ID, children, *terms, *LEASE)
+    below = option("--instance", metavar="ID", help="held there or below it")
+    help = "list what failed for good (R15)"
+    add("dead-letters", dead_letters, render.show_dead_letters, help, below, LIMIT)
+    add("retry", retry, render.show_status, "open an ended task again (R18)", ID)
+    reason = option("--reason")
+    help = "take a failed task off that list"
+    add("discard", discard, render.show_discarded, help, ID, reason)
+    add("cancel", cancel, render.show_cancelled, "cancel a task (R16)", ID, reason, PREVIEW)
+    reason, severity = option("--reason", required=True), option("--severity")
+    help = "hand a task up (R11)"
+    add("escalate", escalate, render.show_status, help, ID, reason, severity, *LEASE)
 
 
 def _add_working(group: Group) -> None:
-    take = group.add("claim", claim, render.show_claimed, "take a task, or the next one")
-    take.add_argument("id", nargs="?")
-    take.add_argument("--instance", metavar="ID", help="instead of a task: its next one")
-    take.add_argument("--worker")
-    take.add_argument("--lease", type=int, dest="lease_seconds", metavar="SECONDS")
-    take.add_argument(
-        "--wait", type=int, default=0, metavar="SECONDS", help="until the instance has a task"
+    add = group.add
+    until = "until the instance has a task"
+    add(
+        "claim",
+        claim,
+        render.show_claimed,
+        "take a task, or the next one",
+        option("id", nargs="?"),
+        option("--instance", metavar="ID", help="instead of a task: its next one"),
+        option("--worker"),
+        option("--lease", type=int, dest="lease_seconds", metavar="SECONDS"),
+        option("--wait", type=int, default=0, metavar="SECONDS", help=until),
     )
-    beat = group.add("heartbeat", heartbeat, render.show_updated, "extend a lease")
-    beat.add_argument("id")
-    beat.add_argument("--progress", type=float, metavar="0..1")
-    beat.add_argument("--checkpoint", type=json_object, metavar="JSON")
-    end = group.add("complete", complete, render.show_completed, "report a task as done")
-    end.add_argument("id")
-    end.add_argument("--result", type=json_or_text, metavar="JSON")
-    end.add_argument(
-        "--next", dest="next_of", metavar="INSTANCE", help="also take its next task, in one call"
-    )
-    broke = group.add("fail", fail, render.show_status, "report a task as failed")
-    broke.add_argument("id")
-    broke.add_argument("--error", required=True)
-    broke.add_argument("--no-retry", action="store_true")
-    back = group.add("release", release, render.show_status, "give a task back unfinished")
-    back.add_argument("id")
-    for parser in (beat, end, broke, back):
-        add_lease_options(parser)
+    progress = option("--progress", type=float, metavar="0..1")
+    checkpoint = option("--checkpoint", type=json_object, metavar="JSON")
+    extended = (ID, progress, checkpoint, *LEASE)
+    add("heartbeat", heartbeat, render.show_updated, "extend a lease", *extended)
+    result = option("--result", type=json_or_text, metavar="JSON")
+    words = "also take its next task, in one call"
+    following = option("--next", dest="next_of", metavar="INSTANCE", help=words)
+    help = "report a task as done"
+    add("complete", complete, render.show_completed, help, ID, result, following, *LEASE)
+    error, no_retry = option("--error", required=True), flag("--no-retry")
+    help = "report a task as failed"
+    add("fail", fail, render.show_status, help, ID, error, no_retry, *LEASE)
+    add("release", release, render.show_status, "give a task back unfinished", ID, *LEASE)
 
 
 def delegate(args: Namespace, client: Client) -> Any:
@@ -123,19 +125,9 @@ def delegate(args: Namespace, client: Client) -> Any:
     return client.post(at("tasks", args.id, "delegate"), clean(body))
 
 
-def chain(args: Namespace, client: Client) -> Any:
-    """Return the delegations of a task from its origin to its holder."""
-    return client.get(at("tasks", args.id, "delegations"))
-
-
 def why(args: Namespace, client: Client) -> Any:
     """Return the reason why a task waits (R26)."""
     return spoken(client.get(at("tasks", args.id, "why")))
-
-
-def events(args: Namespace, client: Client) -> list[Any]:
-    """Return the history of a task."""
-    return client.pages(at("tasks", args.id, "events"))
 
 
 def decompose(args: Namespace, client: Client) -> list[Any]:

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from hopper.cli.arguments import Group, add_field, bind, confirmed, text_of, user_name, worker_name
+from hopper.cli.arguments import (
+    ID,
+    LIMIT,
+    PREVIEW,
+    SURE,
+    Group,
+    HopperParser,
+    Option,
+    bind,
+    confirmed,
+    field_option,
+    flag,
+    one_of,
+    option,
+    text_of,
+    user_name,
+    worker_name,
+)
 from hopper.cli.handlers import task_verbs
 from hopper.cli.render import tasks as render
 from hopper.cli.status_words import (
@@ -38,95 +55,90 @@ SORT_FIELDS = {
 def add_commands(parser: ArgumentParser) -> None:
     """Add the group's commands to its parser."""
     group = Group(parser)
-    add_options(group.add("add", add, render.show_created, "create a task"))
-    list_options(group.add("list", list_tasks, render.show_list, "list tasks of every status"))
-
-    get_ = group.add("get", get, render.show_task, "show a task with its whole description")
-    get_.add_argument("id")
-    get_.add_argument("--with-lessons", action="store_true", help="add the lessons that apply")
-
-    change = group.add("update", update, render.show_updated, "change a task")
-    change.add_argument("id")
-    change.add_argument("--title")
-    change.add_argument("--add-tag", action="append", metavar="TAG")
-    change.add_argument("--remove-tag", action="append", metavar="TAG")
-    _field_options(change, CHANGEABLE)
-    change.add_argument("-i", "--ask", action="store_true", help="ask for each field")
-
-    set_ = group.add("status", set_status, render.show_status, "change a task's status")
-    set_.add_argument("id")
-    set_.add_argument("word", type=settable_word, metavar="WORD")
-    set_.add_argument("-f", "--force", action="store_true", help="from any status to any")
-    set_.add_argument("--reason", help="why, kept apart from the description")
-    set_.add_argument("--worker", help="who works on it (default: you)")
-
-    remove = group.add("delete", delete, render.show_deleted, "cancel a task")
-    remove.add_argument("id")
-    remove.add_argument("--preview", action="store_true", help="preview the effects, write nothing")
-    remove.add_argument("-f", "--force", "--yes", dest="yes", action="store_true")
-
-    find = group.add("search", search, render.show_list, "find tasks by text")
-    find.add_argument("text")
-    find.add_argument("--limit", type=int)
-    find.add_argument("--compact", action="store_true")
+    add = group.add
+    add("add", add_task, render.show_created, "create a task", *add_options())
+    add("list", list_tasks, render.show_list, "list tasks of every status", *list_options())
+    lessons = flag("--with-lessons", help="add the lessons that apply")
+    add("get", get, render.show_task, "show a task with its whole description", ID, lessons)
+    add(
+        "update",
+        update,
+        render.show_updated,
+        "change a task",
+        ID,
+        option("--title"),
+        option("--add-tag", action="append", metavar="TAG"),
+        option("--remove-tag", action="append", metavar="TAG"),
+        *_field_options(CHANGEABLE),
+        flag("-i", "--ask", help="ask for each field"),
+    )
+    add(
+        "status",
+        set_status,
+        render.show_status,
+        "change a task's status",
+        ID,
+        option("word", type=settable_word, metavar="WORD"),
+        flag("-f", "--force", help="from any status to any"),
+        option("--reason", help="why, kept apart from the description"),
+        option("--worker", help="who works on it (default: you)"),
+    )
+    add("delete", delete, render.show_deleted, "cancel a task", ID, PREVIEW, SURE)
+    found = (option("text"), option("--limit", type=int), flag("--compact"))
+    add("search", search, render.show_list, "find tasks by text", *found)
     task_verbs.add_commands(group)
 
 
-def add_options(parser: ArgumentParser, title: str | None = None) -> None:
-    """Add the arguments of `task add` (and `hopper add`). `title` is the help of the title."""
-    parser.add_argument("title", help=title)
-    _field_options(parser, set_at(CREATE))
-    parser.add_argument("--status", type=settable_word, metavar="WORD")
+def add_options(title: str | None = None) -> Iterator[Option]:
+    """Yield the arguments of `task add` (and `hopper add`). `title` is the help of the title."""
+    yield option("title", help=title)
+    yield from _field_options(set_at(CREATE))
+    yield option("--status", type=settable_word, metavar="WORD")
 
 
-def list_options(parser: ArgumentParser) -> None:
-    """Add the arguments of `task list` (and `hopper ls`)."""
-    parser.add_argument("-s", "--status", type=status_word, action="append", metavar="WORD")
-    add_field(parser, BY_NAME["priority"])
-    parser.add_argument("--project")
-    parser.add_argument("--instance", metavar="ID")
-    parser.add_argument("--parent", metavar="ID", help="the children of a task")
-    parser.add_argument("--subtree", action="store_true", help="and everything below --instance")
-    parser.add_argument("-t", "--tag", action="append", help="all given tags must match")
-    parser.add_argument("--owner")
-    hands = parser.add_mutually_exclusive_group()
-    hands.add_argument("--worker", metavar="NAME", help="held, or done, by this worker")
-    hands.add_argument("--mine", action="store_true", help="by HOPPER_WORKER, else by you")
-    parser.add_argument(
-        "--waiting", metavar="CODE", help="by the reason: ReadyForWorker, ... (R26)"
+def list_options() -> Iterator[Option]:
+    """Yield the arguments of `task list` (and `hopper ls`)."""
+    yield option("-s", "--status", type=status_word, action="append", metavar="WORD")
+    yield field_option(BY_NAME["priority"])
+    yield from (option("--project"), option("--instance", metavar="ID"))
+    yield option("--parent", metavar="ID", help="the children of a task")
+    yield flag("--subtree", help="and everything below --instance")
+    yield option("-t", "--tag", action="append", help="all given tags must match")
+    yield option("--owner")
+    yield one_of(
+        option("--worker", metavar="NAME", help="held, or done, by this worker"),
+        flag("--mine", help="by HOPPER_WORKER, else by you"),
     )
-    parser.add_argument("--ready", action="store_true", help="what a worker could claim now")
-    parser.add_argument("--blocked", action="store_true", help="what needs a person")
-    parser.add_argument(
+    yield option("--waiting", metavar="CODE", help="by the reason: ReadyForWorker, ... (R26)")
+    yield flag("--ready", help="what a worker could claim now")
+    yield flag("--blocked", help="what needs a person")
+    yield option(
         "--sort-by",
         metavar="FIELD",
         choices=[sign + field for field in SORT_FIELDS for sign in ("", "-")],
         help=f"{', '.join(SORT_FIELDS)}; with - in front the other way round (--sort-by=-created)",
     )
-    parser.add_argument("--limit", type=int, metavar="N")
-    parser.add_argument("--compact", action="store_true", help="id, status and title alone")
+    yield from (LIMIT, flag("--compact", help="id, status and title alone"))
 
 
-def short_add(parser: Any) -> None:
+def short_add(parser: HopperParser) -> None:
     """Make a parser the short form of `task add`."""
-    add_options(bind(parser, add, render.show_created))
+    bind(parser, add_task, render.show_created, *add_options())
 
 
-def short_list(parser: Any) -> None:
+def short_list(parser: HopperParser) -> None:
     """Make a parser the short form of `task list`."""
-    list_options(bind(parser, list_tasks, render.show_list))
+    bind(parser, list_tasks, render.show_list, *list_options())
 
 
-def _field_options(parser: ArgumentParser, fields: Iterable[TaskField]) -> None:
-    """Add the options of fields, and --brief-file for the description."""
+def _field_options(fields: Iterable[TaskField]) -> Iterator[Option]:
+    """Yield the options of fields, and --brief-file for the description."""
+    help = "the description is the text of this file; - = stdin"
+    brief = option("--brief-file", metavar="FILE", help=help)
     for field in fields:
-        if field.name == "description":
-            text = parser.add_mutually_exclusive_group()
-            add_field(text, field)
-            help = "the description is the text of this file; - = stdin"
-            text.add_argument("--brief-file", metavar="FILE", help=help)
-        elif field.option:
-            add_field(parser, field)
+        if field.option:
+            one = field_option(field)
+            yield one_of(one, brief) if field.name == "description" else one
 
 
 def given_fields(args: Namespace, fields: Iterable[TaskField]) -> dict[str, Any]:
@@ -137,7 +149,7 @@ def given_fields(args: Namespace, fields: Iterable[TaskField]) -> dict[str, Any]
     return clean(given)
 
 
-def add(args: Namespace, client: Client) -> Any:
+def add_task(args: Namespace, client: Client) -> Any:
     """Create a task, and bring it to `--status` if given."""
     task = client.post(at("tasks"), given_fields(args, set_at(CREATE)))
     if args.status and server_word(args.status) != task["status"]:

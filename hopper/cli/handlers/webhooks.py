@@ -3,52 +3,54 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from typing import Any
 
-from hopper.cli.arguments import Group, confirmed
+from hopper.cli.arguments import ID, YES, Group, confirmed, on_id, option
 from hopper.cli.render.screen import Column, Screen, show_any
 from hopper.cli.transport import Client, UsageError, at, clean
 
 
 def add_commands(parser: ArgumentParser) -> None:
     """Add the group's commands to its parser."""
-    group = Group(parser)
-    new = group.add("add", add, show_secret, "send the events of an instance and below to a URL")
-    new.add_argument("url", help="https://…")
-    new.add_argument("--instance", required=True, metavar="ID")
-    _add_kinds(new)
-    new.add_argument("--description", metavar="TEXT")
-    rows = group.add("list", list_webhooks, show_webhooks, "list webhooks")
-    rows.add_argument("--instance", metavar="ID")
-    group.add("show", show, show_any, "show a webhook").add_argument("id")
-    log = group.add("log", deliveries, show_deliveries, "list the newest deliveries and failures")
-    log.add_argument("id")
-    log.add_argument("--limit", type=int, default=20, help="the most rows (20)")
-    edit = group.add("update", update, show_changed, "change a webhook, or switch it on or off")
-    edit.add_argument("id")
-    edit.add_argument("--url")
-    _add_kinds(edit)
-    edit.add_argument("--description", metavar="TEXT")
-    edit.add_argument("--on", dest="enabled", action="store_const", const=True, help="switch on")
-    edit.add_argument("--off", dest="enabled", action="store_const", const=False, help="and off")
-    again = group.add("replay", replay, show_changed, "switch on, and send events again")
-    again.add_argument("id")
-    again.add_argument(
-        "--after", type=int, metavar="NUMBER", help="after this event (default: where it stopped)"
+    add = Group(parser).add
+    words = "only this kind of event: task.done, or a group: task.* (several times)"
+    kinds = option("--kind", action="append", dest="kinds", metavar="KIND", help=words)
+    description = option("--description", metavar="TEXT")
+    there = option("--instance", required=True, metavar="ID")
+    help = "send the events of an instance and below to a URL"
+    url = option("url", help="https://…")
+    add("add", subscribe, show_secret, help, url, there, kinds, description)
+    instance = option("--instance", metavar="ID")
+    add("list", list_webhooks, show_webhooks, "list webhooks", instance)
+    add("show", on_id(Client.get, "webhooks"), show_any, "show a webhook", ID)
+    limit = option("--limit", type=int, default=20, help="the most rows (20)")
+    help = "list the newest deliveries and failures"
+    add("log", deliveries, show_deliveries, help, ID, limit)
+    switch = partial(option, dest="enabled", action="store_const")
+    add(
+        "update",
+        update,
+        show_changed,
+        "change a webhook, or switch it on or off",
+        ID,
+        option("--url"),
+        kinds,
+        description,
+        switch("--on", const=True, help="switch on"),
+        switch("--off", const=False, help="and off"),
     )
-    group.add("test", test, show_tested, "send a test message").add_argument("id")
-    group.add("rotate", rotate, show_secret, "give it another secret").add_argument("id")
-    gone = group.add("remove", remove, show_removed, "remove a webhook and its log")
-    gone.add_argument("id")
-    gone.add_argument("--yes", action="store_true", help="do not ask")
+    words = "after this event (default: where it stopped)"
+    after = option("--after", type=int, metavar="NUMBER", help=words)
+    add("replay", replay, show_changed, "switch on, and send events again", ID, after)
+    test = on_id(Client.post, "webhooks", "test")
+    add("test", test, show_tested, "send a test message", ID)
+    rotate = on_id(Client.post, "webhooks", "rotate")
+    add("rotate", rotate, show_secret, "give it another secret", ID)
+    add("remove", remove, show_removed, "remove a webhook and its log", ID, YES)
 
 
-def _add_kinds(parser: ArgumentParser) -> None:
-    help = "only this kind of event: task.done, or a group: task.* (several times)"
-    parser.add_argument("--kind", action="append", dest="kinds", metavar="KIND", help=help)
-
-
-def add(args: Namespace, client: Client) -> Any:
+def subscribe(args: Namespace, client: Client) -> Any:
     """Add a webhook; the answer holds its secret."""
     body = {"url": args.url, "instance_id": args.instance, **_changes(args)}
     return client.post(at("webhooks"), body)
@@ -57,11 +59,6 @@ def add(args: Namespace, client: Client) -> Any:
 def list_webhooks(args: Namespace, client: Client) -> list[Any]:
     """Return the webhooks."""
     return client.pages(at("webhooks"), {"instance_id": args.instance})
-
-
-def show(args: Namespace, client: Client) -> Any:
-    """Return one webhook."""
-    return client.get(at("webhooks", args.id))
 
 
 def deliveries(args: Namespace, client: Client) -> list[Any]:
@@ -80,16 +77,6 @@ def update(args: Namespace, client: Client) -> Any:
 def replay(args: Namespace, client: Client) -> Any:
     """Send events again, or go on."""
     return client.post(at("webhooks", args.id, "replay"), clean({"after": args.after}))
-
-
-def test(args: Namespace, client: Client) -> Any:
-    """Send a test message."""
-    return client.post(at("webhooks", args.id, "test"))
-
-
-def rotate(args: Namespace, client: Client) -> Any:
-    """Make another secret; the answer holds it."""
-    return client.post(at("webhooks", args.id, "rotate"))
 
 
 def remove(args: Namespace, client: Client) -> Any:

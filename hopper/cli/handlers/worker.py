@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from hopper import embedded
 from hopper.cli import target
-from hopper.cli.arguments import HopperParser, bind
+from hopper.cli.arguments import HopperParser, bind, flag, option
 from hopper.cli.render.screen import Screen
 from hopper.cli.transport import Client, CliError, UsageError
 from hopper.cli.worker.process import Orders, Worker
@@ -21,30 +21,29 @@ RESULTS = "results"
 
 def add_options(parser: HopperParser) -> None:
     """Make a parser the command `hopper worker`."""
-    bind(parser, run, show_worked)
     parser.takes_command = True
     parser.usage = "hopper worker NAME --instance ID [options] -- COMMAND [ARG ...]"
-    parser.add_argument("name")
-    parser.add_argument("--instance", required=True, metavar="ID")
-    _tuning(parser)
-
-
-def _tuning(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--capability", action="append", dest="capabilities", metavar="WORD")
-    add("--tag", action="append", dest="tags", metavar="TAG")
-    add("--lease", type=int, dest="lease_seconds", metavar="SECONDS")
-    add("--poll", type=float, default=2.0, metavar="SECONDS", help="between looks for work")
-    add("--max-tasks", type=int, metavar="N", help="end after so many")
-    add("--max-runtime", type=float, metavar="SECONDS", help="end a command after so long")
-    add("--pass-token", action="store_true", help="let the command have the worker's own token")
-    add(
-        "--idle-exit",
-        type=float,
-        nargs="?",
-        const=0.0,
-        metavar="SECONDS",
-        help="end when there was nothing to do for so long (default: never; bare: at once)",
+    bind(
+        parser,
+        run,
+        show_worked,
+        option("name"),
+        option("--instance", required=True, metavar="ID"),
+        option("--capability", action="append", dest="capabilities", metavar="WORD"),
+        option("--tag", action="append", dest="tags", metavar="TAG"),
+        option("--lease", type=int, dest="lease_seconds", metavar="SECONDS"),
+        option("--poll", type=float, default=2.0, metavar="SECONDS", help="between looks for work"),
+        option("--max-tasks", type=int, metavar="N", help="end after so many"),
+        option("--max-runtime", type=float, metavar="SECONDS", help="end a command after so long"),
+        flag("--pass-token", help="let the command have the worker's own token"),
+        option(
+            "--idle-exit",
+            type=float,
+            nargs="?",
+            const=0.0,
+            metavar="SECONDS",
+            help="end when there was nothing to do for so long (default: never; bare: at once)",
+        ),
     )
 
 
