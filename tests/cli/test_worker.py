@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 
 from hopper.cli.transport import Unreachable
 from tests.cli.fakes import Call, FakeTransport, ok, problem
-from tests.cli.worker_queue import leased, queue
+from tests.cli.worker_queue import leased, queue, until_beaten
 
 
 def test_output_becomes_the_result(work: Callable, server: FakeTransport) -> None:
@@ -80,10 +78,10 @@ def test_a_command_that_does_not_read_its_input_is_no_failure(
 
 
 def test_the_lease_is_extended_while_the_command_runs(
-    work: Callable, server: FakeTransport
+    work: Callable, server: FakeTransport, tmp_path: Path
 ) -> None:
     queue(server, leased(seconds=1.2))
-    work("import time; time.sleep(1.5)")
+    work(until_beaten(server, tmp_path, 2))
     beats = server.sent("POST", "/tasks/task-1/heartbeat")
     assert len(beats) >= 2
     assert beats[0] == {"worker": "w1", "token": "1-task-1"}
@@ -98,13 +96,11 @@ def test_a_lost_lease_kills_the_command_and_the_worker_goes_on(
     code = (
         "import os, pathlib, time\n"
         "if os.environ['HOPPER_TASK_ID'] == 'task-1':\n"
-        f"    time.sleep(3); pathlib.Path({str(mark)!r}).touch()"
+        f"    time.sleep(60); pathlib.Path({str(mark)!r}).touch()"
     )
-    started = time.monotonic()
     outcome = work(code)
     assert outcome.out == "1 completed, 0 failed, 0 released, 1 lost\n"
     assert "It is over." in outcome.err
-    assert time.monotonic() - started < 3
     assert not mark.exists()
     assert server.sent("POST", "/tasks/task-1/complete") == []
 
@@ -119,8 +115,7 @@ def test_a_task_cancelled_meanwhile_is_not_reported_as_done_elsewhere(
 
 def test_sigterm_releases_the_task_and_ends_cleanly(work: Callable, server: FakeTransport) -> None:
     queue(server, leased(), leased("task-2"))
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    outcome = work("import time; time.sleep(20)")
+    outcome = work(f"import os, time; os.kill({os.getpid()}, {signal.SIGTERM:d}); time.sleep(60)")
     assert outcome.code == 0
     assert outcome.out == "0 completed, 0 failed, 1 released, 0 lost\n"
     assert server.sent("POST", "/tasks/task-1/release") == [{"worker": "w1", "token": "1-task-1"}]

@@ -18,12 +18,13 @@ from tests.cli.worker_queue import leased, queue
 
 LINE = ["worker", "w1", "--instance", "run", "--poll", "0.05", "--", "sh", "-c"]
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+SIXTY_SECONDS = "for second in $(seq 60); do sleep 1; done"
+"""A command that goes on when its present sleep is killed."""
 
 
-def send(name: str, *seconds: float) -> None:
-    """Send this process a signal, after so many seconds each."""
-    for later in seconds:
-        threading.Timer(later, os.kill, (os.getpid(), getattr(signal, name))).start()
+def signals(name: str) -> str:
+    """Return the line with which a command sends its worker, this process, a signal."""
+    return f"kill -{name.removeprefix('SIG')} {os.getpid()}"
 
 
 @pytest.fixture(autouse=True)
@@ -59,31 +60,29 @@ def test_each_signal_gives_the_task_back_when_all_its_processes_are_dead(
         return ok(leased())
 
     server.answers["POST /tasks/task-1/release"] = release
-    send(name, 0.7)
     before = signal.getsignal(getattr(signal, name))
-    outcome = hopper(*LINE, f"sleep 60 & echo $$ $! >{tmp_path}/pids; wait")
+    outcome = hopper(*LINE, f"sleep 60 & echo $$ $! >{tmp_path}/pids; {signals(name)}; wait")
     assert (outcome.code, outcome.out[:36]) == (0, "0 completed, 0 failed, 1 released, 0")
     assert alive == [False, False]
     assert signal.getsignal(getattr(signal, name)) == before
 
 
 def test_a_second_signal_kills_a_command_that_will_not_end(
-    hopper: Callable, server: FakeTransport
+    hopper: Callable, server: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue(server, leased())
-    send("SIGTERM", 0.5, 1.0)
-    began = time.monotonic()
-    outcome = hopper(*LINE, "trap '' TERM; sleep 60; sleep 60")
-    assert "1 released" in outcome.out
-    assert time.monotonic() - began < 4
+    monkeypatch.setattr("hopper.cli.worker.child.GRACE", 600.0)
+    # The worker asks the command to end, which answers with the second signal.
+    script = f"trap '{signals('SIGTERM')}' TERM; {signals('SIGTERM')}; {SIXTY_SECONDS}"
+    assert "1 released" in hopper(*LINE, script).out
 
 
 def test_a_command_that_finishes_its_work_when_asked_to_end_is_done(
     hopper: Callable, server: FakeTransport
 ) -> None:
     queue(server, leased())
-    send("SIGTERM", 0.5)
-    outcome = hopper(*LINE, "trap 'echo saved; exit 0' TERM; sleep 60 & wait")
+    script = f"trap 'echo saved; exit 0' TERM; {signals('SIGTERM')}; sleep 60 & wait"
+    outcome = hopper(*LINE, script)
     assert "1 completed" in outcome.out
     assert server.sent("POST", "/tasks/task-1/complete")[0]["result"] == {"output": "saved\n"}
 
@@ -92,17 +91,36 @@ def test_a_signal_that_reached_the_command_as_well_is_no_failure(
     hopper: Callable, server: FakeTransport
 ) -> None:
     queue(server, leased())
-    outcome = hopper(*LINE, f"kill -TERM {os.getpid()} $$; sleep 60")
+    outcome = hopper(*LINE, f"{signals('SIGTERM')} $$; sleep 60")
     assert "0 failed, 1 released" in outcome.out
 
 
-def test_a_worker_that_waits_ends_at_once(hopper: Callable, server: FakeTransport) -> None:
-    outage = problem(503, "database_unavailable", "Not now.")
-    server.answers["POST /instances/run/claim"] = outage
-    send("SIGTERM", 0.5)
+@pytest.mark.parametrize("seconds", [0, 0.2], ids=["before it waits", "while it waits"])
+def test_a_worker_that_waits_for_tasks_ends_at_once(
+    hopper: Callable, server: FakeTransport, seconds: float
+) -> None:
+    def signalled(call: Call) -> Any:
+        if seconds:
+            threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return ok({"tasks": [], "waiting": None})
+
+    server.answers["POST /instances/run/claim"] = signalled
     began = time.monotonic()
+    assert hopper(*LINE[:-3], "--poll", "600", "--", "true").code == 0
+    assert time.monotonic() - began < 300
+
+
+def test_a_worker_that_waits_for_its_server_ends(hopper: Callable, server: FakeTransport) -> None:
+    def signalled(call: Call) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return outage
+
+    outage = problem(503, "database_unavailable", "Not now.")
+    server.answers["POST /instances/run/claim"] = [outage, outage, signalled, outage]
     assert hopper(*LINE, "true").code == 0
-    assert time.monotonic() - began < 2
+    assert len({call.key for call in server.calls}) == 1
 
 
 def test_a_task_of_a_claim_whose_answer_was_lost_is_given_back(
@@ -122,8 +140,12 @@ def test_a_result_that_cannot_be_reported_is_kept_when_the_worker_has_to_end(
     hopper: Callable, server: FakeTransport, home: Path
 ) -> None:
     queue(server, leased())
-    server.answers["POST /tasks/task-1/complete"] = problem(503, "x", "Not now.")
-    send("SIGTERM", 0.7, 1.2)
+
+    def unavailable(call: Call) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return problem(503, "x", "Not now.")
+
+    server.answers["POST /tasks/task-1/complete"] = unavailable
     outcome = hopper(*LINE, "echo precious")
     assert "1 kept" in outcome.out
     (folder,) = (home / "results").iterdir()
@@ -135,8 +157,7 @@ def test_a_signal_that_was_ignored_stays_so(hopper: Callable, server: FakeTransp
     queue(server, leased())
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        send("SIGHUP", 0.3)
         line = [*LINE[:-3], "--max-tasks", "1", *LINE[-3:]]
-        assert "1 completed" in hopper(*line, "sleep 1").out
+        assert "1 completed" in hopper(*line, signals("SIGHUP")).out
     finally:
         signal.signal(signal.SIGHUP, before)

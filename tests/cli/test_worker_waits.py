@@ -10,7 +10,7 @@ import pytest
 
 from hopper.cli.transport import Reply, Unreachable
 from tests.cli.fakes import Call, FakeTransport, ok, problem
-from tests.cli.worker_queue import leased, queue
+from tests.cli.worker_queue import leased, queue, until_beaten
 
 OUTAGES = (503, 500, 502, 429, 401)
 PAGES = {
@@ -134,12 +134,12 @@ def test_a_result_is_kept_when_its_lease_is_surely_over_and_sent_by_the_next_wor
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_answer_of_a_proxy_ends_no_worker_no_command_and_no_result(
-    work: Callable, server: FakeTransport, page: str
+    work: Callable, server: FakeTransport, tmp_path: Path, page: str
 ) -> None:
     queue(server, leased(seconds=0.3), first=(PAGES[page],))
     server.answers["POST /tasks/task-1/heartbeat"] = PAGES[page]
     server.answers["POST /tasks/task-1/complete"] = [PAGES[page], PAGES[page], ok(leased())]
-    outcome = work("import time; time.sleep(0.3); print(1)")
+    outcome = work(f"{until_beaten(server, tmp_path)}print(1)")
     assert outcome.out == "1 completed, 0 failed, 0 released, 0 lost\n"
     assert len(server.sent("POST", "/tasks/task-1/complete")) == 3
     assert server.sent("POST", "/tasks/task-1/heartbeat")
@@ -177,7 +177,8 @@ def test_a_command_that_asked_may_go_on(work: Callable, server: FakeTransport, h
     over = problem(409, "lease_lost", "This lease is over.", state="blocked", outcome="asked")
     server.answers["POST /tasks/task-1/heartbeat"] = over
     mark = home.parent / "went on"
-    outcome = work(f"import time; time.sleep(1); open({str(mark)!r}, 'w'); exit(1)")
+    code = until_beaten(server, home.parent)
+    outcome = work(f"{code}open({str(mark)!r}, 'w'); exit(1)")
     assert mark.exists()
     assert "1 asked" in outcome.out
     assert len(server.sent("POST", "/tasks/task-1/heartbeat")) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from tests.cli.fakes import Answer, Call, FakeTransport, ok, task
@@ -29,3 +30,22 @@ def queue(server: FakeTransport, *tasks: dict[str, Any], first: tuple[Answer, ..
     for each in tasks:
         for verb in VERBS:
             server.answers[f"POST /tasks/{each['id']}/{verb}"] = ok(each)
+
+
+def until_beaten(server: FakeTransport, folder: Path, beats: int = 1) -> str:
+    """Return a program that ends when the server has got so many heartbeats of task-1."""
+    path, mark = "/tasks/task-1/heartbeat", folder / "beaten"
+    taken = server.answers[f"POST {path}"]
+
+    def beat(call: Call) -> Any:
+        if len(server.sent("POST", path)) >= beats:
+            mark.touch()
+        return taken
+
+    server.answers[f"POST {path}"] = beat
+    return (
+        "import os, time\n"
+        "for _ in range(3000):\n"
+        f"    if os.path.exists({str(mark)!r}): break\n"
+        "    time.sleep(0.02)\n"
+    )

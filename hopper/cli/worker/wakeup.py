@@ -25,6 +25,7 @@ class Wakeup:
 
     def __init__(self) -> None:
         self.stops = 0
+        self._stops_heard = 0
         self._before: dict[signal.Signals, Any] = {}
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
@@ -58,10 +59,11 @@ class Wakeup:
             os.read(self._read, 1024)
 
     def pause(self, seconds: float) -> None:
-        """Return after `seconds`, or as soon as one more signal asks to stop."""
-        stops, until = self.stops, time.monotonic() + seconds
-        while self.stops == stops and (left := until - time.monotonic()) > 0:
+        """Return after `seconds`, or at once where a signal has come since the last pause."""
+        until = time.monotonic() + seconds
+        while self.stops == self._stops_heard and (left := until - time.monotonic()) > 0:
             self.wait(left)
+        self._stops_heard = self.stops
 
     def _stop(self, number: int, frame: object) -> None:
         self.stops += 1
