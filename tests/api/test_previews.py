@@ -184,13 +184,13 @@ def test_a_preview_does_not_wait_long_for_somebody_elses_change(
             with transaction.atomic():
                 lock_trees("web")
                 held.set()
-                over.wait(30)
+                over.wait(60)
         finally:
             connection.close()
 
     other = threading.Thread(target=hold)
     other.start()
-    assert held.wait(30)
+    assert held.wait(60)
     try:
         busy = ada.call("POST", "/instances/web/stop", {"preview": True})
         assert (busy.status_code, busy["Retry-After"]) == (503, "1")

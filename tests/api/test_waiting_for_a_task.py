@@ -168,36 +168,38 @@ def test_the_lease_of_a_client_that_left_goes_back(
 def test_a_client_that_leaves_during_the_look_strands_no_lease(
     ada: Caller, tree: dict[str, HopperInstance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = threading.Event()
+    looking, gone, undone = threading.Event(), threading.Event(), threading.Event()
     real = long_poll._Wait._undo
 
     def late(wait: Any) -> None:
         gone.set()
         real(wait)
+        undone.set()
 
     async def leave() -> None:
         answer = await _claim(ada, 30)
         await sync_to_async(TaskFactory)(instance=tree["web-run"])
-        monkeypatch.setattr(instance_views, "claim_next", _held_up(gone))
+        monkeypatch.setattr(instance_views, "claim_next", _held_up(looking, gone))
         monkeypatch.setattr(long_poll._Wait, "_undo", late)
         reading = asyncio.ensure_future(_whole(answer))
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(looking.wait, 60)
         reading.cancel()
         await asyncio.wait([reading])
         await sync_to_async(answer.close)()
-        await asyncio.sleep(0.2)
+        assert await asyncio.to_thread(undone.wait, 60)
 
     async_to_sync(leave)()
     assert Task.objects.get().status == "pending"
     assert [one.outcome for one in Attempt.objects.all()] == ["released"]
 
 
-def _held_up(gone: threading.Event) -> Callable[..., Any]:
+def _held_up(looking: threading.Event, gone: threading.Event) -> Callable[..., Any]:
     """Return a claim that ends after the client has gone."""
 
     def claim(*args: Any, **wish: Any) -> Any:
         found = claim_next(*args, **wish)
-        assert gone.wait(5)
+        looking.set()
+        assert gone.wait(60)
         return found
 
     return claim

@@ -24,7 +24,7 @@ from tests.serving.conftest import Served, environ, start  # noqa: E402
 NAMES = ("chromium", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 PASSWORD = "a long secret of ada"
-PATIENCE = 30_000
+PATIENCE = 60_000
 """The milliseconds after which a condition of a test has failed."""
 
 
@@ -92,7 +92,7 @@ class Site:
         """Send a signal to the server, and wait until none of its processes is left."""
         everybody = psutil.Process(self.served.process.pid).children(recursive=True)
         assert self.served.stop(number) == (0 if number == signal.SIGTERM else -number)
-        assert psutil.wait_procs(everybody, timeout=40)[1] == []
+        assert psutil.wait_procs(everybody, timeout=120)[1] == []
 
     def restart(self) -> None:
         """Start the stopped server again at its port, with the token that it had."""

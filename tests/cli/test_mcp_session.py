@@ -229,7 +229,7 @@ def test_waiting_for_an_answer_ends_when_it_comes(agent: Agent, run: str) -> Non
             both.start_soon(ask_to_answer, ask, task_id)
             (row,) = (await ask("list_questions", task_id=task_id, wait_seconds=30))["result"]
         assert (row["state"], row["answer"]) == ("answered", "MIT")
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25
         again = await ask("claim_task", task_id=task_id)
         assert again["tasks"][0]["questions"][0]["answer"] == "MIT"
 

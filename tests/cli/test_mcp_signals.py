@@ -43,6 +43,6 @@ def test_a_signal_ends_the_server_of_an_agent(number: signal.Signals, tmp_path: 
             print(json.dumps(GREETING), file=server.stdin, flush=True)
             assert '"serverInfo"' in server.stdout.readline()
             server.send_signal(number)
-            assert server.wait(timeout=20) == 128 + number
+            assert server.wait(timeout=60) == 128 + number
         finally:
             server.kill()

@@ -32,17 +32,17 @@ def _reporting(task: Task) -> Iterator[Callable[[], None]]:
             with transaction.atomic():
                 set_status(task.pk, status="in_progress", actor=ALICE)
                 held.set()
-                go.wait(20)
+                go.wait(60)
         finally:
             connection.close()
 
     thread = threading.Thread(target=report)
     thread.start()
-    assert held.wait(20)
+    assert held.wait(60)
 
     def end() -> None:
         go.set()
-        thread.join(timeout=20)
+        thread.join(timeout=60)
 
     try:
         yield end

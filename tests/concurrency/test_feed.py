@@ -104,7 +104,7 @@ def test_events_of_an_open_transaction_come_when_it_commits(
         with transaction.atomic():
             TaskFactory(instance=run, title="slow")
             written.set()
-            go_on.wait(30)
+            go_on.wait(60)
         connection.close()
 
     client = Client(HTTP_AUTHORIZATION=f"Bearer {secret}", HTTP_HOST="localhost")
@@ -117,7 +117,7 @@ def test_events_of_an_open_transaction_come_when_it_commits(
     slow = threading.Thread(target=write_slowly)
     slow.start()
     try:
-        assert written.wait(30)
+        assert written.wait(60)
         quick = TaskFactory(instance=run, title="quick")
         (seen,) = poll(before)
         assert seen["task_id"] == quick.pk
@@ -210,14 +210,14 @@ def test_a_reader_does_not_wait_for_one_who_stamps(run: HopperInstance, secret: 
         with transaction.atomic():
             stamp()
             stamped.set()
-            go_on.wait(30)
+            go_on.wait(60)
         connection.close()
 
     client = Client(HTTP_AUTHORIZATION=f"Bearer {secret}", HTTP_HOST="localhost")
     slow = threading.Thread(target=stamp_slowly)
     slow.start()
     try:
-        assert stamped.wait(30)
+        assert stamped.wait(60)
         assert client.get("/api/v1/events").json()["results"] == []
     finally:
         go_on.set()

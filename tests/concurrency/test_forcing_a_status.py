@@ -53,7 +53,7 @@ def test_a_task_that_ends_while_it_is_forced_open_is_not_left_at_an_instance_tha
             with suppress(Conflict), transaction.atomic():
                 terminate_instance(run.pk, actor=ALICE)
                 ended.set()
-                opened.wait(10)
+                opened.wait(60)
         finally:
             connections.close_all()
 

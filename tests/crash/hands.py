@@ -23,7 +23,7 @@ class Line:
 
     def __init__(self, servers: list[str]) -> None:
         self._servers = servers
-        self._pool = urllib3.PoolManager(retries=False, timeout=30)
+        self._pool = urllib3.PoolManager(retries=False, timeout=60)
 
     def post(self, path: str, body: Any) -> tuple[int, Any, float]:
         """Return status and body of the answer and its seconds, asking until there is one.

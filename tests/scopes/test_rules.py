@@ -309,9 +309,10 @@ def test_a_bad_rule_is_refused_with_line_and_key(
     ],
 )
 def test_no_pattern_takes_longer_than_its_text_is_long(pattern: str, title: str) -> None:
-    began = time.perf_counter()
+    # A search that tries again and again would take years.
+    began = time.process_time()
     assert not occurs(pattern, title)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(

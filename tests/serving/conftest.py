@@ -45,7 +45,7 @@ class Served:
 
     def connect(self, first: bytes = b"") -> socket.socket:
         """Return a connection that has sent some bytes."""
-        made = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        made = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         made.sendall(first)
         return made
 
@@ -60,13 +60,13 @@ class Served:
         request = urllib.request.Request(
             f"{self.address}{path}", headers={"Authorization": f"Bearer {self.token}"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(40)
+        return self.process.wait(120)
 
 
 def start(home: Path, *options: str, code: Path | None = None, **more: str) -> Served:

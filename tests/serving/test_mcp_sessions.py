@@ -255,7 +255,7 @@ def test_the_stream_of_a_revoked_token_ends(agent: Agent, monkeypatch: pytest.Mo
     threading.Timer(0.6, revoke).start()
     began = time.monotonic()
     agent.connects(seconds=30)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
 
 
 def test_sessions_that_nobody_used_for_a_day_are_forgotten(agent: Agent) -> None:

@@ -30,7 +30,7 @@ def team(home: Path) -> Iterator[Served]:
     made.process.wait()
 
 
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not true():
@@ -64,12 +64,18 @@ def test_a_process_that_dies_starts_again(team: Served, number: int) -> None:
 def test_a_stop_lets_running_requests_finish(team: Served, home: Path) -> None:
     body = b'{"title": "drained"}'
     head = team.head(
-        "POST", "/api/v1/tasks", "Content-Type: application/json", f"Content-Length: {len(body)}"
+        "POST",
+        "/api/v1/tasks",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Expect: 100-continue",
     )
     with closing(sqlite3.connect(home / "hopper.db", isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        with closing(team.connect(head + body)) as sender:
-            time.sleep(0.5)
+        with closing(team.connect(head)) as sender:
+            # The server says that the request has begun.
+            assert answer(sender)[0] == 100
+            sender.sendall(body)
             stopping = threading.Thread(target=team.stop)
             stopping.start()
             time.sleep(0.5)
@@ -85,5 +91,5 @@ def test_a_second_start_shows_no_token_and_its_processes_end_with_it(home: Path)
     children = psutil.Process(again.process.pid).children()
     os.kill(again.process.pid, signal.SIGKILL)
     again.process.wait()
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []

@@ -47,7 +47,7 @@ def file(request: HttpRequest) -> StreamingHttpResponse:
 
 def stuck(request: HttpRequest) -> HttpResponse:
     """Hold the thread, as a lock of the database does."""
-    unlocked.wait(10)
+    unlocked.wait(60)
     return HttpResponse(b"unstuck")
 
 
@@ -102,7 +102,7 @@ def test_a_stream_leaves_its_thread_to_others_and_ends(application: Application,
         await other.ask(application)
         finish: Callable[[], None] = watching.gone.set if end == "client" else application.stop
         finish()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         return watching, other
 
     watching, other = asyncio.run(scene())
@@ -143,10 +143,10 @@ def test_while_all_threads_are_busy_health_answers_and_others_get_503(
         held, alive, late = Client("/stuck"), Client("/healthz"), Client("/plain")
         holding = asyncio.create_task(held.ask(application))
         await asyncio.sleep(0.05)
-        await asyncio.wait_for(alive.ask(application), 5)
-        await asyncio.wait_for(late.ask(application), 5)
+        await asyncio.wait_for(alive.ask(application), 60)
+        await asyncio.wait_for(late.ask(application), 60)
         unlocked.set()
-        await asyncio.wait_for(holding, 5)
+        await asyncio.wait_for(holding, 60)
         return [held, alive, late]
 
     held, alive, late = asyncio.run(scene())

@@ -45,7 +45,7 @@ def statuses(pair: list[Served], token: str, number: int) -> list[int]:
             f"{served.address}/api/v1/me", headers={"Authorization": f"Bearer {token}"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 found.append(answer.status)
         except urllib.error.HTTPError as error:
             found.append(error.code)

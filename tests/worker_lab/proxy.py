@@ -30,7 +30,7 @@ class Proxy:
         self.silence = SILENCE
         self.calls: list[str] = []
         self._server = server
-        self._pool = urllib3.PoolManager(retries=False, timeout=30)
+        self._pool = urllib3.PoolManager(retries=False, timeout=60)
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
         self.address = f"http://127.0.0.1:{self._http.server_address[1]}"

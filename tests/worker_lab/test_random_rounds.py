@@ -58,7 +58,7 @@ def play(lab: Lab, place: Place, rounds: int) -> None:
             until(lambda: "claimed" in lab.log()[said:], 5)  # noqa: B023
         time.sleep(random.uniform(0, 1.5) if signals else 0)
         lab.disturb(worker, signals)
-        assert until(lambda: lab.processes() == [], 15), (signals, lab.processes(), lab.log())
+        assert until(lambda: lab.processes() == []), (signals, lab.processes(), lab.log())
 
 
 def finish(lab: Lab, place: Place) -> None:
@@ -68,8 +68,8 @@ def finish(lab: Lab, place: Place) -> None:
     over = until(lambda: set(place.states().values()) <= ENDED, 2 * seconds)
     assert over, (place.states(), lab.log())
     worker.terminate()
-    assert worker.wait(20) == 0
-    assert until(lambda: lab.processes() == [], 5), lab.processes()
+    assert worker.wait(60) == 0
+    assert until(lambda: lab.processes() == []), lab.processes()
     codes, states = lab.codes(), place.states()
     for id, kind in lab.made.items():
         if kind == "fails":
@@ -131,12 +131,12 @@ class Embedded:
         return str(self._hopper("task", "add", title, "--instance", "run")["id"])
 
     def states(self) -> dict[str, str]:
-        with closing(sqlite3.connect(self._home / "hopper.db", timeout=30)) as store:
+        with closing(sqlite3.connect(self._home / "hopper.db", timeout=60)) as store:
             return dict(store.execute("SELECT id, status FROM instances_task"))
 
     def spoil(self, seconds: float) -> None:
         def lock() -> None:
-            with closing(sqlite3.connect(self._home / "hopper.db", timeout=30)) as other:
+            with closing(sqlite3.connect(self._home / "hopper.db", timeout=60)) as other:
                 other.execute("BEGIN IMMEDIATE")
                 time.sleep(seconds)
                 other.rollback()
