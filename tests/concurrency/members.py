@@ -75,11 +75,16 @@ def complete_each(tokens: list[tuple[str, str]], mark: int) -> list[str]:
     return outcomes
 
 
+def _is_work_left(idle_since: float) -> bool:
+    """Return whether a task is open; False for a member that got none for a minute."""
+    return time.monotonic() - idle_since < 60 and Task.objects.open().exists()
+
+
 def work_off(instance_id: str, worker: str) -> list[str]:
-    """Claim and complete until the queue has been empty for a while; return what was claimed."""
+    """Claim and complete until no task is open; return what was claimed."""
     claimed: list[str] = []
     idle_since = time.monotonic()
-    while time.monotonic() - idle_since < 3:
+    while _is_work_left(idle_since):
         leases = claim_next(instance_id, worker=worker, actor=BOB).leases
         for lease in leases:
             claimed.append(lease.task.pk)
@@ -221,13 +226,13 @@ def beat_or_sweep(role: str, what: Any, seed: int) -> list[Any]:
 
 
 def crowd_in(instance_id: str, worker: str, seed: int) -> tuple[int, int]:
-    """Claim in batches and end what was claimed in every way until nothing is left.
+    """Claim in batches and end what was claimed in every way until no task is open.
 
     Returns the most live leases seen right after a claim of one's own, and how many one got.
     """
     dice = random.Random(seed)
     peak, got, idle_since = 0, 0, time.monotonic()
-    while time.monotonic() - idle_since < 3:
+    while _is_work_left(idle_since):
         claim = claim_next(instance_id, worker=worker, limit=dice.randint(1, 4), actor=BOB)
         if not claim.leases:
             time.sleep(dice.random() * 0.02)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,7 @@ from django.db import connection, transaction
 from instances.models import InstanceLoad, Task
 from instances.tasks.worker import Claim, claim_next
 from tests.concurrency.crowd import crowd
+from tests.concurrency.waiting import until_it_waits
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.soundness import unsound
 
@@ -103,23 +103,7 @@ def test_a_claim_that_has_waited_for_the_last_place_gets_nothing() -> None:
     with transaction.atomic():
         assert len(claim_next(run.pk, worker="ann", actor=ALICE).leases) == 1
         claiming.start()
-        _wait_until_another_waits()
-    claiming.join(timeout=20)
+        until_it_waits(claiming)
+    claiming.join(timeout=60)
     assert late == [Claim([], {"code": "AtCapacity", "detail": "1 of 1 slots are taken"})]
     assert unsound() == []
-
-
-def _wait_until_another_waits() -> None:
-    """Return as soon as another connection waits for a lock, at the latest after 20 s."""
-    until = time.monotonic() + 20
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    )
-    with connection.cursor() as cursor:
-        while time.monotonic() < until:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(waiting)
-            if cursor.fetchone()[0]:
-                return
-            time.sleep(0.01)

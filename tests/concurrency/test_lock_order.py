@@ -25,6 +25,7 @@ from instances.tasks.ending import cancel_task
 from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_task, complete_task, fail_task
 from instances.tree.locks import lock_trees
+from tests.concurrency.waiting import until_it_waits
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.soundness import unsound
 
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
-
-WHILE_THE_OTHER_WAITS = 0.7
-"""Seconds, less than PostgreSQL's one until it looks for a deadlock."""
+HELD_SECONDS = 0.7
+"""Less than the second after which PostgreSQL looks for a deadlock."""
 
 
 def _ignore(_: object) -> None:
@@ -49,9 +49,10 @@ def _beside(
     with transaction.atomic():
         first()
         thread = _thread(second, failures)
-        time.sleep(WHILE_THE_OTHER_WAITS)
+        until_it_waits(thread)
         then()
-    thread.join(timeout=20)
+    thread.join(timeout=60)
+    assert not thread.is_alive()
     assert failures == []
 
 
@@ -289,13 +290,13 @@ def test_a_change_that_waited_for_the_root_of_a_family_cut_loose_locks_the_new_r
     def take_in_order() -> None:
         with transaction.atomic():
             lock_row(Task, loose.pk)
-            time.sleep(WHILE_THE_OTHER_WAITS)
+            time.sleep(HELD_SECONDS)
             lock_row(Task, left.pk)
 
     def both() -> None:
         other = _thread(take_in_order, failures)
         complete_task(left.pk, token=token, actor=ALICE)
-        other.join(timeout=20)
+        other.join(timeout=60)
 
     failures: list[BaseException] = []
     _beside(lambda: _ignore(cancel_task(parent.pk, actor=ALICE)), both, lambda: None)

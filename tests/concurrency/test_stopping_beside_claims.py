@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from instances.lifecycle.actions import stop_instance
 from instances.models import HopperInstance, Task
 from instances.tasks import worker
 from instances.tasks.worker import claim_next, claim_task, complete_task
+from tests.concurrency.waiting import until_it_waits
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.soundness import unsound
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-WHILE_IT_WAITS = 0.3
 
 
 def _places() -> tuple[HopperInstance, HopperInstance]:
@@ -87,10 +85,10 @@ def test_a_claim_that_waits_inside_its_statement_sees_the_stop() -> None:
     with transaction.atomic():
         lock_row(Task, task.pk)
         claiming = _beside(claim)
-        time.sleep(WHILE_IT_WAITS)
-        _beside(lambda: stop_instance(web.pk, force=True, actor=ALICE)).join(timeout=20)
+        until_it_waits(claiming)
+        _beside(lambda: stop_instance(web.pk, force=True, actor=ALICE)).join(timeout=60)
         assert HopperInstance.objects.get(pk=web.pk).status == "stopped"
-    claiming.join(timeout=20)
+    claiming.join(timeout=60)
     assert outcome == ["not_claiming"]
     assert not Task.objects.leased().exists()
     assert unsound() == []
@@ -109,7 +107,7 @@ def test_a_lease_granted_during_a_stop_is_taken_back_after_its_commit(
 
     def after_a_claim(*args: Any, **stop: Any) -> None:
         # The leased ones have been read, the counter is not held yet.
-        _beside(lambda: claim_task(late.pk, worker="eve", actor=ALICE)).join(timeout=20)
+        _beside(lambda: claim_task(late.pk, worker="eve", actor=ALICE)).join(timeout=60)
         barred(*args, **stop)
 
     monkeypatch.setattr(lifecycle, "change_instance", after_a_claim)
@@ -117,7 +115,7 @@ def test_a_lease_granted_during_a_stop_is_taken_back_after_its_commit(
         # As under an Idempotency-Key.
         assert stop_instance(run.pk, force=True, actor=ALICE).status == "stopping"
         with_the_counter_held = _beside(lambda: _look_at(sibling))
-        with_the_counter_held.join(timeout=20)
+        with_the_counter_held.join(timeout=60)
         assert not with_the_counter_held.is_alive()
     assert HopperInstance.objects.get(pk=run.pk).status == "stopped"
     assert not Task.objects.leased().exists()
@@ -137,8 +135,8 @@ def test_a_report_while_a_stop_holds_the_counter_lets_the_stop_end() -> None:
     with transaction.atomic():
         assert stop_instance(run.pk, actor=ALICE).status == "stopping"
         report = _beside(lambda: complete_task(lease.task.pk, token=lease.token, actor=ALICE))
-        time.sleep(WHILE_IT_WAITS)
+        until_it_waits(report)
         assert report.is_alive()
-    report.join(timeout=20)
+    report.join(timeout=60)
     assert HopperInstance.objects.get(pk=run.pk).status == "stopped"
     assert unsound() == []

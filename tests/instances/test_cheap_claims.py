@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -25,6 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.unmeasured, pytest.mark.django_db(tr
 IN_FRONT = 20_000 if os.environ.get("HOPPER_STORM") == "1" else 8_000
 MOST = 5.0
 """The allowed ratio of a claim's time behind so many tasks; reading past 20,000 takes 20 to 150."""
+ROUNDS = 10
+"""How often to measure, at most."""
 
 Fields = dict[str, Any]
 
@@ -106,4 +109,14 @@ def test_a_claim_reads_no_task_that_cannot_be_granted(
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE instances_task")
     for wish in wishes:
-        assert _seconds(many, wish) / _seconds(few, wish) < MOST, wish
+        assert _is_cheap(few, many, wish), wish
+
+
+def _is_cheap(few: HopperInstance, many: HopperInstance, wish: dict[str, Any]) -> bool:
+    """Compare the least times. Other programs make a time longer and never shorter."""
+    shorter = longer = math.inf
+    for _ in range(ROUNDS):
+        shorter, longer = min(shorter, _seconds(few, wish)), min(longer, _seconds(many, wish))
+        if longer / shorter < MOST:
+            return True
+    return False
