@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
-from argparse import SUPPRESS, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator
+from argparse import SUPPRESS, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -14,16 +15,19 @@ from typing import Any, cast
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InternalError, OperationalError, ProgrammingError
 
-from hopper.cli.arguments import HopperParser
+from hopper.cli.arguments import HopperParser, Option, flag
 from hopper.cli.local import open_transport
 from hopper.cli.main import run
 from hopper.cli.startup import prepare
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
 from hopper.database import is_outage
+from hopper.database.engine import BackupError
+from hopper.errors import HopperError
 from hopper.upgrades import OlderServer
 
 PROGRESS_SECONDS = 5
+JSON = flag("--json", help="print JSON")
 
 
 class SharedCommand(BaseCommand):
@@ -58,6 +62,10 @@ class OperatorCommand(BaseCommand):
     """A command on the database itself. The first use creates and migrates an embedded store."""
 
     examples = ""
+    as_json = False
+    arguments: Sequence[Option] = ()
+    verbs: Mapping[str, tuple[str, Sequence[Option]]] = {}
+    """The help and the arguments of each verb, if the command has verbs."""
     reads_configuration = True
     """Whether the command refuses to write while the configuration of this machine is broken."""
     prepares_store = True
@@ -70,8 +78,20 @@ class OperatorCommand(BaseCommand):
         options.setdefault("epilog", f"examples:\n{self.examples}")
         return super().create_parser(prog_name, subcommand, **options)
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the arguments, or the verbs with theirs."""
+        for add in self.arguments:
+            add(parser)
+        if self.verbs:
+            verbs = parser.add_subparsers(dest="verb", required=True, metavar="|".join(self.verbs))
+            for name, (help, options) in self.verbs.items():
+                verb = verbs.add_parser(name, help=help)
+                for add in options:
+                    add(verb)
+
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Migrate an embedded store, check the configuration, then carry out the command."""
+        self.as_json = bool(options.get("json"))
         with explained():
             if self.prepares_store:
                 prepare()
@@ -84,9 +104,12 @@ class OperatorCommand(BaseCommand):
         self.stdout.write(line)
         self.stdout.flush()
 
-    def say_json(self, value: Any, *, indent: int | None = 2) -> None:
-        """Write a value as JSON."""
-        self.say(json.dumps(value, indent=indent, ensure_ascii=False))
+    def answer(self, value: Any, lines: Iterable[str], *, indent: int | None = 2) -> None:
+        """Write the value as JSON where --json asks for it, else the lines."""
+        if self.as_json:
+            lines = [json.dumps(value, indent=indent, ensure_ascii=False)]
+        for line in lines:
+            self.say(line)
 
 
 class Progress:
@@ -105,10 +128,10 @@ class Progress:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Raise CommandError with advice for a broken configuration or a database that fails."""
+    """Raise CommandError, with advice, for a refusal, a broken configuration or database."""
     try:
         yield
-    except (BrokenConfig, OlderServer) as error:
+    except (BrokenConfig, OlderServer, BackupError, HopperError) as error:
         raise CommandError(str(error)) from error
     except ProgrammingError as error:
         raise CommandError(
@@ -124,3 +147,10 @@ def explained() -> Iterator[None]:
         ) from error
     except OperationalError as error:
         raise CommandError(f"The database does not answer: {str(error).strip()}.") from error
+
+
+def account_name(text: str) -> str:
+    """Return the text as the name of an account or a token."""
+    if not re.fullmatch(r"[\w.@+-]{1,150}", text):
+        raise ArgumentTypeError("1 to 150 letters, digits and . @ + - _")
+    return text

@@ -230,7 +230,7 @@ def test_the_loop_survives_any_exception(monkeypatch: pytest.MonkeyPatch) -> Non
         raise KeyError("since")
 
     monkeypatch.setattr(hopper_sweep, "sweep", broken)
-    command._loop(0.01, json=False)
+    command._loop(0.01)
     assert len(rounds) == 3
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from delegation.archive.batches import archive_step
 from delegation.archive.retention import Retention, families_after
 from hopper import database
-from hopper.commands import OperatorCommand, Progress
+from hopper.cli.arguments import flag, one_of, option
+from hopper.commands import JSON, OperatorCommand, Progress
 from instances.minutes import count_events
 from instances.models import ArchivedTask, ArchiveFile
 
@@ -30,22 +31,24 @@ class Command(OperatorCommand):
   hopper archive --task t-0123          the lines of one archived task
   hopper check --archive archive/*.jsonl"""
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        one = parser.add_mutually_exclusive_group()
-        one.add_argument("--preview", action="store_true", help="write nothing, count the families")
-        one.add_argument("--list", action="store_true", help="list the files of the archive")
-        one.add_argument("--task", metavar="ID", help="print the lines of an archived task")
-        parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = (
+        one_of(
+            flag("--preview", help="write nothing, count the families"),
+            flag("--list", help="list the files of the archive"),
+            option("--task", metavar="ID", help="print the lines of an archived task"),
+        ),
+        JSON,
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["task"]:
             self._print_task(options["task"])
         elif options["list"]:
-            self._show(list(ArchiveFile.objects.order_by("pk")), options["json"])
+            self._show(list(ArchiveFile.objects.order_by("pk")))
         elif options["preview"]:
-            self._preview(options["json"])
+            self._preview()
         else:
-            self._show(self._archive(_folder()), options["json"])
+            self._show(self._archive(_folder()))
 
     def _archive(self, folder: Path) -> list[ArchiveFile]:
         """Archive batch after batch until nothing is old; return the files."""
@@ -65,18 +68,16 @@ class Command(OperatorCommand):
             after, going = step.after, bool(step.after)
         return made
 
-    def _preview(self, as_json: bool) -> None:
+    def _preview(self) -> None:
         progress, number, after = Progress(self, "families would go"), 0, ""
         retention = Retention(database.now())
         while roots := families_after(after) if retention.before else []:
             number, after = number + len(retention.old_families(roots)), roots[-1]
             progress(number)
-        if as_json:
-            self.say_json({"families": number, "set": bool(retention.before)})
-        elif not retention.before:
-            self.say("No instance has the setting retention_days: nothing is archived.")
-        else:
-            self.say(f"{number:,} families of ended tasks would be archived.")
+        words = f"{number:,} families of ended tasks would be archived."
+        if not retention.before:
+            words = "No instance has the setting retention_days: nothing is archived."
+        self.answer({"families": number, "set": bool(retention.before)}, [words])
 
     def _print_task(self, task_id: str) -> None:
         found = ArchivedTask.objects.filter(pk=task_id).select_related("file").first()
@@ -90,17 +91,12 @@ class Command(OperatorCommand):
             raise CommandError(f"{path} cannot be read: {error.strerror}.") from error
         self.say("".join(lines).rstrip("\n"))
 
-    def _show(self, files: list[ArchiveFile], as_json: bool) -> None:
+    def _show(self, files: list[ArchiveFile]) -> None:
         tasks, events = sum(one.tasks for one in files), sum(one.events for one in files)
-        if as_json:
-            listed = [
-                {"file": one.name, "at": one.at.isoformat(), "tasks": one.tasks} for one in files
-            ]
-            self.say_json({"tasks": tasks, "events": events, "files": listed})
-            return
-        for one in files:
-            self.say(f"{one.name}  {one.tasks:,} tasks, {one.events:,} events")
-        self.say(f"{tasks:,} tasks and {events:,} events in {len(files):,} files.")
+        listed = [{"file": one.name, "at": one.at.isoformat(), "tasks": one.tasks} for one in files]
+        lines = [f"{one.name}  {one.tasks:,} tasks, {one.events:,} events" for one in files]
+        total = f"{tasks:,} tasks and {events:,} events in {len(files):,} files."
+        self.answer({"tasks": tasks, "events": events, "files": listed}, [*lines, total])
 
 
 def _belongs(line: str, task_id: str) -> bool:

@@ -6,12 +6,13 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils.dateparse import parse_datetime
 
@@ -20,6 +21,7 @@ from delegation.audit import INVARIANTS, Finding, Invariant, audit
 from delegation.audit.extent import last_sound, remember
 from delegation.audit.repair import repair
 from hopper import database
+from hopper.cli.arguments import flag, option
 from hopper.commands import OperatorCommand
 
 logger = logging.getLogger(__name__)
@@ -40,70 +42,61 @@ class Command(OperatorCommand):
   hopper check --archive archive/*.jsonl
   hopper check --fix             rebuild tree numbers and lease counters, then check again"""
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("numbers", nargs="*", metavar="INVARIANT", help="such as I3")
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
-        parser.add_argument(
+    arguments = (
+        option("numbers", nargs="*", metavar="INVARIANT", help="such as I3"),
+        flag("--json", help="print one JSON object"),
+        option(
             "--since",
             metavar="WHEN",
             help="look only at what changed: since `last` (the last check that found all sound; "
             "everything if there was none), an age such as 90s, 15m, 2h, 1d, or a time",
-        )
-        parser.add_argument(
+        ),
+        option(
             "--archive",
             nargs="+",
             type=Path,
             metavar="FILE",
             help="prove them on files of the archive instead, each file by itself",
-        )
-        parser.add_argument(
-            "--fix",
-            action="store_true",
-            help="first derive again what is derived (tree numbers, lease counters)",
-        )
+        ),
+        flag("--fix", help="first derive again what is derived (tree numbers, lease counters)"),
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         asked = _named(options["numbers"])
         if options["archive"]:
-            self._check_files([one for one in asked if one in ASKED], options)
+            self._check_files([one for one in asked if one in ASKED], options["archive"])
             return
-        repairs = []
-        if options["fix"]:
-            for done in repair():
-                repairs.append(done)
-                if not options["json"]:
-                    self.say(f"fixed: {done}")
-            if not repairs and not options["json"]:
-                self.say("fixed: nothing, tree numbers and counters were right")
+        repairs = self._repair() if options["fix"] else None
         since = _moment(options["since"])
         began_at, began = database.now(), time.monotonic()
         findings = audit((invariant.number for invariant in asked), since=since)
         seconds = round(time.monotonic() - began, 3)
         if len(asked) == len(INVARIANTS):
             self._remember(findings, began_at=began_at, seconds=seconds, since=since)
-        if options["json"]:
-            answer = _as_json(asked, findings, seconds, repairs if options["fix"] else None)
-            self.say_json({**answer, "since": since.isoformat() if since else None})
-        else:
-            self._show(asked, findings, seconds, since)
-        if findings:
-            sys.exit(1)
+        more: dict[str, Any] = {} if repairs is None else {"fixed": repairs}
+        more["since"] = since.isoformat() if since else None
+        self._conclude(asked, findings, seconds, since, more)
 
-    def _check_files(self, asked: list[Invariant], options: dict[str, Any]) -> None:
+    def _repair(self) -> list[str]:
+        """Repair, and say each repair when it is done."""
+        repairs = []
+        for done in repair():
+            repairs.append(done)
+            if not self.as_json:
+                self.say(f"fixed: {done}")
+        if not repairs and not self.as_json:
+            self.say("fixed: nothing, tree numbers and counters were right")
+        return repairs
+
+    def _check_files(self, asked: list[Invariant], files: list[Path]) -> None:
         began = time.monotonic()
         try:
-            findings = audit_files(options["archive"], [one.number for one in asked])
+            findings = audit_files(files, [one.number for one in asked])
         except BadArchive as error:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{error.filename} cannot be read: {error.strerror}.") from error
-        seconds = round(time.monotonic() - began, 3)
-        if options["json"]:
-            self.say_json(_as_json(asked, findings, seconds, None))
-        else:
-            self._show(asked, findings, seconds, None)
-        if findings:
-            sys.exit(1)
+        self._conclude(asked, findings, round(time.monotonic() - began, 3), None, {})
 
     def _remember(self, findings: list[Finding], **when: Any) -> None:
         """Store the result for the dashboard. A read-only database can be checked as well."""
@@ -112,22 +105,19 @@ class Command(OperatorCommand):
         except DatabaseError as error:
             logger.warning("check not remembered: %s", error, extra={"event": "check_unkept"})
 
-    def _show(
+    def _conclude(
         self,
         asked: list[Invariant],
         findings: list[Finding],
         seconds: float,
         since: datetime | None,
+        more: Mapping[str, Any],
     ) -> None:
-        for invariant in asked:
-            broken = [found for found in findings if found.invariant == invariant.number]
-            mark = "✗" if broken else "✓"
-            self.say(f"{mark} {invariant.number:<4} {invariant.promise}")
-            for found in broken:
-                self.say(f"       {found.object}: {found.detail}")
-        verdict = _counted(len(findings)) if findings else "sound"
-        extent = f", what changed since {since:%Y-%m-%d %H:%M:%S} UTC" if since else ""
-        self.say(f"{verdict} ({len(asked)} invariants, {seconds:.2f} s{extent})")
+        """Show the result, as JSON with `more`. Exits with 1 if there are findings."""
+        answer = _as_json(asked, findings, seconds)
+        self.answer({**answer, **more}, _in_words(asked, findings, seconds, since))
+        if findings:
+            sys.exit(1)
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -168,11 +158,9 @@ def _rank(number: str) -> int:
     return int(number.removeprefix("I"))
 
 
-def _as_json(
-    asked: list[Invariant], findings: list[Finding], seconds: float, repairs: list[str] | None
-) -> dict[str, Any]:
+def _as_json(asked: list[Invariant], findings: list[Finding], seconds: float) -> dict[str, Any]:
     broken = {found.invariant for found in findings}
-    answer: dict[str, Any] = {
+    return {
         "sound": not findings,
         "invariants": [
             {"number": one.number, "promise": one.promise, "sound": one.number not in broken}
@@ -181,7 +169,19 @@ def _as_json(
         "findings": [asdict(found) for found in findings],
         "elapsed_seconds": seconds,
     }
-    return answer if repairs is None else {**answer, "fixed": repairs}
+
+
+def _in_words(
+    asked: list[Invariant], findings: list[Finding], seconds: float, since: datetime | None
+) -> Iterator[str]:
+    for invariant in asked:
+        broken = [found for found in findings if found.invariant == invariant.number]
+        mark = "✗" if broken else "✓"
+        yield f"{mark} {invariant.number:<4} {invariant.promise}"
+        yield from (f"       {found.object}: {found.detail}" for found in broken)
+    verdict = _counted(len(findings)) if findings else "sound"
+    extent = f", what changed since {since:%Y-%m-%d %H:%M:%S} UTC" if since else ""
+    yield f"{verdict} ({len(asked)} invariants, {seconds:.2f} s{extent})"
 
 
 def _counted(number: int) -> str:

@@ -26,7 +26,7 @@ from hopper.cli.parser import build_parser
 from hopper.cli.startup import embedded_store
 from hopper.cli.transport import Client, at
 from hopper.commands import OperatorCommand
-from hopper.errors import Conflict, HopperError
+from hopper.errors import Conflict
 from hopper.upgrades import migrate
 from instances.choices import InstanceStatus
 from instances.lifecycle.actions import start_instance
@@ -139,10 +139,7 @@ class Command(OperatorCommand):
 
     def _build(self, story: Story) -> None:
         self._head("The hierarchy")
-        try:
-            built = build_hierarchy(story, actor=Actor(user_name(), {"*": "admin"}))
-        except HopperError as error:
-            raise CommandError(str(error)) from error
+        built = build_hierarchy(story, actor=Actor(user_name(), {"*": "admin"}))
         self.say(f"{len(built.made)} instances made, {len(built.found)} were there")
         self._hopper("instance", "tree")
 

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from delegation.transfer.exporting import export_lines
 from hopper.backup import written_whole
+from hopper.cli.arguments import flag, option
 from hopper.commands import OperatorCommand, Progress
 from hopper.database import snapshot
-from hopper.database.engine import BackupError
 
 
 class Command(OperatorCommand):
@@ -26,10 +26,11 @@ class Command(OperatorCommand):
   hopper export - | gzip > hopper.jsonl.gz
   hopper import hopper.jsonl                 into another database"""
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", metavar="FILE", help="the new file; - for standard output")
-        parser.add_argument("--replace", action="store_true", help="overwrite FILE")
-        parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    arguments = (
+        option("file", metavar="FILE", help="the new file; - for standard output"),
+        flag("--replace", help="overwrite FILE"),
+        flag("--json", help="print the counts as JSON"),
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["file"] == "-":
@@ -38,15 +39,10 @@ class Command(OperatorCommand):
         path = Path(options["file"])
         if path.exists() and not options["replace"]:
             raise CommandError(f"{path} exists: name another file, or give --replace.")
-        try:
-            with written_whole(path) as draft, draft.open("wb") as file:
-                lines = self._write(file)
-        except BackupError as error:
-            raise CommandError(str(error)) from error
-        if options["json"]:
-            self.say_json({"file": str(path), "lines": lines})
-        else:
-            self.say(f"Wrote {lines:,} instances and tasks to {path}.")
+        with written_whole(path) as draft, draft.open("wb") as file:
+            lines = self._write(file)
+        words = f"Wrote {lines:,} instances and tasks to {path}."
+        self.answer({"file": str(path), "lines": lines}, [words])
 
     def _write(self, file: IO[bytes]) -> int:
         """Write all lines and return the number of those after the head."""

@@ -8,12 +8,12 @@ import tempfile
 from contextlib import closing
 from typing import IO, Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from delegation.transfer.importing import import_lines
 from delegation.transfer.lines import BadLines
 from hopper.actors import Actor
-from hopper.cli.arguments import user_name
+from hopper.cli.arguments import flag, option, user_name
 from hopper.commands import OperatorCommand, Progress
 
 
@@ -27,10 +27,11 @@ class Command(OperatorCommand):
   gunzip < hopper.jsonl.gz | hopper import -
   hopper import hopper.jsonl --check         only say what is wrong"""
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", metavar="FILE", help="- for standard input")
-        parser.add_argument("--check", action="store_true", help="write nothing")
-        parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    arguments = (
+        option("file", metavar="FILE", help="- for standard input"),
+        flag("--check", help="write nothing"),
+        flag("--json", help="print the counts as JSON"),
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         actor = Actor(user_name(), {"*": "admin"})
@@ -44,14 +45,12 @@ class Command(OperatorCommand):
             raise CommandError(f"{options['file']} cannot be read: {error.strerror}.") from error
         except BadLines as error:
             raise CommandError(f"{options['file']}: nothing was imported.\n{error}") from error
-        if options["json"]:
-            self.say_json({"written": not options["check"], **counts})
-            return
         verb = "Would import" if options["check"] else "Imported"
-        self.say(
+        words = (
             f"{verb} {counts['instances']} instances and {counts['tasks']} tasks; "
             f"{counts['instances_present']} and {counts['tasks_present']} were there already."
         )
+        self.answer({"written": not options["check"], **counts}, [words])
 
 
 def _opened(name: str) -> IO[bytes]:

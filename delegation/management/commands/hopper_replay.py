@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
-from hopper.commands import OperatorCommand
-from hopper.config.document import BrokenConfig
+from hopper.cli.arguments import option
+from hopper.commands import JSON, OperatorCommand
 from hopper.config.files import CONFIGURATION
-from scopes.replay import Difference, Replay, last_decisions, replay
+from scopes.replay import Difference, last_decisions, replay
 
 
 class Command(OperatorCommand):
@@ -26,35 +26,22 @@ class Command(OperatorCommand):
   hopper route replay --candidate ./config-new      a whole folder in place of the present one
   hopper route replay --last 50 --json              one JSON object"""
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--last", type=int, default=1000, metavar="N", help="how many (default 1000)"
-        )
-        parser.add_argument("--task", metavar="ID", help="only this task's")
-        parser.add_argument(
-            "--candidate", metavar="PATH", help="a file or folder to decide under instead"
-        )
-        parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = (
+        option("--last", type=int, default=1000, metavar="N", help="how many (default 1000)"),
+        option("--task", metavar="ID", help="only this task's"),
+        option("--candidate", metavar="PATH", help="a file or folder to decide under instead"),
+        JSON,
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["last"] < 1:
             raise CommandError("--last: at least 1.", returncode=2)
-        try:
-            path = options["candidate"]
-            snapshot = CONFIGURATION.candidate(Path(path)) if path else CONFIGURATION.current()
-        except BrokenConfig as error:
-            raise CommandError(str(error)) from error
+        path = options["candidate"]
+        snapshot = CONFIGURATION.candidate(Path(path)) if path else CONFIGURATION.current()
         found = replay(last_decisions(options["last"], task_id=options["task"]), snapshot)
-        if options["json"]:
-            self.say_json(asdict(found))
-        else:
-            self._tell(found)
-
-    def _tell(self, found: Replay) -> None:
-        for one in found.differences:
-            self.say(in_words(one))
         old = f", {found.skipped} too old to be replayed" if found.skipped else ""
-        self.say(f"{found.replayed} decisions replayed, {len(found.differences)} differ{old}")
+        total = f"{found.replayed} decisions replayed, {len(found.differences)} differ{old}"
+        self.answer(asdict(found), [*map(in_words, found.differences), total])
 
 
 def in_words(one: Difference) -> str:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
 from delegation.audit import INVARIANTS, audit
 from hopper.backup import restore
-from hopper.commands import OperatorCommand
-from hopper.database.engine import BackupError
+from hopper.cli.arguments import flag, option
+from hopper.commands import JSON, OperatorCommand
 from hopper.upgrades import migrate
 from instances.models import AgentToken, HopperInstance, Task
 
@@ -32,12 +32,11 @@ class Command(OperatorCommand):
   hopper restore --replace nightly.backup               what the database holds is lost
   hopper restore --database new/hopper.db nightly.backup"""
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, metavar="FILE", help="written by `hopper backup`")
-        parser.add_argument(
-            "--replace", action="store_true", help="also if the database is not empty"
-        )
-        parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = (
+        option("file", type=Path, metavar="FILE", help="written by `hopper backup`"),
+        flag("--replace", help="also if the database is not empty"),
+        JSON,
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not options["replace"] and (held := _held()):
@@ -45,10 +44,7 @@ class Command(OperatorCommand):
                 f"The database holds {held}. Name an empty one with --database, or give "
                 "--replace: what the database holds now is lost then."
             )
-        try:
-            restore(options["file"])
-        except BackupError as error:
-            raise CommandError(str(error)) from error
+        restore(options["file"])
         if newer := _newer():
             raise CommandError(
                 f"A newer release made this backup ({newer}). It is restored. Install that "
@@ -56,14 +52,14 @@ class Command(OperatorCommand):
             )
         migrate()
         findings = audit()
-        if options["json"]:
-            broken = [asdict(found) for found in findings]
-            self.say_json({"file": str(options["file"]), "sound": not broken, "findings": broken})
-        else:
-            self.say(f"Restored {options['file']}: {_held() or 'nothing'}.")
-            for found in findings:
-                self.say(f"✗ {found.invariant} {found.object}: {found.detail}")
-            self.say(f"{len(findings) or 'No'} findings in {len(INVARIANTS)} invariants.")
+        broken = [asdict(found) for found in findings]
+        lines = (
+            f"Restored {options['file']}: {_held() or 'nothing'}.",
+            *(f"✗ {found.invariant} {found.object}: {found.detail}" for found in findings),
+            f"{len(findings) or 'No'} findings in {len(INVARIANTS)} invariants.",
+        )
+        answer = {"file": str(options["file"]), "sound": not broken, "findings": broken}
+        self.answer(answer, lines)
         if findings:
             sys.exit(1)
 

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from threading import Thread
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 from django.db import close_old_connections, connection
 
 from delegation.sweep import INTERVAL_SECONDS, sweep
-from hopper.commands import OperatorCommand
+from hopper.cli.arguments import flag, option
+from hopper.commands import JSON, OperatorCommand
 from hopper.database import is_outage
 from instances.api.shown import shown_events
 from instances.webhooks.courier import Courier
@@ -40,33 +41,28 @@ class Command(OperatorCommand):
         super().__init__(*args, **kwargs)
         self.failing: set[str] = set()
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--loop", action="store_true", help="until SIGTERM or SIGINT")
-        parser.add_argument(
+    arguments = (
+        flag("--loop", help="until SIGTERM or SIGINT"),
+        option(
             "--interval",
             type=float,
             default=float(INTERVAL_SECONDS),
             metavar="SECONDS",
             help=f"between two sweeps (default {INTERVAL_SECONDS})",
-        )
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        ),
+        JSON,
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["interval"] <= 0:
             raise CommandError("--interval: more than 0 seconds.", returncode=2)
         if options["loop"]:
-            self._loop(options["interval"], json=options["json"])
+            self._loop(options["interval"])
         else:
-            self._once(json=options["json"])
+            done = asdict(sweep()) | {"webhooks_sent": Courier(shown_events).once()}
+            self.answer(done, [in_words(done)])
 
-    def _once(self, *, json: bool) -> None:
-        done = asdict(sweep()) | {"webhooks_sent": Courier(shown_events).once()}
-        if json:
-            self.say_json(done)
-        else:
-            self.say(in_words(done))
-
-    def _loop(self, interval: float, *, json: bool) -> None:
+    def _loop(self, interval: float) -> None:
         def ask_to_stop(number: int, frame: object) -> None:
             self.stop = True
 
@@ -76,22 +72,22 @@ class Command(OperatorCommand):
             # Beside the sweep: a slow receiver holds up no duty.
             courier = Thread(target=Courier(shown_events).loop, args=[lambda: self.stop])
             courier.start()
-            if not json:
+            if not self.as_json:
                 self.say(f"sweeping every {interval:g} s; SIGTERM or Ctrl-C ends it")
             while not self.stop:
-                self._sweep_once(json)
+                self._sweep_once()
                 wake = time.monotonic() + interval
                 while not self.stop and time.monotonic() < wake:
                     time.sleep(min(_TICK, interval))
             courier.join()
-            if not json:
+            if not self.as_json:
                 self.say("ended")
         finally:
             self.stop = True
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _sweep_once(self, json: bool) -> None:
+    def _sweep_once(self) -> None:
         """Sweep once. After a failure of the database, the next round uses a new connection."""
         close_old_connections()
         try:
@@ -102,10 +98,8 @@ class Command(OperatorCommand):
             logger.warning("sweep failed: %s", error, extra=extra, exc_info=not outage)
             connection.close()
             return
-        if json:
-            self.say_json(asdict(swept), indent=None)
-        elif swept.total():
-            self.say(in_words(asdict(swept)))
+        done = asdict(swept)
+        self.answer(done, [in_words(done)] if swept.total() else [], indent=None)
 
 
 def in_words(counts: dict[str, int]) -> str:

@@ -8,17 +8,23 @@ from argparse import ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from hopper.actors import ROLES
-from hopper.commands import OperatorCommand
-from hopper.errors import Conflict, NotFound
+from hopper.cli.arguments import option
+from hopper.commands import JSON, OperatorCommand, account_name
 from instances.models import AgentToken, HopperInstance
 from instances.tokens import create_token, revoke_token
 from instances.tree.status import no_instance
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _period(text: str) -> timedelta:
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhdw])", text)
+    if found is None:
+        raise ArgumentTypeError("a number and a unit (s, m, h, d, w), such as 12h or 30d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 class Command(OperatorCommand):
@@ -31,24 +37,24 @@ class Command(OperatorCommand):
   hopper token list
   hopper token revoke bot-1"""
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="create|list|revoke")
-        create = verbs.add_parser("create", help="make a token and print it once")
-        create.add_argument("name", type=_name, help="who acts: the name that history records")
-        create.add_argument(
-            "--instance", metavar="ID", help="there and below (default: everywhere)"
-        )
-        create.add_argument(
-            "--role",
-            choices=ROLES,
-            help="default: worker at an instance, admin where it holds everywhere",
-        )
-        create.add_argument("--expires", type=_period, metavar="PERIOD", help="such as 12h or 30d")
-        listing = verbs.add_parser("list", help="list the tokens, without their secret")
-        revoke = verbs.add_parser("revoke", help="make a token worthless, at once")
-        revoke.add_argument("name")
-        for verb in (create, listing, revoke):
-            verb.add_argument("--json", action="store_true", help="print JSON")
+    verbs = {
+        "create": (
+            "make a token and print it once",
+            (
+                option("name", type=account_name, help="who acts: the name that history records"),
+                option("--instance", metavar="ID", help="there and below (default: everywhere)"),
+                option(
+                    "--role",
+                    choices=ROLES,
+                    help="default: worker at an instance, admin where it holds everywhere",
+                ),
+                option("--expires", type=_period, metavar="PERIOD", help="such as 12h or 30d"),
+                JSON,
+            ),
+        ),
+        "list": ("list the tokens, without their secret", [JSON]),
+        "revoke": ("make a token worthless, at once", (option("name"), JSON)),
+    }
 
     def handle(self, *args: Any, **options: Any) -> None:
         verbs = {"create": self._create, "list": self._list, "revoke": self._revoke}
@@ -57,42 +63,28 @@ class Command(OperatorCommand):
     def _create(self, options: dict[str, Any]) -> None:
         name, instance_id = options["name"], options["instance"]
         if instance_id and not HopperInstance.objects.filter(pk=instance_id).exists():
-            raise CommandError(str(no_instance(instance_id)))
+            raise no_instance(instance_id)
         role = options["role"] or ("worker" if instance_id else "admin")
-        try:
-            token, secret = create_token(
-                name, role=role, instance_id=instance_id, lifetime=options["expires"]
-            )
-        except Conflict as refusal:
-            raise CommandError(refusal.detail) from None
-        if options["json"]:
-            self.say_json({**_described(token), "token": secret})
-            return
-        self.say(f"Token {name}, {role} {_place(token)}, shown this once:")
-        self.say(f"  {secret}")
-        self.say("Try it:")
-        self.say(f"  curl -H 'Authorization: Bearer {secret}' {_address()}/api/v1/status")
+        token, secret = create_token(
+            name, role=role, instance_id=instance_id, lifetime=options["expires"]
+        )
+        lines = (
+            f"Token {name}, {role} {_place(token)}, shown this once:",
+            f"  {secret}",
+            "Try it:",
+            f"  curl -H 'Authorization: Bearer {secret}' {_address()}/api/v1/status",
+        )
+        self.answer({**_described(token), "token": secret}, lines)
 
     def _list(self, options: dict[str, Any]) -> None:
         tokens = list(AgentToken.objects.order_by("name", "created"))
-        if options["json"]:
-            self.say_json([_described(token) for token in tokens])
-            return
-        for token in tokens:
-            self.say(f"{token.name}  {token.role} {_place(token)}  {_validity(token)}")
-        if not tokens:
-            self.say("No tokens. `hopper token create NAME` makes one.")
+        lines = [f"{one.name}  {one.role} {_place(one)}  {_validity(one)}" for one in tokens]
+        none = ["No tokens. `hopper token create NAME` makes one."]
+        self.answer([_described(token) for token in tokens], lines or none)
 
     def _revoke(self, options: dict[str, Any]) -> None:
         name = options["name"]
-        try:
-            revoked = revoke_token(name)
-        except NotFound as refusal:
-            raise CommandError(refusal.detail) from None
-        if options["json"]:
-            self.say_json({"name": name, "revoked": revoked})
-        else:
-            self.say(f"Revoked token {name}.")
+        self.answer({"name": name, "revoked": revoke_token(name)}, [f"Revoked token {name}."])
 
 
 def _described(token: AgentToken) -> dict[str, Any]:
@@ -118,16 +110,3 @@ def _validity(token: AgentToken) -> str:
 
 def _address() -> str:
     return os.environ.get("HOPPER_URL", "http://127.0.0.1:8000").rstrip("/")
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[\w.@+-]{1,150}", text):
-        raise ArgumentTypeError("1 to 150 letters, digits and . @ + - _")
-    return text
-
-
-def _period(text: str) -> timedelta:
-    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhdw])", text)
-    if found is None:
-        raise ArgumentTypeError("a number and a unit (s, m, h, d, w), such as 12h or 30d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import getpass
-import re
 import sys
-from argparse import ArgumentTypeError
 from typing import Any
 
 from axes.utils import reset
@@ -13,9 +11,16 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
-from hopper.commands import OperatorCommand
+from hopper.cli.arguments import flag, option
+from hopper.commands import JSON, OperatorCommand, account_name
+
+_ACCOUNT = (
+    option("name", type=account_name, help="the name to sign in with"),
+    flag("--password-stdin", help="read the password"),
+    JSON,
+)
 
 
 class Command(OperatorCommand):
@@ -27,22 +32,15 @@ class Command(OperatorCommand):
   hopper user password ada
   hopper user list"""
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="create|password|list")
-        create = verbs.add_parser("create", help="make an account that may do everything")
-        password = verbs.add_parser(
-            "password", help="set another password, which also ends a lock-out"
-        )
-        listing = verbs.add_parser("list", help="list the accounts")
-        for verb in (create, password):
-            verb.add_argument("name", type=_name, help="the name to sign in with")
-            verb.add_argument("--password-stdin", action="store_true", help="read the password")
-        for verb in (create, password, listing):
-            verb.add_argument("--json", action="store_true", help="print JSON")
+    verbs = {
+        "create": ("make an account that may do everything", _ACCOUNT),
+        "password": ("set another password, which also ends a lock-out", _ACCOUNT),
+        "list": ("list the accounts", [JSON]),
+    }
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["verb"] == "list":
-            self._list(json=options["json"])
+            self._list()
             return
         accounts = get_user_model().objects
         account = accounts.filter(username=options["name"]).first()
@@ -58,26 +56,21 @@ class Command(OperatorCommand):
         account.set_password(_password(account, from_stdin=options["password_stdin"]))
         account.save()
         reset(username=account.get_username())  # also ends a lock-out
-        if options["json"]:
-            self.say_json(_described(account))
-        else:
-            self.say(f"{'Created' if is_new else 'Changed the password of'} account {account}.")
+        verb = "Created" if is_new else "Changed the password of"
+        self.answer(_described(account), [f"{verb} account {account}."])
 
-    def _list(self, *, json: bool) -> None:
+    def _list(self) -> None:
         accounts = [
             _described(account)
             for account in get_user_model().objects.order_by("username")
             if account.has_usable_password()
         ]
-        if json:
-            self.say_json(accounts)
-            return
+        lines = []
         for account in accounts:
             role = "admin" if account["admin"] else "by its grants"
             last = account["last_login"] or "never"
-            self.say(f"{account['name']}  {role}  signed in: {last}")
-        if not accounts:
-            self.say("No accounts. `hopper user create NAME` makes one.")
+            lines.append(f"{account['name']}  {role}  signed in: {last}")
+        self.answer(accounts, lines or ["No accounts. `hopper user create NAME` makes one."])
 
 
 def _password(account: User, *, from_stdin: bool) -> str:
@@ -104,9 +97,3 @@ def _described(account: User) -> dict[str, Any]:
         "active": account.is_active,
         "last_login": account.last_login.isoformat() if account.last_login else None,
     }
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[\w.@+-]{1,150}", text):
-        raise ArgumentTypeError("1 to 150 letters, digits and . @ + - _")
-    return text
