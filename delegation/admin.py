@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
-
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.utils.safestring import SafeString
 
 from delegation.choices import DelegationStatus, DelegationType
 from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from delegation.placing import reroute_task
-from instances.admin.base import ReadOnlyAdmin, Table, actor_of, column, compact, link, moment, pill
+from instances.admin.base import (
+    LongListAdmin,
+    Table,
+    action,
+    column,
+    compact,
+    link,
+    moment,
+    pill,
+)
 from instances.admin.tasks import ROWS_SHOWN, TaskAdmin
 from instances.models import Task
 from scopes.models import RoutingDecision
@@ -33,7 +36,7 @@ class RejectForm(forms.Form):
 
 
 @admin.register(TaskDelegation)
-class DelegationAdmin(ReadOnlyAdmin):
+class DelegationAdmin(LongListAdmin):
     """Delegations. Actions answer or withdraw pending ones."""
 
     list_display = (
@@ -47,35 +50,18 @@ class DelegationAdmin(ReadOnlyAdmin):
     search_fields = ("=id", "=task__id", "=source_instance__id", "=target_instance__id")
     search_help_text = "The whole id of a delegation, a task or an instance."
     ordering = ("-delegated_at", "-id")
-    sortable_by = ()
     list_per_page = 50
-    show_full_result_count = False
-    actions = ("accept", "reject", "cancel")
-
-    @admin.display(description="status")
-    def state(self, delegation: TaskDelegation) -> SafeString | str:
-        """The delegation's status."""
-        return pill(delegation.status)
-
-    @admin.action(description="Accept", permissions=["change"])
-    def accept(self, request: HttpRequest, rows: _Rows) -> None:
-        """Accept offers: their targets become the holders (R8)."""
-        self.carry_out(request, rows, Delegator(actor_of(request)).accept_delegation)
-
-    @admin.action(description="Reject ...", permissions=["change"])
-    def reject(self, request: HttpRequest, rows: _Rows) -> HttpResponse | None:
-        """Ask for a reason, then refuse offers (R9)."""
-        form = RejectForm(request.POST if "apply" in request.POST else None)
-        if not form.is_valid():
-            return self.ask(request, rows, action="reject", title="Reject offers", form=form)
-        refuse = Delegator(actor_of(request)).reject_delegation
-        self.carry_out(request, rows, partial(refuse, reason=form.cleaned_data["reason"]))
-        return None
-
-    @admin.action(description="Take back", permissions=["change"])
-    def cancel(self, request: HttpRequest, rows: _Rows) -> None:
-        """Withdraw pending offers (R7)."""
-        self.carry_out(request, rows, Delegator(actor_of(request)).cancel_delegation)
+    actions = (
+        action("accept", "Accept", lambda pk, actor: Delegator(actor).accept_delegation(pk)),
+        action(
+            "reject",
+            "Reject ...",
+            lambda pk, actor, reason: Delegator(actor).reject_delegation(pk, reason=reason),
+            title="Reject offers",
+            form=RejectForm,
+        ),
+        action("cancel", "Take back", lambda pk, actor: Delegator(actor).cancel_delegation(pk)),
+    )
 
 
 admin.site.unregister(Task)
@@ -85,16 +71,11 @@ admin.site.unregister(Task)
 class PlacedTaskAdmin(TaskAdmin):
     """Tasks with their delegations and decisions."""
 
-    actions: Sequence[Any] = (*TaskAdmin.actions, "reroute")
+    actions = (*TaskAdmin.actions, action("reroute", "Route again", reroute_task))
 
     def tables(self, record: Task) -> list[Table]:
         """Return delegations and decisions, then the tables of `instances`."""
         return [_way(record), _decisions(record), *super().tables(record)]
-
-    @admin.action(description="Route again", permissions=["change"])
-    def reroute(self, request: HttpRequest, rows: QuerySet[Task]) -> None:
-        """Route resting tasks again from their holders (R9)."""
-        self.carry_out(request, rows, partial(reroute_task, actor=actor_of(request)))
 
 
 def _way(task: Task) -> Table:

@@ -9,16 +9,17 @@ from django.contrib import admin
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from instances.admin.base import ReadOnlyAdmin, Table, column, cut, moment
+from instances.admin.base import LongListAdmin, Table, column, cut, moment
 from scopes.models import Feedback, RoutingDecision
 
 ROWS_SHOWN = 100
 
 
 @admin.register(RoutingDecision)
-class DecisionAdmin(ReadOnlyAdmin):
+class DecisionAdmin(LongListAdmin):
     """Decisions, newest first, each with its candidates and the feedback on it."""
 
+    ordering = ("-id",)
     fields = (
         "task", "instance", "verdict", "target", "code", "why", "rule", "confidence", "epoch",
         "hop", "behavior", "config_digest", "took", "actor", "created_at",
@@ -32,10 +33,6 @@ class DecisionAdmin(ReadOnlyAdmin):
     list_filter = ("verdict",)
     search_fields = ("=task__id", "=instance__id", "=target__id", "=rule")
     search_help_text = "The whole id of a task, an instance or a rule."
-    ordering = ("-id",)
-    sortable_by = ()
-    list_per_page = 100
-    show_full_result_count = False
 
     @admin.display(description="because")
     def why(self, decision: RoutingDecision) -> SafeString | str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
@@ -194,12 +195,51 @@ class GuardedAdmin(_ModelAdmin):
         return TemplateResponse(request, "hopper_admin/ask.html", context)
 
 
+Act = Callable[[GuardedAdmin, HttpRequest, QuerySet[Any]], HttpResponse | None]
+
+
+def action(
+    name: str,
+    words: str,
+    change: Callable[..., Any],
+    *,
+    title: str = "",
+    form: type[Form] | None = None,
+) -> Act:
+    """Return the admin action that calls `change(pk, actor=...)` for each row.
+
+    A `form` is shown first, under the title. Its fields are passed to `change` as well.
+    """
+
+    @admin.action(description=words, permissions=["change"])
+    def act(page: GuardedAdmin, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
+        given: dict[str, Any] = {}
+        if form is not None:
+            sent = form(request.POST if "apply" in request.POST else None)
+            if not sent.is_valid():
+                return page.ask(request, rows, action=name, title=title, form=sent)
+            given = sent.cleaned_data
+        page.carry_out(request, rows, partial(change, **given, actor=actor_of(request)))
+        return None
+
+    act.__name__ = name
+    return act
+
+
 class ReadOnlyAdmin(GuardedAdmin):
     """Read-only records. Superusers may run actions; the actions call services."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the caller may run actions. A single record is never editable."""
         return obj is None and super().has_change_permission(request)
+
+
+class LongListAdmin(ReadOnlyAdmin):
+    """Read-only records of which there are many."""
+
+    sortable_by = ()
+    list_per_page = 100
+    show_full_result_count = False
 
 
 def _named(names: Sequence[str]) -> str:

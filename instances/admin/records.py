@@ -6,16 +6,16 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 
-from instances.admin.base import GuardedAdmin, ReadOnlyAdmin, column, moment, pill
+from instances.admin.base import GuardedAdmin, LongListAdmin, ReadOnlyAdmin, column, moment, pill
 from instances.models import AgentToken, Attempt, Event, Grant, Lesson
 
 
 @admin.register(Event)
-class EventAdmin(ReadOnlyAdmin):
+class EventAdmin(LongListAdmin):
     """Events."""
 
+    ordering = ("-id",)
     list_display = (
         "id", column("at", "at (UTC)", moment), "kind", column("task_id", "task"),
         column("instance_id", "told to"), "before", column("status", "after", pill),
@@ -26,16 +26,13 @@ class EventAdmin(ReadOnlyAdmin):
     search_help_text = (
         "The whole id of a task or an instance, a kind of event, or an actor by name or id."
     )
-    ordering = ("-id",)
-    sortable_by = ()
-    list_per_page = 100
-    show_full_result_count = False
 
 
 @admin.register(Attempt)
-class AttemptAdmin(ReadOnlyAdmin):
+class AttemptAdmin(LongListAdmin):
     """Attempts and their outcomes. The page never shows a lease token."""
 
+    ordering = ("-id",)
     fields = (
         "task", "number", "epoch", "instance", "worker", "started_at", "ended_at", "outcome",
         "error", "progress", "checkpoint", "artifact", "more_artifacts",
@@ -43,26 +40,18 @@ class AttemptAdmin(ReadOnlyAdmin):
     list_display = (
         column("task_id", "task"), "number", "worker", column("instance_id", "at"),
         column("started_at", "began (UTC)", moment), column("ended_at", "ended (UTC)", moment),
-        "ended_as",
+        column("outcome", "outcome", pill),
     )  # fmt: skip
     list_filter = ("outcome", "started_at")
     search_fields = ("=task__id", "=instance__id", "=worker")
     search_help_text = "The whole id of a task or an instance, or a worker's name."
-    ordering = ("-id",)
-    sortable_by = ()
-    list_per_page = 100
-    show_full_result_count = False
-
-    @admin.display(description="outcome")
-    def ended_as(self, attempt: Attempt) -> SafeString | str:
-        """The outcome of the lease; a dash while the lease is live."""
-        return pill(attempt.outcome or "")
 
 
 @admin.register(Lesson)
-class LessonAdmin(ReadOnlyAdmin):
+class LessonAdmin(LongListAdmin):
     """Lessons of tasks."""
 
+    ordering = ("-id",)
     list_display = (
         column("created_at", "filed (UTC)", moment), "title", "domain", "confidence", "project",
         column("task_id", "task"), column("created_by", "by"),
@@ -70,10 +59,6 @@ class LessonAdmin(ReadOnlyAdmin):
     list_filter = ("confidence",)
     search_fields = ("title", "=domain_key", "=project_key", "=task__id")
     search_help_text = "Words of a title, or a whole domain, project or id of a task."
-    ordering = ("-id",)
-    sortable_by = ()
-    list_per_page = 100
-    show_full_result_count = False
 
 
 @admin.register(AgentToken)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from django import forms
@@ -20,7 +19,19 @@ from django.views.decorators.http import require_POST
 
 from hopper.errors import HopperError, Invalid
 from hopper.task_fields import BY_NAME, EDIT, set_at
-from instances.admin.base import NOTHING, Table, actor_of, column, compact, cut, link, moment, pill
+from instances.admin.base import (
+    NOTHING,
+    Act,
+    Table,
+    action,
+    actor_of,
+    column,
+    compact,
+    cut,
+    link,
+    moment,
+    pill,
+)
 from instances.admin.forms import JsonField, ServedAdmin, ServiceForm, WordsField
 from instances.choices import TaskStatus as T
 from instances.models import Question, Task
@@ -134,7 +145,11 @@ class TaskAdmin(ServedAdmin):
     sortable_by = ()
     list_per_page = 50
     show_full_result_count = False
-    actions: Sequence[Any] = ("cancel", "retry", "discard")
+    actions: Sequence[Act] = (
+        action("cancel", "Cancel ...", cancel_task, title="Cancel these tasks", form=CancelForm),
+        action("retry", "Retry", reopen_task),
+        action("discard", "Discard dead letters", discard_task),
+    )
     readonly_fields = flatten(STATE)
     fieldsets = (
         ("State", {"fields": STATE}),
@@ -234,26 +249,6 @@ class TaskAdmin(ServedAdmin):
     def to_be_placed(self, task: Task) -> str:
         """Whether the task is due (R9), as a word: Django's red cross would look like a failure."""
         return "yes" if task.route_due else "no"
-
-    @admin.action(description="Cancel ...", permissions=["change"])
-    def cancel(self, request: HttpRequest, rows: _Rows) -> HttpResponse | None:
-        """Ask for a reason, then cancel tasks and their open descendants (R16)."""
-        form = CancelForm(request.POST if "apply" in request.POST else None)
-        if not form.is_valid():
-            return self.ask(request, rows, action="cancel", title="Cancel these tasks", form=form)
-        service = partial(cancel_task, reason=form.cleaned_data["reason"], actor=actor_of(request))
-        self.carry_out(request, rows, service)
-        return None
-
-    @admin.action(description="Retry", permissions=["change"])
-    def retry(self, request: HttpRequest, rows: _Rows) -> None:
-        """Open ended tasks again (R18)."""
-        self.carry_out(request, rows, partial(reopen_task, actor=actor_of(request)))
-
-    @admin.action(description="Discard dead letters", permissions=["change"])
-    def discard(self, request: HttpRequest, rows: _Rows) -> None:
-        """Take failed tasks out of the dead letters. The tasks stay failed (R15)."""
-        self.carry_out(request, rows, partial(discard_task, actor=actor_of(request)))
 
 
 def _questions(task: Task) -> Table:

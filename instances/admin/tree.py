@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from django import forms
@@ -23,7 +22,18 @@ from hopper.config.registry import traced_settings
 from hopper.errors import HopperError
 from hopper.ids import is_slug
 from hopper.protocol import ACTIONS
-from instances.admin.base import NOTHING, Table, actor_of, compact, cut, link, moment, pill
+from instances.admin.base import (
+    NOTHING,
+    Act,
+    Table,
+    action,
+    actor_of,
+    compact,
+    cut,
+    link,
+    moment,
+    pill,
+)
 from instances.admin.forms import ConfigField, ServedAdmin, ServiceForm
 from instances.allowances import Standing
 from instances.choices import InstanceStatus
@@ -173,17 +183,10 @@ class InstanceForm(ServiceForm):
         return update_instance(self.instance.pk, changes=values, actor=self.actor)
 
 
-def _by_name(name: str) -> Callable[[InstanceAdmin, HttpRequest, _Rows], None]:
+def _by_name(name: str) -> Act:
     """Return the admin action that calls the lifecycle service of that name (R2)."""
-    service = getattr(lifecycle, f"{name}_instance")
-    meaning = f": {ACTIONS[name].words}" if name in ACTIONS else ": stop and start instances"
-
-    @admin.action(description=f"{name.capitalize()}{meaning}", permissions=["change"])
-    def act(page: InstanceAdmin, request: HttpRequest, rows: _Rows) -> None:
-        page.carry_out(request, rows, partial(service, actor=actor_of(request)))
-
-    act.__name__ = name
-    return act
+    meaning = ACTIONS[name].words if name in ACTIONS else "stop and start instances"
+    return action(name, f"{name.capitalize()}: {meaning}", getattr(lifecycle, f"{name}_instance"))
 
 
 class TerminateForm(forms.Form):
@@ -213,8 +216,14 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
     autocomplete_fields = ("parent",)
     expand_tree_by_default = True
     actions = (
-        *map(_by_name, ("start", "stop", "restart", "pause", "resume", "recover")),
-        "terminate",
+        *map(_by_name, BY_NAME),
+        action(
+            "terminate",
+            "Terminate ...",
+            lifecycle.terminate_instance,
+            title="Terminate",
+            form=TerminateForm,
+        ),
     )
     readonly_fields = flatten(LIFE)
 
@@ -337,17 +346,6 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
     def _not_moved(self, request: HttpRequest, why: str) -> HttpResponse:
         self.message_user(request, why, messages.ERROR)
         return HttpResponse("FAIL, not moved.")
-
-    @admin.action(description="Terminate ...", permissions=["change"])
-    def terminate(self, request: HttpRequest, rows: _Rows) -> HttpResponse | None:
-        """End the instances for good (R5), after asking."""
-        form = TerminateForm(request.POST if "apply" in request.POST else None)
-        if not form.is_valid():
-            return self.ask(request, rows, action="terminate", title="Terminate", form=form)
-        cascade = form.cleaned_data["cascade"]
-        end = partial(lifecycle.terminate_instance, cascade=cascade, actor=actor_of(request))
-        self.carry_out(request, rows, end)
-        return None
 
 
 def _load(instance: HopperInstance) -> Table:
