@@ -80,14 +80,12 @@ def _version(postgres: Path) -> int:
 @contextmanager
 def server() -> Iterator[str]:
     """Run a server on a socket in a temporary folder; yields the URL of its empty database."""
-    binaries = find_binaries()
     # Short, because the path of a socket has room for about a hundred characters.
     folder = Path(tempfile.mkdtemp(prefix="hopper-pg-", dir="/tmp"))
-    who = _unprivileged(folder)
-    if who and not _may_run(binaries, who):
-        binaries = _copy(binaries, folder / "server")
+    who = unprivileged(folder)
     try:
-        _initialise(binaries, folder, who)
+        binaries = runnable(folder, who)
+        initialise(binaries, folder, who)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -110,8 +108,11 @@ def server() -> Iterator[str]:
         supervisor.wait()
 
 
-def _unprivileged(folder: Path) -> dict[str, Any]:
-    """PostgreSQL refuses to run as root; then `nobody` owns the folder and runs it."""
+def unprivileged(folder: Path) -> dict[str, Any]:
+    """Return how `subprocess` starts PostgreSQL, which refuses to run as root.
+
+    For root, `nobody` runs the server and owns the folder.
+    """
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -119,9 +120,17 @@ def _unprivileged(folder: Path) -> dict[str, Any]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
+def runnable(folder: Path, who: dict[str, Any]) -> Path:
+    """Return binaries that `who` may run, copied into `folder` where needed; raises NotFound."""
+    binaries = find_binaries()
+    if who and not _may_run(binaries, who):
+        return _copy(binaries, folder / "server")
+    return binaries
+
+
 def _may_run(binaries: Path, who: dict[str, Any]) -> bool:
     try:
-        call = [binaries / "postgres", "--version"]
+        call = [str(binaries / "postgres"), "--version"]
         return subprocess.run(call, cwd="/", capture_output=True, **who).returncode == 0
     except OSError:
         return False
@@ -145,18 +154,13 @@ def _copy(binaries: Path, target: Path) -> Path:
     return copied / binaries.name
 
 
-def _initialise(binaries: Path, folder: Path, who: dict[str, Any]) -> None:
-    subprocess.run(
-        [
-            *(binaries / "initdb", "--pgdata", folder / "data", "--username", "hopper"),
-            *("--auth", "trust", "--encoding", "UTF8", "--no-sync"),
-            *("--locale", "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8"),
-        ],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        check=True,
-        **who,
-    )
+def initialise(binaries: Path, folder: Path, who: dict[str, Any]) -> None:
+    """Make an empty cluster in `data` of `folder`."""
+    locale = "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8"
+    command: list[str | Path] = [binaries / "initdb", "--pgdata", folder / "data"]
+    command += ["--username", "hopper", "--auth", "trust", "--no-sync"]
+    command += ["--encoding", "UTF8", "--locale", locale]
+    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True, **who)
 
 
 def _create_database(folder: Path) -> None:

@@ -1,6 +1,7 @@
-"""A soak: a whole site at work for minutes while its processes are killed; prints figures.
+"""A soak: a whole site at work while its processes, or its databases, are killed; prints figures.
 
-`python -m tests.postgres -- python -m tests.soak --minutes 10`
+`python -m tests.postgres -- python -m tests.soak --minutes 10` kills processes.
+`python -m tests.soak --failovers 20` kills the primary beside a synchronous standby.
 """
 
 from __future__ import annotations
@@ -14,13 +15,21 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tests.standby import pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.standby import Pair
 
 SERVERS, WORKERS, CLIENTS, SWEEPERS = 2, 8, 2, 2  # each server has two processes
 BETWEEN_KILLS = 1.0  # seconds, on average
 COMMITS = 100  # a server or sweeper dies at one in so many of its commits
 PAUSE = 0.2  # seconds between two calls of a client, on average
 ROUNDS = 2.0  # seconds between two sweeps
+BETWEEN_FAILOVERS = 20  # acknowledged changes, at least
 PATIENCE = 180  # seconds until all work has to be finished after the last kill
 WINDOW = 60  # seconds at the start and at the end in which claims are timed
 
@@ -28,8 +37,22 @@ WINDOW = 60  # seconds at the start and at the end in which claims are timed
 def main() -> int:
     """Run the soak and print its figures as JSON; return 0 where nothing was lost or done twice."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=10.0)
-    seconds = parser.parse_args().minutes * 60
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long processes are killed")
+    parser.add_argument("--failovers", type=int, default=0, help="kill so many primaries instead")
+    chosen = parser.parse_args()
+    if not chosen.failovers:
+        figures = soak(lambda site: _kill_at_random(site, chosen.minutes * 60))
+    else:
+        with pair() as servers:
+            os.environ["HOPPER_DATABASE_URL"] = servers.url
+            figures = soak(lambda site: _kill_primaries(site, servers, chosen.failovers))
+    print(json.dumps(figures, indent=2))
+    sound = not (figures["lost"] or figures["done_twice"] or figures["check"])
+    return 0 if sound and figures["all_work_finished"] else 1
+
+
+def soak(disturb: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Let a site work while `disturb` kills parts of it, then finish; return the figures."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hopper.settings")
     os.environ |= {"HOPPER_LOG_LEVEL": "ERROR", "PYTHONWARNINGS": "ignore"}
     os.environ.setdefault("HOPPER_SECRET_KEY", "only for a soak " * 4)
@@ -39,14 +62,10 @@ def main() -> int:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
-    figures = soak(seconds)
-    print(json.dumps(figures, indent=2))
-    sound = not (figures["lost"] or figures["done_twice"] or figures["check"])
-    return 0 if sound and figures["all_work_finished"] else 1
+    return _disturbed(disturb)
 
 
-def soak(seconds: float) -> dict[str, Any]:
-    """Let a site work and be killed for so long, then finish; return the figures."""
+def _disturbed(disturb: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     from delegation.audit import audit
     from instances.models import HopperInstance, Task
     from instances.waiting import count_reasons
@@ -68,7 +87,7 @@ def soak(seconds: float) -> dict[str, Any]:
         try:
             began = time.time()
             site.open(worker=WORKERS, client=CLIENTS, sweeper=SWEEPERS)
-            checks = _kill_at_random(site, time.monotonic() + seconds)
+            while_running = disturb(site)
             ended = time.time()
             finished = site.calm_down(PATIENCE)
             compared = compare(site.folder)
@@ -86,17 +105,18 @@ def soak(seconds: float) -> dict[str, Any]:
                 "trouble": site.trouble(),
                 "claim_ms_at_the_start": _claims(site, began, began + WINDOW),
                 "claim_ms_at_the_end": _claims(site, ended - WINDOW, ended),
-                "checks_while_running": checks,
+                "while_running": while_running,
                 "check": [str(finding) for finding in audit()],
             }
         finally:
             site.close()
 
 
-def _kill_at_random(site: Any, until: float) -> dict[str, int]:
-    """Kill hands, and now and then a whole server; look at the invariants once a minute."""
+def _kill_at_random(site: Any, seconds: float) -> dict[str, int]:
+    """Kill hands, and now and then a whole server; count the checks made once a minute."""
     from delegation.audit import audit
 
+    until = time.monotonic() + seconds
     made = Counter(clean=0, breached=0)
     next_check = time.monotonic() + WINDOW
     while time.monotonic() < until:
@@ -113,6 +133,31 @@ def _kill_at_random(site: Any, until: float) -> dict[str, int]:
                 print(finding, file=sys.stderr)
             next_check = time.monotonic() + WINDOW
     return dict(made)
+
+
+def _kill_primaries(site: Any, servers: Pair, times: int) -> dict[str, Any]:
+    """Kill the primary so often; return the seconds until the next acknowledged change."""
+    from tests.crash.ledger import entries
+
+    def await_changes(number: int) -> None:
+        until, wanted = time.monotonic() + PATIENCE, acknowledged() + number
+        while acknowledged() < wanted:
+            if time.monotonic() > until:
+                why = "\n".join(site.trouble())
+                raise TimeoutError(f"no change was acknowledged in {PATIENCE} s\n{why}")
+            time.sleep(0.05)
+
+    def acknowledged() -> int:
+        return sum(entry["what"] in {"created", "completed"} for entry in entries(site.folder))
+
+    gaps = []
+    for _ in range(times):
+        await_changes(BETWEEN_FAILOVERS)
+        began = time.monotonic()
+        servers.fail_over()
+        await_changes(1)
+        gaps.append(round(time.monotonic() - began, 1))
+    return {"failovers": times, "seconds_without_changes": gaps}
 
 
 def _died_at_commits(site: Any) -> dict[str, int]:
