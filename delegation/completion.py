@@ -20,8 +20,7 @@ from hopper.ids import new_id
 from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy
 from instances.choices import TaskStatus as T
 from instances.history import copies_above, task_event
-from instances.models import HopperInstance, Task
-from instances.models.instance import lineages
+from instances.models import HopperInstance, Task, lineages
 from instances.tasks.changes import (
     change_task,
     gathered,

@@ -21,8 +21,7 @@ from hopper.errors import Conflict
 from instances.choices import PLACING_BLOCKS, STARTED, AttemptOutcome
 from instances.choices import InstanceStatus as I
 from instances.choices import TaskStatus as T
-from instances.models import HopperInstance, Task
-from instances.models.instance import lineages
+from instances.models import HopperInstance, Task, lineages
 from instances.tasks.changes import (
     change_task,
     gathered,

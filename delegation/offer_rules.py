@@ -10,8 +10,7 @@ from hopper.errors import AlreadyDelegated, Conflict, RuleBroken
 from instances.allowances import queue_full
 from instances.choices import PLACING_BLOCKS
 from instances.choices import TaskStatus as T
-from instances.models import HopperInstance, Question, Task
-from instances.models.instance import lineages
+from instances.models import HopperInstance, Question, Task, lineages
 from instances.queue_settings import queue_settings
 from instances.tree.reads import waiting_at
 from scopes.settings import MAX_OFFERS, scopes_below

@@ -30,8 +30,7 @@ from instances.choices import InstanceStatus as I
 from instances.choices import TaskStatus as T
 from instances.choices import WaitingCode as W
 from instances.lifecycle.actions import start_instance
-from instances.models import Event, HopperInstance, Question, Task
-from instances.models.instance import lineages
+from instances.models import Event, HopperInstance, Question, Task, lineages
 from instances.tasks.changes import (
     amend_task,
     change_task,

@@ -14,8 +14,7 @@ from hopper.config.registry import effective_settings
 from hopper.errors import Conflict
 from instances.allowances import ROUTING, Standing
 from instances.choices import InstanceStatus
-from instances.models import HopperInstance, Task
-from instances.models.instance import lineages
+from instances.models import HopperInstance, Task, lineages
 from instances.tasks.changes import present_task
 from scopes.deciding import answer, decide, get_behavior_for_instance, path_of
 from scopes.decisions import Decision, Refuse, SendTo, Situation, Stay, TaskFacts

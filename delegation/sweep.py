@@ -42,12 +42,13 @@ from instances.models import (
     Event,
     HopperInstance,
     IdempotencyRecord,
+    LineageRow,
     RequestCount,
     SweepRecord,
     Task,
+    TaskQuerySet,
+    lineages,
 )
-from instances.models.instance import LineageRow, lineages
-from instances.models.task import TaskQuerySet
 from instances.queue_settings import queue_settings
 from instances.tasks.changes import lock_task
 from instances.tasks.dependencies import overlooked, reevaluate

@@ -12,10 +12,16 @@ from django.db.models import Q
 from hopper import database
 from instances.choices import ATTENTION, TERMINAL, TaskStatus
 from instances.choices import WaitingCode as W
-from instances.models import Attempt, HopperInstance, Question, Task, Webhook
-from instances.models.instance import InstanceQuerySet
-from instances.models.task import TaskQuerySet
-from instances.models.webhook import WebhookQuerySet
+from instances.models import (
+    Attempt,
+    HopperInstance,
+    InstanceQuerySet,
+    Question,
+    Task,
+    TaskQuerySet,
+    Webhook,
+    WebhookQuerySet,
+)
 from instances.queue_settings import queue_settings
 from instances.waiting import next_step, waiting_condition, waiting_on
 from instances.waiting.wording import operator_of

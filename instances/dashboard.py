@@ -10,8 +10,7 @@ from django.db.models import Count
 
 from instances.attention import attention_counts
 from instances.choices import HopperScope, TaskStatus
-from instances.models import CheckRecord, HopperInstance, Task
-from instances.models.task import TaskQuerySet
+from instances.models import CheckRecord, HopperInstance, Task, TaskQuerySet
 from instances.tree.reads import effective_statuses
 from instances.waiting import count_reasons
 

@@ -13,9 +13,7 @@ from django.db.models import F, Max
 from hopper.actors import Actor
 from hopper.database import engine, try_lock, write_together
 from hopper.database.writes import Writes
-from instances.models import ArchiveFile, Event, HopperInstance, Task
-from instances.models.event import EventQuerySet
-from instances.models.instance import lineages
+from instances.models import ArchiveFile, Event, EventQuerySet, HopperInstance, Task, lineages
 
 STAMPED_AT_ONCE = 1000
 """The number of events that get their position in one transaction."""

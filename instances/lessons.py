@@ -10,8 +10,7 @@ from hopper.errors import Invalid, NotAllowed
 from hopper.ids import new_id
 from hopper.words import bearers, key_of
 from instances.choices import Confidence, HopperScope
-from instances.models import HopperInstance, Lesson, Task
-from instances.models.instance import InstanceQuerySet, LineageRow, lineages
+from instances.models import HopperInstance, InstanceQuerySet, Lesson, LineageRow, Task, lineages
 
 
 def file_lesson(

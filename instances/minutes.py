@@ -20,8 +20,7 @@ from hopper.database import snapshot, try_lock
 from hopper.database.writes import portions
 from instances.choices import TaskStatus
 from instances.history import stamp_all
-from instances.models import Event, MinuteCount, SweepRecord, Task
-from instances.models.event import EventQuerySet
+from instances.models import Event, EventQuerySet, MinuteCount, SweepRecord, Task
 
 CREATED, ACCEPTED, CLAIMED, RESCUED = "created", "accepted", "claimed", "rescued"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"

@@ -11,8 +11,7 @@ from django.db import transaction
 
 from hopper.actors import RESERVED
 from hopper.errors import Conflict, NotFound
-from instances.models import AgentToken
-from instances.models.access import new_actor_id
+from instances.models import AgentToken, new_actor_id
 
 
 def create_token(

@@ -11,8 +11,7 @@ from django.db.models import Count, Q
 from hopper import database
 from hopper.actors import Actor
 from hopper.words import bearers, key_of
-from instances.models import HopperInstance, Task
-from instances.models.instance import lineages
+from instances.models import HopperInstance, Task, lineages
 from scopes.models import Feedback, RoutingDecision, Verdict
 
 

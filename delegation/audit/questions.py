@@ -10,8 +10,7 @@ from delegation.choices import DelegationType
 from delegation.models import TaskDelegation
 from instances.choices import STARTED, TERMINAL, QuestionState
 from instances.choices import TaskStatus as T
-from instances.models import Attempt, Question, Task
-from instances.models.question import WITH_ANSWER
+from instances.models import WITH_ANSWER, Attempt, Question, Task
 
 
 def questions(asked: Extent) -> Breaches:

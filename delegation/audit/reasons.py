@@ -20,8 +20,7 @@ from instances.choices import (
 )
 from instances.choices import TaskStatus as T
 from instances.choices import WaitingCode as W
-from instances.models import HopperInstance, Task, TaskDependency
-from instances.models.instance import lineages
+from instances.models import HopperInstance, Task, TaskDependency, lineages
 from scopes.models import RoutingDecision
 
 _OFFERED = (W.AWAITING_ACCEPTANCE, W.AWAITING_ESCALATION)

@@ -9,8 +9,7 @@ from django.db.models import F, Q
 
 from delegation.audit.extent import Breaches, Extent
 from instances.choices import TERMINAL, InstanceStatus, InstanceType
-from instances.models import HopperInstance, Task, TaskDependency
-from instances.models.instance import lineages
+from instances.models import HopperInstance, Task, TaskDependency, lineages
 from instances.tree.numbers import unlawful_places, unsound_places
 
 

@@ -11,7 +11,7 @@ from delegation.pages.visit import Visit, page
 from hopper.words import key_of
 from instances.api.permissions import visible_instances, visible_tasks
 from instances.choices import STARTED, TERMINAL
-from instances.models.task import TaskQuerySet
+from instances.models import TaskQuerySet
 from instances.waiting import waiting_on
 
 MOST = 50

@@ -33,8 +33,7 @@ from hopper.actors import EVERYWHERE, Actor
 from hopper.config.files import CONFIGURATION
 from instances.choices import TaskStatus
 from instances.history import newest_position, read_feed
-from instances.models import Webhook
-from instances.models.instance import lineages
+from instances.models import Webhook, lineages
 from instances.waiting import Alike
 
 T = TypeVar("T")

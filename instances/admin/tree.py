@@ -39,8 +39,7 @@ from instances.allowances import Standing
 from instances.choices import InstanceStatus
 from instances.lifecycle import actions as lifecycle
 from instances.lifecycle.actions import update_instance
-from instances.models import Event, HopperInstance, Task
-from instances.models.instance import lineages
+from instances.models import Event, HopperInstance, Task, lineages
 from instances.tree.reads import as_counts, metrics, task_counts
 from instances.tree.shape import create_instance, move_instance
 from instances.tree.status import present_instance

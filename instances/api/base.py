@@ -15,8 +15,7 @@ from hopper.rest.viewset import HopperViewSet
 from instances.api.permissions import actor_of, known_places
 from instances.api.shown import shown_events
 from instances.history import feed
-from instances.models.event import EventQuerySet
-from instances.models.records import IdempotencyRecord
+from instances.models import EventQuerySet, IdempotencyRecord
 
 
 class Answering(HopperViewSet):

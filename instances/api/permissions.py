@@ -20,16 +20,17 @@ from instances.models import (
     ArchivedTask,
     Attempt,
     Event,
+    EventQuerySet,
     HopperInstance,
+    InstanceQuerySet,
     Lesson,
+    LessonQuerySet,
     Task,
+    TaskQuerySet,
     Webhook,
+    WebhookQuerySet,
+    lineages,
 )
-from instances.models.event import EventQuerySet
-from instances.models.instance import InstanceQuerySet, lineages
-from instances.models.lesson import LessonQuerySet
-from instances.models.task import TaskQuerySet
-from instances.models.webhook import WebhookQuerySet
 from instances.rights import grants_of, token_grants
 from instances.tasks.archived import no_task
 from instances.tasks.batches import Done

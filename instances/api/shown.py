@@ -19,8 +19,15 @@ from instances.api.task_serializers import (
     LeaseSerializer,
     TaskSerializer,
 )
-from instances.models import Attempt, Event, HopperInstance, Question, Task, TaskDependency
-from instances.models.instance import lineages
+from instances.models import (
+    Attempt,
+    Event,
+    HopperInstance,
+    Question,
+    Task,
+    TaskDependency,
+    lineages,
+)
 from instances.tasks.batches import Done, Verdict
 from instances.tasks.worker import Claim, Lease
 from instances.tree.reads import as_counts, task_counts

@@ -14,8 +14,7 @@ from hopper.errors import Conflict, InvalidTransition
 from hopper.protocol import ACTIONS, INSTANCE, Action
 from instances.choices import AttemptOutcome
 from instances.choices import InstanceStatus as I
-from instances.models import HopperInstance, Task
-from instances.models.task import TaskQuerySet
+from instances.models import HopperInstance, Task, TaskQuerySet
 from instances.signals import instance_stops, instances_end
 from instances.tasks.leases import revoke_leases
 from instances.tree.locks import lock_trees

@@ -1,14 +1,20 @@
 """The tables of instances and tasks, and of their history and access."""
 
-from instances.models.access import AgentToken, Grant
+from instances.models.access import AgentToken, Grant, new_actor_id
 from instances.models.archive import ArchivedTask, ArchiveFile
 from instances.models.attempt import Attempt
 from instances.models.comment import Comment
-from instances.models.event import Event
-from instances.models.instance import HopperInstance, InstanceLoad
-from instances.models.lesson import Lesson
+from instances.models.event import Event, EventQuerySet
+from instances.models.instance import (
+    HopperInstance,
+    InstanceLoad,
+    InstanceQuerySet,
+    LineageRow,
+    lineages,
+)
+from instances.models.lesson import Lesson, LessonQuerySet
 from instances.models.minute import MinuteCount
-from instances.models.question import Question
+from instances.models.question import MAX_QUESTIONS, WITH_ANSWER, Question
 from instances.models.records import (
     CheckRecord,
     IdempotencyRecord,
@@ -17,10 +23,25 @@ from instances.models.records import (
     SweepRecord,
 )
 from instances.models.session import AgentSession, SessionLease
-from instances.models.task import Task, TaskDependency
-from instances.models.webhook import Delivery, Webhook
+from instances.models.task import (
+    AGEING,
+    CLAIM_ORDER_SQL,
+    UNREAD,
+    Task,
+    TaskDependency,
+    TaskQuerySet,
+    claimable_sql,
+    condition_sql,
+    each_word_once,
+)
+from instances.models.webhook import Delivery, Webhook, WebhookQuerySet
 
 __all__ = [
+    "AGEING",
+    "CLAIM_ORDER_SQL",
+    "MAX_QUESTIONS",
+    "UNREAD",
+    "WITH_ANSWER",
     "AgentSession",
     "AgentToken",
     "ArchiveFile",
@@ -30,11 +51,15 @@ __all__ = [
     "Comment",
     "Delivery",
     "Event",
+    "EventQuerySet",
     "Grant",
     "HopperInstance",
     "IdempotencyRecord",
     "InstanceLoad",
+    "InstanceQuerySet",
     "Lesson",
+    "LessonQuerySet",
+    "LineageRow",
     "MinuteCount",
     "Question",
     "RequestCount",
@@ -43,5 +68,12 @@ __all__ = [
     "SweepRecord",
     "Task",
     "TaskDependency",
+    "TaskQuerySet",
     "Webhook",
+    "WebhookQuerySet",
+    "claimable_sql",
+    "condition_sql",
+    "each_word_once",
+    "lineages",
+    "new_actor_id",
 ]

@@ -20,8 +20,19 @@ from hopper.database.functions import Function
 from hopper.database.rows import columns, read, select
 from instances.allowances import UNSTARTED, allowing
 from instances.choices import TaskStatus as T
-from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
-from instances.models.task import AGEING, CLAIM_ORDER_SQL, UNREAD, claimable_sql, condition_sql
+from instances.models import (
+    AGEING,
+    CLAIM_ORDER_SQL,
+    UNREAD,
+    Attempt,
+    Event,
+    HopperInstance,
+    InstanceLoad,
+    Question,
+    Task,
+    claimable_sql,
+    condition_sql,
+)
 from instances.queue_settings import queue_settings
 
 if TYPE_CHECKING:

@@ -18,9 +18,7 @@ from hopper.task_fields import CHILD, CREATE, set_at
 from instances.choices import AttemptOutcome, HopperScope
 from instances.choices import TaskStatus as T
 from instances.history import copies_above, task_event
-from instances.models import HopperInstance, Task
-from instances.models.instance import lineages
-from instances.models.task import each_word_once
+from instances.models import HopperInstance, Task, each_word_once, lineages
 from instances.tasks.changes import (
     amend_task,
     announce_due,

@@ -17,8 +17,7 @@ from instances.choices import (
     PLACING_BLOCKS,
 )
 from instances.choices import TaskStatus as T
-from instances.models import Task
-from instances.models.task import each_word_once
+from instances.models import Task, each_word_once
 from instances.signals import offer_overtaken
 from instances.tasks.changes import (
     amend_task,

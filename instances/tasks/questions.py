@@ -14,9 +14,7 @@ from hopper.errors import Conflict, Invalid
 from hopper.ids import new_id
 from instances.choices import AttemptOutcome, QuestionState, WaitingCode
 from instances.choices import TaskStatus as T
-from instances.models import Attempt, Question, Task
-from instances.models.instance import lineages
-from instances.models.question import MAX_QUESTIONS
+from instances.models import MAX_QUESTIONS, Attempt, Question, Task, lineages
 from instances.signals import offer_overtaken
 from instances.tasks.changes import amend_task, change_task, lock_task, rest_task
 from instances.tasks.leases import require_lease

@@ -19,8 +19,7 @@ from hopper.words import keys_of
 from instances.allowances import EXECUTING, Standing
 from instances.choices import STARTED, AttemptOutcome
 from instances.choices import TaskStatus as T
-from instances.models import Attempt, Task
-from instances.models.instance import lineages
+from instances.models import Attempt, Task, lineages
 from instances.tasks.changes import (
     change_task,
     extend_lease,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from django.db import transaction
 
 from hopper.database import engine, lock_names, lock_within
-from instances.models.instance import lineages
+from instances.models import lineages
 
 _ROOTS, _EDGES, LINES = "roots", "edges", "lines"
 _STEPS, _STEP_SECONDS = 25, 0.1

@@ -13,8 +13,7 @@ from hopper import database
 from instances.allowances import Standing
 from instances.choices import TERMINAL, InstanceStatus, TaskStatus
 from instances.choices import HopperScope as S
-from instances.models import Event, HopperInstance, InstanceLoad, Task
-from instances.models.instance import lineages
+from instances.models import Event, HopperInstance, InstanceLoad, Task, lineages
 from instances.queue_settings import queue_settings
 
 _DISABLED = (InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.ERROR)

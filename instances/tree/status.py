@@ -15,8 +15,7 @@ from hopper.errors import HopperError, Invalid, NotFound
 from hopper.protocol import INSTANCE
 from instances.choices import InstanceStatus as I
 from instances.history import instance_event, record
-from instances.models import HopperInstance, InstanceLoad, Task
-from instances.models.instance import lineages
+from instances.models import HopperInstance, InstanceLoad, Task, lineages
 from instances.signals import instance_fails, instance_runs, instance_stops
 
 

@@ -10,8 +10,7 @@ from django.db import connection
 from django.db.models import BooleanField, Case, OuterRef, Q, Subquery, Value, When
 from django.db.models.lookups import Exact
 
-from instances.models import HopperInstance, Task
-from instances.models.task import CLAIM_ORDER_SQL, claimable_sql
+from instances.models import CLAIM_ORDER_SQL, HopperInstance, Task, claimable_sql
 from instances.waiting.places import Place
 
 LOOKED_AT = 100

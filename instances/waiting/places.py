@@ -10,8 +10,7 @@ from typing import Any, Self
 
 from instances.allowances import EXECUTING
 from instances.choices import HopperScope, InstanceStatus, WaitingCode
-from instances.models import HopperInstance
-from instances.models.instance import lineages
+from instances.models import HopperInstance, lineages
 from instances.queue_settings import queue_settings
 from instances.tree.reads import running_at
 

@@ -20,8 +20,7 @@ from hopper import database
 from instances.allowances import EXECUTING
 from instances.choices import ATTENTION, STARTED, HopperScope, TaskStatus
 from instances.choices import WaitingCode as W
-from instances.models import Task
-from instances.models.task import TaskQuerySet
+from instances.models import Task, TaskQuerySet
 from instances.waiting.line import behind, positions
 from instances.waiting.places import Places
 from instances.waiting.wording import Reason, Wording

@@ -20,8 +20,7 @@ from django.db import close_old_connections, connections, transaction
 from hopper import database
 from hopper.database import is_outage
 from instances.history import newest_position
-from instances.models import Delivery, Event, Webhook
-from instances.models.instance import lineages
+from instances.models import Delivery, Event, Webhook, lineages
 from instances.rights import actor_now
 from instances.webhooks.messages import (
     Message,
