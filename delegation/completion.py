@@ -184,26 +184,29 @@ class CompletionBubbler:
 
 
 def closing() -> Function:
-    """Return the database's function that completes the hops of a plain task (ADR 0015).
+    """Return the database's function that completes the hops of plain tasks (ADR 0015).
 
     It writes what `end_accepted` writes, and returns the sources and the targets.
     """
     return Function(
         title="close_hops",
-        arguments={"task": "text", "result": "jsonb", "actor": "text", "moment": "timestamptz"},
-        returns="text[]",
-        variables="places text[];",
+        arguments={
+            **{name: "text[]" for name in ("plain", "tasks")},
+            "results": "jsonb[]",
+            "actor": "text",
+            "moment": "timestamptz",
+        },
+        returns="TABLE (task varchar, place varchar)",
+        variables="",
         body=f"""
-            WITH ended AS (
+            RETURN QUERY WITH ended AS (
                 UPDATE {TaskDelegation._meta.db_table} SET status = '{D.COMPLETED.value}',
                     answered_by = %(actor)s, reason = '{Reason.TASK_DONE.value}',
                     completed_at = greatest(%(moment)s, coalesce(accepted_at, delegated_at)),
-                    result = %(result)s
-                WHERE task_id = %(task)s AND status = '{D.ACCEPTED.value}'
-                RETURNING source_instance_id, target_instance_id)
-            SELECT array_agg(source_instance_id) || array_agg(target_instance_id)
-            INTO places FROM ended;
-            RETURN places;""",  # noqa: S608 - names of this code
+                    result = (%(results)s)[array_position(%(tasks)s, task_id::text)]
+                WHERE task_id = ANY(%(plain)s) AND status = '{D.ACCEPTED.value}'
+                RETURNING task_id, source_instance_id, target_instance_id)
+            SELECT task_id, unnest(ARRAY[source_instance_id, target_instance_id]) FROM ended;""",  # noqa: S608 - names of this code
     )
 
 

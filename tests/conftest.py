@@ -174,17 +174,17 @@ def _one_clock() -> None:
                     f"ALTER FUNCTION {function.name} SET search_path = public, pg_catalog"
                 )
 
-    def rows(function: functions.Function, *args: Any, **values: Any) -> Any:
+    def call(function: functions.Function, *args: Any, **values: Any) -> Any:
         connection.ensure_connection()
         # The driver's own cursor: no test counts this statement.
         connection.connection.execute("SELECT set_config('tests.now', %s, false)", [moved()])
         return called(function, *args, **values)
 
     if connection.vendor == "postgresql":
-        stored, called = functions.store, functions.Function.rows
+        stored, called = functions.store, functions.Function.call
         patch = pytest.MonkeyPatch()
         patch.setattr(functions, "store", store)
-        patch.setattr(functions.Function, "rows", rows)
+        patch.setattr(functions.Function, "call", call)
         patch.setattr(type(engine()), "clock", property(clock))
 
 

@@ -16,7 +16,7 @@ from django.db import connection
 
 from hopper.database import engine
 from hopper.database.postgresql import name_lock
-from hopper.database.rows import Row, columns, read
+from hopper.database.rows import Row, from_json
 
 _seen: set[str] = set()
 """The names of the functions that this process has found in the database."""
@@ -64,12 +64,20 @@ class Function:
     def rows(
         self, model: type[Row], column: str, *more: str, **values: Any
     ) -> list[tuple[Row, tuple[Any, ...]]]:
-        """Call the function; return each row of the model in `column`, and the values of `more`."""
+        """Call the function; return each row of the model in `column`, and the values of `more`.
+
+        The column holds rows as JSON (`row_to_json`).
+        """
+        found = self.call(column, *more, **values)
+        return [(from_json(model, row), tuple(rest)) for row, *rest in found]
+
+    def call(self, *wanted: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Call the function; return these columns of its rows."""
         marks = ", ".join(f"%({name})s" for name in self.arguments)
-        found = ", ".join([columns(model, f"({column})"), *more])
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {found} FROM {self.name}({marks})", values)  # noqa: S608
-            return read(model, cursor.fetchall())
+            cursor.execute(f"SELECT {', '.join(wanted)} FROM {self.name}({marks})", values)  # noqa: S608
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
 
 
 def sharing(name: str) -> str:

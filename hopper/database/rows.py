@@ -7,6 +7,7 @@ queryset's statement anew. For a wide row that takes longer than the database ta
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
@@ -42,6 +43,27 @@ def select(
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return [row for row, _ in read(model, cursor.fetchall())]
+
+
+def from_json(model: type[Row], values: Mapping[str, Any]) -> Row:
+    """Return a row that the database gave as one JSON object, {column: value}.
+
+    The driver reads one value many times faster than the columns of a wide row.
+    """
+    names, stored, times = _stored(model)
+    found = [values[column] for column in stored]
+    for index in times:
+        if found[index] is not None:
+            found[index] = datetime.fromisoformat(found[index])
+    return model.from_db(connection.alias, names, found)
+
+
+@cache
+def _stored(model: type[models.Model]) -> tuple[list[str], list[str], list[int]]:
+    """Return the names of the fields, their columns, and the indexes of those that hold times."""
+    fields = model._meta.concrete_fields
+    times = [n for n, one in enumerate(fields) if isinstance(one, models.DateTimeField)]
+    return [one.attname for one in fields], [str(one.column) for one in fields], times
 
 
 @cache

@@ -33,7 +33,7 @@ from instances.models import (
 )
 from instances.rights import grants_of, token_grants
 from instances.tasks.archived import no_task
-from instances.tasks.batches import Done
+from instances.tasks.complete_sql import Done
 from instances.tree.status import no_instance
 
 

@@ -28,7 +28,8 @@ from instances.models import (
     TaskDependency,
     lineages,
 )
-from instances.tasks.batches import Done, Verdict
+from instances.tasks.batches import Verdict
+from instances.tasks.complete_sql import Done
 from instances.tasks.worker import Claim, Lease
 from instances.tree.reads import as_counts, task_counts
 from instances.waiting import waiting_on

@@ -13,21 +13,13 @@ from django.db import transaction
 from hopper import database
 from hopper.actors import Actor
 from hopper.errors import AlreadyEnded, Gone, HopperError, LeaseLost, NotFound
+from instances.choices import TaskStatus as T
 from instances.models import Task
 from instances.tasks.changes import gathered, lock_counters, lock_tasks
-from instances.tasks.complete_sql import complete_at_once
+from instances.tasks.complete_sql import Done, complete_plain
 from instances.tasks.leases import keep_artifact
 from instances.tasks.worker import Claim, claim_next, complete_locked
 from instances.tree.locks import share_lines
-
-
-@dataclass(frozen=True)
-class Done:
-    """A report that a task is done: its id, the token of the lease, any JSON as result."""
-
-    task_id: str
-    token: str | None = None
-    result: Any = None
 
 
 @dataclass(frozen=True)
@@ -50,42 +42,43 @@ def complete_tasks(
     A refused report changes nothing and does not hold up the others. `refused` are the reports, by
     index, that the caller may not make.
     """
-    plain = _complete_plain(reports, refused or {}, actor)
-    return _complete(reports, refused or {}, (), actor) if plain is None else plain
+    return _complete(reports, _judged(reports, refused or {}, actor), (), actor)
 
 
-def _complete_plain(
+def _judged(
     reports: Sequence[Done],
     refused: Mapping[int, HopperError],
     actor: Actor,
-    *,
     at: str | None = None,
-) -> list[Verdict] | None:
-    """Finish one plain task, or none; None where there is more to do (ADR 0015)."""
-    if not reports:
-        return []
-    if len(reports) > 1 or refused:
-        return None
-    task = complete_at_once(reports[0].task_id, reports[0].token, reports[0].result, actor, at=at)
-    return None if task is None else [Verdict(task.pk, task.status)]
+) -> dict[int, Verdict]:
+    """Return the verdicts by index on refused reports, and on plain tasks, which end (ADR 0015)."""
+    verdicts = {
+        index: Verdict(reports[index].task_id, None, refusal) for index, refusal in refused.items()
+    }
+    others: dict[str, int] = {}
+    for index, one in enumerate(reports):
+        if index not in verdicts:
+            others.setdefault(one.task_id, index)
+    ended = complete_plain([reports[index] for index in others.values()], actor, at=at)
+    return verdicts | {others[pk]: Verdict(pk, T.DONE) for pk in ended}
 
 
 def _complete(
     reports: Sequence[Done],
-    refused: Mapping[int, HopperError],
+    judged: Mapping[int, Verdict],
     also_counted: Collection[str],
     actor: Actor,
 ) -> list[Verdict]:
-    """Finish tasks in one transaction.
+    """Finish tasks in one transaction, but those that are `judged`, by index.
 
     `also_counted` names an instance whose counter the caller changes afterwards in the transaction.
     """
-    verdicts = {
-        index: Verdict(reports[index].task_id, None, refusal) for index, refusal in refused.items()
-    }
+    verdicts = dict(judged)
+    permitted = {index: one for index, one in enumerate(reports) if index not in verdicts}
+    if not permitted:
+        return [verdicts[index] for index in range(len(reports))]
     with transaction.atomic():
         share_lines()
-        permitted = {index: one for index, one in enumerate(reports) if index not in verdicts}
         tasks = {task.pk: task for task in lock_tasks({one.task_id for one in permitted.values()})}
         _lock_counters_first(tasks, also_counted)
         now = database.now()
@@ -115,12 +108,12 @@ def complete_and_claim(
 
     The reports count even where nothing can be claimed: the claim then gives the reason.
     """
-    plain = _complete_plain(reports, refused or {}, actor, at=instance_id)
-    if plain is not None:
+    judged = _judged(reports, refused or {}, actor, instance_id)
+    if len(judged) == len(reports):
         # Two transactions: the counter of a busy instance is not locked in between.
-        return plain, _claim(instance_id, wish, actor)
+        return _complete(reports, judged, (), actor), _claim(instance_id, wish, actor)
     with transaction.atomic():
-        verdicts = _complete(reports, refused or {}, [instance_id], actor)
+        verdicts = _complete(reports, judged, [instance_id], actor)
         return verdicts, _claim(instance_id, wish, actor)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 
 from hopper import database
-from hopper.actors import SYSTEM, Actor
+from hopper.actors import Actor
 from hopper.database import engine
 from hopper.database.functions import Function
 from hopper.database.rows import columns, read, select
@@ -47,6 +47,8 @@ _MAX_KINDS = 1000
 _FURTHEST = 4 * AGEING
 """The furthest that a claimable task stands ahead of now, and some."""
 _BOUNDLESS = 10**9
+_UNREAD_SQL = "E'\\n'"
+"""`UNREAD`, and what stands between the words of a key."""
 _RIVALS = 32
 """The most tasks locked by other claims that a probe may skip and still find a task."""
 
@@ -60,7 +62,8 @@ _ATTEMPTS = f"""INSERT INTO {Attempt._meta.db_table}
     SELECT id, attempt, epoch, instance_id, worker, %(now)s, '',
         (SELECT last.checkpoint FROM {Attempt._meta.db_table} last
          WHERE last.task_id = marked.id AND last.number = marked.attempt - 1)
-    FROM {{marked}} RETURNING task_id, checkpoint AS carried"""
+    FROM {{marked}}"""
+_CARRIED = "RETURNING task_id, checkpoint AS carried"
 _EVENTS = f"""INSERT INTO {Event._meta.db_table}
     (kind, at, actor, actor_id, task_id, instance_id, delegation_id, epoch, attempt, before, status,
      holder_id, ending, data)
@@ -73,8 +76,8 @@ _SET_ASIDE = f"""UPDATE {Question._meta.db_table} SET state = 'set_aside'
 # The locked row has its present value; all other rows have their values from the start of the
 # statement. A stop writes this row, so the statement sees a stop that came meanwhile.
 _COUNT = f"""UPDATE {InstanceLoad._meta.db_table} SET running = running + {{count}}
-    WHERE instance_id = %(instance)s AND running + {{count}} <= %(most)s AND stops =
-    (SELECT stops FROM {InstanceLoad._meta.db_table} WHERE instance_id = %(instance)s)"""
+    WHERE instance_id = %(instance)s AND running + {{count}} <= %(most)s AND stops ="""
+_STOPS = f"(SELECT stops FROM {InstanceLoad._meta.db_table} WHERE instance_id = %(instance)s)"
 
 
 def _words(values: Iterable[str]) -> str:
@@ -146,17 +149,18 @@ def grant(wish: Wish, most: int) -> list[Grant]:
 
 
 def grant_at_once(wish: Wish, queue: Queue) -> list[Grant]:
-    """Lease as `grant` does, by one call of a function, for a worker that takes any work.
+    """Lease as `grant` does, by one call of a function, for a worker that asks for no tags.
 
     Returns none too where the queue is not as given any more, and where no function is kept: the
     general code then decides.
     """
     function = claiming()
-    if wish.capabilities is not None or wish.tags or not function.is_kept():
+    if wish.tags or not function.is_kept():
         return []
     params = _values(wish, queue.settings.max_concurrent_tasks) | {
         "scope": queue.scope,
         "config": json.dumps(queue.config),
+        "able": wish.capabilities,
     }
     granted = function.rows(Task, "task", "carried", **params)
     return _in_order([Grant(task, _checkpoint(carried)) for task, (carried,) in granted])
@@ -164,26 +168,80 @@ def grant_at_once(wish: Wish, queue: Queue) -> list[Grant]:
 
 @cache
 def claiming() -> Function:
-    """Return the function that leases tasks of any kind, by the statement of `grant`."""
-    any_work = Wish("", "", SYSTEM, 1, 0)
-    known = f"""SELECT FROM {_INSTANCE}
-        WHERE id = %(instance)s AND scope = %(scope)s AND config = %(config)s"""
+    """Return the function that leases tasks to workers of any capabilities, as `grant` does."""
+    steps = _steps()
+    for name, value in (
+        ("now", "moment"),
+        ("soon", f"moment + interval '{_FURTHEST.total_seconds()}'"),
+        ("until", "moment + make_interval(secs => %(seconds)s)"),
+        ("near", f"%(limit)s + {_RIVALS}"),
+    ):
+        steps = steps.replace(f"%({name})s", value)
     return Function(
         title="claim",
         arguments={
             **{name: "text" for name in ("instance", "scope", "worker", "holder", "actor")},
             **{name: "integer" for name in ("most", "limit", "seconds")},
-            **{name: "interval" for name in ("length", "furthest")},
-            **{name: "jsonb" for name in ("config", "data")},
+            "config": "jsonb",
+            "able": "text[]",
         },
-        returns=f"TABLE (task {_TASK}, carried jsonb)",
-        variables="",
-        body=f"""
-            IF EXISTS ({known}) THEN RETURN QUERY {_writing(_pick(any_work, {}))}
-                SELECT ROW(marked.*)::{_TASK}, tried.carried
-                FROM marked JOIN tried ON task_id = id;
-            END IF;""",
+        returns="TABLE (task json, carried jsonb)",
+        variables="""held integer; halts integer; kinds text[]; picked text[]; taken integer;
+            moment timestamptz;""",
+        body=steps,
     )
+
+
+def _steps() -> str:
+    """Return the statements of `claiming`: the room and the stops are read first, and locked last.
+
+    The moment of the claim follows the last lock.
+    """
+    picked = f"{_TASK} AS marked WHERE id = ANY(picked)"
+    attempts, load = Attempt._meta.db_table, InstanceLoad._meta.db_table
+    data = "jsonb_build_object('worker', %(worker)s)"
+    return f"""
+        SELECT running, stops INTO held, halts FROM {_INSTANCE} JOIN {load} ON instance_id = id
+            WHERE id = %(instance)s AND scope = %(scope)s AND config = %(config)s
+            AND running < %(most)s AND {_CLAIMING};
+        IF NOT FOUND THEN RETURN; END IF;
+        moment := clock_timestamp();
+        {_picking()}
+        taken := cardinality(picked);
+        IF taken = 0 THEN RETURN; END IF;
+        {_COUNT.format(count="taken")} halts;
+        IF NOT FOUND THEN RETURN; END IF;
+        moment := clock_timestamp();
+        {_MARK} WHERE id = ANY(picked);
+        {_ATTEMPTS.format(marked=picked)};
+        {_EVENTS.format(marked=picked, data=data)};
+        {_SET_ASIDE.format(marked=picked, asked="AND")};
+        RETURN QUERY SELECT row_to_json(marked), (SELECT checkpoint FROM {attempts} AS tried
+            WHERE task_id = marked.id AND number = marked.attempt) FROM {picked};"""
+
+
+def _picking() -> str:
+    """Return the statements that lock the next tasks, as many as there is room for."""
+    fits = f"instance_id = %(instance)s AND queue_at <= %(soon)s AND {claimable_sql()}"
+    room = "LIMIT least(%(limit)s, %(most)s - held) FOR NO KEY UPDATE"
+    probe = f"""SELECT id AS found FROM {_TASK} WHERE {fits} AND cap_key = kind
+        AND (kind <> {_UNREAD_SQL} OR capability_keys <@ to_jsonb(%(able)s))
+        ORDER BY {CLAIM_ORDER_SQL} LIMIT %(near)s"""
+    return f"""
+        IF %(able)s IS NULL THEN
+            picked := ARRAY(SELECT id FROM {_TASK} WHERE {fits}
+                ORDER BY {CLAIM_ORDER_SQL} {room} SKIP LOCKED);
+        ELSE
+            kinds := ARRAY({_kinds("cap_key", _MAX_KINDS + 1)});
+            IF cardinality(kinds) > {_MAX_KINDS} THEN RETURN; END IF;
+            kinds := ARRAY(SELECT kind FROM unnest(kinds) kind WHERE kind = {_UNREAD_SQL}
+                OR string_to_array(kind, {_UNREAD_SQL}) <@ %(able)s);
+            IF cardinality(kinds) > {_MAX_PROBES} THEN RETURN; END IF;
+            picked := ARRAY(
+                SELECT id FROM (SELECT found FROM unnest(kinds) kind, LATERAL ({probe}) probes)
+                    near CROSS JOIN {_TASK} WHERE {fits} AND id = found
+                ORDER BY {CLAIM_ORDER_SQL} {room} OF {_TASK} SKIP LOCKED);
+        END IF;"""
 
 
 def _values(wish: Wish, most: int) -> dict[str, Any]:
@@ -228,7 +286,7 @@ def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
 
 def _writing(picking: str) -> str:
     """Return the WITH that picks, counts and marks; it ends in `marked` and `tried`."""
-    counted = _COUNT.format(count="(SELECT count(*) FROM pick)")
+    counted = f"{_COUNT.format(count='(SELECT count(*) FROM pick)')} {_STOPS}"
     # An array, because the planner takes the limit for a tenth of the queue: a join reads it whole.
     picked = "id = ANY(ARRAY(SELECT picked FROM pick)) AND EXISTS (SELECT 1 FROM place)"
     marked = f"{_MARK} WHERE {picked} RETURNING {_TASK}.*"
@@ -238,7 +296,7 @@ def _writing(picking: str) -> str:
         WITH moment (at) AS MATERIALIZED (SELECT {engine().clock}), {picking},
         place AS ({counted} AND EXISTS (SELECT 1 FROM pick) RETURNING 1),
         marked AS ({marked}),
-        tried AS ({_ATTEMPTS.format(marked="marked")}),
+        tried AS ({_ATTEMPTS.format(marked="marked")} {_CARRIED}),
         recorded AS ({_EVENTS.format(marked="marked", data="%(data)s::jsonb")}),
         aside AS ({_SET_ASIDE.format(marked="marked", asked="WHERE")})"""
     for name, span in (("until", "length"), ("soon", "furthest")):
@@ -260,12 +318,12 @@ def _in_one_transaction(picking: str, params: dict[str, Any]) -> list[Grant]:
         values |= {f"id{n}": pk for n, pk in enumerate(tasks)} | {"count": len(tasks)}
         these = ", ".join(f"%(id{n})s" for n in range(len(tasks)))
         source = f"{_TASK} AS marked WHERE id IN ({these})"
-        cursor.execute(_ATTEMPTS.format(marked=source), values)
+        cursor.execute(f"{_ATTEMPTS.format(marked=source)} {_CARRIED}", values)
         carried = dict(cursor.fetchall())
         cursor.execute(_EVENTS.format(marked=source, data="%(data)s"), values)
         if any(task.asked for task in tasks.values()):
             cursor.execute(_SET_ASIDE.format(marked=source, asked="AND"), values)
-        cursor.execute(_COUNT.format(count="%(count)s"), values)
+        cursor.execute(f"{_COUNT.format(count='%(count)s')} {_STOPS}", values)
     return [Grant(task, _checkpoint(carried[pk])) for pk, task in tasks.items()]
 
 
@@ -318,23 +376,21 @@ def _keys(wish: Wish, column: str) -> list[str] | None:
 
     Steps from key to key through the index. The cost grows with the kinds, not with the tasks.
     """
-    next_key = f"""SELECT min({column}) FROM {_TASK} WHERE instance_id = %(instance)s
-        AND {condition_sql(Task.objects.in_queue())}"""
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            WITH RECURSIVE present (found) AS (
-                {next_key}
-                UNION ALL
-                SELECT ({next_key} AND {column} > present.found)
-                FROM present WHERE found IS NOT NULL
-            )
-            SELECT found FROM present WHERE found IS NOT NULL LIMIT %(kinds)s
-            """,
-            {"instance": wish.instance_id, "kinds": _MAX_KINDS + 1},
-        )
+        cursor.execute(_kinds(column, _MAX_KINDS + 1), {"instance": wish.instance_id})
         keys = [str(key) for (key,) in cursor.fetchall()]
     return None if len(keys) > _MAX_KINDS else [key for key in keys if _may_fit(key, wish)]
+
+
+def _kinds(column: str, most: int) -> str:
+    """Return the statement that steps from key to key through the index of the column."""
+    next_key = f"""SELECT min({column}) FROM {_TASK} WHERE instance_id = %(instance)s
+        AND {condition_sql(Task.objects.in_queue())}"""
+    return f"""WITH RECURSIVE present (found) AS (
+            {next_key}
+            UNION ALL
+            SELECT ({next_key} AND {column} > present.found) FROM present WHERE found IS NOT NULL)
+        SELECT found FROM present WHERE found IS NOT NULL LIMIT {most}"""
 
 
 def _may_fit(key: str, wish: Wish) -> bool:

@@ -1,4 +1,4 @@
-"""Completing a plain task by one call of a function (R17); every other report takes `worker`'s way.
+"""Completing plain tasks by one call of a function (R17); other reports take the general way.
 
 A task is plain if it is the root and the only task of its tree, and its lease is of its first
 epoch. Nothing is offered, asked or on its way back. The function locks as R6 says and writes the
@@ -9,6 +9,8 @@ rows that `change_task` and its receivers write.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -30,107 +32,152 @@ from instances.tasks.wakeups import WAKEUPS
 from instances.tree.locks import LINES
 from instances.tree.status import settle_after_commit
 
+_STORED = Task._meta.get_field("result").get_db_prep_save
 _FIRST = 1
 """The epoch of a task that was never opened again."""
 _TASK = Task._meta.db_table
 _STARTED = ", ".join(f"'{status.value}'" for status in STARTED)
 
-_OTHER = f"""t.id IS NULL OR t.decomposed OR t.status NOT IN ({_STARTED})
-    OR t.attempt <> %(attempt)s OR t.epoch <> {_FIRST} OR t.lease_seconds IS NULL
-    OR t.instance_id IS NULL OR t.offered_to_id IS NOT NULL OR t.return_to_id IS NOT NULL
-    OR t.asked > 0 OR t.instance_id <> %(at)s"""
-_END_TASK = f"""UPDATE {_TASK} SET status = '{T.DONE.value}', result = %(result)s, error = '',
-    lease_holder = '', lease_seconds = NULL, lease_expires_at = NULL, route_due = FALSE,
-    waiting = '{{}}', finished_at = greatest(moment, created_at),
-    updated_at = greatest(moment, updated_at)
-    WHERE id = %(task)s RETURNING * INTO t"""
-_END_ATTEMPT = f"""UPDATE {Attempt._meta.db_table} SET outcome = '{AttemptOutcome.COMPLETED.value}',
-    ended_at = greatest(started_at, moment), error = ''
-    WHERE task_id = %(task)s AND outcome IS NULL"""
+_PLAIN = f"""root_id = id AND NOT decomposed AND status IN ({_STARTED}) AND attempt = number
+    AND epoch = {_FIRST} AND lease_seconds IS NOT NULL AND instance_id IS NOT NULL
+    AND offered_to_id IS NULL AND return_to_id IS NULL AND asked = 0
+    AND instance_id = coalesce(%(at)s, instance_id)"""
 # The feed of the holder first, then those of all instances on the path and above it.
 _EVENTS = f"""INSERT INTO {Event._meta.db_table} (kind, at, actor, actor_id, task_id, instance_id,
     delegation_id, epoch, attempt, before, status, holder_id, ending, data)
-    WITH RECURSIVE above (id) AS (
-        SELECT unnest(places)
-        UNION SELECT i.parent_id FROM above JOIN {HopperInstance._meta.db_table} i
-            ON i.id = above.id)
-    SELECT 'task.{T.DONE.value}', moment, %(actor)s, %(actor_id)s, t.id, id, '', t.epoch,
-        t.attempt, CASE WHEN own THEN before ELSE '' END, t.status, t.instance_id, TRUE,
-        CASE WHEN own THEN '{{}}'::jsonb ELSE '{{"bubbled": true}}'::jsonb END
-    FROM (SELECT id, id = t.instance_id AS own FROM above WHERE id IS NOT NULL) feeds
-    ORDER BY own DESC, id COLLATE "C"
-"""
+    WITH RECURSIVE above (task, place) AS (
+        (SELECT id, unnest(ARRAY[instance_id, origin_id]) FROM {_TASK} WHERE id = ANY(plain)
+            {{paths}})
+        UNION SELECT task, parent_id FROM above JOIN {HopperInstance._meta.db_table} i
+            ON i.id = above.place)
+    SELECT 'task.{T.DONE.value}', moment, %(actor)s, %(actor_id)s, task, place, '', epoch, attempt,
+        CASE WHEN own THEN status ELSE '' END, '{T.DONE.value}', instance_id, TRUE,
+        CASE WHEN own THEN '{{{{}}}}'::jsonb ELSE '{{{{"bubbled": true}}}}'::jsonb END
+    FROM above JOIN {_TASK} ON id = task, LATERAL (SELECT place = instance_id AS own) feeds
+    WHERE place IS NOT NULL AND id = ANY(plain)
+    ORDER BY own DESC, array_position(%(tasks)s, id::text), place COLLATE "C" """
+_END_ATTEMPT = f"""UPDATE {Attempt._meta.db_table} SET outcome = '{AttemptOutcome.COMPLETED.value}',
+    ended_at = greatest(started_at, moment), error = ''
+    WHERE task_id = ANY(plain) AND outcome IS NULL"""
+_END_TASK = f"""UPDATE {_TASK} SET status = '{T.DONE.value}', error = '',
+    result = (%(results)s)[array_position(%(tasks)s, id::text)],
+    lease_holder = '', lease_seconds = NULL, lease_expires_at = NULL, route_due = FALSE,
+    waiting = '{{}}', finished_at = greatest(moment, created_at),
+    updated_at = greatest(moment, updated_at) WHERE id = ANY(plain)"""
 _FOLLOWED = f"""EXISTS (SELECT FROM {TaskDependency._meta.db_table}
-    WHERE depends_on_id = %(task)s)"""
+    WHERE depends_on_id = done.id)"""
 
 
-def complete_at_once(
-    task_id: str, token: str | None, result: Any, actor: Actor, *, at: str | None = None
-) -> Task | None:
-    """Finish a plain task and return it; None, with nothing changed, for any other report.
+@dataclass(frozen=True)
+class Done:
+    """A report that a task is done: its id, the token of the lease, any JSON as result."""
 
-    `at` names the only instance whose counter may change (R6).
-    """
-    number = (token or "").partition(".")[0]
-    if not token or not (number.isascii() and number.isdecimal()) or has_condition(Task, task_id):
-        return None
+    task_id: str
+    token: str | None = None
+    result: Any = None
+
+    @property
+    def attempt(self) -> int | None:
+        """The number of the attempt if the token is that of a first epoch's lease, else None."""
+        token = self.token or ""
+        number = token.partition(".")[0]
+        if not (number.isascii() and number.isdecimal()):
+            return None
+        return int(number) if is_lease_token(token, self.task_id, int(number), _FIRST) else None
+
+
+def complete_at_once(report: Done, actor: Actor) -> Task | None:
+    """Finish a plain task and return it; None, with nothing changed, for any other report."""
     function = completing()
-    if not function.is_kept() or not is_lease_token(token, task_id, int(number), _FIRST):
+    values = _values([report], actor) if function.is_kept() else None
+    if values is None:
         return None
-    values = {"result": Task._meta.get_field("result").get_db_prep_save(result, connection)}
-    values |= {
-        "at": at,
-        "task": task_id,
-        "attempt": int(number),
-        "actor": actor.name,
-        "actor_id": actor.id,
-    }
     for task, (settles, followed) in function.rows(Task, "task", "settles", "followed", **values):
-        told = {"task_id": task_id, "instance_id": task.instance_id}
-        with tracing.span("done task", task.traceparent, **told):
-            _follow(task, settles=settles, followed=followed)
+        _follow([(task.pk, task.instance_id, task.traceparent, settles, followed)])
         return task
     return None
 
 
-def _follow(task: Task, *, settles: bool, followed: bool) -> None:
-    """Do after the commit what follows the end."""
-    holder = str(task.instance_id)
-    if settles:
-        settle_after_commit(holder)
-    if followed:
-        after_commit(lambda: reevaluate_dependants([task.pk]))
-    if holder in WAKEUPS.instance_ids():
-        transaction.on_commit(partial(WAKEUPS.wake, [holder]), robust=True)
+def complete_plain(reports: Sequence[Done], actor: Actor, *, at: str | None = None) -> set[str]:
+    """Finish the plain ones of different tasks; return their ids. Others are not changed.
+
+    Inside a transaction all are plain or none is finished: what follows must not lock a tree after
+    a counter. `at` names the only instance whose counter may change (R6).
+    """
+    function = completing()
+    values = _values(reports, actor, at) if function.is_kept() else None
+    if values is None:
+        return set()
+    words = [f"task ->> '{name}'" for name in ("id", "instance_id", "traceparent")]
+    ended = function.call(*words, "settles", "followed", **values)
+    _follow(ended)
+    return {task_id for task_id, *_ in ended}
+
+
+def _values(reports: Sequence[Done], actor: Actor, at: str | None = None) -> dict[str, Any] | None:
+    """Return the values for the function, None without a report for it."""
+    told = [
+        (one.task_id, number, _STORED(one.result, connection))
+        for one in reports
+        if not has_condition(Task, one.task_id) and (number := one.attempt) is not None
+    ]
+    whole = connection.in_atomic_block
+    if not told or (whole and len(told) < len(reports)):
+        return None
+    tasks, numbers, results = map(list, zip(*told, strict=True))
+    values = {"tasks": tasks, "attempts": numbers, "results": results, "whole": whole}
+    return values | {"at": at, "actor": actor.name, "actor_id": actor.id}
+
+
+def _follow(ended: Sequence[tuple[Any, ...]]) -> None:
+    """Do after the commit what follows the ends."""
+    for task_id, instance_id, traceparent, _, _ in ended:
+        told = {"task_id": task_id, "instance_id": instance_id}
+        with tracing.span("done task", traceparent, **told):
+            pass
+    holders = {str(instance_id): settles for _, instance_id, _, settles, _ in ended}
+    for instance_id in sorted(pk for pk, settles in holders.items() if settles):
+        settle_after_commit(instance_id)
+    if any(followed for *_, followed in ended):
+        after_commit(lambda: reevaluate_dependants([task_id for task_id, *_ in ended]))
+    if awaited := holders.keys() & set(WAKEUPS.instance_ids()):
+        transaction.on_commit(partial(WAKEUPS.wake, awaited), robust=True)
 
 
 @cache
 def completing() -> Function:
-    """Return the function that completes a plain task; no row where the task is not plain."""
-    ends = "".join(f" || {end().name}(p_task, p_result, p_actor, moment)" for end in plain_ends)
-    release = RELEASE % ("1", "t.instance_id", "t.instance_id")
+    """Return the function that completes the plain ones of tasks and returns them."""
+    values = "plain, %(tasks)s, %(results)s, %(actor)s, moment"
+    paths = "".join(
+        f" UNION ALL SELECT task, place FROM {end().name}({values})" for end in plain_ends
+    )
+    release = RELEASE % ("leases", "holder", "holder")
     return Function(
         title="complete",
         arguments={
-            **{name: "text" for name in ("task", "at", "actor", "actor_id")},
-            "attempt": "integer",
-            "result": "jsonb",
+            **{name: "text" for name in ("at", "actor", "actor_id")},
+            "whole": "boolean",
+            "tasks": "text[]",
+            "attempts": "integer[]",
+            "results": "jsonb[]",
         },
-        returns=f"TABLE (task {_TASK}, settles boolean, followed boolean)",
-        variables=f"t {_TASK}; moment timestamptz; before text; places text[];",
+        returns="TABLE (task json, settles boolean, followed boolean)",
+        variables="""plain text[]; moment timestamptz; holder text; leases integer; seen boolean;
+            stopping text[];""",
         body=f"""
             {sharing(LINES)};
-            SELECT * INTO t FROM {_TASK}
-                WHERE id = %(task)s AND root_id = %(task)s FOR NO KEY UPDATE;
-            IF {_OTHER} THEN RETURN; END IF;
+            plain := ARRAY(SELECT id FROM unnest(%(tasks)s, %(attempts)s) AS told (task, number)
+                JOIN {_TASK} ON id = task WHERE {_PLAIN} ORDER BY id FOR NO KEY UPDATE OF {_TASK});
+            IF %(whole)s AND cardinality(plain) < cardinality(%(tasks)s) THEN RETURN; END IF;
             moment := clock_timestamp();
-            before := t.status;
-            {_END_TASK};
+            {_EVENTS.format(paths=paths)};
             {_END_ATTEMPT};
-            places := ARRAY[t.instance_id, t.origin_id]::text[]{ends};
-            {_EVENTS};
-            task := t;
-            followed := {_FOLLOWED};
-            {release} INTO settles;
-            RETURN NEXT;""",
+            {_END_TASK};
+            FOR holder, leases IN SELECT instance_id, count(*) FROM {_TASK} WHERE id = ANY(plain)
+                GROUP BY instance_id ORDER BY instance_id COLLATE "C" LOOP
+                {release} INTO seen;
+                IF seen THEN stopping := stopping || holder; END IF;
+            END LOOP;
+            RETURN QUERY SELECT row_to_json(done), instance_id = ANY(stopping), {_FOLLOWED}
+                FROM {_TASK} AS done WHERE id = ANY(plain);""",
     )

@@ -36,7 +36,7 @@ from instances.tasks.claim_sql import (
     grant_at_once,
     why_nothing,
 )
-from instances.tasks.complete_sql import complete_at_once
+from instances.tasks.complete_sql import Done, complete_at_once
 from instances.tasks.leases import (
     expire_lease,
     keep_artifact,
@@ -214,7 +214,7 @@ def complete_task(
     def finish(task: Task) -> None:
         _finish(task, result, actor, database.now())
 
-    if (done := complete_at_once(task_id, token, result, actor)) is not None:
+    if (done := complete_at_once(Done(task_id, token, result), actor)) is not None:
         return done
     return _report(task_id, token, finish, T.DONE, artifact=result, actor=actor)
 
