@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
+from django.db.models import Q
 from django_filters import rest_framework as filters
 from django_filters.fields import ChoiceField, IsoDateTimeField
 
 from hopper.rest.described import extend_schema_field
 from hopper.rest.input import RFC_3339, rfc3339
+
+
+def keeping(keep: Callable[[Any, Any], Any]) -> Callable[[Any, str, Any], Any]:
+    """Return the method of a filter that narrows the rows by `keep(rows, value)`."""
+    return lambda rows, name, value: keep(rows, value)
+
+
+def matching(condition: Callable[[Any], Q]) -> Callable[[Any, str, Any], Any]:
+    """Return the method of a filter that keeps the rows with `condition(value)`."""
+    return lambda rows, name, value: rows.filter(condition(value))
 
 
 class _TrueOrFalse(forms.Field):

@@ -15,6 +15,8 @@ from hopper.rest.filters import (
     ScopeParameter,
     TimeParameter,
     WordsParameter,
+    keeping,
+    matching,
 )
 from hopper.words import key_of, keys_of
 from instances.choices import (
@@ -26,7 +28,7 @@ from instances.choices import (
     TaskStatus,
     WaitingCode,
 )
-from instances.models import Event, HopperInstance, Question, Task
+from instances.models import InstanceQuerySet, Question, TaskQuerySet
 from instances.waiting import claimable_anywhere, waiting_condition
 
 
@@ -69,15 +71,20 @@ class InstanceFilter(filters.FilterSet):
     instance_type = ChoiceParameter(choices=InstanceType.choices)
     parent_id = filters.CharFilter()
     root = BooleanParameter(field_name="parent", lookup_expr="isnull")
-    under = filters.CharFilter(method="keep_under")
-    name = filters.CharFilter(method="keep_called")
-    search = filters.CharFilter(method="keep_matching")
-    include_terminated = BooleanParameter(method="keep_all")
+    under = filters.CharFilter(method=keeping(InstanceQuerySet.under))
+    name = filters.CharFilter(method=keeping(InstanceQuerySet.called))
+    search = filters.CharFilter(
+        method=matching(
+            lambda text: (
+                Q(pk__icontains=text)
+                | Q(name_key__contains=key_of(text))
+                | Q(description__icontains=text)
+            )
+        )
+    )
+    # `filter_queryset` applies this filter.
+    include_terminated = BooleanParameter(method=keeping(lambda rows, wanted: rows))
     ordering = Ordering(fields=["name", "created_at", "updated_at", "scope", "status", "id"])
-
-    class Meta:
-        model = HopperInstance
-        fields: tuple[str, ...] = ()
 
     def filter_queryset(self, queryset: Any) -> Any:
         """Return the live instances; all instances if the request asks for terminated ones."""
@@ -85,25 +92,28 @@ class InstanceFilter(filters.FilterSet):
         wanted = asked.get("include_terminated") or asked.get("status") == "terminated"
         return super().filter_queryset(queryset if wanted else queryset.live())
 
-    def keep_under(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep an instance and its subtree."""
-        return queryset.under(value)
 
-    def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep instances with the text in id, name or description."""
-        return queryset.filter(
-            Q(pk__icontains=value)
-            | Q(name_key__contains=key_of(value))
-            | Q(description__icontains=value)
-        )
+def _ready(rows: TaskQuerySet, ready: bool) -> TaskQuerySet:
+    """Keep the tasks that a worker could claim now, or the pending ones that none could."""
+    now = claimable_anywhere()
+    return rows.filter(now) if ready else rows.filter(~now, status=TaskStatus.PENDING)
 
-    def keep_called(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep instances of that name (R25)."""
-        return queryset.called(value)
 
-    def keep_all(self, queryset: Any, name: str, value: bool) -> Any:
-        """Keep all rows: `filter_queryset` applies this filter."""
-        return queryset
+def _dead(rows: TaskQuerySet, dead: bool) -> TaskQuerySet:
+    """Keep dead letters, or all other tasks (R15)."""
+    if dead:
+        return rows.dead_letters()
+    return rows.exclude(status=TaskStatus.FAILED, discarded_at__isnull=True)
+
+
+def _with_text(text: str) -> Q:
+    """Return the condition of tasks with the text in id, title, description or project."""
+    return (
+        Q(pk=text)
+        | Q(title__icontains=text)
+        | Q(description__icontains=text)
+        | Q(project_key__contains=key_of(text))
+    )
 
 
 class TaskFilter(filters.FilterSet):
@@ -112,91 +122,45 @@ class TaskFilter(filters.FilterSet):
     # A row matches once: no DISTINCT, which would sort all rows by all columns.
     status = filters.MultipleChoiceFilter(choices=TaskStatus.choices, distinct=False)
     priority = filters.MultipleChoiceFilter(choices=TaskPriority.choices, distinct=False)
-    project = filters.CharFilter(method="keep_of_project")
+    project = filters.CharFilter(method=matching(lambda word: Q(project_key=key_of(word))))
     instance_id = filters.CharFilter()
-    under = filters.CharFilter(method="keep_under")
-    tags = WordsParameter(method="keep_any_tag")
-    all_tags = WordsParameter(method="keep_all_tags")
+    under = filters.CharFilter(method=keeping(TaskQuerySet.in_subtree))
+    tags = WordsParameter(method=matching(lambda words: Q(tag_keys__has_any_word=keys_of(words))))
+    all_tags = WordsParameter(
+        method=matching(lambda words: Q(tag_keys__has_all_words=keys_of(words)))
+    )
     owner = filters.CharFilter()
     requester = filters.CharFilter()
     source = filters.CharFilter()
     worker = filters.CharFilter()
-    asked_by = filters.CharFilter(method="keep_asked")
+    asked_by = filters.CharFilter(
+        method=matching(
+            lambda name: Q(pk__in=Question.objects.filter(asked_by=name).values("task_id"))
+        )
+    )
     parent_id = filters.CharFilter()
-    ready = BooleanParameter(method="keep_ready")
-    open = BooleanParameter(method="keep_open")
-    dead_letter = BooleanParameter(method="keep_dead_letters")
-    waiting_code = ChoiceParameter(choices=WaitingCode.choices, method="keep_waiting")
+    ready = BooleanParameter(method=keeping(_ready))
+    open = BooleanParameter(
+        method=matching(
+            lambda is_open: ~Q(status__in=TERMINAL) if is_open else Q(status__in=TERMINAL)
+        )
+    )
+    dead_letter = BooleanParameter(method=keeping(_dead))
+    waiting_code = ChoiceParameter(choices=WaitingCode.choices, method=matching(waiting_condition))
     created_after = TimeParameter(field_name="created_at", lookup_expr="gte")
     created_before = TimeParameter(field_name="created_at", lookup_expr="lt")
     updated_after = TimeParameter(field_name="updated_at", lookup_expr="gte")
     updated_before = TimeParameter(field_name="updated_at", lookup_expr="lt")
-    search = filters.CharFilter(method="keep_matching")
+    search = filters.CharFilter(method=matching(_with_text))
     ordering = TaskOrdering(
         fields=["created_at", "updated_at", "priority", "status", "title", "queue_at", "id"]
     )
-
-    class Meta:
-        model = Task
-        fields: tuple[str, ...] = ()
-
-    def keep_under(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep tasks held by an instance or below it."""
-        return queryset.in_subtree(value)
-
-    def keep_of_project(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep tasks that name this project (R25)."""
-        return queryset.filter(project_key=key_of(value))
-
-    def keep_any_tag(self, queryset: Any, name: str, value: list[str]) -> Any:
-        """Keep tasks with any of the tags."""
-        return queryset.filter(tag_keys__has_any_word=keys_of(value))
-
-    def keep_all_tags(self, queryset: Any, name: str, value: list[str]) -> Any:
-        """Keep tasks with all of the tags."""
-        return queryset.filter(tag_keys__has_all_words=keys_of(value))
-
-    def keep_ready(self, queryset: Any, name: str, value: bool) -> Any:
-        """Keep the tasks that a worker could claim now, or the pending ones that none could."""
-        now = claimable_anywhere()
-        if value:
-            return queryset.filter(now)
-        return queryset.filter(~now, status=TaskStatus.PENDING)
-
-    def keep_asked(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep the tasks about which a worker or person has asked a question."""
-        return queryset.filter(pk__in=Question.objects.filter(asked_by=value).values("task_id"))
-
-    def keep_open(self, queryset: Any, name: str, value: bool) -> Any:
-        """Keep unfinished tasks, or finished ones."""
-        return (
-            queryset.exclude(status__in=TERMINAL) if value else queryset.filter(status__in=TERMINAL)
-        )
-
-    def keep_dead_letters(self, queryset: Any, name: str, value: bool) -> Any:
-        """Keep dead letters, or all other tasks (R15)."""
-        if value:
-            return queryset.dead_letters()
-        return queryset.exclude(status=TaskStatus.FAILED, discarded_at__isnull=True)
-
-    def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep tasks with the text in id, title, description or project."""
-        return queryset.filter(
-            Q(pk=value)
-            | Q(title__icontains=value)
-            | Q(description__icontains=value)
-            | Q(project_key__contains=key_of(value))
-        )
-
-    def keep_waiting(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep tasks that wait for this reason (R26)."""
-        return queryset.filter(waiting_condition(value))
 
 
 class TaskSearchFilter(TaskFilter):
     """Tasks with the text `q`."""
 
-    q = filters.CharFilter(method="keep_matching")
+    q = filters.CharFilter(method=matching(_with_text))
 
 
 class HistoryFilter(filters.FilterSet):
@@ -204,10 +168,6 @@ class HistoryFilter(filters.FilterSet):
 
     since = TimeParameter(field_name="at", lookup_expr="gte")
     kind = ChoiceParameter(choices=list(EVENTS.items()))
-
-    class Meta:
-        model = Event
-        fields: tuple[str, ...] = ()
 
 
 class EventFilter(HistoryFilter):

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from hopper.errors import Invalid, NotFound
 from hopper.rest.described import extend_schema
 from hopper.rest.fields import Line, StrictSerializer, Text, Word
+from hopper.rest.filters import matching
 from hopper.words import key_of
 from instances.api.base import Answering
 from instances.api.permissions import (
@@ -72,15 +73,13 @@ class LessonFilter(filters.FilterSet):
     """
 
     project = filters.CharFilter(method="keep_of_project")
-    domain = filters.CharFilter(method="keep_of_domain")
+    domain = filters.CharFilter(method=matching(lambda word: Q(domain_key=key_of(word))))
     confidence = filters.MultipleChoiceFilter(choices=Confidence.choices)
     task_id = filters.CharFilter()
     applies_to = filters.CharFilter(method="keep_applying")
-    search = filters.CharFilter(method="keep_matching")
-
-    class Meta:
-        model = Lesson
-        fields: tuple[str, ...] = ()
+    search = filters.CharFilter(
+        method=matching(lambda text: Q(title__icontains=text) | Q(description__icontains=text))
+    )
 
     def keep_of_project(self, queryset: Any, name: str, value: str) -> Any:
         """Keep lessons of the project."""
@@ -92,14 +91,6 @@ class LessonFilter(filters.FilterSet):
             return queryset.applying_to(seen_task(actor_of(self.request), value))
         except NotFound as error:
             raise Invalid.field(name, f"there is no task {value}", "unknown") from error
-
-    def keep_of_domain(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep lessons of the domain."""
-        return queryset.filter(domain_key=key_of(value))
-
-    def keep_matching(self, queryset: Any, name: str, value: str) -> Any:
-        """Keep lessons with the words in title or text."""
-        return queryset.filter(Q(title__icontains=value) | Q(description__icontains=value))
 
 
 def shown_lessons(rows: Sequence[Lesson]) -> list[Any]:
