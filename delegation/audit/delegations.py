@@ -7,7 +7,7 @@ from itertools import groupby, pairwise
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
-from delegation.audit.extent import Breaches, Extent
+from delegation.audit.extent import Breaches, Extent, said
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType, Reason
 from delegation.models import TaskDelegation
@@ -57,15 +57,16 @@ def pending(asked: Extent) -> Breaches:
         Q(source_instance=F("task__instance"))
         | Q(source_instance__isnull=True, task__instance__isnull=True)
     )
-    for pk, task_id in elsewhere.values_list("pk", "task_id"):
-        yield task_id, f"delegation {pk} is pending, but was not made by the holder"
+    yield from said(
+        elsewhere, "task_id", "delegation {pk} is pending, but was not made by the holder"
+    )
     unsaid = open_rows.exclude(task__offered_to=F("target_instance"))
-    for pk, task_id in unsaid.values_list("pk", "task_id"):
-        yield task_id, f"delegation {pk} is pending, but the task is not offered to its target"
+    yield from said(
+        unsaid, "task_id", "delegation {pk} is pending, but the task is not offered to its target"
+    )
     offered = asked.tasks(Task.objects.open().filter(offered_to__isnull=False))
     hollow = offered.filter(~Exists(offers.filter(task=OuterRef("pk"))))
-    for pk in hollow.values_list("pk", flat=True):
-        yield pk, "is offered without a pending delegation"
+    yield from said(hollow, "pk", "is offered without a pending delegation")
 
 
 def legal_hops(asked: Extent) -> Breaches:
@@ -97,8 +98,7 @@ def legal_hops(asked: Extent) -> Breaches:
             )
         )
     )
-    for pk in handed.values_list("pk", flat=True):
-        yield pk, "has no source, but its task was held by one when it was offered"
+    yield from said(handed, "pk", "has no source, but its task was held by one when it was offered")
 
 
 def _illegal_hops(hops: QuerySet[TaskDelegation]) -> Breaches:
@@ -135,8 +135,9 @@ def asked_again(asked: Extent) -> Breaches:
     )
     offers = TaskDelegation.objects.exclude(_UP).filter(forced=False)
     again = asked.tasks(offers, "task").filter(Exists(refused) | Exists(gave_up))
-    for pk, target, task_id in again.values_list("pk", "target_instance_id", "task_id"):
-        yield pk, f"{target} was asked again for {task_id} after it had refused"
+    yield from said(
+        again, "pk", "{target_instance_id} was asked again for {task_id} after it had refused"
+    )
 
 
 def ends_agree(asked: Extent) -> Breaches:
@@ -159,8 +160,7 @@ def ends_agree(asked: Extent) -> Breaches:
         for pk, was in last.exclude(reason=reason).values_list("pk", "status"):
             yield pk, f"ended {was}, its task {task_status}"
     delivered = rows.filter(status=D.COMPLETED).exclude(reason=Reason.TASK_DONE)
-    for pk in delivered.values_list("pk", flat=True):
-        yield pk, "is completed, but not because its task was done"
+    yield from said(delivered, "pk", "is completed, but not because its task was done")
 
 
 _REASONS = [reason for *_, reason in _ENDS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
@@ -112,6 +113,13 @@ def _last_before(moment: datetime) -> int:
 
 
 Question = Callable[[Extent], Iterable[tuple[str, str]]]
+
+
+def said(rows: Any, key: str, words: str) -> Breaches:
+    """Yield the key of each row with the words. The names in braces are columns of the row."""
+    names = [name for _, name, _, _ in Formatter().parse(words) if name]
+    for found, *values in rows.values_list(key, *names):
+        yield found, words.format(**dict(zip(names, values, strict=True)))
 
 
 def table(model: Any) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from django.db.models import Count, F, Max, Min, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
-from delegation.audit.extent import Breaches, Extent
+from delegation.audit.extent import Breaches, Extent, said
 from instances.allowances import EXECUTING
 from instances.choices import STARTED, TERMINAL, AttemptOutcome
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
@@ -23,8 +23,7 @@ def leases(asked: Extent) -> Breaches:
     """I7: a started task has one lease, except hand work and decomposed parents; others none."""
     tasks = asked.tasks(Task.objects.all())
     unstarted = tasks.exclude(status__in=(*STARTED, *TERMINAL)).filter(lease_seconds__isnull=False)
-    for pk, status in unstarted.values_list("pk", "status"):
-        yield pk, f"is {status} and has a lease"
+    yield from said(unstarted, "pk", "is {status} and has a lease")
     live = asked.tasks(Attempt.objects.filter(outcome__isnull=True), "task")
     unmatched = live.exclude(task__status__in=TERMINAL).exclude(
         task__status__in=STARTED,
@@ -32,28 +31,28 @@ def leases(asked: Extent) -> Breaches:
         task__attempt=F("number"),
         task__epoch=F("epoch"),
     )
-    for pk, number in unmatched.values_list("task_id", "number"):
-        yield pk, f"attempt {number} is open, but the task has no such lease"
+    yield from said(
+        unmatched, "task_id", "attempt {number} is open, but the task has no such lease"
+    )
     leased = asked.tasks(Task.objects.leased())
     open_attempts = Attempt.objects.filter(outcome__isnull=True).values("task_id")
-    for pk in leased.exclude(pk__in=open_attempts).values_list("pk", flat=True):
-        yield pk, "has a lease without an open attempt"
-    for pk in leased.filter(decomposed=True).values_list("pk", flat=True):
-        yield pk, "is decomposed and has a lease"
+    yield from said(
+        leased.exclude(pk__in=open_attempts), "pk", "has a lease without an open attempt"
+    )
+    yield from said(leased.filter(decomposed=True), "pk", "is decomposed and has a lease")
     timed = leased.filter(lease_expires_at__isnull=True)
-    for pk in timed.values_list("pk", flat=True):
-        yield pk, "has a lease that never ends"
+    yield from said(timed, "pk", "has a lease that never ends")
 
 
 def leases_in_the_right_place(asked: Extent) -> Breaches:
     """I8: the lease's instance is the holder and may execute."""
     live = Attempt.objects.filter(outcome__isnull=True, task__status__in=STARTED)
     away = asked.tasks(live, "task").exclude(instance_id=F("task__instance_id"))
-    for pk, place, holder in away.values_list("task_id", "instance_id", "task__instance_id"):
-        yield pk, f"is leased at {place} and held by {holder}"
+    yield from said(away, "task_id", "is leased at {instance_id} and held by {task__instance_id}")
     elsewhere = Task.objects.leased().exclude(instance__scope__in=EXECUTING)
-    for pk, holder in asked.tasks(elsewhere).values_list("pk", "instance_id"):
-        yield pk, f"is leased at {holder}, which does not execute"
+    yield from said(
+        asked.tasks(elsewhere), "pk", "is leased at {instance_id}, which does not execute"
+    )
 
 
 def limits(asked: Extent) -> Breaches:
@@ -106,10 +105,11 @@ def attempts(asked: Extent) -> Breaches:
     for row in twice:
         yield row["task_id"], f"succeeded {row['n']} times in epoch {row['epoch']}"
     odd = asked.tasks(Attempt.objects.exclude(outcome__in=AttemptOutcome.values), "task")
-    for pk, number, outcome in odd.filter(outcome__isnull=False).values_list(
-        "task_id", "number", "outcome"
-    ):
-        yield pk, f"attempt {number} ended as {outcome!r}, which is no outcome"
+    yield from said(
+        odd.filter(outcome__isnull=False),
+        "task_id",
+        "attempt {number} ended as {outcome!r}, which is no outcome",
+    )
 
 
 def counters(asked: Extent) -> Breaches:
@@ -124,11 +124,9 @@ def counters(asked: Extent) -> Breaches:
     )
     loads = asked.instances(InstanceLoad.objects.all())
     rows = loads.annotate(n=Coalesce(Subquery(counted), 0)).exclude(running=F("n"))
-    for pk, running, count in rows.values_list("pk", "running", "n"):
-        yield pk, f"counts {running} live leases, but has {count}"
+    yield from said(rows, "pk", "counts {running} live leases, but has {n}")
     missing = asked.instances(HopperInstance.objects.filter(load__isnull=True))
-    for pk in missing.values_list("pk", flat=True):
-        yield pk, "has no counter"
+    yield from said(missing, "pk", "has no counter")
 
 
 QUESTIONS = (

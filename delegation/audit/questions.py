@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import Exists, F, OuterRef, Q
 
-from delegation.audit.extent import Breaches, Extent
+from delegation.audit.extent import Breaches, Extent, said
 from delegation.choices import DelegationStatus as D
 from delegation.choices import DelegationType
 from delegation.models import TaskDelegation
@@ -27,11 +27,9 @@ def _open_ones(asked: Extent) -> Breaches:
     rows = asked.tasks(Question.objects.filter(state=QuestionState.OPEN), "task")
     another = Question.objects.filter(task=OuterRef("task"), state=QuestionState.OPEN)
     earlier = rows.filter(Exists(another.filter(number__lt=OuterRef("number"))))
-    for task_id, pk in earlier.values_list("task_id", "pk"):
-        yield task_id, f"has another open question than {pk}"
+    yield from said(earlier, "task_id", "has another open question than {pk}")
     closed = Q(task__status__in=(*TERMINAL, *STARTED))
-    for task_id, pk, status in rows.filter(closed).values_list("task_id", "pk", "task__status"):
-        yield task_id, f"is {status}, but {pk} is open"
+    yield from said(rows.filter(closed), "task_id", "is {task__status}, but {pk} is open")
 
 
 def _answers(asked: Extent) -> Breaches:
@@ -39,8 +37,9 @@ def _answers(asked: Extent) -> Breaches:
     rows = asked.tasks(Question.objects.all(), "task")
     wanting = Q(state__in=WITH_ANSWER, answer=None)
     wrong = wanting | (~Q(state__in=WITH_ANSWER) & Q(answer__isnull=False))
-    for task_id, pk, state in rows.filter(wrong).values_list("task_id", "pk", "state"):
-        yield task_id, f"{pk} is {state}, which does not agree with its answer"
+    yield from said(
+        rows.filter(wrong), "task_id", "{pk} is {state}, which does not agree with its answer"
+    )
 
 
 def _blocked(asked: Extent) -> Breaches:
@@ -58,14 +57,12 @@ def _moving(asked: Extent) -> Breaches:
     """Yield tasks that go back without moving, and escalations with a closed question."""
     back = asked.tasks(Task.objects.filter(return_to__isnull=False))
     resting = back.filter(route_due=False, offered_to=None)
-    for pk, asker in resting.values_list("pk", "return_to_id"):
-        yield pk, f"goes back to {asker}, but is neither due nor offered"
+    yield from said(resting, "pk", "goes back to {return_to_id}, but is neither due nor offered")
     carrying = TaskDelegation.objects.filter(
         status=D.PENDING, delegation_type=DelegationType.ESCALATE, question__isnull=False
     )
     closed = asked.tasks(carrying, "task").exclude(question__state=QuestionState.OPEN)
-    for task_id, pk in closed.values_list("task_id", "pk"):
-        yield task_id, f"{pk} carries a question that is closed"
+    yield from said(closed, "task_id", "{pk} carries a question that is closed")
 
 
 def _unanswered_askers(asked: Extent) -> Breaches:

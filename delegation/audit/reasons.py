@@ -6,7 +6,7 @@ from django.db.models import Exists, OuterRef, Q, TextField
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 
-from delegation.audit.extent import TWO_SWEEPS, Breaches, Extent
+from delegation.audit.extent import TWO_SWEEPS, Breaches, Extent, said
 from delegation.choices import DelegationStatus as D
 from delegation.models import TaskDelegation
 from instances.allowances import ROUTING, Standing
@@ -47,18 +47,17 @@ def _stored_codes(asked: Extent) -> Breaches:
         | Q(status=T.PENDING, code__in=(*_OFFERED, W.RETRY_BACKOFF))
         | Q(status=T.IN_PROGRESS, decomposed=True, code=W.WAITING_CHILDREN)
     )
-    for pk, status, code in tasks.filter(coded).exclude(fits).values_list("pk", "status", "code"):
-        yield pk, f"is {status}, but says that it waits for {code}"
+    yield from said(
+        tasks.filter(coded).exclude(fits), "pk", "is {status}, but says that it waits for {code}"
+    )
     needs = (
         Q(status=T.BLOCKED)
         | Q(status=T.PENDING, offered_to__isnull=False)
         | Q(status=T.IN_PROGRESS, decomposed=True)
     )
-    for pk, status in tasks.filter(needs).exclude(coded).values_list("pk", "status"):
-        yield pk, f"is {status} without a reason"
+    yield from said(tasks.filter(needs).exclude(coded), "pk", "is {status} without a reason")
     idle = tasks.filter(status__in=STARTED, decomposed=False, worker="")
-    for pk, status in idle.values_list("pk", "status"):
-        yield pk, f"is {status} in nobody's hands"
+    yield from said(idle, "pk", "is {status} in nobody's hands")
 
 
 def _offers(asked: Extent) -> Breaches:
@@ -66,15 +65,17 @@ def _offers(asked: Extent) -> Breaches:
     offers = TaskDelegation.objects.filter(status=D.PENDING)
     dead = offers.filter(target_instance__status=InstanceStatus.TERMINATED)
     for rows in (asked.tasks(dead, "task"), asked.instances(dead, "target_instance")):
-        for pk, target in rows.values_list("pk", "target_instance_id"):
-            yield pk, f"waits for an answer of {target}, which is terminated"
+        yield from said(
+            rows, "pk", "waits for an answer of {target_instance_id}, which is terminated"
+        )
     own = offers.filter(task=OuterRef("pk"))
     asking = asked.tasks(Task.objects.filter(Exists(own), status=T.PENDING))
     named = asking.annotate(named=_word("waiting__object"))
-    for pk, named_pk in named.filter(~Exists(own.filter(pk=OuterRef("named")))).values_list(
-        "pk", "named"
-    ):
-        yield pk, f"says that it waits for {named_pk}, which is not its pending delegation"
+    yield from said(
+        named.filter(~Exists(own.filter(pk=OuterRef("named")))),
+        "pk",
+        "says that it waits for {named}, which is not its pending delegation",
+    )
 
 
 def _objects(asked: Extent) -> Breaches:
@@ -82,8 +83,9 @@ def _objects(asked: Extent) -> Breaches:
     blocked = Task.objects.filter(status=T.BLOCKED, waiting__code__in=sorted(PLACING_BLOCKS))
     live = HopperInstance.objects.live().filter(pk=OuterRef("named"))
     named = asked.tasks(blocked).annotate(named=_word("waiting__object"))
-    for pk, place in named.filter(~Exists(live)).values_list("pk", "named"):
-        yield pk, f"waits for a decision at {place}, which is not alive"
+    yield from said(
+        named.filter(~Exists(live)), "pk", "waits for a decision at {named}, which is not alive"
+    )
 
 
 def _dependencies(asked: Extent) -> Breaches:
@@ -100,16 +102,21 @@ def _dependencies(asked: Extent) -> Breaches:
     met = Q(depends_on__status=T.DONE) | (any_end & Q(depends_on__status__in=TERMINAL))
     waiting = settled.filter(status=T.PENDING, ready=False)
     still_open = before.exclude(depends_on__status__in=TERMINAL)
-    for pk in waiting.filter(~Exists(still_open)).values_list("pk", flat=True):
-        yield pk, "waits for its predecessors, which have all ended"
+    yield from said(
+        waiting.filter(~Exists(still_open)),
+        "pk",
+        "waits for its predecessors, which have all ended",
+    )
     # Also a task in work: after a release, the task may be claimed.
     early = settled.exclude(status__in=TERMINAL).filter(Exists(before.exclude(met)), ready=True)
-    for pk in early.values_list("pk", flat=True):
-        yield pk, "is ready, though a predecessor is not done"
+    yield from said(early, "pk", "is ready, though a predecessor is not done")
     failed = before.filter(depends_on__status__in=(T.FAILED, T.CANCELLED)).exclude(any_end)
     stuck = settled.filter(status=T.BLOCKED, waiting__code=W.DEPENDENCY_FAILED)
-    for pk in stuck.filter(~Exists(failed)).values_list("pk", flat=True):
-        yield pk, "is blocked by a failed predecessor, but none has failed"
+    yield from said(
+        stuck.filter(~Exists(failed)),
+        "pk",
+        "is blocked by a failed predecessor, but none has failed",
+    )
 
 
 def _undecided(asked: Extent) -> Breaches:
@@ -119,8 +126,11 @@ def _undecided(asked: Extent) -> Breaches:
     decided = RoutingDecision.objects.filter(
         task=OuterRef("pk"), instance=OuterRef("instance"), epoch=OuterRef("epoch")
     )
-    for pk, holder in resting.filter(~Exists(decided)).values_list("pk", "instance_id"):
-        yield pk, f"rests at {holder} without a decision of it in this epoch"
+    yield from said(
+        resting.filter(~Exists(decided)),
+        "pk",
+        "rests at {instance_id} without a decision of it in this epoch",
+    )
 
 
 def nothing_left_due(asked: Extent) -> Breaches:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import F, Q
 
-from delegation.audit.extent import Breaches, Extent
+from delegation.audit.extent import Breaches, Extent, said
 from instances.choices import TERMINAL, InstanceStatus, InstanceType
 from instances.models import HopperInstance, Task, TaskDependency, lineages
 from instances.tree.numbers import unlawful_places, unsound_places
@@ -31,8 +31,7 @@ def acyclic(asked: Extent) -> Breaches:
         Q(parent__isnull=True) & ~Q(root=F("pk"))
         | Q(parent__isnull=False) & ~Q(root=F("parent__root"))
     )
-    for pk, root in astray.values_list("pk", "root_id"):
-        yield pk, f"counts {root} as the root of its tree, which is another"
+    yield from said(astray, "pk", "counts {root_id} as the root of its tree, which is another")
 
 
 def _edges(asked: Extent, *kinds: tuple[Any, str, str]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Count, Exists, F, Max, OuterRef, Q
 
-from delegation.audit.extent import Breaches, Extent, rows_of, table
+from delegation.audit.extent import Breaches, Extent, rows_of, said, table
 from delegation.models import TaskDelegation
 from instances.choices import (
     TERMINAL,
@@ -31,60 +31,64 @@ def tasks_nowhere(asked: Extent) -> Breaches:
             yield pk, f"is gone, but there is still a {kept._meta.verbose_name} of it"
     tasks = asked.tasks(Task.objects.all())
     born = Event.objects.filter(task=OuterRef("pk"), kind="task.created")
-    for pk in tasks.filter(~Exists(born)).values_list("pk", flat=True):
-        yield pk, "exists without an event of its creation"
-    for pk, status in tasks.exclude(status__in=TaskStatus.values).values_list("pk", "status"):
-        yield pk, f"is {status!r}, which is no status of a task"
+    yield from said(tasks.filter(~Exists(born)), "pk", "exists without an event of its creation")
+    yield from said(
+        tasks.exclude(status__in=TaskStatus.values),
+        "pk",
+        "is {status!r}, which is no status of a task",
+    )
     holder = HopperInstance.objects.filter(pk=OuterRef("instance_id"))
     held = tasks.filter(instance_id__isnull=False).filter(~Exists(holder))
-    for pk, instance_id in held.values_list("pk", "instance_id"):
-        yield pk, f"is held by {instance_id}, which does not exist"
+    yield from said(held, "pk", "is held by {instance_id}, which does not exist")
 
 
 def held_by_the_dead(asked: Extent) -> Breaches:
     """I2: no unfinished task is held by a terminated instance."""
     dead = Task.objects.open().filter(instance__status=InstanceStatus.TERMINATED)
     for rows in (asked.tasks(dead), asked.instances(dead, "instance_id")):
-        for pk, holder in rows.values_list("pk", "instance_id"):
-            yield pk, f"is unfinished and held by {holder}, which is terminated"
+        yield from said(rows, "pk", "is unfinished and held by {instance_id}, which is terminated")
 
 
 def open_ends_of_the_finished(asked: Extent) -> Breaches:
     """I10: a terminal task has no open delegation, lease, or non-abandoned open child."""
     hops = TaskDelegation.objects.open().filter(task__status__in=TERMINAL)
-    for row, task_id in asked.tasks(hops, "task").values_list("pk", "task_id"):
-        yield task_id, f"has ended, but delegation {row} is open"
+    yield from said(asked.tasks(hops, "task"), "task_id", "has ended, but delegation {pk} is open")
     done = asked.tasks(Task.objects.filter(status__in=TERMINAL))
     leased = done.filter(Q(lease_seconds__isnull=False) | Q(offered_to__isnull=False))
-    for pk in leased.values_list("pk", flat=True):
-        yield pk, "has ended, but is still leased or offered"
+    yield from said(leased, "pk", "has ended, but is still leased or offered")
     live = Attempt.objects.filter(outcome__isnull=True, task__status__in=TERMINAL)
-    for pk, number in asked.tasks(live, "task").values_list("task_id", "number"):
-        yield pk, f"has ended, but its attempt {number} is open"
+    yield from said(
+        asked.tasks(live, "task"), "task_id", "has ended, but its attempt {number} is open"
+    )
     left = (
         Task.objects.open().filter(parent__status__in=TERMINAL).exclude(on_parent_close="abandon")
     )
-    for pk, child in asked.families(left, "parent").values_list("parent_id", "pk"):
-        yield pk, f"has ended, but its child {child} is open"
+    yield from said(
+        asked.families(left, "parent"), "parent_id", "has ended, but its child {pk} is open"
+    )
 
 
 def times(asked: Extent) -> Breaches:
     """I14: times are ordered (offered <= accepted <= closed; created <= updated)."""
     tasks = asked.tasks(Task.objects.all())
-    for pk in tasks.filter(updated_at__lt=F("created_at")).values_list("pk", flat=True):
-        yield pk, "was updated before it was created"
-    for pk in tasks.filter(finished_at__lt=F("created_at")).values_list("pk", flat=True):
-        yield pk, "was finished before it was created"
+    yield from said(
+        tasks.filter(updated_at__lt=F("created_at")), "pk", "was updated before it was created"
+    )
+    yield from said(
+        tasks.filter(finished_at__lt=F("created_at")), "pk", "was finished before it was created"
+    )
     disordered = TaskDelegation.objects.filter(
         Q(accepted_at__lt=F("delegated_at"))
         | Q(completed_at__lt=F("delegated_at"))
         | Q(completed_at__lt=F("accepted_at"))
     )
-    for pk in asked.tasks(disordered, "task").values_list("pk", flat=True):
-        yield pk, "was not offered, accepted and closed in this order"
+    yield from said(
+        asked.tasks(disordered, "task"), "pk", "was not offered, accepted and closed in this order"
+    )
     turned = Attempt.objects.filter(ended_at__lt=F("started_at"))
-    for pk, number in asked.tasks(turned, "task").values_list("task_id", "number"):
-        yield pk, f"attempt {number} ended before it began"
+    yield from said(
+        asked.tasks(turned, "task"), "task_id", "attempt {number} ended before it began"
+    )
 
 
 def history(asked: Extent) -> Breaches:
@@ -187,8 +191,7 @@ def waiting_for_children(asked: Extent) -> Breaches:
     """I13: a parent waiting on children has an open child."""
     waits = Task.objects.filter(status=T.IN_PROGRESS, decomposed=True)
     idle = waits.filter(~Exists(Task.objects.open().filter(parent=OuterRef("pk"))))
-    for pk in asked.families(idle).values_list("pk", flat=True):
-        yield pk, "waits for its children, of which none is open"
+    yield from said(asked.families(idle), "pk", "waits for its children, of which none is open")
 
 
 def one_end_each(asked: Extent) -> Breaches:
@@ -196,17 +199,16 @@ def one_end_each(asked: Extent) -> Breaches:
     endings = Event.objects.filter(ending=True)
     told = endings.filter(task=OuterRef("pk"), epoch=OuterRef("epoch"), status=OuterRef("status"))
     ended = asked.tasks(Task.objects.filter(status__in=TERMINAL))
-    for pk, status in ended.filter(~Exists(told)).values_list("pk", "status"):
-        yield pk, f"is {status} without an event that says so"
+    yield from said(ended.filter(~Exists(told)), "pk", "is {status} without an event that says so")
     now = endings.filter(task=OuterRef("pk"), epoch=OuterRef("epoch"))
     premature = asked.tasks(Task.objects.open()).filter(Exists(now))
-    for pk, status in premature.values_list("pk", "status"):
-        yield pk, f"is {status}, but its end in this epoch was told"
+    yield from said(premature, "pk", "is {status}, but its end in this epoch was told")
     events = asked.tasks(Event.objects.filter(task__isnull=False), "task")
     before = endings.filter(task=OuterRef("task"), epoch=OuterRef("epoch") - 1)
     reopened = events.filter(kind="task.reopened").filter(~Exists(before))
-    for pk, epoch in reopened.values_list("task_id", "epoch"):
-        yield pk, f"was reopened in epoch {epoch}, but no event tells the end before"
+    yield from said(
+        reopened, "task_id", "was reopened in epoch {epoch}, but no event tells the end before"
+    )
     yield from _ended_twice(events.filter(ending=True))
     yield from _missing_feeds(asked)
 
