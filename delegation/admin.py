@@ -42,8 +42,8 @@ class DelegationAdmin(LongListAdmin):
     list_display = (
         column("task", "task", lambda task: task.title),
         column("delegated_at", "offered (UTC)", moment), column("source_instance_id", "from"),
-        column("target_instance_id", "to"), "hop", column("delegation_type", "type"), "state",
-        "reason", column("delegated_by", "by"), "answered_by",
+        column("target_instance_id", "to"), "hop", column("delegation_type", "type"),
+        column("status", "status", pill), "reason", column("delegated_by", "by"), "answered_by",
     )  # fmt: skip
     list_select_related = ("task",)
     list_filter = ("status", "delegation_type")
