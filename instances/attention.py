@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Q
@@ -22,8 +23,7 @@ from instances.models import (
     Webhook,
     WebhookQuerySet,
 )
-from instances.queue_settings import queue_settings
-from instances.waiting import next_step, waiting_condition, waiting_on
+from instances.waiting import Places, count_reasons, next_step, waiting_condition, waiting_on
 from instances.waiting.wording import operator_of
 
 STALE = timedelta(hours=24)
@@ -43,6 +43,8 @@ SOON = timedelta(hours=24)
 
 _RESTING = (W.AWAITING_TRIAGE, W.MANUAL_QUEUE, W.UNASSIGNED)
 _PRESSING = frozenset({*ATTENTION, *_RESTING})
+_NOT_OVER = ~Q(status__in=(TaskStatus.DONE, TaskStatus.CANCELLED))
+"""True of each task that waits for a person. The database finds these tasks by an index."""
 
 _STEPS = {
     DEAD_LETTER: ("hopper task retry {task}", "POST /tasks/{task}/retry"),
@@ -53,28 +55,98 @@ _STEPS = {
 }
 
 
-def attention_counts(
-    tasks: TaskQuerySet, instances: InstanceQuerySet, waiting: Mapping[str, int]
-) -> dict[str, int]:
-    """Return how many of `tasks` wait for a person, by kind; `waiting` counts them by reason.
+class Attention:
+    """What of `tasks` and `instances` waits for a person. All instances are read once for it."""
 
-    Of `instances` those count that share their name with an older sibling (R25), and webhooks that
-    Hopper has switched off.
-    """
-    now = database.now()
-    found = {
-        "blocked": sum(waiting.get(code, 0) for code in ATTENTION),
-        "failed": tasks.dead_letters().count(),
-        "awaiting_triage": waiting.get(W.AWAITING_TRIAGE, 0),
-        "manual_queue": waiting.get(W.MANUAL_QUEUE, 0),
-        "unassigned": waiting.get(W.UNASSIGNED, 0),
-        "stale_hand_work": tasks.filter(_stale(now)).count(),
-        "stalled_progress": tasks.filter(_stalled(now)).count(),
-        "name_clashes": instances.clashing().count(),
-        "webhooks_off": _switched_off(instances).count(),
-        **_due_counts(tasks, now),
-    }
-    return found | {"total": sum(found.values())}
+    def __init__(self, tasks: TaskQuerySet, instances: InstanceQuerySet) -> None:
+        self._tasks, self._instances, self._now = tasks, instances, database.now()
+
+    @cached_property
+    def reasons(self) -> dict[str, int]:
+        """The number of unfinished tasks by reason (R26)."""
+        return count_reasons(self._tasks, self._places)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many tasks wait for a person, by kind.
+
+        Of instances those count that share their name with an older sibling (R25), and webhooks
+        that Hopper has switched off.
+        """
+        waiting, tasks = self.reasons, self._tasks
+        found = {
+            "blocked": sum(waiting.get(code, 0) for code in ATTENTION),
+            "failed": tasks.dead_letters().count(),
+            "awaiting_triage": waiting.get(W.AWAITING_TRIAGE, 0),
+            "manual_queue": waiting.get(W.MANUAL_QUEUE, 0),
+            "unassigned": waiting.get(W.UNASSIGNED, 0),
+            "stale_hand_work": tasks.filter(_stale(self._now)).count(),
+            "stalled_progress": tasks.filter(self._stalled).count(),
+            "name_clashes": self._instances.clashing().count(),
+            "webhooks_off": _switched_off(self._instances).count(),
+            **self._due_counts(),
+        }
+        return found | {"total": sum(found.values())}
+
+    def groups(self, limit: int) -> list[dict[str, Any]]:
+        """Return what waits for a person, grouped by who can move it.
+
+        At most `limit` of each kind of row, the tasks that changed least recently. A group is {who,
+        tasks, instances}; a task says its code, detail, open question and next step, an instance
+        likewise.
+        """
+        here = self._waits | _due(self._now)
+        rows = list(self._tasks.filter(here).order_by("updated_at", "id")[:limit])
+        reasons, questions = waiting_on(rows), Question.objects.of_tasks(rows)
+        only_due = self._only_due(rows)
+        groups: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(
+            lambda: {"tasks": [], "instances": []}
+        )
+        for task in rows:
+            reason = reasons.get(task.pk)
+            who, entry = _entry(task, reason, self._now if task.pk in only_due else None)
+            asked = next((one for one in questions.get(task.pk, ()) if one.is_open), None)
+            groups[who]["tasks"].append({**_brief(task), **entry, "question": _shown(asked)})
+        for instance in self._instances.clashing().order_by("pk")[:limit]:
+            groups[operator_of(instance.pk)]["instances"].append(_clash(instance))
+        off = _switched_off(self._instances).select_related("instance").order_by("pk")
+        for webhook in off[:limit]:
+            groups[f"an admin of {webhook.instance_id}"]["instances"].append(_webhook_off(webhook))
+        return [{"who": who, **groups[who]} for who in sorted(groups)]
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places.all()
+
+    @cached_property
+    def _stalled(self) -> Q:
+        """The condition for work under a lease that has not got on for too long."""
+        return _stalled_at(((one.id, one.stalled_seconds) for one in self._places), self._now)
+
+    @cached_property
+    def _waits(self) -> Q:
+        """The condition for tasks that wait for a person, whenever they are due."""
+        where = Q(status=TaskStatus.BLOCKED) | _stale(self._now) | self._stalled
+        where |= Q(status=TaskStatus.FAILED, discarded_at=None)
+        for code in _RESTING:
+            where |= waiting_condition(code, self._places)
+        return where & _NOT_OVER
+
+    def _only_due(self, rows: list[Task]) -> set[str]:
+        """Return the ids of those of `rows` that are listed only because they are due."""
+        soon = self._now + SOON
+        ids = {row.pk for row in rows if row.due_at and row.due_at < soon and not row.is_terminal}
+        if not ids:
+            return ids
+        return ids - set(self._tasks.filter(self._waits, pk__in=ids).values_list("pk", flat=True))
+
+    def _due_counts(self) -> dict[str, int]:
+        """Return how many tasks are due soon and overdue, without those counted already."""
+        due = self._tasks.filter(_due(self._now))
+        if not due.exists():
+            return {"due_soon": 0, "overdue": 0}
+        times = due.exclude(self._waits).values_list("due_at", flat=True)
+        overdue = sum(1 for at in times if at and at <= self._now)
+        return {"due_soon": len(times) - overdue, "overdue": overdue}
 
 
 def attention_flags(holders: Iterable[tuple[str, int | None]], now: datetime) -> dict[str, Q]:
@@ -88,43 +160,6 @@ def attention_flags(holders: Iterable[tuple[str, int | None]], now: datetime) ->
 def needs_person(code: str, flags: Container[str]) -> bool:
     """Return whether a task with this code, and with these of `attention_flags`, needs a person."""
     return code in _PRESSING or any(name in flags for name in ("stale", "stalled", "due"))
-
-
-def attention_groups(
-    tasks: TaskQuerySet, instances: InstanceQuerySet, *, limit: int
-) -> list[dict[str, Any]]:
-    """Return those of `tasks` and `instances` that wait for a person, grouped by who can move them.
-
-    At most `limit` of each, the tasks that changed least recently. A group is {who, tasks,
-    instances}; a task says its code, detail, open question and next step, an instance likewise.
-    """
-    now = database.now()
-    here = _waits(tasks, now) | _due(now)
-    rows = list(tasks.filter(here).order_by("updated_at", "id")[:limit])
-    reasons, questions = waiting_on(rows), Question.objects.of_tasks(rows)
-    only_due = _only_due(tasks, rows, now)
-    groups: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(
-        lambda: {"tasks": [], "instances": []}
-    )
-    for task in rows:
-        reason = reasons.get(task.pk)
-        who, entry = _entry(task, reason, now if task.pk in only_due else None)
-        asked = next((one for one in questions.get(task.pk, ()) if one.is_open), None)
-        groups[who]["tasks"].append({**_brief(task), **entry, "question": _shown(asked)})
-    for instance in instances.clashing().order_by("pk")[:limit]:
-        groups[operator_of(instance.pk)]["instances"].append(_clash(instance))
-    for webhook in _switched_off(instances).select_related("instance").order_by("pk")[:limit]:
-        groups[f"an admin of {webhook.instance_id}"]["instances"].append(_webhook_off(webhook))
-    return [{"who": who, **groups[who]} for who in sorted(groups)]
-
-
-def _waits(tasks: TaskQuerySet, now: datetime) -> Q:
-    """Return the condition for those of `tasks` that wait for a person, whenever they are due."""
-    where = Q(status=TaskStatus.BLOCKED) | _stale(now) | _stalled(now)
-    where |= Q(pk__in=tasks.dead_letters().values("pk"))
-    for code in _RESTING:
-        where |= waiting_condition(code)
-    return where
 
 
 def _clash(instance: HopperInstance) -> dict[str, Any]:
@@ -162,56 +197,31 @@ def _due(now: datetime) -> Q:
     return ~Q(status__in=TERMINAL) & Q(due_at__lt=now + SOON)
 
 
-def _only_due(tasks: TaskQuerySet, rows: list[Task], now: datetime) -> set[str]:
-    """Return the ids of those of `rows` that are listed only because they are due."""
-    soon = now + SOON
-    ids = {row.pk for row in rows if row.due_at and row.due_at < soon and not row.is_terminal}
-    if not ids:
-        return ids
-    return ids - set(tasks.filter(_waits(tasks, now), pk__in=ids).values_list("pk", flat=True))
-
-
-def _due_counts(tasks: TaskQuerySet, now: datetime) -> dict[str, int]:
-    """Return how many tasks are due soon and overdue, without those that are counted already."""
-    due = tasks.filter(_due(now))
-    if not due.exists():
-        return {"due_soon": 0, "overdue": 0}
-    times = due.exclude(_waits(tasks, now)).values_list("due_at", flat=True)
-    overdue = sum(1 for at in times if at and at <= now)
-    return {"due_soon": len(times) - overdue, "overdue": overdue}
-
-
 def _stale(now: datetime) -> Q:
     """Return the condition for work by hand that nobody has touched for long."""
     by_hand = Q(status__in=(TaskStatus.CLAIMED, TaskStatus.IN_PROGRESS), lease_seconds=None)
     return by_hand & Q(decomposed=False, updated_at__lt=now - STALE)
 
 
-def _stalled(now: datetime) -> Q:
-    """Return the condition for work under a lease that has not got on for too long."""
-    live = Attempt.objects.filter(outcome=None)
-    holders = HopperInstance.objects.filter(pk__in=live.values("instance_id"))
-    return _stalled_at(
-        (
-            (pk, queue_settings(scope, config).stalled_seconds)
-            for pk, scope, config in holders.values_list("pk", "scope", "config")
-        ),
-        now,
-    )
-
-
 def _stalled_at(holders: Iterable[tuple[str, int | None]], now: datetime) -> Q:
-    """Return the condition for stalled work at instances with these `stalled_seconds`."""
-    live = Attempt.objects.filter(outcome=None)
-    alike: dict[int | None, list[str]] = {}
+    """Return the condition for work under a lease that has not got on for too long.
+
+    `holders` are all instances that may hold the tasks, with their `stalled_seconds`.
+    """
+    alike: dict[int | None, list[str]] = defaultdict(list)
     for pk, seconds in holders:
-        alike.setdefault(seconds, []).append(pk)
+        alike[seconds].append(pk)
+    # Most instances have the same setting: the statement names the others alone.
+    usual = max(alike, key=lambda seconds: len(alike[seconds]), default=None)
+    named = [pk for seconds, ids in alike.items() if seconds != usual for pk in ids]
     late = Q(pk__in=[])
     for seconds, ids in alike.items():
         if seconds is not None:
+            there = ~Q(instance_id__in=named) if seconds == usual else Q(instance_id__in=ids)
             since = now - timedelta(seconds=seconds)
-            late |= Q(instance_id__in=ids, reported_at__lt=since)
-            late |= Q(instance_id__in=ids, reported_at=None, started_at__lt=since)
+            late |= there & Q(reported_at__lt=since)
+            late |= there & Q(reported_at=None, started_at__lt=since)
+    live = Attempt.objects.filter(outcome=None)
     return Q(pk__in=live.filter(late).values("task_id"))
 
 

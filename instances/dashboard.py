@@ -8,11 +8,10 @@ from typing import Any
 
 from django.db.models import Count
 
-from instances.attention import attention_counts
+from instances.attention import Attention
 from instances.choices import HopperScope, TaskStatus
 from instances.models import CheckRecord, HopperInstance, Task, TaskQuerySet
 from instances.tree.reads import effective_statuses
-from instances.waiting import count_reasons
 
 
 def dashboard(
@@ -36,7 +35,7 @@ def dashboard(
     for pk, _, scope, _ in rows:
         scopes[scope][effective[pk]] += 1
     by_status = Counter(dict(tasks.order_by().values_list("status").annotate(Count("pk"))))
-    waiting = count_reasons(tasks)
+    attention = Attention(tasks, instances)
     return {
         "global": _top(rows, effective),
         "scopes": {scope: dict(counts) for scope, counts in sorted(scopes.items())},
@@ -45,8 +44,8 @@ def dashboard(
             "in_progress": by_status["claimed"] + by_status["in_progress"],
             "by_status": {status: by_status[status] for status in TaskStatus.values},
         },
-        "attention": attention_counts(tasks, instances, waiting),
-        "waiting": waiting,
+        "attention": attention.counts(),
+        "waiting": attention.reasons,
         **_checked(),
     }
 

@@ -12,9 +12,8 @@ from delegation.models import TaskDelegation
 from delegation.pages.acting import task_verbs
 from delegation.pages.visit import Visit, page
 from instances.api.permissions import held_tasks, visible_instances
-from instances.attention import attention_counts, attention_groups
+from instances.attention import Attention
 from instances.models import Task
-from instances.waiting import count_reasons
 from scopes.models import RoutingDecision
 
 MOST = 200
@@ -28,9 +27,10 @@ OFFERED = ("answer", "take", "done", "delegate", "route", "open", "retry", "disc
 def attention(visit: Visit) -> HttpResponse:
     """Show what waits for a person; with `mine`, only what the person may move."""
     mine = "mine" in visit.request.GET
-    held = held_tasks(visit.actor, movable=mine)
-    seen = visible_instances(visit.actor, movable=mine)
-    groups = attention_groups(held, seen, limit=MOST)
+    waiting = Attention(
+        held_tasks(visit.actor, movable=mine), visible_instances(visit.actor, movable=mine)
+    )
+    groups = waiting.groups(MOST)
     for group in groups:
         group["title"] = _sentence(group["who"])
         group["number"] = len(group["tasks"]) + len(group["instances"])
@@ -43,7 +43,7 @@ def attention(visit: Visit) -> HttpResponse:
         one["verbs"] = [verbs[name] for name in OFFERED if name in verbs]
         one["refusals"] = refused.get(task.pk, [])
         one["may_answer"] = one["question"] is not None and _may_answer(visit, task)
-    counts = attention_counts(held, seen, count_reasons(held))
+    counts = waiting.counts()
     if not mine:
         visit.attention = counts["total"]  # The frame need not count again.
     return visit.show("pages/attention.html", {"groups": groups, "counts": counts, "mine": mine})

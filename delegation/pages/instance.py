@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 
 from delegation.pages.acting import instance_verbs
+from delegation.pages.tree import children_of
 from delegation.pages.visit import Visit, page
 from delegation.pages.watch import WATCH
 from instances.api.permissions import seen_instance, visible_tasks
@@ -36,7 +37,7 @@ def instance(visit: Visit, pk: str) -> HttpResponse:
         "above": [(one, visit.places[one]) for one in ids if one in visit.places],
         "row": WATCH.rows.get(pk),
         "effective": effective,
-        "children": WATCH.children(pk),
+        "children": children_of(visit, pk),
         "tasks": [(one, reasons.get(one.pk)) for one in open_tasks[:TASKS_SHOWN]],
         "more": len(open_tasks) > TASKS_SHOWN,
         "verbs": verbs,

@@ -22,7 +22,7 @@ from hopper import database
 from hopper.errors import HopperError
 from instances.api.base import Answering
 from instances.api.permissions import require_role
-from instances.attention import attention_counts
+from instances.attention import Attention
 from instances.choices import TaskStatus
 from instances.history import newest_position
 from instances.minutes import (
@@ -36,7 +36,6 @@ from instances.minutes import (
     counts_since,
 )
 from instances.models import CheckRecord, HopperInstance, SweepRecord, Task, Webhook
-from instances.waiting import count_reasons
 
 RECENT = timedelta(hours=1)
 """The time over which rates are told."""
@@ -82,9 +81,10 @@ class Figures:
         """Yield the figures as Prometheus has them."""
         now = database.now()
         yield _gauge("hopper_instances", "Live instances.", "scope", _instances())
-        waiting = count_reasons(Task.objects.all())
-        yield _gauge("hopper_tasks_waiting", "Unfinished tasks by reason (R26).", "reason", waiting)
-        counts = attention_counts(Task.objects.all(), HopperInstance.objects.all(), waiting)
+        attention = Attention(Task.objects.all(), HopperInstance.objects.all())
+        words = "Unfinished tasks by reason (R26)."
+        yield _gauge("hopper_tasks_waiting", words, "reason", attention.reasons)
+        counts = attention.counts()
         counts.pop("total")
         yield _gauge("hopper_attention", "Tasks that wait for a person.", "kind", counts)
         yield _gauge("hopper_tasks_depth", "Pending tasks.", "scope", _depth())

@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from hopper import database
@@ -18,6 +19,7 @@ from instances.attention import attention_flags, needs_person
 from instances.choices import ATTENTION, STARTED, TaskStatus, WaitingCode
 from instances.minutes import DONE_BELOW, counts_since
 from instances.models import HopperInstance, Task
+from instances.models.instance import InstanceQuerySet, lineages
 from instances.queue_settings import queue_settings
 from instances.waiting import Alike, Places, alike, codes_of
 
@@ -151,6 +153,31 @@ def read_instances(ids: Collection[str] | None = None) -> dict[str, Row]:
             CLASH in key, Hour(),
         )  # fmt: skip
     return found
+
+
+def by_name(row: Row) -> tuple[str, str]:
+    """Return the key by which siblings are ordered."""
+    return row.name.casefold(), row.id
+
+
+def read_upper(instances: InstanceQuerySet, most: int) -> list[tuple[Row, int]]:
+    """Return the highest live ones of `instances`, at most `most`, without their work.
+
+    Each with its depth below the highest of them, in the order of the page; four queries.
+    """
+    live = instances.live()
+    highest = set(live.order_by("level", "name_key", "pk").values_list("pk", flat=True)[:most])
+    counts = live.filter(parent__in=highest).order_by().values_list("parent").annotate(Count("pk"))
+    children = dict(counts)
+    rows = read_instances({one.id for line in lineages(highest).values() for one in line})
+    found = []
+    for pk in highest & rows.keys():
+        path = [by_name(one) for one in line_of(rows[pk], rows) if one.id in highest]
+        status, below = effective(rows[pk], rows), children.get(pk, 0)
+        # A limit without the number of leases would look like an empty queue.
+        found.append((path, replace(rows[pk], effective=status, children=below, limit=None)))
+    found.sort(key=itemgetter(0))
+    return [(row, len(path) - 1) for path, row in found]
 
 
 _SHOWN = Q(status__in=[TaskStatus.PENDING, *STARTED, TaskStatus.BLOCKED, TaskStatus.FAILED])

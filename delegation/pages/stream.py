@@ -106,6 +106,8 @@ class PageStream:
         if self.reader and READERS.actor(self.reader) != self.viewer.actor:
             return None
         WATCH.look()
+        if not WATCH.is_ready:
+            return []
         if self.number is None:
             self.number = WATCH.number_at(self.after)
         elif self.number == WATCH.number and not self.viewer.waiting:

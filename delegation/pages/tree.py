@@ -9,17 +9,19 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from delegation.pages.rows import Row
+from delegation.pages.rows import Row, read_upper
 from delegation.pages.visit import Visit, page
-from delegation.pages.watch import WATCH, Sight
+from delegation.pages.watch import WATCH, unfolded_depth
 from hopper.rest.input import integer
 from instances.allowances import MAX_DEPTH
+from instances.api.permissions import visible_instances
 
 Placed = tuple[Row, int]
 """A row with its depth below the highest row that the person sees."""
 
-MOST_FILTERED = 1000
-"""The most rows of a filtered tree that are sent."""
+MOST_ROWS, FIRST_ROWS = 1000, 100
+"""The most rows that are sent of a filtered tree or of one branch, and of a tree whose work is not
+read yet: a screen full of them."""
 
 KEYS = ("scope", "status", "reason")
 """The words with a value, such as `scope:project`."""
@@ -82,13 +84,15 @@ def kept(rows: Sequence[Placed], words: Filter) -> tuple[list[Placed], set[str]]
 @page
 def tree(visit: Visit) -> HttpResponse:
     """Show the tree; with `under`, the children of one instance alone."""
-    query, sight = visit.request.GET, WATCH.sight(visit.actor)
-    words, under = query.get("q", "").strip(), query.get("under")
+    words, under = visit.request.GET.get("q", "").strip(), visit.request.GET.get("under")
     if under is not None:
-        return _branch(visit, sight, under)
+        return _branch(visit, under)
+    if not WATCH.is_ready:
+        return _first(visit, words)
+    sight = WATCH.sight(visit.actor)
     rows, found = sight.listed(), Filter.of(words)
     shown, fits = kept(rows, found) if found else (rows, set())
-    sent = _unfolded(shown) if found else _opened(shown, sight)
+    sent = _unfolded(shown) if found else _opened(shown, sight.unfolded, cut=sight.is_large)
     context = {
         "rows": sent,
         "cut": bool(found) and len(sent) < len(shown),
@@ -102,13 +106,25 @@ def tree(visit: Visit) -> HttpResponse:
     return visit.show("pages/tree.html", context)
 
 
-def _opened(rows: Sequence[Placed], sight: Sight) -> list[dict[str, Any]]:
-    """Return the rows that are sent, each with whether it is folded and whether it is hidden."""
-    deepest = sight.unfolded
+def _first(visit: Visit, words: str) -> HttpResponse:
+    """Show the highest instances without their work, while the process reads a large tree.
+
+    The page reads itself again as soon as the tree is known.
+    """
+    rows = read_upper(visible_instances(visit.actor), FIRST_ROWS)
+    sent = _opened(rows, unfolded_depth(depth for _, depth in rows), cut=True)
+    return visit.show("pages/tree.html", {"rows": sent, "words": words, "total": len(rows)})
+
+
+def _opened(rows: Sequence[Placed], deepest: int, *, cut: bool) -> list[dict[str, Any]]:
+    """Return the rows that are sent, each with whether it is folded and whether it is hidden.
+
+    Rows down to the depth `deepest` are shown; with `cut` no others are sent.
+    """
     return [
         {"row": row, "level": depth + 1, "folded": depth >= deepest, "hidden": depth > deepest}
         for row, depth in rows
-        if depth <= deepest or not sight.is_large
+        if depth <= deepest or not cut
     ]
 
 
@@ -116,16 +132,24 @@ def _unfolded(rows: Sequence[Placed]) -> list[dict[str, Any]]:
     """Return the first rows of a filtered tree, nothing folded."""
     return [
         {"row": row, "level": depth + 1, "folded": False, "hidden": False}
-        for row, depth in rows[:MOST_FILTERED]
+        for row, depth in rows[:MOST_ROWS]
     ]
 
 
-def _branch(visit: Visit, sight: Sight, under: str) -> HttpResponse:
+def _branch(visit: Visit, under: str) -> HttpResponse:
     """Return the children of one instance, for a tree that was sent without its folded rows."""
     level = integer(visit.request.GET, "level", least=1, most=MAX_DEPTH, default=1)
-    children = WATCH.children(under) if under in sight.ids else []
+    children = children_of(visit, under)
     shown = [{"row": row, "level": level + 1, "folded": True, "hidden": False} for row in children]
     return visit.show("pages/rows.html", {"rows": shown, "fits": set()})
+
+
+def children_of(visit: Visit, pk: str) -> list[Row]:
+    """Return the instances right below a visible one, without work while the tree is read."""
+    if WATCH.is_ready:
+        return WATCH.children(pk) if pk in WATCH.sight(visit.actor).ids else []
+    below = visible_instances(visit.actor).filter(parent=pk)
+    return [row for row, _ in read_upper(below, MOST_ROWS)]
 
 
 def totals(rows: Sequence[Placed]) -> dict[str, int]:

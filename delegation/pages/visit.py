@@ -52,8 +52,8 @@ class Visit:
 
     @cached_property
     def attention(self) -> int:
-        """The number of visible tasks and instances that wait for a person."""
-        return WATCH.attention(self.actor)
+        """The number of visible tasks and instances that wait for a person, as far as known."""
+        return WATCH.attention(self.actor) if WATCH.is_ready else 0
 
     def may(self, role: str, instance_ids: Iterable[str | None]) -> bool:
         """Return whether the person holds `role` at one of the instances or above it."""
@@ -107,8 +107,9 @@ def page(view: Callable[..., HttpResponse]) -> View:
 
     @wraps(view)
     def opened(visit: Visit, *args: Any, **kwargs: Any) -> HttpResponse:
-        WATCH.look(at_once=True)
-        visit.cursor = WATCH.cursor
+        WATCH.look_for_page()
+        # Where the tree is not read yet, the page hears of it as of a change.
+        visit.cursor = max(0, WATCH.cursor)
         return view(visit, *args, **kwargs)
 
     return gzip_page(signed_in(opened))

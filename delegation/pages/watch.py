@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from threading import Lock, RLock
+from threading import Lock, RLock, Thread
 from typing import Any, TypeVar
 
+from django.db import connections
 from django.db.models import Count
 from django.utils import timezone
 
@@ -21,6 +23,7 @@ from delegation.pages.rows import (
     READ,
     Row,
     Work,
+    by_name,
     effective,
     ended_each_minute,
     line_of,
@@ -33,13 +36,18 @@ from hopper.actors import EVERYWHERE, Actor
 from hopper.config.files import CONFIGURATION
 from instances.choices import TaskStatus
 from instances.history import newest_position, read_feed
-from instances.models import Webhook, lineages
+from instances.models import HopperInstance, Webhook, lineages
 from instances.waiting import Alike
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """The least time between two looks at the feed."""
+
+PATIENCE = 0.3
+"""The longest wait, in seconds, of a fresh page for a look that is under way."""
 
 REST = 4
 """The pause before the next look, as a multiple of the length of the last one."""
@@ -96,7 +104,7 @@ class Sight:
         """The ids of the highest visible rows, by name."""
         rows = self._watch.rows
         tops = [rows[pk] for pk in self.ids if rows[pk].parent_id not in self.ids]
-        return [row.id for row in sorted(tops, key=_by_name)]
+        return [row.id for row in sorted(tops, key=by_name)]
 
     def listed(self) -> list[tuple[Row, int]]:
         """Return all visible rows, each with its depth, in the order of the page."""
@@ -110,8 +118,7 @@ class Sight:
     @cached_property
     def unfolded(self) -> int:
         """The depth down to which rows are shown at first."""
-        near = sum(depth <= UNFOLDED for _, depth in self.listed())
-        return UNFOLDED if near <= CALM else UNFOLDED - 1
+        return unfolded_depth(depth for _, depth in self.listed())
 
     @property
     def is_large(self) -> bool:
@@ -166,12 +173,36 @@ class Watch:
         self._next_look, self._next_turn, self._ahead = 0.0, 0.0, timedelta()
         self._next_webhooks = 0.0
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether this process has read the tree."""
+        return self.cursor >= 0
+
+    def look_for_page(self) -> None:
+        """Read what changed for a fresh page, which does not wait for a large tree to be read.
+
+        Where the tree is not read yet, the page asks `is_ready` and shows what it can without it.
+        """
+        if self.is_ready or HopperInstance.objects.count() <= LARGE:
+            self.look(at_once=True)
+        elif not self._looking.locked():
+            Thread(target=self._look_beside, name="watch", daemon=True).start()
+
+    def _look_beside(self) -> None:
+        try:
+            self.look()
+        except Exception as error:
+            told = {"event": "tree_not_read"}
+            logger.warning("the tree was not read: %s", error, extra=told, exc_info=True)
+        finally:
+            connections.close_all()
+
     def look(self, *, at_once: bool = False) -> None:
         """Read what changed, at most once a second for all streams; `at_once` for a fresh page.
 
-        A stream does not wait for the look of another.
+        A stream does not wait for the look of another, a page not for long.
         """
-        if not self._looking.acquire(blocking=at_once):
+        if not self._looking.acquire(timeout=PATIENCE if at_once else 0):
             return
         try:
             began = time.monotonic()
@@ -203,11 +234,11 @@ class Watch:
         ended = lineages(str(pk) for pk in groups if pk is not None and pk not in rows)
         with self.state:
             self._ended = {one.id: one.parent_id for line in ended.values() for one in line}
-            self._saw(cursor)
             self._began_at = now
             self.rows = rows
             self._arrange()
             self._work_out(groups, rows, ())
+            self._saw(cursor)
 
     def _saw(self, cursor: int) -> None:
         """Number this look, and keep the position up to which the watch has read the feed."""
@@ -343,7 +374,7 @@ class Watch:
         for row in self.rows.values():
             below[row.parent_id if row.parent_id in self.rows else None].append(row)
         self.below = {
-            pk: [row.id for row in sorted(rows, key=_by_name)] for pk, rows in below.items()
+            pk: [row.id for row in sorted(rows, key=by_name)] for pk, rows in below.items()
         }
         self._turn = deque(self.rows)
         self._sights.clear()
@@ -453,8 +484,10 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _by_name(row: Row) -> tuple[str, str]:
-    return row.name.casefold(), row.id
+def unfolded_depth(depths: Iterable[int]) -> int:
+    """Return the depth down to which rows of these depths are shown at first."""
+    near = sum(depth <= UNFOLDED for depth in depths)
+    return UNFOLDED if near <= CALM else UNFOLDED - 1
 
 
 WATCH = Watch()

@@ -19,10 +19,9 @@ from instances.api.instance_serializers import (
 )
 from instances.api.permissions import held_tasks, visible_events, visible_instances
 from instances.api.task_serializers import EventSerializer
-from instances.attention import attention_counts, attention_groups
+from instances.attention import Attention
 from instances.dashboard import dashboard
 from instances.models import AgentToken, Event, HopperInstance, Task
-from instances.waiting import count_reasons
 
 
 class StatusViewSet(Answering):
@@ -105,9 +104,8 @@ class AttentionViewSet(Answering):
         instances = visible_instances(self.actor, movable=mine)
         if under is not None:
             tasks, instances = tasks.in_subtree(under), instances.under(under)
-        groups = attention_groups(tasks, instances, limit=_limit(request))
-        counts = attention_counts(tasks, instances, count_reasons(tasks))
-        return Response({"counts": counts, "groups": groups})
+        limit, waiting = _limit(request), Attention(tasks, instances)
+        return Response({"counts": waiting.counts(), "groups": waiting.groups(limit)})
 
 
 def _limit(request: Request) -> int:

@@ -37,13 +37,17 @@ class Hindrance:
 
 @dataclass(frozen=True)
 class Place:
-    """One instance: its scope, its obstacle, its limit of leases and its live leases."""
+    """One instance: its scope, its obstacle, its limit of leases and its live leases.
+
+    `stalled_seconds` is the setting of that name.
+    """
 
     id: str
     scope: str
     hindrance: Hindrance | None
     most: int
     running: int
+    stalled_seconds: int | None
 
     @property
     def free(self) -> int:
@@ -137,8 +141,9 @@ class Places:
             if passes
             else None
         )
-        most = queue_settings(scope, config).max_concurrent_tasks
-        self._at[pk] = Place(pk, scope, hindrance, most, running or 0)
+        settings = queue_settings(scope, config)
+        most, stalled = settings.max_concurrent_tasks, settings.stalled_seconds
+        self._at[pk] = Place(pk, scope, hindrance, most, running or 0, stalled)
 
 
 def _of_ancestor(code: WaitingCode) -> WaitingCode:

@@ -171,17 +171,21 @@ def _code(task: Task | Alike, groups: Sequence[tuple[Condition, _Rows]]) -> W:
     return next(code for code, condition in rows if condition.holds(task))
 
 
-def waiting_condition(code: str) -> Q:
-    """Return the condition under which a task waits for `code`; few queries build it."""
+def waiting_condition(code: str, places: Places | None = None) -> Q:
+    """Return the condition under which a task waits for `code`; few queries build it.
+
+    `places` are all live instances, where the caller has read them.
+    """
     for group, rows in _SETTLED:
         if code in dict(rows):
             return _first(group, rows, code)
+    everywhere = Places.all() if places is None else places
     if code not in _SCOPES:
-        return _first(_PENDING, _pending_anywhere(Places.all()), code)
+        return _first(_PENDING, _pending_anywhere(everywhere), code)
     # Few instances can have such tasks: the condition names them alone.
-    places = Places.all().of(_SCOPES[W(code)])
-    there = Q(instance__in=[one.id for one in places]) if _SCOPES[W(code)] else Q(instance=None)
-    return there & _first(_PENDING, _pending_anywhere(places), code)
+    few = everywhere.of(_SCOPES[W(code)])
+    there = Q(instance__in=[one.id for one in few]) if _SCOPES[W(code)] else Q(instance=None)
+    return there & _first(_PENDING, _pending_anywhere(few), code)
 
 
 def claimable_anywhere() -> Q:
@@ -196,13 +200,15 @@ def claimable_anywhere() -> Q:
     return Q(pk__in=ready.values("pk"))
 
 
-def count_reasons(tasks: TaskQuerySet) -> dict[str, int]:
+def count_reasons(tasks: TaskQuerySet, places: Places | None = None) -> dict[str, int]:
     """Return the number of unfinished tasks among `tasks` by code, in two queries.
 
     `tasks` has all tasks of an instance or none, because the first ones have the free slots.
+    `places` are all live instances, where the caller has read them.
     """
+    everywhere = Places.all() if places is None else places
     counts: Counter[str] = Counter()
-    for _, code, number in codes_of(alike(tasks.open(), database.now(), {}), Places.all()):
+    for _, code, number in codes_of(alike(tasks.open(), database.now(), {}), everywhere):
         counts[str(code)] += number
     return dict(sorted(counts.items()))
 

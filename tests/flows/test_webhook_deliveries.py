@@ -21,7 +21,7 @@ from standardwebhooks import Webhook as Signer
 from hopper.actors import Actor
 from hopper.site_key import webhook_secret
 from instances.api.shown import shown_events
-from instances.attention import attention_groups
+from instances.attention import Attention
 from instances.models import AgentToken, Delivery, Grant, HopperInstance, Task, Webhook
 from instances.tasks.worker import claim_next, complete_task
 from instances.webhooks import courier, sending
@@ -144,7 +144,7 @@ def test_the_pauses_grow_and_after_a_day_a_person_is_called(
     assert "answered 503" in hook.off_reason
     (group,) = [
         group
-        for group in attention_groups(Task.objects.none(), HopperInstance.objects.all(), limit=9)
+        for group in Attention(Task.objects.none(), HopperInstance.objects.all()).groups(9)
         if group["instances"]
     ]
     assert group["who"] == "an admin of web"

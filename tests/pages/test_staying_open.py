@@ -356,6 +356,7 @@ def test_a_message_of_a_stream_is_short_and_the_rest_follows(
 def test_a_large_tree_gets_the_rows_that_it_shows(
     ada: Person, tree: Tree, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    watch.look()
     monkeypatch.setattr(watching, "LARGE", 3)
     monkeypatch.setattr(watching, "CALM", 3)
     page = ada.see("/")

@@ -16,7 +16,7 @@ from delegation.pages.watch import Watch
 from hopper.actors import EVERYWHERE, Actor
 from hopper.errors import HopperError
 from instances.api.permissions import held_tasks, visible_instances
-from instances.attention import attention_counts
+from instances.attention import Attention
 from instances.lifecycle.actions import (
     pause_instance,
     resume_instance,
@@ -27,7 +27,7 @@ from instances.models import HopperInstance, Question, Task, Webhook
 from instances.tasks.questions import NewQuestion, answer_question, ask
 from instances.tasks.worker import claim_next, complete_task, fail_task
 from instances.tree.shape import move_instance
-from instances.waiting import count_reasons, waiting_on
+from instances.waiting import waiting_on
 from instances.webhooks.subscriptions import add_webhook
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
@@ -61,8 +61,7 @@ def assert_true_sums(watch: Watch) -> None:
     """Compare what waits for a person, in the sight of three callers, with the tables."""
     for place in (EVERYWHERE, "web", "ops"):
         caller = actor(place)
-        held, seen = held_tasks(caller), visible_instances(caller)
-        total = attention_counts(held, seen, count_reasons(held))["total"]
+        total = Attention(held_tasks(caller), visible_instances(caller)).counts()["total"]
         assert watch.attention(caller) == total, place
 
 
