@@ -9,6 +9,8 @@ _SECRETS = re.compile(
     r"hop_[0-9A-Za-z]{8,}"  # a token of the REST interface
     r"|\b\d+\.[\w-]{24}(?![\w-])"  # the token of a lease
     r"|(?<=bearer )\S{8,}|(?<=lease )\S{16,}|(?<=basic )\S{8,}"  # the header Authorization
+    r"|(?<=slack://)\S+|(?<=discord://)\S+|(?<=ntfy://)\S+|(?<=ntfys://)\S+"  # of a notice
+    r"|(?<=mailto://)\S+|(?<=mailtos://)\S+"
     r"|(?<=://)[^\s/@]+:[^\s@]+(?=@)",  # user and password in an address
     re.IGNORECASE,
 )

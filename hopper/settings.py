@@ -153,6 +153,7 @@ HOPPER_HEAD_SECONDS = env.int("HOPPER_HEAD_SECONDS", default=10)
 HOPPER_BODY_SECONDS = env.int("HOPPER_BODY_SECONDS", default=60)
 HOPPER_PROXIES = env.str("HOPPER_PROXIES", default="")
 HOPPER_WEBHOOK_NETWORKS = env.networks("HOPPER_WEBHOOK_NETWORKS")
+HOPPER_NOTIFY_HOSTS = {host.strip().lower() for host in env.list("HOPPER_NOTIFY_HOSTS", default=[])}
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"

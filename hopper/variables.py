@@ -25,6 +25,7 @@ SETTINGS = frozenset(
         "HOPPER_LOG_FORMAT",
         "HOPPER_LOG_LEVEL",
         "HOPPER_MAX_BODY_BYTES",
+        "HOPPER_NOTIFY_HOSTS",
         "HOPPER_PROXIES",
         "HOPPER_REQUESTS_PER_MINUTE",
         "HOPPER_SECRET_KEY",

@@ -18,8 +18,7 @@ from instances.allowances import EXECUTING, Standing
 from instances.attention import attention_flags, needs_person
 from instances.choices import ATTENTION, STARTED, TaskStatus, WaitingCode
 from instances.minutes import DONE_BELOW, counts_since
-from instances.models import HopperInstance, Task
-from instances.models.instance import InstanceQuerySet, lineages
+from instances.models import HopperInstance, InstanceQuerySet, Task, lineages
 from instances.queue_settings import queue_settings
 from instances.waiting import Alike, Places, alike, codes_of
 

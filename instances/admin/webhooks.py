@@ -18,6 +18,7 @@ from instances.admin.forms import ServedAdmin, ServiceForm, WordsField
 from instances.models import Webhook
 from instances.webhooks import subscriptions
 from instances.webhooks.courier import KEPT_DELIVERIES
+from instances.webhooks.notices import is_notice, shown_address
 
 _STATE = ("off_reason", "position", "failures", "since", "until", "owner", "made", "secret_number")
 
@@ -31,6 +32,11 @@ class WebhookForm(ServiceForm):
         widget=forms.TextInput(attrs={"class": "vTextField"}),
         help_text='Kinds of events such as ["task.done", "instance.*"]; [] for all.',
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if url := self.initial.get("url"):
+            self.initial["url"] = shown_address(url)
 
     def write(self, values: dict[str, Any]) -> Webhook:
         """Add or change."""
@@ -126,8 +132,12 @@ class WebhookAdmin(ServedAdmin):
 
     @admin.display(description="receiver")
     def receiver(self, webhook: Webhook) -> str:
-        """The host of the URL."""
-        return urlsplit(webhook.url).netloc
+        """The host of the URL; of a notice by mail or chat the service."""
+        return (
+            urlsplit(webhook.url).netloc
+            if not is_notice(webhook.url)
+            else shown_address(webhook.url)
+        )
 
     @admin.display(description="failing since (UTC)")
     def since(self, webhook: Webhook) -> str:

@@ -23,6 +23,7 @@ from instances.models import ArchiveFile, Delivery, Webhook
 from instances.tree.status import no_instance
 from instances.webhooks import subscriptions
 from instances.webhooks.addresses import MAX_URL
+from instances.webhooks.notices import shown_address
 
 
 class WebhookSerializer(serializers.ModelSerializer[Webhook]):
@@ -34,6 +35,7 @@ class WebhookSerializer(serializers.ModelSerializer[Webhook]):
 
     instance_id = serializers.CharField()
     archived_up_to = serializers.SerializerMethodField()
+    url = serializers.SerializerMethodField()
     kinds = serializers.ListField(child=serializers.CharField())
 
     class Meta:
@@ -57,6 +59,10 @@ class WebhookSerializer(serializers.ModelSerializer[Webhook]):
             "rotated_at",
         )
         read_only_fields = fields
+
+    def get_url(self, webhook: Webhook) -> str:
+        """Return the URL; of a notice by mail or chat the service alone."""
+        return shown_address(webhook.url)
 
     def get_archived_up_to(self, webhook: Webhook) -> int | None:
         """Return the last archived position, from the context, where the webhook is behind it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from django.db import close_old_connections, connections, transaction
 from hopper import database
 from hopper.database import is_outage
 from instances.history import newest_position
-from instances.models import Delivery, Event, Webhook, lineages
+from instances.models import Delivery, Event, Task, Webhook, lineages
 from instances.rights import actor_now
 from instances.webhooks.messages import (
     Message,
@@ -29,6 +29,7 @@ from instances.webhooks.messages import (
     signed_headers,
     test_message,
 )
+from instances.webhooks.notices import is_notice, notify
 from instances.webhooks.sending import Outcome, post
 
 Show = Callable[[Sequence[Event]], list[dict[str, Any]]]
@@ -67,6 +68,8 @@ class Turn:
     horizon: int
     """The position that is reached when all messages are delivered."""
     secrets: list[str]
+    titles: Mapping[str, str]
+    """The titles of the tasks, where the receiver is a person."""
     sent: list[tuple[Message, Outcome, datetime]] = field(default_factory=list)
 
     @property
@@ -142,9 +145,11 @@ async def _send(turn: Turn) -> None:
     clock = asyncio.get_running_loop().time
     ends = clock() + TURN_SECONDS
     for message in turn.messages:
-        now = datetime.now(UTC)
-        headers = signed_headers(message, turn.secrets, now)
-        outcome = await post(turn.webhook.url, headers, message.body)
+        now, url = datetime.now(UTC), turn.webhook.url
+        if is_notice(url):
+            outcome = await notify(url, message, turn.titles)
+        else:
+            outcome = await post(url, signed_headers(message, turn.secrets, now), message.body)
         turn.sent.append((message, outcome, now))
         if not outcome.is_delivered or clock() > ends:
             return
@@ -174,10 +179,14 @@ def begin(pk: str, show: Show) -> Turn | None:
         _same(webhook).update(enabled=False, off_reason=reason, test_due=False)
         return None
     messages, horizon = [test_message(webhook, now)], webhook.position
+    titles: dict[str, str] = {}
     if not webhook.test_due:
         rows: Any = list(webhook.events(newest)[:BATCH])
         told = zip(rows, show(rows), strict=True)
         messages = [message_of(row.number, row.pk, event) for row, event in told]
+        if is_notice(webhook.url):
+            tasks = Task.objects.filter(pk__in={row.task_id for row in rows})
+            titles = dict(tasks.values_list("pk", "title"))
         horizon = rows[-1].number if len(rows) == BATCH else webhook.reach(newest)
     if not messages:
         # A webhook that lags behind a busy feed is moved on, but not for each event.
@@ -187,7 +196,7 @@ def begin(pk: str, show: Show) -> Turn | None:
     if not _same(webhook).update(taken_until=taken):
         return None
     webhook.taken_until = taken
-    return Turn(webhook, messages, horizon, secrets_of(webhook, now))
+    return Turn(webhook, messages, horizon, secrets_of(webhook, now), titles)
 
 
 def finish(turn: Turn) -> None:

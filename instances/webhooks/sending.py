@@ -21,7 +21,7 @@ SECONDS = 10.0
 MAX_HEAD = 16 * 1024
 """The most bytes of an answer's head. The body of an answer is not read."""
 
-_LONGEST_REASON = 200
+LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ async def post(url: str, headers: Mapping[str, str], body: str) -> Outcome:
         reason = f"no HTTP answer: {error}"
     if status is not None:
         reason = _failure(status)
-    return Outcome(status, reason[:_LONGEST_REASON], clock() - began)
+    return Outcome(status, reason[:LONGEST_REASON], clock() - began)
 
 
 def _failure(status: int) -> str:

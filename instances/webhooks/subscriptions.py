@@ -18,6 +18,7 @@ from instances.history import newest_position
 from instances.models import Webhook
 from instances.tree.status import lock_instance
 from instances.webhooks.addresses import target_of
+from instances.webhooks.notices import is_notice, require_notice, shown_address
 
 MOST_PER_INSTANCE = 20
 GROUPS = tuple(dict.fromkeys(f"{kind.partition('.')[0]}.*" for kind in EVENTS))
@@ -39,9 +40,11 @@ def add_webhook(
 ) -> Webhook:
     """Subscribe a URL to the events at an instance and below, from now on; return the webhook.
 
+    The URL is https, or the address of a notice by mail, Slack, Discord or ntfy.
+
     Raises Invalid for a URL or a kind that cannot be, NotFound, Conflict for too many webhooks.
     """
-    target_of(url)
+    _require_address(url)
     _require_kinds(kinds)
     newest = newest_position()
     with transaction.atomic():
@@ -68,7 +71,11 @@ def change_webhook(webhook_id: str, changes: dict[str, Any], *, actor: Actor) ->
     A webhook that is switched on again goes on after its last event. Raises Invalid.
     """
     if "url" in changes:
-        target_of(changes["url"])
+        # The address as it is shown, without its secrets, stands for the stored one.
+        if changes["url"] in map(shown_address, _url_of(webhook_id)):
+            del changes["url"]
+        else:
+            _require_address(changes["url"])
     _require_kinds(changes.get("kinds", ()))
     on = changes.get("enabled")
     state = _FRESH if on else {"off_reason": ""} if on is False else {}
@@ -105,6 +112,18 @@ def _write(webhook_id: str, actor: Actor, **changes: Any) -> None:
     """Write columns and the new owner. A sender that has the webhook now finds it changed."""
     owner = {"owner": actor.name, "owner_id": actor.id}
     Webhook.objects.filter(pk=webhook_id).update(**owner, **changes)
+
+
+def _url_of(webhook_id: str) -> Any:
+    return Webhook.objects.filter(pk=webhook_id).values_list("url", flat=True)
+
+
+def _require_address(url: str) -> None:
+    """Raise Invalid for an address to which no webhook and no notice may go."""
+    if is_notice(url):
+        require_notice(url)
+    else:
+        target_of(url)
 
 
 def _require_kinds(kinds: Sequence[str]) -> None:

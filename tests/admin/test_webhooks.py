@@ -53,6 +53,20 @@ def test_other_staff_see_no_url(onlooker: Site, family: Family) -> None:
     assert onlooker.client.get("/admin/instances/webhook/?url__contains=s").status_code == 400
 
 
+def test_the_address_of_a_notice_is_hidden_and_kept(site: Site, family: Family) -> None:
+    secret = "TIiajkdnlazkcOXrIdevi7FQ"
+    hook = add_webhook("web", f"slack://T1JJ3T3L2/A1BRTD4JD/{secret}", actor=ALICE)
+    for page in ("instances_webhook_changelist",), ("instances_webhook_change", hook.pk):
+        shown = site.get(*page).content.decode()
+        assert "slack://***" in shown
+        assert secret not in shown
+    sent = {"url": "slack://***", "kinds": "[]", "description": "chat", "enabled": "on"}
+    site.post("instances_webhook_change", hook.pk, **sent)
+    hook.refresh_from_db()
+    assert hook.description == "chat"
+    assert secret in hook.url
+
+
 def test_the_actions_change_the_state(site: Site, family: Family) -> None:
     hook = add_webhook("web", URL, actor=ALICE)
     assert site.act("instances_webhook", "switch_off", hook) == [f"Switched off: {hook.pk}."]

@@ -33,6 +33,17 @@ def test_a_secret_is_shown_once(ada: Caller, tree: Tree) -> None:
     assert (again["secret_number"], made["secret_number"]) == (2, 1)
 
 
+def test_of_a_notice_the_service_alone_is_shown(ada: Caller, tree: Tree) -> None:
+    secret = "TIiajkdnlazkcOXrIdevi7FQ"
+    made = ada.tell("/webhooks", body(url=f"slack://T1JJ3T3L2/A1BRTD4JD/{secret}"), 201)
+    assert made["url"] == "slack://***"
+    address = f"/webhooks/{made['id']}"
+    changed = ada.call("PATCH", address, {"url": made["url"], "description": "chat"}).json()
+    assert (changed["url"], changed["description"]) == ("slack://***", "chat")
+    assert secret in Webhook.objects.get().url
+    assert secret not in str([ada.ask(address), ada.ask("/webhooks"), ada.tell(f"{address}/test")])
+
+
 def test_no_table_holds_a_secret(ada: Caller, tree: Tree) -> None:
     key = {"Idempotency-Key": "hook-1"}
     made = ada.tell("/webhooks", body(), 201, **key)

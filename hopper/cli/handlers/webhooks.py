@@ -1,4 +1,4 @@
-"""`hopper webhook`: send the events of a subtree to a URL."""
+"""`hopper webhook`: send the events of a subtree to a URL, by mail or to a chat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_commands(parser: ArgumentParser) -> None:
     description = option("--description", metavar="TEXT")
     there = option("--instance", required=True, metavar="ID")
     help = "send the events of an instance and below to a URL"
-    url = option("url", help="https://…")
+    url = option("url", help="https://…, or mailtos, slack, discord, ntfy")
     add("add", subscribe, show_secret, help, url, there, kinds, description)
     instance = option("--instance", metavar="ID")
     add("list", list_webhooks, show_webhooks, "list webhooks", instance)
@@ -93,6 +93,8 @@ def _changes(args: Namespace) -> dict[str, Any]:
 def show_secret(data: dict[str, Any], args: Any, screen: Screen) -> None:
     """Show the id, and the secret that is not shown again."""
     screen.done(f"Webhook: {data['id']}", data["id"])
+    if not data["url"].startswith("http"):
+        return  # Mail and chat carry no signature.
     screen.remark(f"  Secret: {data['secret']}")
     screen.remark("  Keep it: it is not shown again. The receiver checks the signatures with it.")
 
@@ -120,7 +122,7 @@ def show_deliveries(data: list[dict[str, Any]], args: Any, screen: Screen) -> No
 
 
 def _outcome(row: dict[str, Any]) -> str:
-    return row["reason"] or f"delivered ({row['status']})"
+    return row["reason"] or (f"delivered ({row['status']})" if row["status"] else "delivered")
 
 
 def show_changed(data: dict[str, Any], args: Any, screen: Screen) -> None:
