@@ -34,7 +34,7 @@ def _closing() -> Function:
 
 
 def _store_functions(**_: object) -> None:
-    """Let the database keep the functions for plain tasks."""
+    """Store the functions for plain tasks in the database."""
     from hopper.database import functions
     from instances.tasks.claim_sql import claiming
     from instances.tasks.complete_sql import completing

@@ -95,6 +95,7 @@ class Reading:
         """Read a task. The moment lies before all that is read later about the instances."""
         rows = Task.objects.select_related("instance").annotate(at=database.present())
         task = rows.get(pk=task_id)
+        # The query annotates `at`; the type of the row does not name it.
         return cls(task, DelegationHistory.of(task), task.at)  # type: ignore[attr-defined]
 
     @classmethod

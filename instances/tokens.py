@@ -66,4 +66,5 @@ def _require_free(name: str) -> None:
 def _signs_in(account: AbstractBaseUser) -> bool:
     """Return whether a person uses the account. Older releases left accounts of revoked tokens."""
     person = account.has_usable_password() or getattr(account, "is_staff", False)
+    # The relation of `Grant`: the stubs do not know the model of accounts.
     return bool(person or account.hopper_grants.exists())  # type: ignore[attr-defined]

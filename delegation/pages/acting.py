@@ -68,7 +68,7 @@ def _form(
     preview, status = None, refusal.status if refusal else 200
     if verb.preview and refusal is None:
         try:
-            preview = _told(verb.call(thing.pk, sent, preview=True).of(visit))
+            preview = _shown_preview(verb.call(thing.pk, sent, preview=True).of(visit))
         except Refused as known:
             refusal = known
     values = {**_present(verb, thing), **sent.dict(), **_fixed(verb, visit, thing)}
@@ -110,7 +110,7 @@ def _present(verb: Verb, thing: Any) -> dict[str, str]:
     return values
 
 
-def _told(answer: dict[str, Any]) -> dict[str, Any]:
+def _shown_preview(answer: dict[str, Any]) -> dict[str, Any]:
     """Return what a preview shows: sentences of counts, and the first rows of each kind.
 
     The number of hidden rows is left out: a page never counts rows that the person may not see.

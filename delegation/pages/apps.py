@@ -14,7 +14,7 @@ class PagesConfig(AppConfig):
     label = "pages"
 
     def ready(self) -> None:
-        """Let a server read the tree before the first person opens a page."""
+        """Make a server read the tree before the first person opens a page."""
         AT_START.append(_read_the_tree)
 
 

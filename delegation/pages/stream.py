@@ -123,10 +123,11 @@ class PageStream:
 def stream(visit: Visit) -> HttpResponse:
     """Stream the changes of an open page; the messages are those of `changes`."""
     found: Any = streaming(visit.request, PageStream(visit).next_parts)
+    # The stubs keep streams and whole answers apart; the decorators pass both on.
     return found  # type: ignore[no-any-return]
 
 
-def _told(actor: Actor, under: str | None, after: int, last: int) -> tuple[int, list[str]]:
+def _parts_up_to(actor: Actor, under: str | None, after: int, last: int) -> tuple[int, list[str]]:
     """Return the parts of a program's stream up to a position, and the position that they reach.
 
     All streams that ask for the same, with the same sight, share one query.
@@ -174,10 +175,11 @@ class EventStream(Answering):
             WATCH.look()
             if after >= WATCH.cursor:
                 return []
-            after, parts = _told(actor, under, after, WATCH.cursor)
+            after, parts = _parts_up_to(actor, under, after, WATCH.cursor)
             return parts
 
         found: Any = streaming(outer, next_parts)
+        # The stubs keep streams and whole answers apart; the decorators pass both on.
         return found  # type: ignore[no-any-return]
 
     def _has_still(self, actor: Any) -> bool:

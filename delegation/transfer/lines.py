@@ -131,6 +131,7 @@ class InstanceLine(NewInstance):
 
     ignored = frozenset({"kind", "updated_at"})
 
+    # A body takes any line as an id; a line of a file takes slugs alone.
     id = serializers.RegexField(  # type: ignore[assignment]
         SLUG, max_length=100, error_messages={"invalid": _SLUG_WORDS}
     )

@@ -176,6 +176,7 @@ def _model_of(file: ConfigFile[Any]) -> type[BaseModel]:
     plain = [part.model for part in parts if not part.section]
     section = _joined("ScopeSection", plain, **sections)
 
+    # The type checker does not know a model that is made from the rooms' parts.
     class Scopes(RootModel[Annotated[dict[str, section], BeforeValidator(_scopes_only)]]):  # type: ignore[valid-type]
         model_config = ConfigDict(defer_build=True)
 

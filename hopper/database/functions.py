@@ -86,7 +86,7 @@ def sharing(name: str) -> str:
 
 
 def store(*functions: Function) -> None:
-    """Let the database keep these functions, if it can. `migrate` asks for it at its end."""
+    """Store these functions, if the database keeps functions. `migrate` calls it at its end."""
     if engine().keeps_functions:
         with connection.cursor() as cursor:
             for function in functions:

@@ -12,7 +12,7 @@ from django.db.backends.sqlite3.base import DatabaseWrapper
 
 @contextmanager
 def scratch(rooms: Iterable[str]) -> Iterator[None]:
-    """Let this thread work on an empty database with the tables of these apps.
+    """Give this thread an empty database with the tables of these apps.
 
     The database does not look at foreign keys: rows may name rows that are not there.
     """

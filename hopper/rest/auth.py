@@ -34,6 +34,7 @@ _WORDS = (b"bearer", b"token")
 class Operator(AnonymousUser):
     """A caller without an account: the local operator, or any caller under HOPPER_AUTH=off."""
 
+    # Django's stubs know each of these as a constant of anonymous callers.
     is_active = True  # type: ignore[assignment]
 
     def __init__(self, name: str) -> None:

@@ -98,6 +98,7 @@ class ProblemHandler(ExceptionHandler):
         """Answer every exception, also under HOPPER_DEBUG."""
         return False
 
+    # The library has no types; its own answer is an APIException.
     def convert_unhandled_exceptions(  # type: ignore[override]
         self, exc: Exception
     ) -> Exception:

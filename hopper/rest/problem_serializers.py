@@ -23,6 +23,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     code = serializers.CharField()
     detail = serializers.CharField()
+    # The stubs know `errors` as the errors of validation, and `max_length` only of lists.
     errors = ProblemErrorSerializer(  # type: ignore[assignment,call-arg]
         many=True, required=False, max_length=20
     )

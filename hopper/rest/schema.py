@@ -155,6 +155,7 @@ class HopperSchema(AutoSchema):
         for status in self._problem_statuses():
             bodies.setdefault(
                 str(status),
+                # The library has no types here.
                 self._get_response_for_code(  # type: ignore[no-untyped-call]
                     OpenApiResponse(ProblemSerializer, description=_WORDS[status]),
                     str(status),
@@ -179,14 +180,14 @@ class HopperSchema(AutoSchema):
         return sorted(statuses)
 
 
-class _StrictBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+class _StrictBody(OpenApiSerializerExtension):
     """Close the schema of a body to unknown fields. Read-only fields are allowed and ignored."""
 
     target_class = StrictSerializer
     match_subclasses = True
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
-        schema: dict[str, Any] = auto_schema._map_serializer(  # type: ignore[no-untyped-call]
+        schema: dict[str, Any] = auto_schema._map_serializer(
             self.target, direction, bypass_extensions=True
         )
         known = schema.setdefault("properties", {})
@@ -196,7 +197,7 @@ class _StrictBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
         return schema
 
 
-class _BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class _BearerScheme(OpenApiAuthenticationExtension):
     target_class = BearerAuthentication
     name = "bearerAuth"
 
@@ -204,7 +205,7 @@ class _BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
         return {"type": "http", "scheme": "bearer", "bearerFormat": "hop_…"}
 
 
-class _LeaseScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class _LeaseScheme(OpenApiAuthenticationExtension):
     """`Authorization: Lease TOKEN`, for a worker's reports on its own task."""
 
     target_class = LeaseAuthentication
@@ -218,7 +219,7 @@ class _LeaseScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {self.name: []} if action in BY_LEASE else []
 
 
-class _NoScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class _NoScheme(OpenApiAuthenticationExtension):
     """Authenticators without a credential in the request."""
 
     target_class: Any = LocalOperatorAuthentication
@@ -231,5 +232,5 @@ class _NoScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
         return []
 
 
-class _OpenScheme(_NoScheme):  # type: ignore[no-untyped-call]
+class _OpenScheme(_NoScheme):
     target_class = OpenAuthentication

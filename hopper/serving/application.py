@@ -186,7 +186,8 @@ class Application(ASGIHandler):
                 raise
         finally:
             cut = not sending.done()
-            # A response may want to know at its end whether its client wanted no more of it.
+            # A response may want to know at its end whether its client wanted no more of it. The
+            # attribute is this application's own.
             response.client_left = leaving.done()  # type: ignore[attr-defined]
             for task in (sending, leaving):
                 task.cancel()

@@ -30,6 +30,7 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
     _timer: TimerHandle | None = None
 
+    # uvicorn serves by TCP alone: its transport is narrower than the protocol's.
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         # Head and body of an answer are two writes. The second must not wait for an ACK (40 ms).

@@ -96,7 +96,7 @@ def long_poll(
 def _ask_anew(view: APIView, request: Request) -> None:
     """Read the caller's credentials again: the token may be revoked meanwhile."""
     fresh = view.initialize_request(request._request)
-    # The body was read from the connection before.
+    # The body was read from the connection before. The stubs do not name where DRF keeps it.
     fresh._full_data = request.data  # type: ignore[attr-defined]
     view.request = fresh
     view.perform_authentication(fresh)

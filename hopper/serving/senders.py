@@ -28,6 +28,7 @@ def is_known(request: HttpRequest) -> bool:
     view_class: Any = getattr(match.func, "cls", None)
     if view_class is None:
         return request.user.is_authenticated
+    # `as_view` of DRF gives the function this attribute; its type does not name it.
     view = view_class(**match.func.initkwargs)  # type: ignore[attr-defined]
     view.action_map = getattr(match.func, "actions", None) or {}
     view.args, view.kwargs = match.args, match.kwargs

@@ -42,5 +42,6 @@ def front_page(
     return AdminSite.index(admin.site, request, context)
 
 
+# A front page with figures needs no site of its own.
 admin.site.index = front_page  # type: ignore[method-assign]
 admin.site.index_template = "hopper_admin/index.html"

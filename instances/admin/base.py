@@ -159,6 +159,7 @@ class GuardedAdmin(_ModelAdmin):
         for status, names in changed.items():
             self.message_user(request, f"Now {status}: {_named(names)}.", messages.SUCCESS)
 
+    # Django's answer may be None, which its stubs leave out.
     def response_action(  # type: ignore[override]
         self, request: HttpRequest, queryset: QuerySet[Any]
     ) -> Any:
@@ -166,6 +167,7 @@ class GuardedAdmin(_ModelAdmin):
         sent = request.POST.copy()
         chosen = [pk for one in sent.getlist(ACTION_CHECKBOX_NAME) for pk in one.split(",") if pk]
         sent.setlist(ACTION_CHECKBOX_NAME, chosen)
+        # The stubs forbid another QueryDict, which Django reads from here on.
         request.POST = sent  # type: ignore[assignment]
         if sent.get("select_across", "0") in ("", "0"):
             there = {str(pk) for pk in queryset.filter(pk__in=chosen).values_list("pk", flat=True)}

@@ -99,6 +99,7 @@ class ServiceForm(_ModelForm):
             several = enumerate(value) if isinstance(value, list) else ()
             parts = {f"{field}_{number}": part for number, part in several} or {field: value}
             shown |= {key: "" if part is None else str(part) for key, part in parts.items()}
+        # The stubs know the data of a form as any mapping; a sent form has a QueryDict.
         self.data = {**self.data.dict(), **shown}  # type: ignore[attr-defined]
 
     def _show(self, refusal: HopperError) -> None:
@@ -145,6 +146,7 @@ class ServedAdmin(GuardedAdmin):
     ) -> Any:
         """Return the form class, bound to the caller."""
         form = super().get_form(request, obj, change, **kwargs)
+        # The stubs know the class as any ModelForm; `form` above is a ServiceForm.
         form.actor = actor_of(request)  # type: ignore[attr-defined]
         for field in form.base_fields.values():
             field.show_hidden_initial = change

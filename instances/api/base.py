@@ -42,6 +42,7 @@ class Answering(HopperViewSet):
     def fresh(self, show: Callable[[], Any], status: int = 200) -> Response:
         """Return the answer of `show`, and call `show` again after the commit and the placing."""
         response = Response(show(), status=status)
+        # The viewset calls this attribute of Hopper after the commit.
         response.refresh = show  # type: ignore[attr-defined]
         return response
 

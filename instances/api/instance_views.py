@@ -271,7 +271,7 @@ class InstanceViewSet(Answering):
     def _carry_out(
         self, handler: Callable[..., Any], request: Request, *args: Any, **kwargs: Any
     ) -> Any:
-        """Let a claim wait outside of the transaction of its key, which keeps no empty answer."""
+        """Wait for a claim outside of the transaction of its key, which keeps no empty answer."""
         carry_out = partial(super()._carry_out, handler, request, *args, **kwargs)
         if self.action != "claim":
             return carry_out()
@@ -342,7 +342,7 @@ class InstanceViewSet(Answering):
     @extend_schema(request=NoFields, responses=InstanceSerializer)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
-        """Let a paused instance run again."""
+        """Resume a paused instance."""
         return self._act(lifecycle.resume_instance, pk)
 
     @extend_schema(request=Trouble, responses=InstanceSerializer)
@@ -354,7 +354,7 @@ class InstanceViewSet(Answering):
     @extend_schema(request=NoFields, responses=InstanceSerializer)
     @action(detail=True, methods=["post"])
     def recover(self, request: Request, pk: str) -> Response:
-        """Let an instance in error run again."""
+        """Recover an instance from its error."""
         return self._act(lifecycle.recover_instance, pk)
 
     @extend_schema(

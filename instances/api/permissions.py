@@ -42,6 +42,7 @@ def actor_of(request: Request) -> Actor:
     known: Actor | None = getattr(request, "_hopper_actor", None)
     if known is None:
         known = _actor(request.user, request.auth, caller_of(request))
+        # A request carries it for its own life; the stubs do not know the attribute.
         request._hopper_actor = known  # type: ignore[attr-defined]
     return known
 

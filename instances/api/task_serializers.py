@@ -107,6 +107,7 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
     children = serializers.SerializerMethodField()
     questions = serializers.SerializerMethodField()
     return_to = serializers.CharField(source="return_to_id", allow_null=True)
+    # A field of the answer, of the same name as an attribute of serializers.
     context = Object()  # type: ignore[assignment]
     result = Anything()
 
@@ -256,6 +257,7 @@ def _input(field: TaskField, moment: str) -> serializers.Field[Any, Any, Any, An
 def _labelled(field: TaskField) -> Any:
     """Return the choices with the labels of the column, where the field is one."""
     try:
+        # A relation has no choices; no listed word is a relation.
         return Task._meta.get_field(field.name).choices  # type: ignore[union-attr]
     except FieldDoesNotExist:
         return field.choices
@@ -404,6 +406,7 @@ class EventSerializer(serializers.ModelSerializer[Event]):
     id = serializers.IntegerField(source="number")
     task_id = serializers.CharField(allow_null=True)
     instance_id = serializers.CharField(allow_null=True)
+    # A field of the answer, of the same name as an attribute of serializers.
     data = Object()  # type: ignore[assignment]
 
     class Meta:

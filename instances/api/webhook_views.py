@@ -228,7 +228,7 @@ class WebhookViewSet(Answering):
     @extend_schema(request=NoFields, responses=WebhookSerializer)
     @action(detail=True, methods=["post"])
     def test(self, request: Request, pk: str) -> Response:
-        """Let a test message be sent; its outcome stands in the deliveries within seconds."""
+        """Ask for a test message; its outcome stands in the deliveries within seconds."""
         self.webhook(pk)
         self.body()
         subscriptions.request_test(pk)

@@ -69,7 +69,7 @@ class CallerLeases:
         return _CALLER.get().worker
 
     def keep(self, task: dict[str, Any], worker: str) -> None:
-        """Let a lease live with the session. Without one the lease lives by its own length."""
+        """Tie a lease to the session. Without one the lease lives by its own length."""
         caller = _CALLER.get()
         if caller.session:
             keep_lease(caller.session, task["id"], task["lease"]["attempt"], caller.actor)

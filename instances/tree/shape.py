@@ -191,6 +191,7 @@ def rebuild_tree() -> None:
     with transaction.atomic():
         roots = HopperInstance.objects.filter(parent=None).values_list("pk", flat=True)
         lock_trees(*roots, roots=True)
+        # mptt has no types: the type checker sees Django's manager.
         HopperInstance.objects.rebuild()  # type: ignore[attr-defined]
 
 

@@ -160,6 +160,7 @@ class SettingSerializer(serializers.Serializer[Any]):
     """A setting with its source: shipped, instance, or an operator's file and line."""
 
     value = Anything()
+    # A field of the answer, of the same name as an attribute of serializers.
     source = serializers.CharField()  # type: ignore[assignment]
     line = serializers.IntegerField(allow_null=True)
 

@@ -63,6 +63,7 @@ Children = Annotated[list[Json], WithJsonSchema(_tasks_schema(CHILD, 1000, _CHIL
 NewTasks = Annotated[list[Json], WithJsonSchema(_tasks_schema(CREATE, 1000, _TASKS))]
 Status = Literal["pending", "claimed", "in_progress", "blocked", "done", "failed", "cancelled"]
 ByHand = Literal["pending", "in_progress", "blocked", "done", "cancelled"]
+# The type checker cannot read the words of a constant; pydantic does.
 Priority = Literal[PRIORITIES]  # type: ignore[valid-type]
 TASK, PLACE = "task-0199c2b4", "hopper-global"
 
@@ -141,6 +142,7 @@ def with_fields(
             for field in set_at(moment)
             if field.for_agents and (only is None or field.name in only)
         ]
+        # `inspect` reads this attribute; the type of functions does not name it.
         tool.__signature__ = signature.replace(parameters=[*own, *listed])  # type: ignore[attr-defined]
         return tool
 

@@ -180,6 +180,7 @@ def _free(method: Callable[..., Any]) -> Callable[..., Any]:
     def tool(*args: Any, **kwargs: Any) -> Any:
         return method(*args, **kwargs)
 
-    # `wraps` copies the signature of a method as it is, with its `self`.
+    # `wraps` copies the signature of a method as it is, with its `self`. `inspect` reads this
+    # attribute; the type of functions does not name it.
     tool.__signature__ = inspect.signature(method, eval_str=True)  # type: ignore[attr-defined]
     return tool
