@@ -36,14 +36,38 @@ class Store:
     def secret_key_file(self) -> Path:
         return self.home / "secret_key"
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether there is a database that this person may not write."""
+        files = (self.home, self.database)
+        return self.database.exists() and not all(os.access(file, os.W_OK) for file in files)
+
+    @property
+    def address(self) -> str:
+        """The address at which SQLite opens the database: its path, or a URI where it only reads.
+
+        A reader writes a file beside the database, unless the database is said to be immutable.
+        That is safe only without changes that wait in the log of the last writer.
+        """
+        if not self.is_read_only:
+            return str(self.database)
+        log = self.database.with_name(f"{self.database.name}-wal")
+        waiting = log.exists() and log.stat().st_size > 0
+        return f"{self.database.as_uri()}?{'mode=ro' if waiting else 'immutable=1'}"
+
     def prepare(self) -> Store:
         """Create missing parts: folder (0700), database (0600, WAL) and secret key (0600).
 
-        Safe to call in several processes at once: the first does the work, the others wait.
+        Safe to call in several processes at once: the first does the work, the others wait. A store
+        that is read-only stays as it is.
         """
+        if self.is_read_only:
+            return self
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.home.name == FOLDER and self.home.stat().st_mode & 0o077:
+        made_by_hand = self.home.name == FOLDER and not self.home.is_symlink()
+        if made_by_hand and self.home.stat().st_mode & 0o077:
             # A person may have made the empty folder, with any mode. The folder counts as a store.
+            # A link may lead to any folder, such as /etc: its mode stays.
             self.home.chmod(0o700)
         if not (self.database.exists() and self.secret_key_file.exists()):
             with self.lock():
@@ -90,14 +114,35 @@ def find(start: Path | None = None) -> Store:
     """Return the store of a command: the nearest `.hopper` folder upwards from `start`
     (default: the working directory), else `$HOPPER_HOME`, else `~/.hopper`. Creates nothing.
     """
-    here = (start or Path.cwd()).resolve()
+    here = (start or _working_directory()).resolve()
     for folder in (here, *here.parents):
-        if (folder / FOLDER).is_dir():
-            if _is_own(folder / FOLDER):
-                return Store(folder / FOLDER / DATABASE)
-            _say_once(f"{folder / FOLDER} belongs to another user and is skipped.")
+        if unfit := _unfit(folder / FOLDER):
+            _say_once(f"{folder / FOLDER} {unfit} and is skipped.")
+        elif (folder / FOLDER).is_dir():
+            return Store(folder / FOLDER / DATABASE)
     home = os.environ.get("HOPPER_HOME")
     return Store((_absolute(home) if home else _home() / FOLDER) / DATABASE)
+
+
+def _working_directory() -> Path:
+    """Return the working directory. Raises OSError, in words, where it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise OSError("the working directory was removed: change to another one") from None
+
+
+def _unfit(folder: Path) -> str:
+    """Return why something of the name `.hopper` is no store of this person; "" if it is or may be.
+
+    A link has to belong to the person, too: it says which folder gets the files.
+    """
+    if not os.path.lexists(folder):
+        return ""
+    if not folder.is_dir():
+        return "is no folder"
+    is_own = _is_own(folder) and folder.lstat().st_uid == os.geteuid()
+    return "" if is_own else "belongs to another user"
 
 
 def _is_own(folder: Path) -> bool:

@@ -32,6 +32,8 @@ if _database["ENGINE"] == embedded.ENGINE:
     _options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL")
     if _database["NAME"] != ":memory:":
         _store = embedded.Store(Path(_database["NAME"])).prepare()
+        if _store.is_read_only:
+            _options["database"] = _store.address
 else:
     _database["CONN_MAX_AGE"] = env.int("HOPPER_CONN_MAX_AGE", default=60)
     _database["CONN_HEALTH_CHECKS"] = True

@@ -139,10 +139,11 @@ def _decoded(data: bytes, status: int) -> Any:
 def open_transport() -> LocalTransport:
     """Return the transport to the configured database. Creates and migrates an embedded store."""
     store = startup.set_up()
-    # The caller gets the refusal. Django's log would write the refusal to stderr again.
-    log = logging.getLogger("django.request")
-    log.setLevel(logging.ERROR)
-    log.addFilter(_is_failure)
+    # The caller gets the refusal. These logs would write the refusal to stderr again.
+    for name in ("django.request", "hopper.rest.problem"):
+        log = logging.getLogger(name)
+        log.setLevel(logging.ERROR)
+        log.addFilter(_is_failure)
     return LocalTransport(store)
 
 

@@ -18,7 +18,7 @@ import django
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import OperationalError, connection
+from django.db import DatabaseError, connection
 
 from hopper import embedded, packages
 from hopper.cli.transport import CliError, Unreachable
@@ -78,7 +78,7 @@ def set_up(*, whole: bool = False) -> Store | None:
         return prepare()
     except ImproperlyConfigured as error:
         raise CliError(str(error)) from error
-    except (OSError, sqlite3.Error, OperationalError) as error:
+    except (OSError, sqlite3.Error, DatabaseError) as error:
         # A store that is locked is free again later; a folder that is read-only is not.
         kind = CliError if isinstance(error, OSError) else Unreachable
         raise kind(
@@ -148,6 +148,8 @@ def migrate(store: Store) -> None:
     wanted = fingerprint()
     if version_of(store) == wanted:
         return
+    if store.is_read_only:
+        raise CliError(f"{store.database} has the tables of another release and is read-only.")
     store.prepare()
     with store.lock():
         if version_of(store) == wanted:
@@ -163,16 +165,18 @@ def version_of(store: Store) -> int | None:
     """Return the fingerprint of a store's schema; None without a database."""
     if not store.database.exists():
         return None
-    with closing(sqlite3.connect(store.database, timeout=30)) as database_file:
+    with closing(sqlite3.connect(store.address, timeout=30, uri=True)) as database_file:
         return int(database_file.execute("PRAGMA user_version").fetchone()[0])
 
 
 def sweep(store: Store) -> None:
     """Sweep up to 100 rows, at most once in 10 s, because a laptop runs no sweeper (R21)."""
     mark = store.home / "swept"
+    if store.is_read_only:
+        return
     if mark.exists() and abs(time.time() - mark.stat().st_mtime) < SWEEP_SECONDS:
         return
-    mark.touch()
+    mark.touch(mode=0o600)
     if _faults(CONFIGURATION.require_usable):
         # A command that needs the configuration reports the faults itself.
         return

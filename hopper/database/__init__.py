@@ -190,3 +190,9 @@ def after_commit(call: Callable[[], object]) -> None:
 def is_outage(error: BaseException | None) -> bool:
     """Return whether the database was out of reach or busy, rather than asked something wrong."""
     return isinstance(error, Error) and engine().is_outage(error)
+
+
+def outage_words(error: BaseException | None) -> str:
+    """Return what is wrong with the database, for a caller who met an outage."""
+    cause = engine().cause_of(error) if isinstance(error, Error) else ""
+    return cause or "The database cannot be reached now, or is busy; try again."

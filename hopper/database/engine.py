@@ -135,6 +135,10 @@ class Engine(ABC):
         """Return whether the error says that the database is out of reach or busy."""
 
     @abstractmethod
+    def cause_of(self, error: Error) -> str:
+        """Return why the database took no change, "" where only waiting helps. For an outage."""
+
+    @abstractmethod
     def back_up(self, path: Path) -> None:
         """Write the whole database, as it is at one moment, to an empty file. Raises BackupError.
 

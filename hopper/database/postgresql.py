@@ -21,6 +21,11 @@ from hopper.database.engine import Engine, Write
 # long, victim of a deadlock, lock or statement timed out, read-only.
 _OUTAGES = ("08", "53", "57P", "25P03", "40001", "40P01", "55P03", "57014", "25006")
 
+_CAUSES = {
+    "25006": "The database is read-only, such as a standby.",
+    "53100": "The disk of the database is full.",
+}
+
 _LOCK_TIMED_OUT = "55P03"
 
 _ASK_SECONDS = 0.2
@@ -222,6 +227,10 @@ class PostgreSQL(Engine):
             return str(state).startswith(_OUTAGES)
         driver = type(cause).__module__.split(".")[0]
         return isinstance(error, OperationalError | InterfaceError) and driver == "psycopg"
+
+    def cause_of(self, error: Error) -> str:
+        """Tell by the error's code."""
+        return _CAUSES.get(getattr(error.__cause__, "sqlstate", None) or "", "")
 
     def back_up(self, path: Path) -> None:
         """Write the file by `pg_dump`."""

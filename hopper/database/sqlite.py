@@ -20,6 +20,11 @@ from hopper.database.engine import BackupError, Engine, Write
 
 # Busy, locked, read-only, input or output failed, full, cannot be opened.
 _OUTAGES = frozenset({5, 6, 8, 10, 13, 14})
+_CAUSES = {
+    8: "The database is read-only: its file or folder is protected against writing.",
+    10: "The disk of the database fails.",
+    13: "The disk of the database is full.",
+}
 
 
 class SQLite(Engine):
@@ -125,8 +130,11 @@ class SQLite(Engine):
 
     def is_outage(self, error: Error) -> bool:
         """Tell by the primary result code."""
-        code = getattr(error.__cause__, "sqlite_errorcode", None)
-        return code is not None and code & 0xFF in _OUTAGES
+        return _code_of(error) in _OUTAGES
+
+    def cause_of(self, error: Error) -> str:
+        """Tell by the primary result code."""
+        return _CAUSES.get(_code_of(error), "")
 
     def back_up(self, path: Path) -> None:
         """Copy all pages in one step: readers of a WAL database hold no writer up."""
@@ -150,3 +158,9 @@ class SQLite(Engine):
             raise BackupError(f"{path} is no SQLite database of Hopper: {error}.") from error
         if faults:
             raise BackupError(f"{path} is damaged: {faults[0]}.")
+
+
+def _code_of(error: Error) -> int:
+    """Return the primary result code of an error of SQLite; -1 for another error."""
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    return -1 if code is None else code & 0xFF

@@ -22,7 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hopper.config.document import BrokenConfig
-from hopper.database import is_outage
+from hopper.database import is_outage, outage_words
 from hopper.errors import FieldError, HopperError
 from hopper.json_values import shown
 from hopper.rest.input import TooLarge, summary
@@ -38,7 +38,6 @@ HOW_TO_GET_IN = (
     "Send `Authorization: Bearer hop_…`. A person who can run the server's commands gets a token "
     "by `hopper token create NAME`."
 )
-UNAVAILABLE = "The database cannot be reached now, or is busy; try again."
 _RESERVED = frozenset({"type", "title", "status", "detail", "code", "errors", "more_errors"})
 
 
@@ -115,7 +114,7 @@ class ProblemHandler(ExceptionHandler):
         if isinstance(exc, OlderServer):
             return problem(503, "older_server", str(exc))
         if is_outage(exc):
-            return problem(503, "database_unavailable", UNAVAILABLE)
+            return problem(503, "database_unavailable", outage_words(exc))
         if isinstance(exc, exceptions.APIException):
             return _of_api_exception(exc)
         return problem(500, "server_error", "The server failed. The server's log gives the cause.")
@@ -214,5 +213,5 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if is_outage(failure):
         _log_outage(request, failure)
         retry = {"Retry-After": str(RETRY_SECONDS)}
-        return respond(503, "database_unavailable", UNAVAILABLE, retry)
+        return respond(503, "database_unavailable", outage_words(failure), retry)
     return respond(500, "server_error", "The server failed. The server's log gives the cause.")

@@ -132,3 +132,13 @@ def test_an_answer_that_is_no_json_is_no_traceback() -> None:
     reply = local.LocalTransport().request("GET", "/no/such/thing")
     assert reply.status == 404
     assert reply.data["detail"]
+
+
+def test_a_read_only_store_of_another_release_is_refused(
+    store: Store, migrations: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(CliError, match="has the tables of another release and is read-only"):
+        startup.migrate(store)
+    startup.sweep(store)
+    assert migrations == []

@@ -24,6 +24,7 @@ from hopper.database import (
     lock_shared,
     lock_within,
     now,
+    outage_words,
     present,
     read_with_now,
     snapshot,
@@ -309,6 +310,24 @@ def test_a_lock_that_others_hold_too_long_is_an_outage(root: HopperInstance) -> 
         free.set()
     assert other.ends()
     assert is_outage(raised.value)
+
+
+def test_an_outage_that_waiting_does_not_end_names_its_cause() -> None:
+    @transaction.atomic
+    def write_in_a_transaction_that_reads() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "PRAGMA query_only = 1" if engine().one_writer else "SET TRANSACTION READ ONLY"
+            )
+            cursor.execute("CREATE TABLE never (made int)")
+
+    with pytest.raises(Error) as raised:
+        write_in_a_transaction_that_reads()
+    if engine().one_writer:
+        rows("PRAGMA query_only = 0")
+    assert is_outage(raised.value)
+    assert "read-only" in outage_words(raised.value)
+    assert "try again" in outage_words(None)
 
 
 @contextmanager

@@ -116,3 +116,55 @@ def test_a_store_of_another_user_is_skipped_with_a_warning(
     os.chown(tmp_path / ".hopper", 65534, 65534)
     assert embedded.find(tmp_path).home == tmp_path / "mine"
     assert f"{tmp_path / '.hopper'} belongs to another user" in capsys.readouterr().err
+
+
+def test_a_link_of_another_user_and_a_file_are_skipped_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOPPER_HOME", str(tmp_path / "mine"))
+    for place, lead in (("dangling", "nowhere"), ("loop", ".hopper")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / ".hopper").symlink_to(lead)
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / ".hopper").touch()
+    for place in ("dangling", "loop", "file"):
+        assert embedded.find(tmp_path / place).home == tmp_path / "mine"
+        assert f"{tmp_path / place / '.hopper'} is no folder" in capsys.readouterr().err
+    if os.geteuid() == 0:
+        (tmp_path / "file" / ".hopper").unlink()
+        (tmp_path / "file" / ".hopper").symlink_to(tmp_path / "loop")
+        os.lchown(tmp_path / "file" / ".hopper", 65534, 65534)
+        embedded._say_once.cache_clear()
+        assert embedded.find(tmp_path / "file").home == tmp_path / "mine"
+        assert "belongs to another user" in capsys.readouterr().err
+
+
+def test_a_link_to_a_folder_is_a_store_and_the_mode_of_the_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir(mode=0o755)
+    (tmp_path / ".hopper").symlink_to("shared")
+    found = embedded.find(tmp_path).prepare()
+    assert mode(tmp_path / "shared") == 0o755
+    assert mode(found.database) == mode(found.secret_key_file) == 0o600
+
+
+def test_a_removed_working_directory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(OSError, match="the working directory was removed"):
+        embedded.find()
+
+
+def test_a_read_only_store_is_read_without_a_file_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = embedded.Store(tmp_path / "hopper.db").prepare()
+    assert not store.is_read_only
+    assert store.address == str(store.database)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert store.is_read_only
+    assert store.address.endswith("?immutable=1")
+    store.database.with_name("hopper.db-wal").write_text("changes of a writer that goes on")
+    assert store.address.endswith("?mode=ro")
