@@ -11,7 +11,11 @@ from base64 import b64encode, urlsafe_b64encode
 from django.conf import settings
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+FIRST_EPOCH = 1
+"""The epoch of a task that was never opened again."""
 _TOKEN_BYTES = 18
+_MAX_DIGITS = 9
+"""The most digits of the number of an attempt."""
 
 
 def lease_token(task_id: str, attempt: int, epoch: int) -> str:
@@ -24,6 +28,24 @@ def is_lease_token(token: str, task_id: str, attempt: int, epoch: int) -> bool:
     return any(
         constant_time_compare(token, _derived(key, task_id, attempt, epoch)) for key in _keys()
     )
+
+
+def attempt_of(token: str) -> int | None:
+    """Return the number of the attempt that a text names as the token of a lease; None for none."""
+    number = token.partition(".")[0]
+    told = token.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS
+    return int(number) if told else None
+
+
+def first_lease(task_id: str, token: str) -> int | None:
+    """Return the number of the attempt whose lease this is, if the lease is of the first epoch.
+
+    None for any other text. The token proves that the lease was granted.
+    """
+    number = attempt_of(token)
+    if number is None or not is_lease_token(token, task_id, number, FIRST_EPOCH):
+        return None
+    return number
 
 
 def webhook_secret(webhook_id: str, number: int) -> str:

@@ -45,6 +45,15 @@ def select(
         return [row for row, _ in read(model, cursor.fetchall())]
 
 
+def find(model: type[Row], pks: Sequence[str]) -> list[Row]:
+    """Return the rows of these keys that exist, in any order, by a statement never built anew."""
+    if not pks:
+        return []
+    marks, key = ", ".join(["%s"] * len(pks)), model._meta.pk.column
+    found = f"SELECT {columns(model)} FROM {model._meta.db_table} WHERE {key} IN ({marks})"  # noqa: S608
+    return select(model, found, pks)
+
+
 def from_json(model: type[Row], values: Mapping[str, Any]) -> Row:
     """Return a row that the database gave as one JSON object, {column: value}.
 

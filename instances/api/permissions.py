@@ -13,6 +13,7 @@ from hopper.actors import EVERYWHERE, ROLES, Actor
 from hopper.errors import FieldError, HopperError, Invalid, NotAllowed
 from hopper.json_values import text_problem
 from hopper.rest.auth import Lease, Operator, caller_of
+from hopper.site_key import first_lease
 from instances.choices import HopperScope, InstanceStatus, WaitingCode
 from instances.lessons import named_by
 from instances.models import (
@@ -240,13 +241,21 @@ def refused_reports(actor: Actor, reports: Sequence[Done]) -> dict[int, HopperEr
 def _owned(reports: Sequence[Done]) -> set[str]:
     """Return the tasks for whose report a token of one of their leases is given."""
     tokens = {one.task_id: one.token for one in reports if one.token is not None}
-    attempts = Attempt.objects.filter(task__in=tokens)
-    return {one.task_id for one in attempts if one.has_token(str(tokens[one.task_id]))}
+    proven = {pk for pk, token in tokens.items() if first_lease(pk, token) is not None}
+    others = tokens.keys() - proven
+    attempts = Attempt.objects.filter(task__in=others) if others else ()
+    return proven | {one.task_id for one in attempts if one.has_token(tokens[one.task_id])}
 
 
 def is_workers_own(task_id: str, token: str | None) -> bool:
-    """Return whether the token belongs to a lease of the task, live or ended."""
-    return token is not None and Attempt.objects.of_lease(task_id, token) is not None
+    """Return whether the token belongs to a lease of the task, live or ended.
+
+    A token of the task's first epoch is its own proof; only another one is looked up.
+    """
+    if token is None:
+        return False
+    proven = first_lease(task_id, token) is not None
+    return proven or Attempt.objects.of_lease(task_id, token) is not None
 
 
 def lease_as_credential(task_id: str, token: str) -> Lease | None:

@@ -6,9 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from django.db.models import Count
+from django.db import connection
 
+from hopper.database.rows import find
 from hopper.rest.etags import Version
+from hopper.rest.output import as_json
 from hopper.rest.problem import problem
 from hopper.task_fields import EDIT, set_at
 from instances.allowances import Standing
@@ -40,12 +42,13 @@ def shown_instances(rows: Sequence[HopperInstance]) -> list[dict[str, Any]]:
     ids = [row.pk for row in rows]
     lines = lineages(ids)
     counts = task_counts(ids)
-    context = {
-        "effective": {pk: Standing.along(line).effective for pk, line in lines.items()},
-        "ancestors": {pk: [one.id for one in line[:-1]] for pk, line in lines.items()},
-        "counts": {pk: as_counts(counts.get(pk, Counter())) for pk in ids},
-    }
-    return list(InstanceSerializer(rows, many=True, context=context).data)
+    return as_json(
+        InstanceSerializer,
+        rows,
+        effective={pk: Standing.along(line).effective for pk, line in lines.items()},
+        ancestors={pk: [one.id for one in line[:-1]] for pk, line in lines.items()},
+        counts={pk: as_counts(counts.get(pk, Counter())) for pk in ids},
+    )
 
 
 def shown_instance(instance_id: str) -> dict[str, Any]:
@@ -57,20 +60,12 @@ def task_context(rows: Sequence[Task]) -> dict[str, Any]:
     """Return the derived values for a page of tasks."""
     ids = [row.pk for row in rows]
     depends_on: dict[str, list[str]] = defaultdict(list)
-    for task_id, before in (
-        TaskDependency.objects.filter(task__in=ids)
-        .order_by("id")
-        .values_list("task_id", "depends_on_id")
-    ):
-        depends_on[task_id].append(before)
     children: dict[str, Counter[str]] = defaultdict(Counter)
-    for parent_id, status, count in (
-        Task.objects.filter(parent__in=ids)
-        .order_by()
-        .values_list("parent_id", "status")
-        .annotate(Count("pk"))
-    ):
-        children[str(parent_id)][status] += count
+    for task_id, before, status, number in _relatives(ids):
+        if before is not None:
+            depends_on[task_id].append(before)
+        else:
+            children[task_id][status] = number
     return {
         "depends_on": depends_on,
         "children": {pk: as_counts(children[pk]) for pk in ids},
@@ -79,9 +74,29 @@ def task_context(rows: Sequence[Task]) -> dict[str, Any]:
     }
 
 
+def _relatives(task_ids: Sequence[str]) -> list[tuple[str, str | None, str, int]]:
+    """Return (task, predecessor, "", its place) and (task, None, status, number of children).
+
+    One statement that is never built anew: every answer with a task asks for its relatives.
+    """
+    if not task_ids:
+        return []
+    marks = ", ".join(["%s"] * len(task_ids))
+    dependencies, tasks = TaskDependency._meta.db_table, Task._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT task_id, depends_on_id, '', id FROM {dependencies} WHERE task_id IN ({marks})
+            UNION ALL SELECT parent_id, NULL, status, count(*) FROM {tasks}
+            WHERE parent_id IN ({marks}) GROUP BY parent_id, status ORDER BY 4""",  # noqa: S608
+            [*task_ids, *task_ids],
+        )
+        found: list[tuple[str, str | None, str, int]] = cursor.fetchall()
+        return found
+
+
 def shown_tasks(rows: Sequence[Task]) -> list[dict[str, Any]]:
     """Return tasks as JSON, with a constant number of queries for the whole page."""
-    return list(TaskSerializer(rows, many=True, context=task_context(rows)).data)
+    return as_json(TaskSerializer, rows, **task_context(rows))
 
 
 def shown_task(task_id: str) -> dict[str, Any]:
@@ -98,7 +113,7 @@ def shown_whole_task(task_id: str) -> dict[str, Any]:
 
 def shown_now(task_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Return tasks as JSON, as they are now, in the order of these ids."""
-    rows = Task.objects.in_bulk(task_ids)
+    rows = {row.pk: row for row in find(Task, task_ids)}
     return shown_tasks([rows[pk] for pk in task_ids])
 
 
@@ -122,12 +137,12 @@ def shown_events(
     rows: Sequence[Event], known: Collection[str] | None = None
 ) -> list[dict[str, Any]]:
     """Return events as JSON; no query. An offer to a target that is not `known` has no words."""
-    shown: Any = EventSerializer(rows, many=True).data
+    shown = as_json(EventSerializer, rows)
     for event in shown:
         target = event["data"].get("to")
         if known is not None and target is not None and target not in known:
             event["data"] = {"to": None}
-    return list(shown)
+    return shown
 
 
 def shown_claim(claim: Claim) -> dict[str, Any]:
@@ -140,7 +155,7 @@ def shown_claim(claim: Claim) -> dict[str, Any]:
 
 def shown_lease(lease: Lease) -> dict[str, Any]:
     """Return a lease with its token, for the worker that claimed it only."""
-    return dict(LeaseSerializer(lease).data)
+    return as_json(LeaseSerializer, [lease])[0]
 
 
 def reports_of(bodies: Iterable[Mapping[str, Any]]) -> list[Done]:

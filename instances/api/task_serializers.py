@@ -21,6 +21,7 @@ from hopper.rest.fields import (
     Word,
     Words,
 )
+from hopper.rest.output import as_json
 from hopper.task_fields import BY_NAME, CREATE, EDIT, TASK_FIELDS, TaskField, set_at
 from instances.api.instance_serializers import CountsSerializer
 from instances.choices import TaskStatus, WaitingCode
@@ -143,7 +144,7 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
     def get_questions(self, task: Task) -> list[Any]:
         """Return the questions about it, oldest first."""
         rows = _known(self)["questions"].get(task.pk, ())
-        return list(QuestionSerializer(rows, many=True).data) if rows else []
+        return as_json(QuestionSerializer, rows)
 
 
 class WholeTaskSerializer(TaskSerializer):

@@ -38,7 +38,6 @@ from instances.api.permissions import (
     seen_task,
     token_in,
     visible_tasks,
-    worked_task,
 )
 from instances.api.preview_serializers import TaskPreviewSerializer, shown_task_preview
 from instances.api.shown import (
@@ -376,7 +375,8 @@ class TaskViewSet(Answering):
 
     def _report(self, report: Any, pk: str, serializer: Any) -> Response:
         """Carry out a worker's call, permitted by the role at the holder or by the lease token."""
-        worked_task(self.actor, pk, token_in(self.request))
+        if not is_workers_own(pk, token_in(self.request)):
+            seen_task(self.actor, pk, "worker")
         data = self.body(serializer)
         data.pop("worker", None)
         report(pk, **data, actor=self.actor)

@@ -7,13 +7,10 @@ from hashlib import sha256
 from django.db import models
 from django.utils.crypto import constant_time_compare
 
-from hopper.site_key import is_lease_token, lease_token
+from hopper.site_key import attempt_of, is_lease_token, lease_token
 from instances.choices import AttemptOutcome
 from instances.models.instance import HopperInstance
 from instances.models.task import Task
-
-_MAX_DIGITS = 9
-"""The most digits of the number of an attempt."""
 
 
 class AttemptQuerySet(models.QuerySet["Attempt"]):
@@ -21,10 +18,10 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
 
     def of_lease(self, task_id: str, token: str) -> Attempt | None:
         """Return the attempt of a task whose lease, live or over, has this token; None for none."""
-        number = token.partition(".")[0]
-        if not (token.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS):
+        number = attempt_of(token)
+        if number is None:
             return None
-        attempt = self.filter(task=task_id, number=int(number)).first()
+        attempt = self.filter(task=task_id, number=number).first()
         return attempt if attempt is not None and attempt.has_token(token) else None
 
 

@@ -21,7 +21,7 @@ from hopper.actors import Actor
 from hopper.conditions import has_condition
 from hopper.database import after_commit
 from hopper.database.functions import Function, sharing
-from hopper.site_key import is_lease_token
+from hopper.site_key import FIRST_EPOCH, first_lease
 from instances.choices import STARTED, AttemptOutcome
 from instances.choices import TaskStatus as T
 from instances.models import Attempt, Event, HopperInstance, Task, TaskDependency
@@ -33,13 +33,11 @@ from instances.tree.locks import LINES
 from instances.tree.status import settle_after_commit
 
 _STORED = Task._meta.get_field("result").get_db_prep_save
-_FIRST = 1
-"""The epoch of a task that was never opened again."""
 _TASK = Task._meta.db_table
 _STARTED = ", ".join(f"'{status.value}'" for status in STARTED)
 
 _PLAIN = f"""root_id = id AND NOT decomposed AND status IN ({_STARTED}) AND attempt = number
-    AND epoch = {_FIRST} AND lease_seconds IS NOT NULL AND instance_id IS NOT NULL
+    AND epoch = {FIRST_EPOCH} AND lease_seconds IS NOT NULL AND instance_id IS NOT NULL
     AND offered_to_id IS NULL AND return_to_id IS NULL AND asked = 0
     AND instance_id = coalesce(%(at)s, instance_id)"""
 # The feed of the holder first, then those of all instances on the path and above it.
@@ -79,11 +77,7 @@ class Done:
     @property
     def attempt(self) -> int | None:
         """The number of the attempt if the token is that of a first epoch's lease, else None."""
-        token = self.token or ""
-        number = token.partition(".")[0]
-        if not (number.isascii() and number.isdecimal()):
-            return None
-        return int(number) if is_lease_token(token, self.task_id, int(number), _FIRST) else None
+        return first_lease(self.task_id, self.token) if self.token else None
 
 
 def complete_at_once(report: Done, actor: Actor) -> Task | None:

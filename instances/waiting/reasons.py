@@ -153,14 +153,16 @@ def waiting_on(tasks: Iterable[Task]) -> dict[str, Reason]:
     The number of queries does not grow with the page.
     """
     unfinished = [task for task in tasks if not task.is_terminal]
-    now = database.now()
     pending = [task for task in unfinished if _PENDING.holds(task)]
     near = (task.offered_to_id or task.instance_id for task in pending)
     places = Places.around({pk for pk in near if pk})
-    queues = places.queues & {task.instance_id for task in pending}
-    line = positions((places[pk] for pk in sorted(queues)), now)
-    front = {pk for pk, place in line.items() if place.enough}
-    groups = (*_SETTLED, (_PENDING, _pending(places, ~among("pk", front), now)))
+    line, groups = {}, _SETTLED
+    if pending:
+        now = database.now()
+        queues = places.queues & {task.instance_id for task in pending}
+        line = positions((places[pk] for pk in sorted(queues)), now)
+        front = {pk for pk, place in line.items() if place.enough}
+        groups = (*_SETTLED, (_PENDING, _pending(places, ~among("pk", front), now)))
     codes = {task.pk: _code(task, groups) for task in unfinished}
     wording = Wording(unfinished, codes, places, line)
     return {task.pk: wording.reason(task) for task in unfinished}

@@ -82,3 +82,20 @@ def test_a_feed_holds_every_event_once_in_order(
         seen += [row["id"] for row in page["results"]]
         url = page["next"]
     assert seen == whole
+
+
+@pytest.mark.postgres
+def test_a_turn_of_a_worker_takes_nine_statements(
+    ada: Caller, tree: dict[str, HopperInstance]
+) -> None:
+    run = InstanceFactory(scope="ORCHESTRATION", parent=tree["web"])
+    for _ in range(2):
+        TaskFactory(instance=run)
+    for _ in range(2):
+        # The first claim reads its queue.
+        with CaptureQueriesContext(connection) as claiming:
+            (task,) = ada.tell(f"/instances/{run.pk}/claim", {"worker": "w"})["tasks"]
+        with CaptureQueriesContext(connection) as completing:
+            ada.tell(f"/tasks/{task['id']}/complete", {"token": task["lease"]["token"]})
+    assert len(claiming) <= 4
+    assert len(completing) <= 5
