@@ -25,8 +25,9 @@ def as_json(
     """Return rows as `kind(rows, many=True, context=context).data` does."""
     kept = _KEPT.serializers
     serializer = kept[kind] = kept.get(kind) or kind()
-    serializer._context = context
+    # A row may show rows of its own kind.
+    around, serializer._context = serializer._context, context
     try:
         return [serializer.to_representation(row) for row in rows]
     finally:
-        serializer._context = {}
+        serializer._context = around
