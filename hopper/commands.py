@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from argparse import SUPPRESS, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from django.db import InternalError, OperationalError, ProgrammingError
 from hopper.cli.arguments import HopperParser, Option, flag
 from hopper.cli.local import open_transport
 from hopper.cli.main import run
+from hopper.cli.parser import GROUPS, PARTS, filler
 from hopper.cli.startup import prepare
 from hopper.config.document import BrokenConfig
 from hopper.config.files import CONFIGURATION
@@ -33,7 +34,8 @@ JSON = flag("--json", help="print JSON")
 class SharedCommand(BaseCommand):
     """A management command that shares its parser with `hopper`, on the configured database."""
 
-    fill: Callable[[HopperParser], None]
+    name: str
+    """The name in the tables of groups."""
     requires_system_checks: list[str] = []
 
     def create_parser(  # type: ignore[override]
@@ -41,8 +43,9 @@ class SharedCommand(BaseCommand):
     ) -> HopperParser:
         """Return the shared parser with the options of Django."""
         prog = f"{Path(prog_name).name} {subcommand}"
-        parser = HopperParser(prog=prog, description=self.help)
-        type(self).fill(parser)
+        place, words = (GROUPS | PARTS)[self.name]
+        parser = HopperParser(prog=prog, description=words)
+        filler(place)(parser)
         for name in ("--settings", "--pythonpath"):
             parser.add_argument(name, help=SUPPRESS)
         for name in ("--traceback", "--force-color", "--skip-checks"):

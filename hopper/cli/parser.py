@@ -30,6 +30,12 @@ GROUPS = {
     "add": ("tasks.short_add", "short for task add"),
     "ls": ("tasks.short_list", "short for task list"),
 }
+PARTS = {
+    "tree": ("instances.tree_options", "draw the tree of instances"),
+    "status": ("instances.status_options", "show the dashboard"),
+}
+"""Commands of a group that are also management commands of their own."""
+
 DATABASE_COMMANDS = {
     "serve": "serve a team: REST, pages, admin and the sweep",
     "migrate": "bring the database to the newest schema",
@@ -55,14 +61,15 @@ def build_parser() -> HopperParser:
     )
     groups = root.add_subparsers(metavar="GROUP", required=True, parser_class=HopperParser)
     for name, (place, help) in GROUPS.items():
-        groups.add_parser(name, help=help, description=help, fill=_filler(place))
+        groups.add_parser(name, help=help, description=help, fill=filler(place))
     for name, help in DATABASE_COMMANDS.items():
-        fill = _filler("local_commands.database_command", name)
+        fill = filler("local_commands.database_command", name)
         groups.add_parser(name, help=help, description=help, fill=fill)
     return root
 
 
-def _filler(place: str, *more: str) -> Callable[[HopperParser], None]:
+def filler(place: str, *more: str) -> Callable[[HopperParser], None]:
+    """Return what adds the commands to a parser. `place` names a function of the handlers."""
     """Return the function that fills a group's parser. Only the group of the command is loaded."""
     module, function = place.split(".")
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from hopper.cli.handlers import delegations
 from hopper.commands import SharedCommand
 
 
 class Command(SharedCommand):
-    help = "manage delegations"
-    fill = staticmethod(delegations.add_commands)
+    name = "delegation"

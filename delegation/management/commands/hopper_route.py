@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from hopper.cli.handlers import routing
 from hopper.commands import SharedCommand
 
 
 class Command(SharedCommand):
-    help = "where a task would go, and why"
-    fill = staticmethod(routing.add_route_commands)
+    name = "route"

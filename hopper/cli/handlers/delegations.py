@@ -7,6 +7,7 @@ from typing import Any
 
 from hopper.cli.arguments import ID, LIMIT, Group, json_or_text, on_id, option
 from hopper.cli.render import tasks as render
+from hopper.cli.render.screen import show_any
 from hopper.cli.transport import Client, UsageError, at, clean
 from hopper.protocol import DELEGATION
 
@@ -26,7 +27,7 @@ def add_commands(parser: ArgumentParser) -> None:
         LIMIT,
     )
     one = on_id(Client.get, "delegations")
-    add("show", one, render.show_delegation, "show a delegation", ID)
+    add("show", one, show_any, "show a delegation", ID)
     notes = option("--notes")
     result = option("--result", type=json_or_text, metavar="JSON")
     for name, help, *options in (

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from hopper.cli.arguments import ID, Group, on_id, option
-from hopper.cli.render.screen import Screen, show_any
+from hopper.cli.render.screen import Screen, show_any, told
 from hopper.cli.transport import Client, at, clean
 
 CONFIDENCE = ("low", "medium", "high")
@@ -59,9 +59,7 @@ def list_lessons(args: Namespace, client: Client) -> list[Any]:
     return client.pages(at("lessons"), params)
 
 
-def show_lesson_filed(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show the id of the new lesson."""
-    screen.done(f"Filed lesson: {data['id']}", data["id"])
+show_lesson_filed = told("Filed lesson: {id}")
 
 
 def show_lessons(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from hopper.cli.arguments import ID, YES, Group, confirmed, on_id, option
-from hopper.cli.render.screen import Column, Screen, show_any
+from hopper.cli.render.screen import Column, Screen, show_any, told
 from hopper.cli.transport import Client, UsageError, at, clean
 
 
@@ -136,6 +136,4 @@ def show_tested(data: dict[str, Any], args: Any, screen: Screen) -> None:
     screen.remark(f"  Next: hopper webhook log {data['id']}")
 
 
-def show_removed(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Say that the webhook is gone."""
-    screen.done(f"Removed webhook: {data['id']}", data["id"])
+show_removed = told("Removed webhook: {id}")

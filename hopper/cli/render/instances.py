@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hopper.cli.render.previews import show_preview
-from hopper.cli.render.screen import COLORS, Screen
+from hopper.cli.render.previews import or_preview, show_preview
+from hopper.cli.render.screen import COLORS, Screen, told
 from hopper.cli.status_words import OPEN_STATUSES
 from hopper.cli.transport import in_words
 
@@ -215,14 +215,7 @@ def show_changed(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
             screen.done(f"Status of {row['id']}: {state(row)}", row["id"])
 
 
-def show_updated(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show the changed instance."""
-    screen.done(f"Updated instance: {data['id']}", data["id"])
+show_updated = told("Updated instance: {id}")
 
 
-def show_deleted(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show the terminated instance, or the preview of the termination."""
-    if args.preview:
-        show_preview(data, args, screen)
-    else:
-        screen.done(f"Terminated instance: {data['id']}", data["id"])
+show_deleted = or_preview(told("Terminated instance: {id}"))

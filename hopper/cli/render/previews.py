@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hopper.cli.render.screen import Screen
@@ -32,6 +32,13 @@ def show_preview(data: dict[str, Any], args: Any, screen: Screen) -> None:
         screen.line(line)
     if data.get("hidden"):
         screen.line(f"  and {data['hidden']} more that you may not see")
+
+
+def or_preview(
+    show: Callable[[dict[str, Any], Any, Screen], None],
+) -> Callable[[dict[str, Any], Any, Screen], None]:
+    """Return what shows the preview if --preview asked for it, else calls `show`."""
+    return lambda data, args, screen: (show_preview if args.preview else show)(data, args, screen)
 
 
 def _counted(counts: dict[str, int]) -> str:

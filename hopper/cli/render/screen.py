@@ -162,6 +162,11 @@ def _least_width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
     return sum(width + 2 for width in widths)
 
 
+def told(words: str) -> Callable[[dict[str, Any], Any, Screen], None]:
+    """Return what shows one line of success. The names in braces are keys of the result."""
+    return lambda data, args, screen: screen.done(words.format_map(data), data["id"])
+
+
 def show_any(data: Any, args: Any, screen: Screen) -> None:
     """Show an object as lines of `name: value`, a list as one line an entry."""
     if isinstance(data, dict):

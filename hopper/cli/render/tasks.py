@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hopper.cli.render.previews import show_preview
+from hopper.cli.render.previews import or_preview
 from hopper.cli.render.questions import question_lines
-from hopper.cli.render.screen import Screen, one_line
+from hopper.cli.render.screen import Screen, one_line, told
 from hopper.cli.transport import in_words
 
 
@@ -95,19 +95,13 @@ def _show_texts(data: dict[str, Any], screen: Screen) -> None:
             screen.line(lesson.get("description") or "")
 
 
-def show_created(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show the id of the new task; scripts read this line."""
-    screen.done(f"Created task: {data['id']}", data["id"])
+show_created = told("Created task: {id}")  # scripts read this line
 
 
-def show_updated(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show the changed task."""
-    screen.done(f"Updated task: {data['id']}", data["id"])
+show_updated = told("Updated task: {id}")
 
 
-def show_status(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show the new status of the task."""
-    screen.done(f"Changed status to: {data['status']}", data["id"])
+show_status = told("Changed status to: {status}")
 
 
 def show_completed(data: dict[str, Any], args: Any, screen: Screen) -> None:
@@ -117,10 +111,7 @@ def show_completed(data: dict[str, Any], args: Any, screen: Screen) -> None:
         show_claimed(data, args, screen)
 
 
-def show_cancelled(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show the new status of the task, or the preview of the cancellation."""
-    show = show_preview if args.preview else show_status
-    show(data, args, screen)
+show_cancelled = or_preview(show_status)
 
 
 def show_children(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
@@ -145,17 +136,10 @@ def show_dead_letters(data: list[dict[str, Any]], args: Any, screen: Screen) -> 
     screen.rows(data, columns, none="No dead letters.")
 
 
-def show_discarded(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show that the task was discarded."""
-    screen.done(f"Discarded task: {data['id']}", data["id"])
+show_discarded = told("Discarded task: {id}")
 
 
-def show_deleted(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show that the task was cancelled (R16), or the preview of the cancellation."""
-    if args.preview:
-        show_preview(data, args, screen)
-        return
-    screen.done(f"Deleted task: {data['id']}", data["id"])
+show_deleted = or_preview(told("Deleted task: {id}"))
 
 
 def show_claimed(data: Any, args: Any, screen: Screen) -> None:
@@ -244,11 +228,4 @@ def show_delegations(data: list[dict[str, Any]], args: Any, screen: Screen) -> N
     screen.rows(data, columns, none="No delegations.")
 
 
-def show_delegation(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show everything about one delegation."""
-    screen.fields((key.replace("_", " ").capitalize(), in_words(data[key])) for key in data)
-
-
-def show_answered(data: dict[str, Any], args: Any, screen: Screen) -> None:
-    """Show the new status of the delegation."""
-    screen.done(f"Delegation {data['id']}: {data['status']}", data["id"])
+show_answered = told("Delegation {id}: {status}")
