@@ -45,15 +45,6 @@ class StateMachine:
         """Return the states from which `target` can be reached in one step, sorted."""
         return sorted(state for state, after in self.transitions.items() if target in after)
 
-    def mermaid(self) -> str:
-        """Return the table as a Mermaid state diagram."""
-        lines = ["stateDiagram-v2"]
-        for state, after in self.transitions.items():
-            lines += [f"    {state} --> {target}" for target in sorted(after)]
-            if not after:
-                lines.append(f"    {state} --> [*]")
-        return "\n".join(lines)
-
 
 def _machine(noun: str, edges: dict[str, str]) -> StateMachine:
     return StateMachine(noun, {state: frozenset(after.split()) for state, after in edges.items()})

@@ -133,6 +133,6 @@ def settle_above(instance_id: str, *, actor: Actor) -> None:
             settle_instance(ancestor.id, actor=actor)
 
 
-def settle_after_commit(instance_id: str, *, actor: Actor = SYSTEM) -> None:
+def settle_after_commit(instance_id: str) -> None:
     """Settle the stopping instances above, after the commit of the lease's end (R6)."""
-    after_commit(lambda: settle_above(instance_id, actor=actor))
+    after_commit(lambda: settle_above(instance_id, actor=SYSTEM))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
-from typing import Any
 
 from hopper.words import bearers, key_of, keys_of
 from instances.allowances import ROUTING
@@ -139,17 +138,6 @@ def rank(considered: Iterable[Considered]) -> list[Considered]:
             one.instance_id,
         ),
     )
-
-
-def winner_of(candidates: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the winner's id recomputed from a stored record's candidates alone, or None.
-
-    If the task matched some candidates, one of these won. If it matched none, all were equal.
-    """
-    considered = [Considered(**candidate) for candidate in candidates]
-    spoken = [one for one in considered if one.speaks]
-    best = rank(spoken or considered)
-    return best[0].instance_id if best else None
 
 
 def send_to_best(

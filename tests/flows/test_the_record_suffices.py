@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.apps import apps
 
-from scopes.behaviors.base import winner_of
 from scopes.models import RoutingDecision
 from scopes.replay import replay
 from tests.api.conftest import Caller, ada, caller
 from tests.factories import InstanceFactory, TaskFactory
+from tests.scopes.winners import winner_of
 from tests.soundness import unsound
 
 if TYPE_CHECKING:

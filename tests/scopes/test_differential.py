@@ -8,9 +8,9 @@ from dataclasses import asdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scopes.behaviors.base import winner_of
 from scopes.decisions import SendTo
 from tests.scopes.facts import decide, instance, outcome, task
+from tests.scopes.winners import winner_of
 
 WORDS = ("python", "docker", "login", "web")
 some = st.lists(st.sampled_from(WORDS), max_size=3, unique=True).map(tuple)

@@ -6,9 +6,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from scopes.behaviors.base import winner_of
 from scopes.decisions import CreateChild, SendTo
 from tests.scopes.facts import decide, instance, outcome, task
+from tests.scopes.winners import winner_of
 
 HOME = instance("web", can=("python",), config={"automatable_types": ["migration"]})
 RUN = instance("web-run-001", "ORCHESTRATION", can=("python",))

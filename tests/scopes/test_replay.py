@@ -16,12 +16,12 @@ from hopper.config.files import CONFIGURATION
 from instances.lifecycle.actions import stop_instance
 from instances.models import HopperInstance
 from instances.tasks.editing import update_task
-from scopes.behaviors.base import winner_of
 from scopes.models import RoutingDecision
 from scopes.replay import last_decisions, replay
 from scopes.settings import MAX_OFFERS
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.scopes.test_configuration import folder
+from tests.scopes.winners import winner_of
 from tests.soundness import unsound
 
 __all__ = ["folder"]
