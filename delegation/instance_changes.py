@@ -16,7 +16,6 @@ from delegation.models import TaskDelegation
 from delegation.offers import close_offer, end_accepted
 from hopper import database
 from hopper.actors import Actor
-from hopper.database import lock_shared
 from hopper.errors import Conflict
 from instances.choices import PLACING_BLOCKS, STARTED, AttemptOutcome
 from instances.choices import InstanceStatus as I
@@ -61,7 +60,7 @@ def evacuate_instance(instance_id: str, *, actor: Actor) -> int:
         return 0
     with transaction.atomic():
         lock_trees(instance_id)
-        instance = lock_shared(HopperInstance, instance_id)
+        instance = database.lock_shared(HopperInstance, instance_id)
         if instance is None or instance.status != I.ERROR:
             return 0
         below = _below(instance_id)

@@ -8,7 +8,6 @@ from django.db.models import Q, QuerySet
 from delegation.delegator import Delegator, escalation_target
 from hopper import database
 from hopper.actors import Actor
-from hopper.database import lock_shared
 from instances.choices import QuestionState, WaitingCode
 from instances.models import HopperInstance, Question
 from instances.tasks.changes import lock_task, present_task
@@ -39,7 +38,7 @@ def raise_question(question_id: str, *, actor: Actor) -> bool:
     with transaction.atomic():
         if above is not None:
             # The level above is locked before the task (R6).
-            lock_shared(HopperInstance, above)
+            database.lock_shared(HopperInstance, above)
         task = lock_task(read.pk)
         if escalation_target(task) != above:
             return False

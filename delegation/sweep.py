@@ -28,7 +28,6 @@ from delegation.questions import overdue_questions, time_out_question
 from hopper import database
 from hopper.actors import SYSTEM, Actor
 from hopper.config.registry import effective_settings
-from hopper.database import AFTER_COMMIT, AFTER_COMMIT_SECONDS
 from hopper.errors import HopperError
 from hopper.rest.limits import present_minute
 from instances.allowances import Standing, queue_full
@@ -213,8 +212,8 @@ def wake(instance_id: str, *, actor: Actor) -> None:
 
     As much as one request does after its commit. The sweep does the rest, also after a crash.
     """
-    until = time.monotonic() + AFTER_COMMIT_SECONDS
-    start = Round(actor, AFTER_COMMIT, until, started=instance_id)
+    until = time.monotonic() + database.AFTER_COMMIT_SECONDS
+    start = Round(actor, database.AFTER_COMMIT, until, started=instance_id)
     for duty in DUTIES:
         if duty.at_start:
             with start.row(duty.counts_as):

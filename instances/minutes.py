@@ -16,7 +16,6 @@ from django.db.models import F, Sum, Value
 from django.db.models.functions import TruncMinute
 
 from hopper import database
-from hopper.database import snapshot, try_lock
 from hopper.database.writes import portions
 from instances.choices import TaskStatus
 from instances.history import stamp_all
@@ -122,7 +121,7 @@ def count_events(rounds: int = ROUNDS) -> int:
 
 def _count_some() -> int:
     with transaction.atomic():
-        if not try_lock(_COUNTER_KEY):
+        if not database.try_lock(_COUNTER_KEY):
             return 0
         events = _after(SweepRecord.counted_up_to())
         numbers = list(events.values_list("number", flat=True)[:EVENTS_AT_ONCE])
@@ -172,7 +171,7 @@ def counts_since(
     has counted yet are counted here, up to 40,000.
     """
     stamp_all()
-    with snapshot():
+    with database.snapshot():
         rows = MinuteCount.objects.filter(minute__gte=since.replace(second=0, microsecond=0))
         fresh = _after(SweepRecord.counted_up_to()).filter(at__gte=since)
         if instances is not None:

@@ -22,7 +22,6 @@ from delegation.archive.retention import Retention, families_after
 from delegation.archive.rows import remove_rows, write_rows
 from hopper import database
 from hopper.backup import flush
-from hopper.database import try_lock
 from instances.models import ArchivedTask, ArchiveFile, Event, SweepRecord, Task
 from instances.tasks.changes import lock_families
 
@@ -85,7 +84,7 @@ def archive_step(
         return Step(None, roots[-1] if roots else "")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with transaction.atomic():
-        if not try_lock(_ARCHIVE_KEY):
+        if not database.try_lock(_ARCHIVE_KEY):
             return None
         _settle(folder)
         # A family that was reopened meanwhile, or has a new dependant, is young now.

@@ -9,7 +9,6 @@ from datetime import datetime
 from delegation.audit import delegations, leases, questions, reasons, structure, tasks, words
 from delegation.audit.extent import Extent, Question
 from hopper import database
-from hopper.database import snapshot
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def audit(numbers: Iterable[str] = (), *, since: datetime | None = None) -> list
     """
     wanted = set(numbers)
     asked = [one for one in INVARIANTS if not wanted or one.number in wanted]
-    with snapshot():
+    with database.snapshot():
         extent = Extent.since(since, database.now())
         return [
             Finding(invariant.number, *breach)

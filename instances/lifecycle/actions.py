@@ -9,7 +9,6 @@ from django.db import transaction
 
 from hopper import database
 from hopper.actors import Actor
-from hopper.database import lock_rows
 from hopper.errors import Conflict, InvalidTransition
 from hopper.protocol import ACTIONS, INSTANCE, Action
 from instances.choices import AttemptOutcome
@@ -146,7 +145,7 @@ def terminate_instance(instance_id: str, *, cascade: bool = False, actor: Actor)
     with transaction.atomic():
         lock_trees(instance_id)
         below = HopperInstance.objects.under(instance_id).live()
-        locked = lock_rows(HopperInstance, list(below.values_list("pk", flat=True)))
+        locked = database.lock_rows(HopperInstance, list(below.values_list("pk", flat=True)))
         now = database.now()
         instance = locked.get(instance_id)
         if instance is None:

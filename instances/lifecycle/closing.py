@@ -10,7 +10,6 @@ from django.db.models import Q
 
 from hopper import database
 from hopper.actors import Actor
-from hopper.database import lock_rows
 from hopper.errors import Conflict, RuleBroken
 from instances.choices import InstanceStatus as I
 from instances.choices import InstanceType
@@ -44,7 +43,7 @@ def close_instance(instance_id: str, *, force: bool = False, actor: Actor) -> di
         share_lines()
         below = list(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
         parent_id = present_instance(instance_id).parent_id
-        rows = lock_rows(HopperInstance, [*below, *([parent_id] if parent_id else [])])
+        rows = database.lock_rows(HopperInstance, [*below, *([parent_id] if parent_id else [])])
         instance = rows[instance_id]
         if instance.instance_type != InstanceType.EPHEMERAL:
             raise RuleBroken(

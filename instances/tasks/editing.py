@@ -10,7 +10,6 @@ from django.db import transaction
 
 from hopper import database
 from hopper.actors import Actor
-from hopper.database import after_commit
 from hopper.errors import Conflict
 from hopper.task_fields import EDIT, set_at
 from instances.choices import (
@@ -61,7 +60,7 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
             begin_placing_anew(task, actor=actor, now=now, reason="edited")
         if depends_on is not None:
             # After placing: a task that is still moving is not blocked (R23).
-            after_commit(lambda: reevaluate(task_id))
+            database.after_commit(lambda: reevaluate(task_id))
     return Task.objects.get(pk=task_id)
 
 

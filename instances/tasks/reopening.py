@@ -8,7 +8,6 @@ from django.db import IntegrityError, transaction
 
 from hopper import database
 from hopper.actors import Actor
-from hopper.database import lock_row
 from hopper.errors import Conflict
 from instances.choices import TaskStatus as T
 from instances.models import Event, Task
@@ -66,7 +65,7 @@ def reopen(task: Task, *, reason: str, actor: Actor, now: datetime) -> None:
 
 def _wait_again(parent_id: str, child: Task, actor: Actor, now: datetime) -> None:
     """Make a parent wait for its children again. Raises Conflict if it cannot (R18)."""
-    parent = lock_row(Task, parent_id)
+    parent = database.lock_row(Task, parent_id)
     if parent is None or (parent.decomposed and parent.status == T.IN_PROGRESS):
         return
     resting = parent.status == T.PENDING and not parent.route_due and not parent.offered_to_id

@@ -10,7 +10,6 @@ from django.db.models import F
 
 from hopper import database
 from hopper.actors import SYSTEM, Actor
-from hopper.database import after_commit, lock_row, lock_rows, lock_shared
 from hopper.errors import HopperError, Invalid, NotFound
 from hopper.protocol import INSTANCE
 from instances.choices import InstanceStatus as I
@@ -54,7 +53,7 @@ def _bar_claims(instance_id: str) -> None:
     A claim that locked a counter first has granted its lease. A later count sees that lease.
     """
     below = list(HopperInstance.objects.under(instance_id).values_list("pk", flat=True))
-    loads = lock_rows(InstanceLoad, below)
+    loads = database.lock_rows(InstanceLoad, below)
     InstanceLoad.objects.filter(pk__in=list(loads)).update(stops=F("stops") + 1)
 
 
@@ -95,12 +94,12 @@ def no_instance(instance_id: str, field: str = "") -> HopperError:
 
 def lock_instance(instance_id: str) -> HopperInstance:
     """Return the instance, locked for a change of its row. Raises NotFound."""
-    return _existing(lock_row(HopperInstance, instance_id), instance_id)
+    return _existing(database.lock_row(HopperInstance, instance_id), instance_id)
 
 
 def share_instance(instance_id: str, *, field: str = "") -> HopperInstance:
     """Return the instance, locked against change. Raises NotFound, or Invalid for a `field`."""
-    return _existing(lock_shared(HopperInstance, instance_id), instance_id, field)
+    return _existing(database.lock_shared(HopperInstance, instance_id), instance_id, field)
 
 
 def present_instance(instance_id: str) -> HopperInstance:
@@ -135,4 +134,4 @@ def settle_above(instance_id: str, *, actor: Actor) -> None:
 
 def settle_after_commit(instance_id: str) -> None:
     """Settle the stopping instances above, after the commit of the lease's end (R6)."""
-    after_commit(lambda: settle_above(instance_id, actor=SYSTEM))
+    database.after_commit(lambda: settle_above(instance_id, actor=SYSTEM))
