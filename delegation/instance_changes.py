@@ -50,10 +50,12 @@ def refuse_crossing_move(*, instance: HopperInstance) -> None:
         )
 
 
-def evacuate_instance(instance_id: str, *, actor: Actor) -> int:
-    """Send the unstarted tasks below an instance in error back up; return how many moved (R5).
+def evacuate_instance(
+    instance_id: str, *, found: Collection[str] = (I.ERROR,), actor: Actor
+) -> int:
+    """Send the unstarted tasks below an instance back up; return how many moved (R5).
 
-    Returns 0 if the instance is in error no longer.
+    Returns 0 if the status is no longer one of `found`, the statuses for an evacuation.
     """
     if not _unstarted(_below(instance_id)).exists():
         # An empty subtree needs no locks, even if the sweep asks often.
@@ -61,7 +63,7 @@ def evacuate_instance(instance_id: str, *, actor: Actor) -> int:
     with transaction.atomic():
         lock_trees(instance_id)
         instance = database.lock_shared(HopperInstance, instance_id)
-        if instance is None or instance.status != I.ERROR:
+        if instance is None or instance.status not in found:
             return 0
         below = _below(instance_id)
         tasks = lock_tasks(_unstarted(below).values_list("pk", flat=True))
