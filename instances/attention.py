@@ -41,8 +41,16 @@ Hopper switches a webhook off that has failed for a day.
 
 SOON = timedelta(hours=24)
 
-_RESTING = (W.AWAITING_TRIAGE, W.MANUAL_QUEUE, W.UNASSIGNED)
-_PRESSING = frozenset({*ATTENTION, *_RESTING})
+_RESTING = {
+    "awaiting_triage": W.AWAITING_TRIAGE,
+    "manual_queue": W.MANUAL_QUEUE,
+    "unassigned": W.UNASSIGNED,
+}
+_DUE = ("overdue", "due_soon")
+KINDS = ("blocked", "failed", *_RESTING, "stale_hand_work", "stalled_progress", *_DUE)
+"""The kinds of tasks that wait for a person, as the counts name them."""
+
+_PRESSING = frozenset({*ATTENTION, *_RESTING.values()})
 _NOT_OVER = ~Q(status__in=(TaskStatus.DONE, TaskStatus.CANCELLED))
 """True of each task that waits for a person. The database finds these tasks by an index."""
 
@@ -87,14 +95,14 @@ class Attention:
         }
         return found | {"total": sum(found.values())}
 
-    def groups(self, limit: int) -> list[dict[str, Any]]:
+    def groups(self, limit: int, kind: str = "") -> list[dict[str, Any]]:
         """Return what waits for a person, grouped by who can move it.
 
-        At most `limit` of each kind of row, the tasks that changed least recently. A group is {who,
-        tasks, instances}; a task says its code, detail, open question and next step, an instance
-        likewise.
+        At most `limit` of each kind of row, the tasks that changed least recently; with `kind`, one
+        of `KINDS`, the tasks of that kind alone. A group is {who, tasks, instances}; a task says
+        its code, detail, open question and next step, an instance likewise.
         """
-        here = self._waits | _due(self._now)
+        here = self._of_kind(kind) & _NOT_OVER if kind else self._waits | _due(self._now)
         rows = list(self._tasks.filter(here).order_by("updated_at", "id")[:limit])
         reasons, questions = waiting_on(rows), Question.objects.of_tasks(rows)
         only_due = self._only_due(rows)
@@ -106,6 +114,8 @@ class Attention:
             who, entry = _entry(task, reason, self._now if task.pk in only_due else None)
             asked = next((one for one in questions.get(task.pk, ()) if one.is_open), None)
             groups[who]["tasks"].append({**_brief(task), **entry, "question": _shown(asked)})
+        if kind:
+            return [{"who": who, **groups[who]} for who in sorted(groups)]
         for instance in self._instances.clashing().order_by("pk")[:limit]:
             groups[operator_of(instance.pk)]["instances"].append(_clash(instance))
         off = _switched_off(self._instances).select_related("instance").order_by("pk")
@@ -125,11 +135,25 @@ class Attention:
     @cached_property
     def _waits(self) -> Q:
         """The condition for tasks that wait for a person, whenever they are due."""
-        where = Q(status=TaskStatus.BLOCKED) | _stale(self._now) | self._stalled
-        where |= Q(status=TaskStatus.FAILED, discarded_at=None)
-        for code in _RESTING:
-            where |= waiting_condition(code, self._places)
+        where = Q(pk__in=[])
+        for kind in KINDS:
+            if kind not in _DUE:
+                where |= self._of_kind(kind)
         return where & _NOT_OVER
+
+    def _of_kind(self, kind: str) -> Q:
+        """Return the condition for the tasks of one kind."""
+        if kind in _RESTING:
+            return waiting_condition(_RESTING[kind], self._places)
+        if kind == "stalled_progress":
+            return self._stalled
+        return {
+            "blocked": Q(status=TaskStatus.BLOCKED),
+            "failed": Q(status=TaskStatus.FAILED, discarded_at=None),
+            "stale_hand_work": _stale(self._now),
+            "overdue": _due(self._now) & Q(due_at__lte=self._now),
+            "due_soon": _due(self._now) & Q(due_at__gt=self._now),
+        }[kind]
 
     def _only_due(self, rows: list[Task]) -> set[str]:
         """Return the ids of those of `rows` that are listed only because they are due."""

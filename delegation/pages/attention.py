@@ -6,10 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from django.http import HttpResponse
+from django.contrib import messages
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import redirect
 
 from delegation.models import TaskDelegation
 from delegation.pages.acting import task_verbs
+from delegation.pages.calls import Refused
+from delegation.pages.verbs import TASK_VERBS
 from delegation.pages.visit import Visit, page
 from instances.api.permissions import held_tasks, visible_instances
 from instances.attention import Attention
@@ -19,18 +23,37 @@ from scopes.models import RoutingDecision
 MOST = 200
 """The most tasks on the page."""
 
+KIND_WORDS = {
+    "blocked": "blocked",
+    "failed": "failed",
+    "awaiting_triage": "to triage",
+    "manual_queue": "to take",
+    "unassigned": "unassigned",
+    "stale_hand_work": "untouched for a day",
+    "stalled_progress": "without progress",
+    "overdue": "overdue",
+    "due_soon": "due soon",
+}
+"""The kinds of tasks in the words of the page."""
+
 OFFERED = ("answer", "take", "done", "delegate", "route", "open", "retry", "discard")
 """The verbs that the page offers beside a task. The task's own page has all."""
 
 
 @page
 def attention(visit: Visit) -> HttpResponse:
-    """Show what waits for a person; with `mine`, only what the person may move."""
-    mine = "mine" in visit.request.GET
+    """Show what waits for a person; with `mine`, only what the person may move.
+
+    With `kind` only the tasks of that kind. A POST retries or discards all tasks that it names.
+    """
+    if visit.request.method == "POST":
+        return _together(visit)
+    mine, kind = "mine" in visit.request.GET, visit.request.GET.get("kind", "")
+    kind = kind if kind in KIND_WORDS else ""
     waiting = Attention(
         held_tasks(visit.actor, movable=mine), visible_instances(visit.actor, movable=mine)
     )
-    groups = waiting.groups(MOST)
+    groups = waiting.groups(MOST, kind)
     for group in groups:
         group["title"] = _sentence(group["who"])
         group["number"] = len(group["tasks"]) + len(group["instances"])
@@ -46,7 +69,34 @@ def attention(visit: Visit) -> HttpResponse:
     counts = waiting.counts()
     if not mine:
         visit.attention = counts["total"]  # The frame need not count again.
-    return visit.show("pages/attention.html", {"groups": groups, "counts": counts, "mine": mine})
+    context = {
+        "groups": groups,
+        "counts": counts,
+        "kinds": [(one, words, counts[one]) for one, words in KIND_WORDS.items() if counts[one]],
+        "kind": kind,
+        "shown": told,
+        "cut": len(told) >= MOST,
+        "mine": mine,
+    }
+    return visit.show("pages/attention.html", context)
+
+
+def _together(visit: Visit) -> HttpResponse:
+    """Retry or discard each named task by the call of the REST interface; then show the page."""
+    sent = visit.request.POST
+    verb = TASK_VERBS["discard" if "discard" in sent else "retry"]
+    ids = sent.getlist("task")[:MOST]
+    done = 0
+    for pk in ids:
+        try:
+            verb.call(pk, QueryDict()).of(visit)
+        except Refused:
+            continue
+        done += 1
+    left = len(ids) - done
+    words = f"{verb.title}: {done} done."
+    messages.success(visit.request, f"{words} {left} had changed meanwhile." if left else words)
+    return redirect(visit.request.get_full_path())
 
 
 def _sentence(who: str) -> str:

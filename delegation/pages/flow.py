@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from delegation.pages.visit import Visit, page
 from hopper import database
 from hopper.actors import EVERYWHERE
-from instances.api.permissions import visible_instances
+from instances.api.permissions import seen_instance, visible_instances
 from instances.minutes import (
     CLAIMED,
     CREATED,
@@ -36,15 +36,16 @@ class Window:
     word: str
     length: timedelta
     bar: timedelta
+    bar_words: str
     trunc: Any
 
 
 WINDOWS = {
     one.word: one
     for one in (
-        Window("1h", timedelta(hours=1), timedelta(minutes=1), TruncMinute),
-        Window("24h", timedelta(hours=24), timedelta(minutes=30), TruncMinute),
-        Window("7d", timedelta(days=7), timedelta(hours=4), TruncHour),
+        Window("1h", timedelta(hours=1), timedelta(minutes=1), "a minute", TruncMinute),
+        Window("24h", timedelta(hours=24), timedelta(minutes=30), "half an hour", TruncMinute),
+        Window("7d", timedelta(days=7), timedelta(hours=4), "4 hours", TruncHour),
     )
 }
 
@@ -95,18 +96,26 @@ class Flow:
 
 @page
 def flow(visit: Visit) -> HttpResponse:
-    """Show the flow over `window`: 1h, 24h or 7d."""
-    window = WINDOWS.get(visit.request.GET.get("window", "1h"), WINDOWS["1h"])
-    context = {"flow": flow_of(visit, window), "windows": list(WINDOWS), "window": window.word}
+    """Show the flow over `window`: 1h, 24h or 7d; with `under`, of one instance and all below."""
+    asked = visit.request.GET
+    window = WINDOWS.get(asked.get("window", "1h"), WINDOWS["1h"])
+    under = seen_instance(visit.actor, asked["under"]) if asked.get("under") else None
+    context = {
+        "flow": flow_of(visit, window, under.pk if under else None),
+        "windows": list(WINDOWS),
+        "window": window.word,
+        "under": under,
+    }
     return visit.show("pages/flow.html", context)
 
 
-def flow_of(visit: Visit, window: Window) -> Flow:
-    """Return the figures of a window for visible instances."""
+def flow_of(visit: Visit, window: Window, under: str | None = None) -> Flow:
+    """Return the figures of a window for visible instances, on request at and below one."""
     now = database.now()
     since = now - window.length
-    everywhere = EVERYWHERE in visit.actor.grants
-    seen = None if everywhere else visible_instances(visit.actor)
+    seen = None if EVERYWHERE in visit.actor.grants else visible_instances(visit.actor)
+    if under is not None:
+        seen = visible_instances(visit.actor).under(under)
     counts = counts_since(since, seen, bar=window.trunc)
     found = Flow(window, since)
     bars = {name: [0] * (window.length // window.bar) for name in LINES}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
 
@@ -170,11 +170,17 @@ def confidence_of(ranked: Sequence[Considered]) -> float:
 def why_out(considered: Iterable[Considered]) -> tuple[str, ...]:
     """Return a sentence for each candidate that was filtered out."""
     return tuple(
-        f"{one.instance_id}: "
-        + ", ".join(f"{name} {verdict}" for name, verdict in one.filters.items() if verdict != OK)
+        f"{one.instance_id}: {', '.join(_verdicts(one.filters))}"
         for one in considered
         if not one.fits
     )
+
+
+def _verdicts(filters: Mapping[str, str]) -> Iterator[str]:
+    """Yield the verdicts that put a candidate out, in words."""
+    for name, verdict in filters.items():
+        if verdict != OK:
+            yield verdict if verdict.startswith("lacks ") else f"{name} {verdict}"
 
 
 def named(word: str, instances: Iterable[InstanceFacts]) -> InstanceFacts | None:

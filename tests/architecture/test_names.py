@@ -63,7 +63,6 @@ SINGLE_IMPORTER = {
     "delegation.pages.readers": "the rights of all who look, apart from the streams",
     "delegation.pages.stream": DOOR,
     "delegation.pages.task": DOOR,
-    "delegation.pages.verbs": "the table of the buttons, apart from the forms",
     "delegation.pages.way": "the story of a task, apart from its page",
     "delegation.questions": "what time brings to questions, apart from the round of the sweep",
     "delegation.receivers": "AppConfig.ready() connects them",

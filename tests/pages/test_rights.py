@@ -43,6 +43,7 @@ def addresses(place: str, work: dict[str, Task]) -> list[str]:
     return [
         "/", "/?q=stuck", "/?q=secret", "/attention", "/attention?mine", "/mine",
         "/flow", "/flow?window=7d", "/find?q=secret", "/find?q=run", "/changes?after=0&view=tree",
+        f"/flow?under={place}", "/attention?kind=failed",
         f"/instances/{place}", f"/instances/{place}-run", f"/instances/{place}?menu",
         *(f"/tasks/{task.pk}" for name, task in work.items() if name.startswith(place)),
         *(f"/tasks/{task.pk}/delegate" for name, task in work.items() if name.startswith(place)),

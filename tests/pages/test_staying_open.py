@@ -327,9 +327,9 @@ def test_programs_that_see_the_same_share_one_read_of_the_feed(
     admins = [Actor(f"p{at}", {EVERYWHERE: "viewer"}, f"token:{at}") for at in range(5)]
     eve = Actor("eve", {"ops": "viewer"}, "token:9")
     with django_assert_num_queries(1):
-        told = [stream._told(one, None, after, watch.cursor)[1] for one in admins]
+        told = [stream._parts_up_to(one, None, after, watch.cursor)[1] for one in admins]
     with django_assert_num_queries(1):
-        fewer = [stream._told(eve, None, after, watch.cursor)[1] for _ in admins]
+        fewer = [stream._parts_up_to(eve, None, after, watch.cursor)[1] for _ in admins]
     assert len(told[0]) > len(fewer[0]) > 0
     assert told == [told[0]] * 5
     assert fewer == [fewer[0]] * 5

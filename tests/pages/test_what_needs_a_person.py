@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from delegation.delegator import Delegator
+from delegation.pages.attention import KIND_WORDS
 from delegation.pages.templatetags import shown
 from instances import attention
 from instances.choices import WaitingCode
-from instances.models import HopperInstance, Task
+from instances.models import Attempt, HopperInstance, Task
 from instances.tasks.questions import NewQuestion, answer_question, ask
 from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_next, complete_task, fail_task, heartbeat
@@ -18,6 +22,7 @@ from tests.factories import ALICE, TaskFactory
 from tests.pages.conftest import Person
 
 Tree = dict[str, HopperInstance]
+HOUR = timedelta(hours=1)
 
 
 def plain(page: str) -> str:
@@ -37,6 +42,73 @@ def test_attention_groups_by_the_person_who_can_act(ada: Person, tree: Tree) -> 
     assert "no instance Nobody" in words
     assert ada.see("/attention").startswith("<!doctype html>")
     assert "<title>(4) Attention" in ada.see("/attention")
+
+
+def test_attention_is_narrowed_to_one_kind(ada: Person, tree: Tree) -> None:
+    made = {
+        "awaiting_triage": TaskFactory(instance=tree["top"], title="Triage me"),
+        "manual_queue": TaskFactory(instance=tree["web"], executor_preference="human"),
+        "blocked": TaskFactory(instance=tree["top"], required_capabilities=["gpu"]),
+        "unassigned": TaskFactory(title="Nobody's"),
+        "failed": failed(tree),
+        "overdue": TaskFactory(instance=tree["web-run"], due_at=timezone.now() - HOUR),
+        "due_soon": TaskFactory(instance=tree["web-run"], due_at=timezone.now() + HOUR),
+        "stalled_progress": stalled(tree),
+        "stale_hand_work": stale(tree),
+    }
+    assert made.keys() == set(attention.KINDS) == KIND_WORDS.keys()
+    ids = {kind: task.pk for kind, task in made.items()}
+    for kind in attention.KINDS:
+        assert listed(ada.see("/attention", kind=kind)) == [ids[kind]], kind
+    assert sorted(listed(ada.see("/attention", kind="odd"))) == sorted(ids.values())
+    page = ada.see("/attention")
+    assert [page.count(f"kind={kind}") for kind in attention.KINDS] == [1] * len(made)
+
+
+def test_all_listed_dead_letters_are_retried_or_discarded_together(
+    ada: Person, tree: Tree, person: Callable[..., Person]
+) -> None:
+    tasks = [failed(tree), failed(tree), failed(tree, "ops-run")]
+    page = ada.see("/attention", kind="failed")
+    ids = re.findall(r'name="task" value="([^"]+)"', page)
+    assert sorted(ids) == sorted(task.pk for task in tasks)
+    olga = person("olga", "operator", tree["web"])
+    olga.press("/attention?kind=failed", task=ids)
+    words = plain(olga.see("/attention", kind="failed"))
+    assert "Retry: 2 done. 1 had changed meanwhile." in words
+    assert [Task.objects.get(pk=task.pk).status for task in tasks] == ["pending"] * 2 + ["failed"]
+    ada.press("/attention?kind=failed", task=ids, discard="1")
+    assert "Discard: 1 done. 2 had changed meanwhile." in plain(ada.see("/attention"))
+
+
+def failed(tree: Tree, place: str = "web-run") -> Task:
+    """Return a task that failed for good."""
+    task = TaskFactory(instance=tree[place])
+    (lease,) = claim_next(place, worker="bob", actor=ALICE).leases
+    fail_task(task.pk, token=lease.token, error="no", retryable=False, actor=ALICE)
+    return task
+
+
+def stalled(tree: Tree) -> Task:
+    """Return a task whose worker has reported nothing for two hours."""
+    TaskFactory(instance=tree["ops-run"])
+    (lease,) = claim_next("ops-run", worker="bob", actor=ALICE).leases
+    Attempt.objects.filter(task=lease.task).update(started_at=timezone.now() - 2 * HOUR)
+    return lease.task
+
+
+def stale(tree: Tree) -> Task:
+    """Return work by hand that nobody has touched for two days."""
+    task = TaskFactory(instance=tree["web"], executor_preference="human")
+    set_status(task.pk, status="in_progress", owner="bob", actor=ALICE)
+    long_ago = timezone.now() - 48 * HOUR
+    Task.objects.filter(pk=task.pk).update(created_at=long_ago, updated_at=long_ago)
+    return task
+
+
+def listed(page: str) -> list[str]:
+    """Return the ids of the tasks on the attention page."""
+    return re.findall(r'<article id="t-([^"]+)"', page)
 
 
 def test_every_reason_has_plain_words() -> None:
@@ -123,6 +195,19 @@ def test_children_and_predecessors_are_listed_with_progress(ada: Person, tree: T
     page = plain(ada.see(f"/tasks/{first.pk}"))
     assert re.search(r"part of [a-z ]+ All of it", page)
     assert "before pending Later" in page
+
+
+def test_the_flow_of_one_subtree(ada: Person, tree: Tree, person: Callable[..., Person]) -> None:
+    for place in ("web-run", "ops-run"):
+        failed(tree, place)
+    assert "Failed <b>2</b>" in ada.see("/flow")
+    page = ada.see("/flow", under="web", window="24h")
+    assert "Failed <b>1</b>" in page
+    assert 'href="/flow?window=7d&amp;under=web"' in page
+    assert 'href="/flow?under=web"' in ada.see("/instances/web")
+    olga = person("olga", "viewer", tree["web"])
+    assert "Failed <b>1</b>" in olga.see("/flow", under="web-run")
+    olga.see("/flow", 404, under="ops")
 
 
 def test_the_flow_counts_each_end_once(ada: Person, tree: Tree) -> None:

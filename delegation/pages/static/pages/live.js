@@ -2,11 +2,11 @@
 const POLL = 2500, POLL_HIDDEN = 15000, REREAD = 60000, REREAD_FLOW = 10000;
 
 export function live(again, tree) {
-  const view = document.body.dataset.view, [kind, task] = view.split(":");
+  const view = document.body.dataset.view, [kind, task] = view.split(":"), title = document.title.replace(/^\(\d+\) /, "");
   if (!view) return;
   let after = Number(document.body.dataset.after), source = null, waiting = null, reading = 0;
   const pulse = document.getElementById("pulse"), count = document.getElementById("attention");
-  const title = document.title.replace(/^\(\d+\) /, "");
+  let seen = Number(count.textContent.replaceAll(",", ""));
   const asked = () => new URLSearchParams({
     after, view: kind, ...(task && { [kind]: task }), ...(document.hidden && { hidden: "" }), ...(kind === "tree" && { open: tree.open() }),
   });
@@ -16,9 +16,9 @@ export function live(again, tree) {
   }
 
   function take(told) {
-    const more = told.attention > Number(count.textContent);
-    Object.assign(count, { textContent: told.attention, hidden: !told.attention });
-    document.title = told.attention ? `(${told.attention}) ${title}` : title;
+    const more = told.attention > seen;
+    Object.assign(count, { textContent: told.attention.toLocaleString("en"), hidden: !told.attention });
+    document.title = (seen = told.attention) ? `(${seen}) ${title}` : title;
     // The rows of a hidden page come when the page is shown again: the cursor stays.
     if (document.hidden) return more && localStorage.notify === "granted" && new Notification(document.title, { tag: "hopper" });
     after = told.after;
