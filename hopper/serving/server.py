@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -20,7 +21,9 @@ DRAIN_SECONDS = 25
 class Server(uvicorn.Server):
     """Ends streams and unfinished bodies at once when it stops, then waits for the answers."""
 
-    def __init__(self, application: Application, proxies: str) -> None:
+    def __init__(
+        self, application: Application, proxies: str, at_start: Callable[[], None]
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
@@ -35,10 +38,11 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
         )
-        self._application = application
+        self._application, self._at_start = application, at_start
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Begin to accept, and warm up beside."""
+        """Begin to accept, and warm up beside. Calls `at_start` in the event loop first."""
+        self._at_start()
         await super().startup(sockets)
         self._application.begin()
 

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from functools import partial
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Model, Q, QuerySet
 
 from hopper.actors import Actor
@@ -173,12 +172,10 @@ class _Change:
             release_slots(instance_id, number)
 
     def _wake_claims(self) -> None:
-        """Wake the claims of this process that wait for one of these tasks or slots."""
+        """Wake the claims that wait for one of these tasks or slots."""
         changed = [*self.tasks.values(), *(row for row in self._new if isinstance(row, Task))]
         ready = {str(task.instance_id) for task in changed if task.status == T.PENDING}
-        awaited = (ready | self.slots.keys()).intersection(WAKEUPS.instance_ids())
-        if awaited:
-            transaction.on_commit(partial(WAKEUPS.wake, awaited), robust=True)
+        WAKEUPS.wake_after_commit(ready | self.slots.keys())
 
 
 _open: ContextVar[_Change | None] = ContextVar("the block of verbs", default=None)

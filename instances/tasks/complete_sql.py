@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 
 from hopper import tracing
 from hopper.actors import Actor
@@ -134,8 +134,7 @@ def _follow(ended: Sequence[tuple[Any, ...]]) -> None:
         settle_after_commit(instance_id)
     if any(followed for *_, followed in ended):
         after_commit(lambda: reevaluate_dependants([task_id for task_id, *_ in ended]))
-    if awaited := holders.keys() & set(WAKEUPS.instance_ids()):
-        transaction.on_commit(partial(WAKEUPS.wake, awaited), robust=True)
+    WAKEUPS.wake_after_commit(holders.keys())
 
 
 @cache

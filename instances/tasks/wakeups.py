@@ -1,4 +1,4 @@
-"""Wakes the claims that wait in this process for a task at an instance."""
+"""Wakes the claims that wait in a process of this server for a task at an instance."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from hopper import database
@@ -25,6 +27,8 @@ class Wakeups:
         self._lock = Lock()
         self._waits: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
         self._looked_at = 0.0
+        self.tell_others: Callable[[Collection[str]], None] | None = None
+        """Tells the other processes of the server the instances; None where there are none."""
 
     def at(self, instance_id: str) -> WakeupsAt:
         """Return the wake-ups of the claims at one instance."""
@@ -48,8 +52,24 @@ class Wakeups:
         with self._lock:
             return list(self._waits)
 
+    def wake_after_commit(self, instance_ids: Collection[str]) -> None:
+        """Wake the waits for a task or a slot at these instances, in the other processes as well.
+
+        They are woken once the transaction has committed.
+        """
+        wanted = set(instance_ids)
+        if self.tell_others is None:
+            wanted &= set(self.instance_ids())
+        if wanted:
+            transaction.on_commit(partial(self._wake_all, wanted), robust=True)
+
+    def _wake_all(self, instance_ids: Collection[str]) -> None:
+        self.wake(instance_ids)
+        if self.tell_others is not None:
+            self.tell_others(instance_ids)
+
     def wake(self, instance_ids: Collection[str]) -> None:
-        """Wake all waits at these instances."""
+        """Wake all waits of this process at these instances."""
         with self._lock:
             wakes = [wake for pk in instance_ids for wake in self._waits.get(pk, ())]
         for wake in wakes:

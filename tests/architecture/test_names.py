@@ -96,6 +96,7 @@ SINGLE_IMPORTER = {
     "hopper.serving.safety": SERVING,
     "hopper.serving.senders": SERVING,
     "hopper.serving.server": SERVING,
+    "hopper.serving.siblings": SERVING,
     "instances.admin.records": DOOR,
     "instances.admin.tree": DOOR,
     "instances.admin.webhooks": DOOR,

@@ -26,8 +26,10 @@ from hopper.serving.application import THREADS, Application
 from hopper.serving.processes import Role, Team
 from hopper.serving.safety import names_of, refusals
 from hopper.serving.server import Server
+from hopper.serving.siblings import Siblings
 from hopper.upgrades import migrate
 from instances.models import AgentToken
+from instances.tasks.wakeups import WAKEUPS
 
 FIRST_TOKEN = "first"  # noqa: S105 - a name
 BACKLOG = 2048
@@ -60,9 +62,13 @@ class Command(OperatorCommand):
         self._tell(listening, options)
         application = Application(options["threads"])
         connections.close_all()
-        serve = partial(_serve, application, listening)
-        roles = [Role(f"worker {number}", serve) for number in range(1, options["workers"] + 1)]
-        Team([*roles, Role("sweep", _sweep)]).run()
+        siblings = Siblings(options["workers"])
+        serve = partial(_serve, application, listening, siblings)
+        roles = [
+            Role(f"worker {number + 1}", partial(serve, number))
+            for number in range(options["workers"])
+        ]
+        Team([*roles, Role("sweep", partial(_sweep, siblings))]).run()
         self.say("Ended.")
 
     def _require_safety(self, host: str) -> None:
@@ -103,14 +109,19 @@ def _require(check: Callable[[], None]) -> None:
         raise CommandError(str(error)) from error
 
 
-def _serve(application: Application, listening: socket.socket) -> None:
+def _serve(
+    application: Application, listening: socket.socket, siblings: Siblings, number: int
+) -> None:
     """Answer requests until SIGTERM. Runs in a process of its own."""
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    Server(application, settings.HOPPER_PROXIES).run([listening])
+    WAKEUPS.tell_others = partial(siblings.tell, number)
+    listen = partial(siblings.listen, number, WAKEUPS.wake)
+    Server(application, settings.HOPPER_PROXIES, listen).run([listening])
 
 
-def _sweep() -> None:
+def _sweep(siblings: Siblings) -> None:
     """Sweep until SIGTERM. Runs in a process of its own."""
+    WAKEUPS.tell_others = partial(siblings.tell, None)
     call_command("hopper_sweep", "--loop", stdout=io.StringIO())
 
 

@@ -1,0 +1,43 @@
+"""How the processes of one server tell each other where something is ready, without the database.
+
+A message may get lost: whoever waits looks for itself once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Collection
+from contextlib import suppress
+
+MOST_WORDS = 500
+"""The most words of one message."""
+_MOST_BYTES = 1 << 17
+
+
+class Siblings:
+    """A socket for each process, made before the fork. Each hears its own; all speak to all."""
+
+    def __init__(self, number: int) -> None:
+        self._ends = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(number)]
+        for end in (end for ends in self._ends for end in ends):
+            end.setblocking(False)
+
+    def tell(self, own: int | None, words: Collection[str]) -> None:
+        """Send words without a line end to all processes but the own one, if it hears at all."""
+        message = "\n".join(sorted(words)[:MOST_WORDS]).encode()
+        for number, (_, end) in enumerate(self._ends):
+            if number != own:
+                # Full: that process has enough to do, and looks for itself.
+                with suppress(OSError):
+                    end.send(message)
+
+    def listen(self, own: int, heard: Callable[[Collection[str]], None]) -> None:
+        """Call `heard` with the words of each message to this process, in its event loop."""
+        asyncio.get_running_loop().add_reader(self._ends[own][0], self.hear, own, heard)
+
+    def hear(self, own: int, heard: Callable[[Collection[str]], None]) -> None:
+        """Take the messages that have come."""
+        with suppress(BlockingIOError):
+            while message := self._ends[own][0].recv(_MOST_BYTES):
+                heard(message.decode().split("\n"))

@@ -1,0 +1,50 @@
+"""A claim that waits in one process of a server hears of a task made by another process."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import pytest
+
+from hopper.serving.siblings import MOST_WORDS, Siblings
+from instances.tasks.wakeups import WAKEUPS, Wakeups
+from tests.factories import InstanceFactory, TaskFactory
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_made_here_wakes_a_claim_that_waits_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    siblings, there = Siblings(2), Wakeups()
+    monkeypatch.setattr(WAKEUPS, "tell_others", partial(siblings.tell, 0))
+    run = InstanceFactory(
+        scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT", parent=InstanceFactory())
+    )
+    woken: list[str] = []
+    with there.subscribed(run.pk, lambda: woken.append(run.pk)):
+        siblings.hear(1, there.wake)
+        assert woken == []
+        TaskFactory(instance=run)
+        siblings.hear(1, there.wake)
+    assert woken
+
+
+def test_a_process_hears_in_its_event_loop_and_not_itself() -> None:
+    siblings = Siblings(2)
+
+    async def listened() -> list[str]:
+        first: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        siblings.listen(1, lambda words: first.set_result(list(words)))
+        siblings.tell(1, ["itself"])
+        siblings.tell(None, ["b", "a"])
+        return await asyncio.wait_for(first, 60)
+
+    assert asyncio.run(listened()) == ["a", "b"]
+
+
+def test_a_process_that_does_not_hear_holds_up_nobody() -> None:
+    siblings = Siblings(1)
+    for _ in range(1000):
+        siblings.tell(None, ["i" * 64 + str(n) for n in range(2 * MOST_WORDS)])
+    heard: list[str] = []
+    siblings.hear(0, heard.extend)
+    assert len(set(heard)) == MOST_WORDS
