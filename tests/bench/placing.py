@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tests.bench.claims import until_done
+from tests.bench.claims import fill_by_copy, until_done
 from tests.bench.figures import SIZE, compare, cursor
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ def _window(placer: subprocess.Popen[str]) -> float:
 
 
 def chain() -> None:
-    """Create at a GLOBAL, two hops, claim and complete over HTTP, beside a request for nothing."""
+    """Whole chains over HTTP, and reports with claims by ten, beside a request for nothing.
+
+    A chain is a creation at a GLOBAL, two hops, a claim and a completion.
+    """
     from django.conf import settings
 
     from tests.factories import InstanceFactory
@@ -86,6 +89,8 @@ def chain() -> None:
         scope="PROJECT", parent=top, name="chain-p", config={"capabilities": ["chain"], **roomy}
     )
     run = InstanceFactory(scope="ORCHESTRATION", parent=project, name="chain-run", config=roomy)
+    batched = InstanceFactory(scope="ORCHESTRATION", parent=project, name="by-ten", config=roomy)
+    fill_by_copy([batched.pk], int(SIZE.rounds * SIZE.seconds * 2000))
     with TemporaryDirectory() as home:
         server = start(
             Path(home),
@@ -95,15 +100,19 @@ def chain() -> None:
         )
         try:
             ask = _asking(server.port, server.token)
-            rates: dict[str, list[float]] = {"chain": [], "nothing": []}
+            rates: dict[str, list[float]] = {"chain": [], "by ten": [], "nothing": []}
+            held: list[Any] = []
             for _ in range(SIZE.rounds):
                 done = until_done(SIZE.seconds, lambda: _whole_chain(ask, top.pk, run.pk))
                 rates["chain"].append(done / SIZE.seconds)
+                done = until_done(SIZE.seconds, lambda: _next_ten(ask, batched.pk, held))
+                rates["by ten"].append(done / SIZE.seconds)
                 done = until_done(SIZE.seconds, lambda: bool(ask("GET", "/healthz")))
                 rates["nothing"].append(done / SIZE.seconds)
         finally:
             server.stop()
     compare("whole chain over HTTP", rates, "chain", "nothing", target=0.06)
+    compare("a task in batches of ten over HTTP", rates, "by ten", "nothing", target=0.5)
 
 
 def _asking(port: int, token: str) -> Any:
@@ -129,3 +138,13 @@ def _whole_chain(ask: Any, top: str, run: str) -> bool:
     report = {"token": claimed["lease"]["token"], "result": 1}
     done = ask("POST", f"/api/v1/tasks/{task['id']}/complete", report)
     return bool(done["status"] == "done")
+
+
+def _next_ten(ask: Any, run: str, held: list[Any]) -> int:
+    """Report the held tasks and claim ten others in their place; return how many were done."""
+    done = [{"id": task["id"], "token": task["lease"]["token"], "result": 1} for task in held]
+    answer = ask(
+        "POST", f"/api/v1/instances/{run}/next", {"worker": "w", "limit": 10, "completed": done}
+    )
+    held[:] = answer["tasks"]
+    return len(answer["completed"])
