@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -251,6 +253,16 @@ def _places(
 def effective(row: Row, rows: Mapping[str, Row]) -> str:
     """Return the effective status of an instance (R4)."""
     return Standing.along(line_of(row, rows)).effective
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Make many objects that stay: the garbage collector would look at each of them many times."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def ended_each_minute() -> dict[str, tuple[int, ...]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -29,6 +27,7 @@ from delegation.pages.rows import (
     line_of,
     read_groups,
     read_instances,
+    uncollected,
     works_of,
 )
 from hopper import database
@@ -48,6 +47,9 @@ LOOK_SECONDS = 1.0
 
 PATIENCE = 0.3
 """The longest wait, in seconds, of a fresh page for a look that is under way."""
+
+IDLE = 600.0
+"""After so many seconds without a look, the next one reads the tree anew."""
 
 REST = 4
 """The pause before the next look, as a multiple of the length of the last one."""
@@ -178,11 +180,20 @@ class Watch:
         """Whether this process has read the tree."""
         return self.cursor >= 0
 
+    @property
+    def _is_idle(self) -> bool:
+        return self.is_ready and time.monotonic() - self._next_look > IDLE
+
     def look_for_page(self) -> None:
         """Read what changed for a fresh page, which does not wait for a large tree to be read.
 
         Where the tree is not read yet, the page asks `is_ready` and shows what it can without it.
         """
+        if self._is_idle and self._looking.acquire(blocking=False):
+            with self.state:
+                if self._is_idle:
+                    self.forget()  # To read all events since then would take longer.
+            self._looking.release()
         if self.is_ready or HopperInstance.objects.count() <= LARGE:
             self.look(at_once=True)
         elif not self._looking.locked():
@@ -210,7 +221,7 @@ class Watch:
                 return
             with CONFIGURATION.held():
                 if self.cursor < 0:
-                    with _uncollected():
+                    with uncollected():
                         self._begin()
                 else:
                     self._hear()
@@ -472,16 +483,6 @@ class Watch:
         """Return whether an event after the cursor is about the task."""
         with self.state:
             return any(task == task_id for number, task in self.touched if number > after)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Make many objects that stay: the garbage collector would look at each of them many times."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def unfolded_depth(depths: Iterable[int]) -> int:

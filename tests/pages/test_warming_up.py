@@ -70,3 +70,16 @@ def test_the_first_page_has_the_tree_read_in_a_thread(
     thread.run()
     assert "follows in a moment" not in ada.see("/")
     assert begun == [thread]
+
+
+def test_a_process_that_nobody_looked_at_for_long_reads_the_tree_anew(
+    ada: Person, tree: Tree, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.look()
+    for _ in range(3):
+        TaskFactory(instance=tree["web-run"])
+    watch._next_look -= watching.IDLE + 10
+    monkeypatch.setattr(watching, "EVENTS_AT_ONCE", 1)  # so that events would be read one by one
+    ada.see("/")
+    assert watch.rows["web-run"].own.backlog == 3
+    assert watch.number == 1
