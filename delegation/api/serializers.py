@@ -8,12 +8,12 @@ from rest_framework import serializers
 
 from delegation.models import TaskDelegation
 from hopper.rest.described import extend_schema_field
-from hopper.rest.fields import Anything, Flag, Line, StrictSerializer, Text, Word
+from hopper.rest.fields import Anything, Flag, Line, ShownSerializer, StrictSerializer, Text, Word
 from hopper.task_fields import CHILD, TERMS
 from instances.api.task_serializers import ReasonSerializer, TaskBody, in_utc
 
 
-class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
+class DelegationSerializer(ShownSerializer[TaskDelegation]):
     """One delegation of a task."""
 
     task_id = serializers.CharField()
@@ -46,7 +46,6 @@ class DelegationSerializer(serializers.ModelSerializer[TaskDelegation]):
             "delegated_by",
             "waiting_on",
         )
-        read_only_fields = fields
 
     @extend_schema_field(ReasonSerializer(allow_null=True))
     def get_waiting_on(self, row: TaskDelegation) -> dict[str, Any] | None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.validators import RegexValidator
+from django.db.models import Model
 from rest_framework import serializers
 
 from hopper.json_values import shown
 from hopper.rest.described import extend_schema_field
 from hopper.rest.input import RFC_3339, rfc3339
 from hopper.words import key_of
+
+_Row = TypeVar("_Row", bound=Model)
 
 MAX_UNKNOWN = 20
 """The most unknown fields that a refusal names."""
@@ -132,6 +135,14 @@ class Anything(serializers.JSONField):
     def __init__(self, **options: Any) -> None:
         options.setdefault("allow_null", True)
         super().__init__(**options)
+
+
+class ShownSerializer(serializers.ModelSerializer[_Row]):
+    """A row as an answer shows it: all fields are read-only."""
+
+    def get_extra_kwargs(self) -> dict[str, Any]:
+        """Make each column read-only."""
+        return {name: {"read_only": True} for name in self.Meta.fields}
 
 
 class StrictSerializer(serializers.Serializer[Any]):

@@ -8,8 +8,19 @@ from typing import Any
 from rest_framework import serializers
 
 from hopper.rest.described import extend_schema_field
-from hopper.rest.fields import Flag, Line, Object, StrictSerializer, Text, Time, Whole, Word, Words
-from instances.choices import HopperScope, InstanceStatus, InstanceType, Role
+from hopper.rest.fields import (
+    Flag,
+    Line,
+    Object,
+    ShownSerializer,
+    StrictSerializer,
+    Text,
+    Time,
+    Whole,
+    Word,
+    Words,
+)
+from instances.choices import HopperScope, InstanceStatus, InstanceType, Role, TaskStatus
 from instances.models import HopperInstance
 from instances.tasks.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
 
@@ -19,18 +30,12 @@ Slug = {"max_length": 100}
 class CountsSerializer(serializers.Serializer[Any]):
     """The number of tasks of each status. `open` counts the unfinished tasks."""
 
-    pending = serializers.IntegerField()
-    claimed = serializers.IntegerField()
-    in_progress = serializers.IntegerField()
-    blocked = serializers.IntegerField()
-    done = serializers.IntegerField()
-    failed = serializers.IntegerField()
-    cancelled = serializers.IntegerField()
-    open = serializers.IntegerField()
-    total = serializers.IntegerField()
+    def get_fields(self) -> dict[str, Any]:
+        """Return a count for each status, and the two sums."""
+        return {name: serializers.IntegerField() for name in (*TaskStatus.values, "open", "total")}
 
 
-class InstanceSerializer(serializers.ModelSerializer[HopperInstance]):
+class InstanceSerializer(ShownSerializer[HopperInstance]):
     """An instance. The context holds the derived values, read once for the page."""
 
     parent_id = serializers.CharField(allow_null=True)
@@ -64,7 +69,6 @@ class InstanceSerializer(serializers.ModelSerializer[HopperInstance]):
             "expires_at",
             "task_counts",
         )
-        read_only_fields = fields
 
     @extend_schema_field(serializers.ChoiceField(choices=InstanceStatus.choices))
     def get_effective_status(self, instance: HopperInstance) -> str:
@@ -99,7 +103,6 @@ class TreeSerializer(InstanceSerializer):
             "subtree_task_counts",
             "children",
         )
-        read_only_fields = fields
 
 
 class Scope(Word):

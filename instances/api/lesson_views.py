@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from hopper.errors import Invalid, NotFound
 from hopper.rest.described import extend_schema
-from hopper.rest.fields import Line, StrictSerializer, Text, Word
+from hopper.rest.fields import Line, ShownSerializer, StrictSerializer, Text, Word
 from hopper.rest.filters import matching
 from hopper.words import key_of
 from instances.api.base import Answering
@@ -30,7 +30,7 @@ from instances.lessons import file_lesson
 from instances.models import Lesson
 
 
-class LessonSerializer(serializers.ModelSerializer[Lesson]):
+class LessonSerializer(ShownSerializer[Lesson]):
     """A lesson."""
 
     task_id = serializers.CharField(allow_null=True)
@@ -50,7 +50,6 @@ class LessonSerializer(serializers.ModelSerializer[Lesson]):
             "created_by",
             "created_at",
         )
-        read_only_fields = fields
 
 
 class NewLesson(StrictSerializer):

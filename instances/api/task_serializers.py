@@ -14,6 +14,7 @@ from hopper.rest.fields import (
     Line,
     Number,
     Object,
+    ShownSerializer,
     StrictSerializer,
     Text,
     Time,
@@ -46,7 +47,7 @@ def _known(serializer: serializers.BaseSerializer[Any]) -> dict[str, Any]:
     return dict(serializer.context)
 
 
-class QuestionSerializer(serializers.ModelSerializer[Question]):
+class QuestionSerializer(ShownSerializer[Question]):
     """A question about a task, and its answer (R11)."""
 
     instance_id = serializers.CharField()
@@ -71,16 +72,14 @@ class QuestionSerializer(serializers.ModelSerializer[Question]):
             "epoch",
             "attempt",
         )
-        read_only_fields = fields
 
 
-class CommentSerializer(serializers.ModelSerializer[Comment]):
+class CommentSerializer(ShownSerializer[Comment]):
     """A comment on a task."""
 
     class Meta:
         model = Comment
         fields = ("id", "text", "created_by", "created_at")
-        read_only_fields = fields
 
 
 class NewComment(StrictSerializer):
@@ -95,7 +94,7 @@ REPORT = ("progress", "checkpoint", "reported_at")
 """The fields of a worker's last report on its attempt."""
 
 
-class TaskSerializer(serializers.ModelSerializer[Task]):
+class TaskSerializer(ShownSerializer[Task]):
     """A task. The context holds its reason, its predecessors and its children."""
 
     instance_id = serializers.CharField(allow_null=True)
@@ -115,7 +114,6 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
     class Meta:
         model = Task
         fields = tuple(field.name for field in TASK_FIELDS if field.shown)
-        read_only_fields = fields
 
     def get_fields(self) -> dict[str, Any]:
         """Return the fields, each described as in the field list."""
@@ -156,7 +154,6 @@ class WholeTaskSerializer(TaskSerializer):
 
     class Meta(TaskSerializer.Meta):
         fields = (*TaskSerializer.Meta.fields, *REPORT)
-        read_only_fields = fields
 
 
 def in_utc(reason: dict[str, Any]) -> dict[str, Any]:
@@ -188,7 +185,6 @@ class ClaimedTaskSerializer(TaskSerializer):
 
     class Meta(TaskSerializer.Meta):
         fields = (*TaskSerializer.Meta.fields, "lease")
-        read_only_fields = fields
 
 
 class EmptyQueueSerializer(serializers.Serializer[Any]):
@@ -401,7 +397,7 @@ class Discard(Retry):
     """Why the failed task is discarded."""
 
 
-class EventSerializer(serializers.ModelSerializer[Event]):
+class EventSerializer(ShownSerializer[Event]):
     """One line of history; its id is its position in the feed."""
 
     id = serializers.IntegerField(source="number")
@@ -428,10 +424,9 @@ class EventSerializer(serializers.ModelSerializer[Event]):
             "holder_id",
             "data",
         )
-        read_only_fields = fields
 
 
-class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+class AttemptSerializer(ShownSerializer[Attempt]):
     """One lease and how it ended."""
 
     instance_id = serializers.CharField(allow_null=True)
@@ -456,7 +451,6 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
             "artifact",
             "more_artifacts",
         )
-        read_only_fields = fields
 
 
 class NextStepSerializer(serializers.Serializer[Any]):

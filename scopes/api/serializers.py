@@ -8,7 +8,16 @@ from typing import Any
 from rest_framework import serializers
 
 from hopper.actors import EVERYWHERE, Actor
-from hopper.rest.fields import Anything, Flag, Number, StrictSerializer, Text, Whole, Words
+from hopper.rest.fields import (
+    Anything,
+    Flag,
+    Number,
+    ShownSerializer,
+    StrictSerializer,
+    Text,
+    Whole,
+    Words,
+)
 from instances.api.permissions import visible_instances
 from scopes.models import Feedback, RoutingDecision
 
@@ -35,7 +44,7 @@ def decisions_for(actor: Actor, decisions: Sequence[Mapping[str, Any]]) -> list[
     ]
 
 
-class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):
+class DecisionSerializer(ShownSerializer[RoutingDecision]):
     """One decision with its candidates, rules and reasons."""
 
     task_id = serializers.CharField()
@@ -67,7 +76,6 @@ class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):
             "actor",
             "created_at",
         )
-        read_only_fields = fields
 
     @classmethod
     def of_task(cls, task_id: str, epoch: int) -> list[Any]:
@@ -76,7 +84,7 @@ class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):
         return list(cls(rows, many=True).data)
 
 
-class FeedbackSerializer(serializers.ModelSerializer[Feedback]):
+class FeedbackSerializer(ShownSerializer[Feedback]):
     """Feedback: was the task in the right hands?"""
 
     task_id = serializers.CharField()
@@ -105,7 +113,6 @@ class FeedbackSerializer(serializers.ModelSerializer[Feedback]):
             "created_by",
             "created_at",
         )
-        read_only_fields = fields
 
 
 class NewFeedback(StrictSerializer):

@@ -16,11 +16,12 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import CommandError, CommandParser, SystemCheckError
+from django.core.management.base import CommandError, SystemCheckError
 from django.db import connections
 
 from hopper import __version__, embedded
 from hopper.checks import advise_at_start, require_sound_start
+from hopper.cli.arguments import option
 from hopper.commands import OperatorCommand
 from hopper.serving.application import THREADS, Application
 from hopper.serving.processes import Role, Team
@@ -35,6 +36,18 @@ FIRST_TOKEN = "first"  # noqa: S105 - a name
 BACKLOG = 2048
 
 
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= 65535:
+        return int(text)
+    raise ArgumentTypeError("a number from 0 to 65535")
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 64:
+        return int(text)
+    raise ArgumentTypeError("a number from 1 to 64")
+
+
 class Command(OperatorCommand):
     help = (
         "Serve the REST interface, the pages and the admin, and sweep in a process of its own. "
@@ -45,12 +58,12 @@ class Command(OperatorCommand):
   hopper serve --host 0.0.0.0 --port 8080    for a team, behind a proxy with TLS
   hopper serve --database postgres://hopper@db/hopper --workers 4"""
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        add = parser.add_argument
-        add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
-        add("--port", type=_port, default=8000, help="port, 0 for any free one (default: 8000)")
-        add("--workers", type=_count, default=2, help="processes for requests (default: 2)")
-        add("--threads", type=_count, default=THREADS, help=f"in each (default: {THREADS})")
+    arguments = (
+        option("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)"),
+        option("--port", type=_port, default=8000, help="port, 0 for any free one (default: 8000)"),
+        option("--workers", type=_count, default=2, help="processes for requests (default: 2)"),
+        option("--threads", type=_count, default=THREADS, help=f"in each (default: {THREADS})"),
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if "HOPPER_ALLOWED_HOSTS" not in os.environ:
@@ -80,25 +93,27 @@ class Command(OperatorCommand):
     def _tell(self, listening: socket.socket, options: dict[str, Any]) -> None:
         """Write the addresses, how to sign in, and a first token where there is none."""
         address = _address(options["host"], listening.getsockname()[1])
-        workers, threads = options["workers"], options["threads"]
-        self.say(f"Hopper {__version__} serves {address}")
+        workers = options["workers"]
         noun = "worker" if workers == 1 else "workers"
-        self.say(
-            f"  {workers} {noun} of {threads} threads, and a sweep. SIGTERM or Ctrl-C ends it."
-        )
-        self.say(f"  Database  {_database()}")
-        self.say(f"  Names     {', '.join(settings.ALLOWED_HOSTS)}")
-        self.say(f"  Pages     {address}/")
-        self.say(f"  API       {address}/api/v1/docs")
-        self.say(f"  Admin     {address}/admin/")
-        if not get_user_model().objects.filter(is_superuser=True).exists():
-            made_by = f"hopper user create NAME{_named()}"
-            self.say(f"            sign in with an account: `{made_by}` makes it")
-        if AgentToken.objects.exists():
-            self.say(f"  Token     `hopper token create NAME{_named()}` makes one")
-        else:
-            self.say(f"  Token     {_first_token()}")
-            self.say(f"            named {FIRST_TOKEN}, admin everywhere, shown this once")
+        team = f"{workers} {noun} of {options['threads']} threads, and a sweep."
+        made_by = f"hopper user create NAME{_named()}"
+        signs_in = get_user_model().objects.filter(is_superuser=True).exists()
+        token = [f"  Token     `hopper token create NAME{_named()}` makes one"]
+        if not AgentToken.objects.exists():
+            shown = f"            named {FIRST_TOKEN}, admin everywhere, shown this once"
+            token = [f"  Token     {_first_token()}", shown]
+        for line in (
+            f"Hopper {__version__} serves {address}",
+            f"  {team} SIGTERM or Ctrl-C ends it.",
+            f"  Database  {_database()}",
+            f"  Names     {', '.join(settings.ALLOWED_HOSTS)}",
+            f"  Pages     {address}/",
+            f"  API       {address}/api/v1/docs",
+            f"  Admin     {address}/admin/",
+            *([] if signs_in else [f"            sign in with an account: `{made_by}` makes it"]),
+            *token,
+        ):
+            self.say(line)
 
 
 def _require(check: Callable[[], None]) -> None:
@@ -161,15 +176,3 @@ def _named() -> str:
     if "HOPPER_DATABASE_URL" not in os.environ or database["ENGINE"] != embedded.ENGINE:
         return ""
     return f" --database {shlex.quote(str(database['NAME']))}"
-
-
-def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= 65535:
-        return int(text)
-    raise ArgumentTypeError("a number from 0 to 65535")
-
-
-def _count(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 64:
-        return int(text)
-    raise ArgumentTypeError("a number from 1 to 64")
