@@ -153,8 +153,7 @@ def complain(error: CliError, args: Namespace, kind: str = "Error") -> None:
     first, *rest = error.lines()
     with suppress(OSError):
         screen.line(masked(f"{kind}: {first}"))
-        for line in rest:
-            screen.line(masked(line))
+        screen.lines(masked(line) for line in rest)
         if args.verbose and error.__cause__ is not None:
             screen.line(masked(f"  cause: {error.__cause__!r}"))
 

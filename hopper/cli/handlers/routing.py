@@ -102,10 +102,8 @@ def show_decisions(data: Any, args: Any, screen: Screen) -> None:
         screen.line(f"{row.get('instance_id') or '-'}: {row.get('verdict')}{target}")
         if row.get("answer") in ("wait", "refuse"):
             screen.line(f"  which would {row['answer']}: {row['answer_reason']}")
-        for reason in row.get("reasons") or ():
-            screen.line(f"  because {in_words(reason)}")
-        for candidate in row.get("candidates") or ():
-            screen.line(f"  - {_candidate(candidate)}")
+        screen.lines(f"  because {in_words(reason)}" for reason in row.get("reasons") or ())
+        screen.lines(f"  - {_candidate(candidate)}" for candidate in row.get("candidates") or ())
 
 
 def _candidate(candidate: dict[str, Any]) -> str:

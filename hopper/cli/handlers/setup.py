@@ -54,8 +54,7 @@ def setup(args: Namespace, client: Client) -> dict[str, Any]:
 
 def show_setup(data: dict[str, Any], args: Any, screen: Screen) -> None:
     """List the changed files, and name the command that takes the changes back."""
-    for name in data["files"]:
-        screen.line(name)
+    screen.lines(data["files"])
     screen.done(f"{data['agent']}: {data['state']}", data["agent"])
     if data["state"] == "set up" and data["files"]:
         remove = f"hopper setup {data['agent']} --remove"

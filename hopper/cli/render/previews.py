@@ -28,8 +28,7 @@ def show_preview(data: dict[str, Any], args: Any, screen: Screen) -> None:
     if counts.get("waiting_on"):
         screen.line(f"  waiting then: {_counted(counts['waiting_on'])}")
     lines = [*_instances(data), *_tasks(data)]
-    for line in lines or ["  it would change nothing"]:
-        screen.line(line)
+    screen.lines(lines or ["  it would change nothing"])
     if data.get("hidden"):
         screen.line(f"  and {data['hidden']} more that you may not see")
 

@@ -24,8 +24,7 @@ def show_questions(data: list[dict[str, Any]], args: Any, screen: Screen) -> Non
         if screen.quiet:
             screen.line(row["id"])
         else:
-            for line in question_lines(row):
-                screen.line(line)
+            screen.lines(question_lines(row))
 
 
 def question_lines(row: dict[str, Any]) -> Iterator[str]:
@@ -64,8 +63,7 @@ def show_attention(data: dict[str, Any], args: Any, screen: Screen) -> None:
     rows = [(group, [*group["tasks"], *group["instances"]]) for group in data["groups"]]
     if screen.quiet:
         for _, waiting in rows:
-            for row in waiting:
-                screen.line(row.get("task_id") or row["instance_id"])
+            screen.lines(row.get("task_id") or row["instance_id"] for row in waiting)
         return
     if not rows:
         screen.line("Nothing waits for a person.")

@@ -76,6 +76,11 @@ class Screen:
         """Write one line, or the lines that the text already has."""
         self.out.write(self.safe(text) + "\n")
 
+    def lines(self, texts: Iterable[object]) -> None:
+        """Write lines of text."""
+        for text in texts:
+            self.line(text)
+
     def done(self, line: str, id: str) -> None:
         """Write a success line, or with --quiet the id alone."""
         self.line(id if self.quiet else f"✓ {line}")
@@ -172,7 +177,6 @@ def show_any(data: Any, args: Any, screen: Screen) -> None:
     if isinstance(data, dict):
         screen.fields((key.replace("_", " ").capitalize(), in_words(data[key])) for key in data)
     elif isinstance(data, list):
-        for row in data:
-            screen.line(in_words(row))
+        screen.lines(in_words(row) for row in data)
     elif data is not None:
         screen.line(data)

@@ -13,8 +13,7 @@ from hopper.cli.transport import in_words
 def show_list(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
     """List tasks, one a line."""
     if getattr(args, "compact", False) and not screen.quiet:
-        for row in data:
-            screen.line(f"{row['id']} {row['status']} {one_line(row['title'])}")
+        screen.lines(f"{row['id']} {row['status']} {one_line(row['title'])}" for row in data)
         return
     columns: dict[str, Any] = {
         "ID": "id",
@@ -65,8 +64,7 @@ def show_task(data: dict[str, Any], args: Any, screen: Screen) -> None:
         ]
     )
     for question in data.get("questions") or ():
-        for line in question_lines(question):
-            screen.line(line)
+        screen.lines(question_lines(question))
     _show_texts(data, screen)
 
 
