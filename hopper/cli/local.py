@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 from django.conf import settings
@@ -20,9 +20,7 @@ from hopper import tracing
 from hopper.cli import startup
 from hopper.cli.arguments import user_name
 from hopper.cli.transport import PREFIX, CliError, Params, Reply, UsageError, query
-
-if TYPE_CHECKING:
-    from hopper.embedded import Store
+from hopper.embedded import Store
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hopper.cli.arguments import (
     ID,
@@ -34,11 +34,8 @@ from hopper.cli.status_words import (
     status_word,
 )
 from hopper.cli.transport import Client, Refused, UsageError, at, clean
-from hopper.task_fields import BY_NAME, CREATE, EDIT, set_at
+from hopper.task_fields import BY_NAME, CREATE, EDIT, TaskField, set_at
 from hopper.words import key_of, keys_of, one_of_each
-
-if TYPE_CHECKING:
-    from hopper.task_fields import TaskField
 
 CHANGEABLE = tuple(field for field in set_at(EDIT) if field.option and field.kind != "words")
 """The fields that `task update` replaces. Tags are added and removed one by one."""

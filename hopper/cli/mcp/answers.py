@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mcp_types import CallToolResult, TextContent
 
+from hopper.cli.mcp.parameters import Json
 from hopper.cli.transport import CliError, Refused
 from hopper.masks import masked
-
-if TYPE_CHECKING:
-    from hopper.cli.mcp.parameters import Json
 
 _BRIEF = ("id", "title", "status", "priority", "instance_id", "project", "tags", "waiting_on")
 _LONG_TEXT = 500

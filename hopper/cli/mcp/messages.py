@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectSendStream
+from mcp.server.mcpserver import MCPServer
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from mcp_types import (
@@ -24,9 +25,6 @@ from pydantic import ValidationError
 
 from hopper.cli.mcp.session import CALLS_END
 from hopper.cli.waiting import LONGEST_WAIT
-
-if TYPE_CHECKING:
-    from mcp.server.mcpserver import MCPServer
 
 MOST_SHOWN = 200
 """The most characters of an id that is sent back."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from mcp.server.mcpserver import MCPServer
 
 from hopper.cli.mcp.answers import without_empty
-
-if TYPE_CHECKING:
-    from mcp.server.mcpserver import MCPServer
-
-    from hopper.cli.mcp.reading import Reading
-    from hopper.cli.mcp.working import Working
+from hopper.cli.mcp.reading import Reading
+from hopper.cli.mcp.working import Working
 
 JSON = "application/json"
 

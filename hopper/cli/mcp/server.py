@@ -8,10 +8,11 @@ import secrets
 import signal
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
 
 from hopper import __version__
@@ -26,10 +27,6 @@ from hopper.cli.mcp.tool import HopperTool, Run, Way
 from hopper.cli.mcp.working import Working
 from hopper.cli.transport import Client
 from hopper.cli.waiting import LONGEST_WAIT
-
-if TYPE_CHECKING:
-    from mcp.server.mcpserver.tools import Tool
-
 
 INSTRUCTIONS = """Hopper is a tree of queues (instances) that hold tasks; a delegation hands a \
 task from one instance to the next. Call `resume_work` first. To work: `claim_task` at \

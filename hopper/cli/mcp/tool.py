@@ -7,19 +7,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from mcp.server.mcpserver.tools import Tool
+from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import PrivateAttr, ValidationError
 
 from hopper.cli.mcp import answers
+from hopper.cli.mcp.parameters import Json
 from hopper.cli.mcp.person import Asking, attended
 from hopper.cli.transport import CliError, clean
-
-if TYPE_CHECKING:
-    from mcp_types import CallToolResult, ToolAnnotations
-
-    from hopper.cli.mcp.parameters import Json
 
 STRUCTURED_SINCE = "2025-06-18"
 """The first version of the protocol whose clients read structured content."""

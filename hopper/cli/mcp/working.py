@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -27,13 +27,11 @@ from hopper.cli.mcp.parameters import (
     text,
     with_fields,
 )
+from hopper.cli.mcp.session import SessionLeases
 from hopper.cli.transport import Client, CliError, Refused, at, clean
 from hopper.cli.waiting import LONGEST_WAIT, awaited_claim
 from hopper.cli.worker.answers import Meaning, of_report, require_done
 from hopper.task_fields import TERMS
-
-if TYPE_CHECKING:
-    from hopper.cli.mcp.session import SessionLeases
 
 
 class Working:

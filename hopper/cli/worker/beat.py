@@ -5,14 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from hopper.cli.transport import Client, CliError, at
 from hopper.cli.worker.answers import Meaning, ended_by_command, of_report, require_task
+from hopper.cli.worker.attempt import Lease
 from hopper.cli.worker.wakeup import Wakeup, say
-
-if TYPE_CHECKING:
-    from hopper.cli.worker.attempt import Lease
 
 MOST = 8.0  # seconds between beats, so that a cancel is noticed within 10 s
 SOON = 1.0  # seconds after a beat that got no answer

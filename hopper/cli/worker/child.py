@@ -10,12 +10,10 @@ import subprocess
 import sys
 import time
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 from hopper.cli.worker import guard
-
-if TYPE_CHECKING:
-    from hopper.cli.worker.attempt import Attempt
+from hopper.cli.worker.attempt import Attempt
 
 GRACE = 10.0  # seconds between asking a command to end and killing it
 
