@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import threading
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.conf import settings
@@ -37,8 +38,12 @@ _OPTIONS = frozenset(
 _PARTS = ("qsd", "qsd+", "qsd-", "qsd:")
 """The sorts of options that the library knows: plain ones, and ones with a sign before the name."""
 
+_CALLS = re.compile(r"@(?=everyone|here|channel)|<(?=[!@#])", re.IGNORECASE)
+"""The beginnings of the words by which Slack and Discord call people."""
+
 _INSTALL = "this server sends no mail and no chat: pip install 'hopper-queue[notify]'"
 _log = logging.getLogger("apprise")
+_said: ContextVar[list[str]] = ContextVar("said")
 
 
 def is_notice(url: str) -> bool:
@@ -75,6 +80,11 @@ def service_of(url: str) -> Any:
         words = f"the option {unknown[0]!r} is not allowed; allowed: {', '.join(sorted(_OPTIONS))}"
         raise Invalid.field("url", words)
     asset = apprise.AppriseAsset(
+        app_id="Hopper",
+        app_desc="Hopper",
+        image_url_mask="",
+        image_url_logo="",
+        async_mode=False,
         http_redirects=False,
         storage_mode=apprise.PersistentStoreMode.MEMORY,
         plugin_paths=[],
@@ -125,7 +135,7 @@ def _sent(url: str, title: str, text: str) -> str:
     try:
         service = service_of(url)
         with _heard() as said:
-            taken = service.notify(title=title, body=text)
+            taken = _notify(service, title, text)
     except Invalid as refused:
         return str(refused)
     except Exception as error:  # The services of the library have many kinds of errors.
@@ -133,23 +143,41 @@ def _sent(url: str, title: str, text: str) -> str:
     return "" if taken else " ".join(said) or "the service did not take the message"
 
 
+def _notify(service: Any, title: str, text: str) -> bool:
+    """Send plain text, in the form that the service wants. Return whether the service took it."""
+    import apprise
+
+    sender = apprise.Apprise(asset=service.asset)
+    sender.add(service)
+    kind = apprise.NotifyFormat.TEXT
+    return bool(sender.notify(_quiet(text), title=_quiet(title), body_format=kind))
+
+
+def _quiet(text: str) -> str:
+    """Return the text so that no word of it calls everybody in a chat."""
+    return _CALLS.sub("\\g<0>\u200b", text)
+
+
 @contextmanager
 def _heard() -> Iterator[list[str]]:
-    """Collect the warnings that the library logs in this thread: it says only there what failed."""
+    """Collect the warnings that the library logs in this context: it says only there what failed.
+
+    The library takes the context along into its own threads.
+    """
     said: list[str] = []
-    here = threading.get_ident()
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == here:
+            if _said.get(None) is said:
                 said.append(record.getMessage())
 
-    handler = Handler(logging.WARNING)
+    handler, token = Handler(logging.WARNING), _said.set(said)
     _log.addHandler(handler)
     try:
         yield said
     finally:
         _log.removeHandler(handler)
+        _said.reset(token)
 
 
 def words_of(message: Message, titles: Mapping[str, str]) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -84,6 +85,17 @@ def test_a_notice_that_fails_is_tried_again_and_replayed(
     assert deliver() == 0, "the pause goes on"
     replay(hook.pk, None, actor=ALICE)
     assert deliver() == 1
+
+
+def test_no_word_of_a_task_calls_everybody(ear: Receiver, run: HopperInstance) -> None:
+    add_webhook("run", ntfy(ear), kinds=["task.created"], actor=ALICE)
+    TaskFactory(instance=run, title="Ask @everyone and <!channel>, or ada@example.org")
+    assert deliver() == 1
+    body = json.loads(ear.got[0].body)
+    assert "@everyone" not in body["title"]
+    assert "<!" not in body["title"]
+    assert "everyone and" in body["title"]
+    assert "ada@example.org" in body["title"]
 
 
 def test_a_test_message_arrives(ear: Receiver, run: HopperInstance) -> None:
