@@ -212,12 +212,23 @@ def wake(instance_id: str, *, actor: Actor) -> None:
 
     As much as one request does after its commit. The sweep does the rest, also after a crash.
     """
+    if not _any_waits():
+        return
     until = time.monotonic() + database.AFTER_COMMIT_SECONDS
     start = Round(actor, database.AFTER_COMMIT, until, started=instance_id)
     for duty in DUTIES:
         if duty.at_start:
             with start.row(duty.counts_as):
                 duty.do(start)
+
+
+def _any_waits() -> bool:
+    """Return whether any task or offer waits. Mostly none does, and then a start has no work."""
+    return (
+        Task.objects.filter(route_due=True).exists()
+        or Task.objects.filter(status=T.BLOCKED, waiting__code__in=_UNPLACED).exists()
+        or TaskDelegation.objects.filter(status=D.PENDING).exists()
+    )
 
 
 def _place_due(this: Round) -> int:
