@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -31,16 +32,21 @@ def demo(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-def working(program: str) -> list[str]:
-    """The processes of this machine whose command line contains a text."""
+def working(program: str, url: str) -> list[str]:
+    """The processes of this machine whose command line contains a text, at that database."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                line = file.read().replace(b"\0", b" ").decode(errors="replace")
+            line, environ = (
+                Path(f"/proc/{pid}/{name}")
+                .read_bytes()
+                .replace(b"\0", b" ")
+                .decode(errors="replace")
+                for name in ("cmdline", "environ")
+            )
         except OSError:
             continue
-        if program in line:
+        if program in line and f"HOPPER_DATABASE_URL={url} " in environ:
             found.append(line)
     return found
 
@@ -65,7 +71,8 @@ def test_the_demo_works_off_its_tasks_and_can_be_repeated(child_environ: dict[st
     assert "route: hopper-global → czarina [completed]" in first.stdout
     assert f"✓ {len(for_workers)} tasks done by 3 worker processes" in first.stdout
     assert first.stdout.count("hop_") >= 1
-    assert working("hopper.cli.main --local worker worker-1 --instance czarina-run-001") == []
+    program = "hopper.cli.main --local worker worker-1 --instance czarina-run-001"
+    assert working(program, child_environ["HOPPER_DATABASE_URL"]) == []
 
     instances = set(HopperInstance.objects.values_list("pk", flat=True))
     second = demo(child_environ)

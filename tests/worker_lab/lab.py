@@ -54,6 +54,12 @@ SIGNALS: tuple[tuple[int, ...], ...] = (
 )
 
 
+def _hear_signals() -> None:
+    """Ignore no signal: a run in the background, or under nohup, ignores some for its children."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @dataclass
 class Lab:
     """A folder with the commands and their journal; `environ` leads workers to their store."""
@@ -64,10 +70,6 @@ class Lab:
     """The kind of each task, by id."""
 
     def __post_init__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGQUIT):
-            # A run in the background ignores them, and its workers would as well.
-            if signal.getsignal(number) == signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
         for name in ("journal", "log"):
             (self.folder / name).touch()
         for kind, script in KINDS.items():
@@ -87,6 +89,7 @@ class Lab:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_hear_signals,
             )
 
     def disturb(self, worker: subprocess.Popen[bytes], signals: tuple[int, ...]) -> None:
