@@ -20,6 +20,8 @@ from tests.access.conftest import HIDDEN, PLACES, World
 from tests.access.routes import PREFIX, WRITES, Operation, operations
 from tests.api.conftest import Caller
 
+pytestmark = pytest.mark.unmeasured
+
 Make = Callable[[str], Caller]
 MISSING = {
     "instances": "no-such-one", "tasks": "task-0", "delegations": "del-0", "lessons": "lesson-0",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from instances.models import HopperInstance
     from tests.admin.conftest import Family, Site
 
+pytestmark = pytest.mark.unmeasured
+
 BUDGET = 15
 LISTS = [
     "instances_hopperinstance", "instances_task", "instances_event", "instances_attempt",

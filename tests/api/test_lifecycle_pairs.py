@@ -11,6 +11,8 @@ from instances.models import Event, HopperInstance
 from tests.api.conftest import Caller
 from tests.factories import ALICE, InstanceFactory
 
+pytestmark = pytest.mark.unmeasured
+
 WAYS: dict[str, list[str]] = {
     "created": [],
     "starting": ["starting"],

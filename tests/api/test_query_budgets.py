@@ -13,6 +13,8 @@ from instances.tasks.worker import claim_next
 from tests.api.conftest import API, Caller
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
+pytestmark = pytest.mark.unmeasured
+
 # Two of them find out who calls.
 BUDGETS = {
     "/instances": 6,

@@ -20,6 +20,8 @@ from tests.protocol.reason_walk import Walk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.unmeasured
+
 BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 
 

@@ -21,6 +21,8 @@ from tests.protocol.aims import AIMS
 from tests.protocol.random_life import RandomLife
 from tests.protocol.reason_walk import A_STEP, NAMES, require_agreement
 
+pytestmark = pytest.mark.unmeasured
+
 STEPS = 9
 
 

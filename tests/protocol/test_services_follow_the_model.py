@@ -17,6 +17,8 @@ from tests.protocol.walks import SIX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.unmeasured
+
 BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 
 

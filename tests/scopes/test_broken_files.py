@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,12 +44,22 @@ for _ in sys.stdin:
 """
 
 
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process whose configuration is in a folder; no database is asked."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "hopper.settings",
+        "HOPPER_CONFIG_DIR": str(tmp_path),
+        "HOPPER_DATABASE_URL": f"sqlite:///{tmp_path}/none.db",
+    }
+
+
 def test_a_process_keeps_its_configuration_while_a_file_is_broken(
-    tmp_path: Path, child_environ: dict[str, str]
+    tmp_path: Path, environ: dict[str, str]
 ) -> None:
     file = tmp_path / "scope_behaviors.yaml"
     file.write_text(GOOD)
-    environ = {**child_environ, "HOPPER_CONFIG_DIR": str(tmp_path)}
     with subprocess.Popen(
         [sys.executable, "-c", READER],
         env=environ,
@@ -86,11 +97,10 @@ def test_a_process_keeps_its_configuration_while_a_file_is_broken(
 @pytest.mark.unmeasured
 @pytest.mark.parametrize("what", BROKEN)
 def test_no_process_starts_with_a_broken_file(
-    what: str, tmp_path: Path, child_environ: dict[str, str]
+    what: str, tmp_path: Path, environ: dict[str, str]
 ) -> None:
     text, words = BROKEN[what]
     (tmp_path / "scope_behaviors.yaml").write_text(text)
-    environ = {**child_environ, "HOPPER_CONFIG_DIR": str(tmp_path)}
     server = [sys.executable, "-c", "import hopper.wsgi"]
     command = [sys.executable, "manage.py", "check"]
     for line in (server, command) if what == "an unknown key" else (command,):
@@ -99,3 +109,21 @@ def test_no_process_starts_with_a_broken_file(
         )
         assert ended.returncode == 1
         assert words in ended.stderr
+
+
+@pytest.mark.parametrize("module", ["hopper.wsgi", "hopper.asgi"])
+def test_a_server_does_not_start_with_a_broken_file(tmp_path: Path, module: str) -> None:
+    (tmp_path / "scope_behaviors.yaml").write_text("EVENT:\n  behavior: no.where\n")
+    environ = {**os.environ, "HOPPER_CONFIG_DIR": str(tmp_path), "HOPPER_HOME": str(tmp_path)}
+    environ["DJANGO_SETTINGS_MODULE"] = "hopper.settings"
+    started = subprocess.run(
+        [sys.executable, "-c", f"import {module}"], env=environ, capture_output=True, text=True
+    )
+    assert started.returncode != 0
+    assert "scope_behaviors.yaml:2: EVENT.behavior: does not import" in started.stderr
+    told = subprocess.run(
+        [sys.executable, "-m", "hopper.cli.main", "rules", "list"],
+        env=environ, capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert told.returncode == 1
+    assert "scope_behaviors.yaml:2: EVENT.behavior: does not import" in told.stderr

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,21 +193,3 @@ def test_files_are_checked_before_they_are_put_in_force(
     (tmp_path / "scope_behaviors.yaml").write_text("EVENT: {behavior: no.where}\n")
     assert main(["rules", "check", str(tmp_path)]) == 1
     assert "scope_behaviors.yaml:1: EVENT.behavior: does not import" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("module", ["hopper.wsgi", "hopper.asgi"])
-def test_a_server_does_not_start_with_a_broken_file(tmp_path: Path, module: str) -> None:
-    (tmp_path / "scope_behaviors.yaml").write_text("EVENT:\n  behavior: no.where\n")
-    environ = {**os.environ, "HOPPER_CONFIG_DIR": str(tmp_path), "HOPPER_HOME": str(tmp_path)}
-    environ["DJANGO_SETTINGS_MODULE"] = "hopper.settings"
-    started = subprocess.run(
-        [sys.executable, "-c", f"import {module}"], env=environ, capture_output=True, text=True
-    )
-    assert started.returncode != 0
-    assert "scope_behaviors.yaml:2: EVENT.behavior: does not import" in started.stderr
-    told = subprocess.run(
-        [sys.executable, "-m", "hopper.cli.main", "rules", "list"],
-        env=environ, capture_output=True, text=True, cwd=tmp_path,
-    )  # fmt: skip
-    assert told.returncode == 1
-    assert "scope_behaviors.yaml:2: EVENT.behavior: does not import" in told.stderr
