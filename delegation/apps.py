@@ -35,11 +35,15 @@ def _closing() -> Function:
 
 def _store_functions(**_: object) -> None:
     """Store the functions for plain tasks in the database."""
+    from delegation.facts import surveying
+    from delegation.hop_sql import hopping, resting
     from hopper.database import functions
     from instances.tasks.claim_sql import claiming
     from instances.tasks.complete_sql import completing
+    from instances.tasks.create_sql import creating
 
-    functions.store(claiming(), completing(), _closing())
+    begin = (creating(), surveying(), hopping(), resting())
+    functions.store(*begin, claiming(), completing(), _closing())
 
 
 def _sweep(*, limit: int) -> object:

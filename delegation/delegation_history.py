@@ -10,6 +10,7 @@ from delegation.choices import DelegationStatus as D
 from delegation.models import TaskDelegation
 from hopper import database
 from instances.models import Task
+from instances.tree.surroundings import Surroundings
 
 _COLUMNS = ", ".join(
     str(field.column) for field in TaskDelegation._meta.concrete_fields if field.name != "result"
@@ -84,11 +85,15 @@ class DelegationHistory:
 
 @dataclass(frozen=True)
 class Reading:
-    """A task with its holder and its delegations, as it was at a moment; not locked."""
+    """A task with its holder and its delegations, as it was at a moment; not locked.
+
+    `here` is what stands around the holder, where it was read together with the task.
+    """
 
     task: Task
     history: DelegationHistory
     at: datetime
+    here: Surroundings | None = None
 
     @classmethod
     def of(cls, task_id: str) -> Reading:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 
@@ -16,10 +14,12 @@ from delegation.choices import DelegationType, Reason
 from delegation.delegation_history import DelegationHistory, Reading
 from delegation.delegator import Delegator, escalation_target
 from delegation.facts import around
+from delegation.hop_sql import Plain, hop_at_once, is_plain, rest_at_once
 from delegation.models import TaskDelegation
 from delegation.offer_rules import over_hop_limit
 from delegation.offers import Terms, answer_offer, make_offer, target_answer
 from delegation.router import MAX_HOPS, InstanceRouter
+from delegation.unplaced import block_unplaced
 from hopper import database, tracing
 from hopper.actors import ROUTER, Actor
 from hopper.config.files import CONFIGURATION
@@ -30,10 +30,9 @@ from instances.choices import InstanceStatus as I
 from instances.choices import TaskStatus as T
 from instances.choices import WaitingCode as W
 from instances.lifecycle.actions import start_instance
-from instances.models import Event, HopperInstance, Question, Task, lineages
+from instances.models import HopperInstance, Question, Task, lineages
 from instances.tasks.changes import (
     amend_task,
-    change_task,
     gathered,
     insert_rows,
     lock_task,
@@ -44,62 +43,9 @@ from instances.tasks.questions import require_answer
 from instances.tree.locks import lock_trees
 from instances.tree.shape import create_instance
 from scopes.deciding import BehaviorFailed
-from scopes.decisions import Considered, CreateChild, Decision, Refuse, SendTo
+from scopes.decisions import CreateChild, Decision, InstanceFacts, Refuse, SendTo
+from scopes.models import RoutingDecision
 from scopes.record import Decided, decision_row
-
-GAP = "CapabilityGap"
-
-
-def block_unplaced(
-    task: Task,
-    code: str,
-    detail: str,
-    *,
-    considered: Iterable[Considered],
-    actor: Actor,
-    now: datetime,
-) -> None:
-    """Block a locked task for a person (R26).
-
-    Its event asks for attention, unless an alert about the same capability gap was sent before.
-    """
-    refusals = _refusals(task)
-    full = {one["target_instance_id"] for one in refusals if one["reason"] == "queue_full"}
-    full |= {one.instance_id for one in considered if one.filters.get("capacity") == "QueueFull"}
-    required = {"required": ", ".join(task.capability_keys)} if code == GAP else {}
-    told_before = code == GAP and _gap_alert_sent(task, required["required"])
-    found: dict[str, Any] = {
-        "object": task.instance_id,
-        "refusals": refusals,
-        "full": sorted(full),
-        **required,
-    }
-    task.wait(code, now, detail=detail, **found)
-    data: dict[str, Any] = {
-        "reason": code,
-        "detail": detail,
-        "attention": not told_before,
-        **required,
-    }
-    change_task(task, T.BLOCKED, actor=actor, now=now, **data)
-
-
-def _refusals(task: Task) -> list[dict[str, Any]]:
-    rows = TaskDelegation.objects.filter(task=task, epoch=task.epoch)
-    refused = rows.exclude(rejection_reason="", reason="").order_by("delegated_at", "id")
-    names = ("target_instance_id", "status", "reason", "rejection_reason")
-    return [dict(row) for row in refused.values(*names)]
-
-
-def _gap_alert_sent(task: Task, required: str) -> bool:
-    """Return whether an alert about this missing capability was already sent."""
-    events = Event.objects.filter(task=task, kind="task.blocked", data__attention=True)
-    others = Task.objects.filter(instance=task.instance_id, status=T.BLOCKED, waiting__code=GAP)
-    return (
-        events.filter(data__reason=GAP, data__required=required).exists()
-        or others.filter(waiting__required=required).exists()
-    )
-
 
 logger = logging.getLogger(__name__)
 
@@ -216,12 +162,12 @@ def _look(read: Reading, actor: Actor) -> _Note | None:
     question = Question.objects.open_of(task)
     began = time.perf_counter()
     router = InstanceRouter()
-    situation = router.situation(task, holder, read.history)
+    situation = router.situation(task, holder, read.history, read.here)
     if not situation.instance.standing.may("route"):
         return None
     decided = router.decide_from(situation, holder)
     elapsed = (time.perf_counter() - began) * 1000
-    return _Note(task, holder, decided, question, elapsed, actor, read.at)
+    return _Note(read, holder, decided, question, elapsed, actor)
 
 
 def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
@@ -243,13 +189,17 @@ def _explain(task_id: str, failure: BehaviorFailed, actor: Actor) -> None:
 class _Note:
     """One decision about a due task, ready to be carried out and recorded."""
 
-    task: Task
+    read: Reading
     holder: HopperInstance
     decided: Decided
     question: Question | None
     elapsed_ms: float
     actor: Actor
-    read_at: datetime
+
+    @property
+    def task(self) -> Task:
+        """The task as it was read."""
+        return self.read.task
 
     @property
     def decision(self) -> Decision:
@@ -279,7 +229,13 @@ class _Note:
 
     def write(self, now: datetime, history: DelegationHistory, *, refused: str = "") -> None:
         """Record the decision, one row for each hop. `refused` is the code of a refusal, if any."""
-        row = decision_row(
+        insert_rows(self.row(now, history, refused=refused))
+
+    def row(
+        self, now: datetime, history: DelegationHistory, *, refused: str = ""
+    ) -> RoutingDecision:
+        """Return the unsaved record of the decision."""
+        return decision_row(
             self.decided,
             epoch=self.task.epoch,
             hop=history.next_number,
@@ -288,21 +244,40 @@ class _Note:
             now=now,
             refused=refused,
         )
-        insert_rows(row)
+
+    def candidate(self, target_id: str) -> InstanceFacts:
+        """Return the facts about a candidate of the decision."""
+        return next(one for one in self.decided.situation.candidates if one.id == target_id)
+
+    def plain(self) -> Plain | None:
+        """Return the decision where the database may carry it out at once."""
+        if self.question is not None or not is_plain(self.read):
+            return None
+        row = self.row(self.read.at, self.read.history)
+        return Plain(self.read, self.decided.situation.task, row, self.actor)
 
     def require_nothing_began(self) -> None:
         """Raise _Stale if an instance below the holder began to run since the read (R9)."""
         below = HopperInstance.objects.under(self.holder.pk).running()
-        if below.filter(updated_at__gt=self.read_at).exclude(pk=self.holder.pk).exists():
+        if below.filter(updated_at__gt=self.read.at).exclude(pk=self.holder.pk).exists():
             raise _Stale
 
 
 def _send(note: _Note, target_id: str) -> Reading | None:
+    plain = note.plain()
+    made = hop_at_once(plain, note.candidate(target_id)) if plain is not None else None
+    if made is not None:
+        return made if made.task.route_due else None
+    return _send_on(note, target_id)
+
+
+def _send_on(note: _Note, target_id: str) -> Reading | None:
+    """Send a task of any kind to a child, which may accept, refuse, or let the offer wait."""
     with transaction.atomic():
         target = lock_shared(HopperInstance, target_id)
         task, history = note.lock()
         # The target may have changed since, with fewer capabilities (R9).
-        if target is None or target.updated_at > note.read_at:
+        if target is None or target.updated_at > note.read.at:
             raise _Stale
         here = around(target_id, children=False)
         standing = Standing.along(here.line)
@@ -326,6 +301,9 @@ def _send(note: _Note, target_id: str) -> Reading | None:
 
 
 def _rest(note: _Note) -> None:
+    plain = note.plain()
+    if plain is not None and rest_at_once(plain):
+        return
     with transaction.atomic():
         task, history = note.lock()
         note.require_nothing_began()

@@ -16,6 +16,7 @@ from instances.allowances import ROUTING, Standing
 from instances.choices import InstanceStatus
 from instances.models import HopperInstance, Task, lineages
 from instances.tasks.changes import present_task
+from instances.tree.surroundings import Surroundings
 from scopes.deciding import answer, decide, get_behavior_for_instance, path_of
 from scopes.decisions import Decision, Refuse, SendTo, Situation, Stay, TaskFacts
 from scopes.record import Decided, described
@@ -45,13 +46,21 @@ class InstanceRouter:
         return HopperInstance.objects.filter(pk=decision.target_id).first()
 
     def situation(
-        self, task: Task, source: HopperInstance, history: DelegationHistory | None = None
+        self,
+        task: Task,
+        source: HopperInstance,
+        history: DelegationHistory | None = None,
+        here: Surroundings | None = None,
     ) -> Situation:
         """Return the situation of a decision of `source` about the task now.
 
-        `history` holds its delegations, where the caller has just read them.
+        `history` holds its delegations and `here` what stands around `source`, where the caller has
+        just read them.
         """
-        return situation_of(task, source, history or DelegationHistory.of(task))
+        history = history or DelegationHistory.of(task)
+        if here is not None:
+            return situation_for(facts_of(task), here, history.barred)
+        return situation_of(task, source, history)
 
     def can_delegate_to(
         self, source: HopperInstance, target: HopperInstance, standing: Standing | None = None
@@ -136,7 +145,7 @@ class _Walk:
             words = f"{self.at.pk} is {standing.effective} and routes nothing now"
             return Stay((words,), code="Routing")
         barred = dict.fromkeys(self.excluded, "excluded") | dict.fromkeys(self.path, "on_path")
-        situation = situation_for(self.task, self.at, barred)
+        situation = situation_for(self.task, around(self.at.pk), barred)
         return InstanceRouter().decide_from(situation, self.at).decision
 
     def _down(self, target_id: str, note: dict[str, Any]) -> bool:

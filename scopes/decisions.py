@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, cast
 
-from hopper.words import key_of
+from hopper.words import key_of, keys_of
 from instances.allowances import Standing, queue_full
 
 
+class Facts:
+    """Facts that are recorded with a decision."""
+
+    @cached_property
+    def recorded(self) -> dict[str, Any]:
+        """The facts as JSON, without those that have their default, and without settings.
+
+        Settings of files are what a replay of the decision may change.
+        """
+        found, kind = {}, cast("Any", type(self))
+        for name, default in _defaults(kind).items():
+            value = getattr(self, name)
+            if value == default or value in _EMPTY:
+                continue
+            if isinstance(value, datetime):
+                value = value.isoformat()
+            elif isinstance(value, frozenset):
+                value = sorted(value)
+            found[name] = dict(value) if name == "own" else value
+        return found
+
+
+_EMPTY: tuple[Any, ...] = ((), frozenset(), {})
+
+
+@cache
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Return the recorded fields of a kind of facts with their defaults."""
+    found: dict[str, Any] = {one.name: one.default for one in fields(kind)}
+    found.pop("settings", None)
+    return found
+
+
 @dataclass(frozen=True)
-class TaskFacts:
+class TaskFacts(Facts):
     """The task as behaviours see it (R9), with the first 20,000 characters of the description."""
 
     id: str
@@ -31,7 +65,7 @@ class TaskFacts:
 
 
 @dataclass(frozen=True)
-class InstanceFacts:
+class InstanceFacts(Facts):
     """An instance as behaviours see it: the deciding instance or a candidate below it.
 
     `settings` is the effective configuration (shipped defaults, operator's files, own `config`),
@@ -65,12 +99,17 @@ class InstanceFacts:
         """Make the key of the name where none is given."""
         object.__setattr__(self, "name_key", self.name_key or key_of(self.name))
 
-    @property
+    @cached_property
     def standing(self) -> Standing:
         """The effective status and its permissions (R3)."""
         return Standing(self.id, self.effective_status)
 
-    @property
+    @cached_property
+    def capability_keys(self) -> frozenset[str]:
+        """The forms in which its capabilities are compared (R25)."""
+        return frozenset(keys_of(self.capabilities))
+
+    @cached_property
     def queue_full(self) -> str:
         """The sentence that the queue is full (R22), or ""."""
         return queue_full(self.id, self.queued, int(self.settings["max_queued_tasks"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,12 +24,6 @@ from scopes.models import RoutingDecision
 from scopes.settings import config_digest
 
 _VERDICTS = {SendTo: "send", Stay: "stay", CreateChild: "create", Refuse: "refuse"}
-_DEFAULTS = {
-    kind: {field.name: field.default for field in fields(kind)}
-    for kind in (TaskFacts, InstanceFacts)
-}
-_EMPTY: tuple[Any, ...] = ((), frozenset(), {})
-_DERIVED = frozenset({"settings"})
 _TIMES = frozenset({"last_assigned_at", "started_at"})
 _SETS = frozenset({"capabilities", "subtree_capabilities"})
 
@@ -96,9 +90,9 @@ def stored(situation: Situation) -> dict[str, Any]:
     Of settings only an instance's own are kept: the files' are what a replay may change.
     """
     return {
-        "task": _plain(situation.task),
-        "instance": _plain(situation.instance),
-        "candidates": [_plain(candidate) for candidate in situation.candidates],
+        "task": situation.task.recorded,
+        "instance": situation.instance.recorded,
+        "candidates": [one.recorded for one in situation.candidates],
         "terminated_names": sorted(situation.terminated_names),
         "created_last_hour": situation.created_last_hour,
     }
@@ -113,17 +107,6 @@ def restored(data: Mapping[str, Any]) -> Situation:
         terminated_names=frozenset(data["terminated_names"]),
         created_last_hour=data["created_last_hour"],
     )
-
-
-def _plain(facts: TaskFacts | InstanceFacts) -> dict[str, Any]:
-    defaults, found = _DEFAULTS[type(facts)], {}
-    for name, value in vars(facts).items():
-        if name in _DERIVED or value in _EMPTY or value == defaults[name]:
-            continue
-        if isinstance(value, datetime):
-            value = value.isoformat()
-        found[name] = sorted(value) if isinstance(value, frozenset) else value
-    return found
 
 
 def _facts(data: Mapping[str, Any]) -> InstanceFacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -62,9 +63,14 @@ OFFERS = Part(OfferSettings, POLICIES)
 
 def scopes_below(scope: str, settings: Mapping[str, Any]) -> frozenset[str]:
     """Return the scopes of children that an instance may hand work to: R1, narrowed by policy."""
-    legal = frozenset(child for child, parents in PARENTS.items() if scope in parents)
-    allowed = settings["delegate_to"]
+    legal, allowed = _children(scope), settings["delegate_to"]
     return legal if allowed is None else legal & frozenset(allowed)
+
+
+@cache
+def _children(scope: str) -> frozenset[str]:
+    """Return the scopes of the children that R1 allows."""
+    return frozenset(child for child, parents in PARENTS.items() if scope in parents)
 
 
 def config_digest(situation: Situation) -> str:

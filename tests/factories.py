@@ -48,4 +48,4 @@ class TaskFactory(factory.django.DjangoModelFactory[Task]):
     def _create(cls, model_class: type[Task], *args: Any, **values: Any) -> Task:
         instance = values.pop("instance", None)
         new = NewTask(instance_id=instance.pk if instance else None, **values)
-        return Task.objects.get(pk=create_task(new, actor=ALICE).task.pk)
+        return create_task(new, actor=ALICE).task

@@ -6,13 +6,16 @@ other case it returns nothing, and the general code decides (ADR 0015).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 from django.db import connection
+from django.db.models import Model
 
 from hopper.database import engine
 from hopper.database.postgresql import name_lock
@@ -78,6 +81,12 @@ class Function:
             cursor.execute(f"SELECT {', '.join(wanted)} FROM {self.name}({marks})", values)  # noqa: S608
             found: list[tuple[Any, ...]] = cursor.fetchall()
             return found
+
+
+def as_json(row: Model) -> str:
+    """Return a row as the JSON from which `jsonb_populate_record` makes it again."""
+    values = {field.column: getattr(row, field.attname) for field in row._meta.concrete_fields}
+    return json.dumps(values, default=datetime.isoformat)
 
 
 def sharing(name: str) -> str:

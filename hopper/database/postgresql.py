@@ -91,8 +91,8 @@ class PostgreSQL(Engine):
         return [row[1:] for row in rows], rows[-1][0]
 
     def moment(self, value: Any) -> datetime | None:
-        """Return the value: the driver makes it."""
-        found: datetime | None = value
+        """Return the value, which the driver makes; in JSON it is a text with its zone."""
+        found: datetime | None = datetime.fromisoformat(value) if isinstance(value, str) else value
         return found
 
     def lock_names(self, cursor: CursorWrapper, names: Sequence[str], *, shared: bool) -> None:

@@ -10,6 +10,7 @@ from instances.models.instance import (
     InstanceLoad,
     InstanceQuerySet,
     LineageRow,
+    halted,
     lineages,
 )
 from instances.models.lesson import Lesson, LessonQuerySet
@@ -74,6 +75,7 @@ __all__ = [
     "claimable_sql",
     "condition_sql",
     "each_word_once",
+    "halted",
     "lineages",
     "new_actor_id",
 ]

@@ -221,6 +221,16 @@ def lineages(instance_ids: Iterable[str]) -> dict[str, list[LineageRow]]:
     return found
 
 
+def halted(instance: str) -> str:
+    """Return the SQL condition that an instance, or one above, does not run; given as SQL too."""
+    table = HopperInstance._meta.db_table
+    return f"""EXISTS (WITH RECURSIVE line (id, parent_id, status) AS (
+            SELECT id, parent_id, status FROM {table} WHERE id = {instance}
+            UNION SELECT above.id, above.parent_id, above.status
+                FROM line JOIN {table} above ON above.id = line.parent_id)
+        SELECT FROM line WHERE status <> '{InstanceStatus.RUNNING.value}')"""  # noqa: S608
+
+
 class InstanceLoad(models.Model):
     """The number of live leases of an instance. Changes only together with a lease (I17).
 

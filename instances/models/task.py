@@ -420,12 +420,17 @@ class Task(models.Model):
         """
         self.queue_urgent = self.priority == TaskPriority.URGENT
         since = max(since, self.not_before or since)
-        self.queue_at = since + AGEING * _STEPS_TO_HIGH[TaskPriority(self.priority)]
+        self.queue_at = since + self.handicap
         self.project_key = key_of(self.project)
         self.tag_keys = keys_of(self.tags)
         self.capability_keys = keys_of(self.required_capabilities)
         self.cap_key = list_key(self.capability_keys)
         self.kind_key = kind_key(self.capability_keys, self.tag_keys)
+
+    @property
+    def handicap(self) -> timedelta:
+        """The time that a task of high priority may come later and stand beside this one (R22)."""
+        return AGEING * _STEPS_TO_HIGH[TaskPriority(self.priority)]
 
     def wait(self, code: str, now: datetime | None = None, **details: Any) -> None:
         """Set the stored reason on the object (R26). An empty code clears the reason."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 
 from hopper import database, tracing
 from hopper.actors import Actor
+from hopper.database.rows import columns, select
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, NotAllowed, RuleBroken
 from hopper.ids import new_id
 from hopper.task_fields import CHILD, CREATE, set_at
@@ -30,6 +31,7 @@ from instances.tasks.changes import (
     lock_tasks,
     routes_on,
 )
+from instances.tasks.create_sql import insert_at_once
 from instances.tasks.dependencies import (
     add_dependencies,
     may_begin,
@@ -39,6 +41,9 @@ from instances.tasks.dependencies import (
 )
 from instances.tree.locks import lock_edges, lock_trees
 from instances.tree.status import share_instance
+
+_NOT_YET = datetime.min.replace(tzinfo=UTC)
+"""The moment of a row that gets its moment from the database."""
 
 MAX_TASK_DEPTH = 5
 """The most levels of decomposition (R13). The root task is level 1."""
@@ -154,8 +159,10 @@ def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
     require_few_edges(len(new.depends_on) for new in many)
     for _ in range(3):
         try:
-            with transaction.atomic():
-                created = _create(many, actor)
+            created = _create_plain(many, actor)
+            if created is None:
+                with transaction.atomic():
+                    created = _create(many, actor)
             break
         except IntegrityError:
             # Another transaction took a key, or archived a predecessor, meanwhile: look again.
@@ -163,8 +170,33 @@ def create_tasks(many: Sequence[NewTask], *, actor: Actor) -> list[Created]:
                 raise
     else:
         raise Conflict("unique_key: other requests keep using this key; try again.")
-    fresh = Task.objects.in_bulk([task_id for task_id, _ in created])
+    fresh = _fresh({task_id for task_id, _ in created})
     return [Created(fresh[task_id], existed) for task_id, existed in created]
+
+
+def _fresh(task_ids: Set[str]) -> dict[str, Task]:
+    """Return tasks by id, as they are now."""
+    marks = ", ".join(["%s"] * len(task_ids)) or "NULL"
+    found = f"SELECT {columns(Task)} FROM {Task._meta.db_table} WHERE id IN ({marks})"  # noqa: S608
+    return {task.pk: task for task in select(Task, found, list(task_ids))}
+
+
+def _create_plain(many: Sequence[NewTask], actor: Actor) -> list[tuple[str, bool]] | None:
+    """Create a single task that names its instance alone, by one call; None if that cannot be.
+
+    Returns what `_create` returns.
+    """
+    if len(many) != 1:
+        return None
+    new = many[0]
+    if not new.instance_id or new.parent_id or new.depends_on or new.unique_key is not None:
+        return None
+    task = new_task(new_id("task"), new, None, None, actor, _NOT_YET)
+    task.instance_id = task.origin_id = new.instance_id
+    if not insert_at_once(task, actor):
+        return None
+    announce_due(task, actor)
+    return [(task.pk, False)]
 
 
 def insert_tasks(
@@ -234,7 +266,7 @@ def new_task(
     """Return the unsaved row of a new task. `among` is its `unique_among` if it has a key."""
     given = new.columns.get("traceparent") or tracing.current()
     given = given or (parent.traceparent if parent else "")
-    attributes = {"task_id": task_id, "instance_id": holder.pk if holder else None}
+    attributes = {"task_id": task_id, "instance_id": holder.pk if holder else new.instance_id}
     with tracing.span("create task", given, **attributes) as trace:
         is_strange = given and not tracing.valid(given)
         columns = {**new.columns, "traceparent": given if is_strange else trace}

@@ -6,18 +6,18 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from itertools import accumulate
+from functools import cache, lru_cache
+from itertools import accumulate, starmap
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hopper import database
 from hopper.config.files import CONFIGURATION, Snapshot
 from hopper.config.registry import effective_settings, setting_keys
-from hopper.database import engine
+from hopper.database.functions import Function
 from instances.choices import TERMINAL, TaskStatus
 from instances.models import HopperInstance, InstanceLoad, Task
 from instances.tree.reads import stated_capabilities
@@ -50,7 +50,8 @@ _SURROUNDINGS = f"""
         WHERE top.id = %(id)s
         GROUP BY below.id
     )
-    SELECT here.id, name, name_key, scope, status, config, created_by_id, lft, rght, height,
+    SELECT here.id, name, name_key, scope, status, CAST(config AS text), created_by_id, lft, rght,
+        height,
         COALESCE(waiting, 0), COALESCE(unfinished, 0), running, created_at, started_at,
         CASE WHEN height <= 0 THEN ({{moment}}) END
     FROM {_INSTANCE} here
@@ -63,7 +64,8 @@ _SURROUNDINGS = f"""
 class Seen(NamedTuple):
     """An instance as the statement reads it. `config` is text, `height` is -1 for a child.
 
-    `moment` is the time that the reader asked for.
+    `moment` is the time that the reader asked for. The times are as the database tells them:
+    `engine().moment` reads them.
     """
 
     id: str
@@ -79,9 +81,26 @@ class Seen(NamedTuple):
     waiting: int
     unfinished: int
     running: int
-    created_at: datetime
-    started_at: datetime | None
-    moment: datetime | None
+    created_at: Any
+    started_at: Any
+    moment: Any
+
+
+@cache
+def surrounding(moment: str) -> Function:
+    """Return the function that reads the same rows as one JSON, and the present after it."""
+    names = ", ".join(Seen._fields)
+    found = f"({_SURROUNDINGS.format(moment=moment)}) found ({names})"
+    return Function(
+        title="surroundings",
+        arguments={"id": "text", "parent": "text"},
+        returns="TABLE (seen text, present timestamptz)",
+        variables="",
+        body=f"""
+            SELECT json_agg(json_build_array({names})) INTO seen FROM {found};
+            present := clock_timestamp();
+            RETURN NEXT;""",
+    )
 
 
 @dataclass(frozen=True)
@@ -108,8 +127,20 @@ class Surroundings:
         `moment` is a SELECT that finds a time for the instance `here`.
         """
         params = {"id": instance_id, "parent": instance_id if children else None}
-        found, now = database.read_with_now(_SURROUNDINGS.format(moment=moment), params)
-        rows = [Seen(*row[:-3], *map(engine().moment, row[-3:])) for row in found]
+        function = surrounding(moment)
+        if function.is_kept():
+            ((seen, now),) = function.call("seen", "present", **params)
+            return cls.told(seen, now)
+        return cls._of_rows(*database.read_with_now(_SURROUNDINGS.format(moment=moment), params))
+
+    @classmethod
+    def told(cls, seen: str, now: datetime) -> Surroundings:
+        """Return the surroundings from what the function returns."""
+        return cls._of_rows(json.loads(seen), now)
+
+    @classmethod
+    def _of_rows(cls, found: Iterable[Iterable[Any]], now: datetime) -> Surroundings:
+        rows = list(starmap(Seen, found))
         line = sorted((row for row in rows if _height(row) >= 0), key=_height, reverse=True)
         below = sorted((row for row in rows if row.height == -1), key=lambda row: row.id)
         return cls(line, below, _unfinished(rows, [line[-1], *below]), now)
@@ -154,5 +185,5 @@ def _configured(scope: str, text: str, _files: Snapshot) -> Configured:
         tuple(map(str, config.get("domains") or ())),
         # Behaviours of others get it, and it is kept for the next ones.
         MappingProxyType(dict(effective_settings(scope, config))),
-        {key: config[key] for key in setting_keys() & config.keys()},
+        MappingProxyType({key: config[key] for key in setting_keys() & config.keys()}),
     )

@@ -79,6 +79,8 @@ def hard_filters(
 
 def lacks(task: TaskFacts, instance: InstanceFacts) -> list[str]:
     """Return the required capabilities that neither the instance nor its routing subtree has."""
+    if not task.required_capabilities:
+        return []
     below = instance.subtree_capabilities if instance.scope in ROUTING else frozenset()
     return missing(task, instance.capabilities | below)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hopper.words import key_of, keys_of
+from hopper.words import key_of
 from instances.choices import HopperScope
 from scopes.behaviors.base import (
     ScopeBehavior,
@@ -110,7 +110,7 @@ def _meant(situation: Situation) -> tuple[InstanceFacts | None, str]:
 
 def _parts(reading: Reading, candidate: InstanceFacts) -> dict[str, float]:
     """Return the parts of the score that the candidate's own words earn."""
-    tags = len(reading.tags.keys() & keys_of(candidate.capabilities))
+    tags = len(reading.tags.keys() & candidate.capability_keys)
     words = len(reading.found(candidate.domains))
     points = {"tags": tags * TAG_POINTS, "keywords": words * KEYWORD_POINTS}
     # Together these points stay below the step between two rules.

@@ -20,8 +20,8 @@ CONCEPTS = {
     },
     "delegation": {
         "admin", "api", "archive", "audit", "choices", "completion", "delegation_history",
-        "delegator", "facts", "instance_changes", "models", "offer_rules", "offers", "pages",
-        "placing", "questions", "receivers", "router", "sweep", "transfer",
+        "delegator", "facts", "hop_sql", "instance_changes", "models", "offer_rules", "offers",
+        "pages", "placing", "questions", "receivers", "router", "sweep", "transfer", "unplaced",
     },
 }  # fmt: skip
 """The concepts of each room, one folder or file each."""

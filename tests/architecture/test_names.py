@@ -67,6 +67,7 @@ SINGLE_IMPORTER = {
     "delegation.questions": "what time brings to questions, apart from the round of the sweep",
     "delegation.receivers": "AppConfig.ready() connects them",
     "delegation.transfer.importing": BEHIND,
+    "delegation.unplaced": "the words for a person, apart from the hops",
     "hopper.cli.handlers.local_commands": NAMED,
     "hopper.cli.handlers.questions": "what people decide, beside what workers report",
     "hopper.cli.handlers.tasks": NAMED,

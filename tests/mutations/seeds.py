@@ -33,6 +33,9 @@ def _one(
 _CHANGES = "instances/tasks/changes.py"
 _CLAIM_SQL = "instances/tasks/claim_sql.py"
 _COMPLETE_SQL = "instances/tasks/complete_sql.py"
+_CREATE_SQL = "instances/tasks/create_sql.py"
+_HOP_SQL = "delegation/hop_sql.py"
+_LOOKS_AGAIN = "tests/delegation/test_a_hop_looks_again.py"
 _BOTH_WAYS = "tests/flows/test_one_call_writes_the_same.py"
 _WORKER = "instances/tasks/worker.py"
 _LEASES = "instances/tasks/leases.py"
@@ -519,6 +522,54 @@ MUTATIONS = (
         " AND config = %(config)s",
         "",
         _BOTH_WAYS,
+        database="postgres",
+    ),
+    _one(
+        "a hop in one call goes to a target that has changed",
+        _HOP_SQL,
+        "    OR place.updated_at > %(read_at)s\n",
+        "",
+        _LOOKS_AGAIN,
+        database="postgres",
+    ),
+    _one(
+        "a hop in one call goes below an instance that pauses",
+        _HOP_SQL,
+        """\n    OR {halted("place.id")}""",
+        "",
+        _LOOKS_AGAIN,
+        database="postgres",
+    ),
+    _one(
+        "a hop in one call fills a full queue",
+        _HOP_SQL,
+        "OR {_CHANGED} OR {_FULL} THEN",
+        "OR {_CHANGED} THEN",
+        _LOOKS_AGAIN,
+        database="postgres",
+    ),
+    _one(
+        "a hop in one call goes on after a refusal",
+        _HOP_SQL,
+        "count(*) <> %(known)s OR",
+        "FALSE OR",
+        _LOOKS_AGAIN,
+        database="postgres",
+    ),
+    _one(
+        "a task rests in one call where an instance began to run",
+        _HOP_SQL,
+        "IF {_MOVED} OR {_BEGAN} THEN",
+        "IF {_MOVED} THEN",
+        _LOOKS_AGAIN,
+        database="postgres",
+    ),
+    _one(
+        "a task is created in one call where none may be",
+        _CREATE_SQL,
+        """OR {halted("%(place)s")}""",
+        "",
+        _LOOKS_AGAIN,
         database="postgres",
     ),
     _one(
