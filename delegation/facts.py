@@ -70,12 +70,23 @@ def situation_for(task: TaskFacts, here: Surroundings, barred: Mapping[str, str]
     own, terminated = here.own, InstanceStatus.TERMINATED
     can = _capabilities(here)
     below = capabilities_below(own.id, can) if task.required_capabilities else {}
-    live = [child for child in here.children if child.status != terminated]
+    nothing: frozenset[str] = frozenset()
+    line, files = tuple(row.status for row in here.line), CONFIGURATION.current()
     return Situation(
         task=task,
-        instance=_facts(here, own, can, below),
+        instance=_own_facts(here, can, below.get(own.id, nothing)),
         candidates=tuple(
-            _facts(here, child, can, below, barred.get(child.id, "")) for child in live
+            _facts(
+                child,
+                can,
+                below.get(child.id, nothing),
+                line,
+                here.unfinished[child.id],
+                barred.get(child.id, ""),
+                files,
+            )
+            for child in here.children
+            if child.status != terminated
         ),
         terminated_names=frozenset(
             word
@@ -93,7 +104,12 @@ def situation_for(task: TaskFacts, here: Surroundings, barred: Mapping[str, str]
 
 def instance_facts(here: Surroundings) -> InstanceFacts:
     """Return the facts about one instance for a behaviour that answers an offer (R8)."""
-    return _facts(here, here.own, _capabilities(here), {})
+    return _own_facts(here, _capabilities(here), frozenset())
+
+
+def _own_facts(here: Surroundings, can: frozenset[str], below: frozenset[str]) -> InstanceFacts:
+    own, above = here.own, tuple(row.status for row in here.line[:-1])
+    return _facts(own, can, below, above, here.unfinished[own.id], "", CONFIGURATION.current())
 
 
 def _capabilities(here: Surroundings) -> frozenset[str]:
@@ -102,38 +118,20 @@ def _capabilities(here: Surroundings) -> frozenset[str]:
     return next((words for words in stated if words is not None), frozenset())
 
 
-def _facts(
-    here: Surroundings,
-    row: Seen,
-    inherited: frozenset[str],
-    below: Mapping[str, frozenset[str]],
-    barred: str = "",
-) -> InstanceFacts:
-    line = here.line if row is here.own else [*here.line, row]
-    return _made(
-        row,
-        inherited,
-        below.get(row.id, frozenset()),
-        Standing.along(line).effective,
-        here.unfinished[row.id],
-        len(line),
-        barred,
-        CONFIGURATION.current(),
-    )
-
-
 @lru_cache(maxsize=4096)
-def _made(
+def _facts(
     row: Seen,
     inherited: frozenset[str],
     below: frozenset[str],
-    effective_status: str,
+    above: tuple[str, ...],
     open_tasks: int,
-    level: int,
     barred: str,
     _files: Snapshot,
 ) -> InstanceFacts:
-    """Return the facts about an instance. From one decision to the next most are the same."""
+    """Return the facts about an instance. From one decision to the next most are the same.
+
+    `above` holds the statuses of the instances above it, the root's first.
+    """
     config = configured(row)
     is_own = row.height == 0
     can = inherited if is_own or config.stated is None else config.stated
@@ -142,7 +140,7 @@ def _made(
         name=row.name,
         name_key=row.name_key,
         scope=row.scope,
-        effective_status=effective_status,
+        effective_status=Standing.under(above, row.status),
         capabilities=can,
         subtree_capabilities=can | below,
         domains=config.domains,
@@ -154,5 +152,5 @@ def _made(
         last_assigned_at=engine().moment(row.moment),
         barred=barred,
         started_at=engine().moment(row.started_at),
-        level=level,
+        level=len(above) + 1,
     )

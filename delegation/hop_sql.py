@@ -10,6 +10,7 @@ and write the rows that `make_offer`, `accept_offer`, `amend_task` and `decision
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from datetime import timedelta
 from functools import cache, partial
@@ -43,17 +44,17 @@ _ROUTING = ", ".join(f"'{scope.value}'" for scope in sorted(ROUTING))
 
 
 class Plain(NamedTuple):
-    """A decision about a task as it was read, with its record."""
+    """A decision about a task as it was read, with its record (`decision_json`)."""
 
     read: Reading
     facts: TaskFacts
-    decision: RoutingDecision
+    record: Mapping[str, str]
     actor: Actor
 
     def values(self) -> dict[str, Any]:
         """Return the arguments of both functions."""
         return {
-            "decision": as_json(self.decision),
+            **self.record,
             "read_at": self.read.at,
             "known": len(self.read.history.rows),
             "actor_id": self.actor.id,
@@ -102,7 +103,8 @@ def hop_at_once(plain: Plain, target: InstanceFacts) -> Reading | None:
         task.instance = holder
         task.waiting, task.route_due, task.updated_at = {}, holder.scope in ROUTING, moment
         task.remember(task.changed_fields())
-        WAKEUPS.wake_after_commit([target.id])
+        if not task.route_due:
+            WAKEUPS.wake_after_commit([target.id])
         here = Surroundings.told(seen, now) if seen else None
         return Reading(task, read.history.with_row(offer), moment, here)
     return None
@@ -126,14 +128,15 @@ def _offer(plain: Plain, target: InstanceFacts) -> TaskDelegation:
         source_instance_id=task.instance_id,
         target_instance_id=target.id,
         status=D.ACCEPTED,
-        hop=plain.decision.hop,
+        hop=plain.read.history.next_number,
         epoch=task.epoch,
         delegated_by=by,
         answered_by=by,
     )
 
 
-_READ = f"""decision := jsonb_populate_record(NULL::{_DECISION}, %(decision)s)"""
+_READ = f"""decision := jsonb_populate_record(NULL::{_DECISION}, %(told)s || %(decision)s);
+    decision.situation := %(situation)s"""
 _LOCK = f"""SELECT * INTO t FROM {_TASK}
     WHERE id = decision.task_id AND root_id = decision.task_id FOR NO KEY UPDATE"""
 _MOVED = f"""t.id IS NULL OR NOT t.route_due OR t.decomposed OR t.asked > 0
@@ -168,7 +171,7 @@ _REST = _TELL.format(
         jsonb_build_object('code', decision.code, 'reasons', decision.reasons))""",
 )
 _ARGUMENTS = {
-    "decision": "jsonb",
+    **{name: "jsonb" for name in ("decision", "told", "situation")},
     "known": "integer",
     "read_at": "timestamptz",
     "actor_id": "text",

@@ -7,6 +7,7 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -44,8 +45,7 @@ from instances.tree.locks import lock_trees
 from instances.tree.shape import create_instance
 from scopes.deciding import BehaviorFailed
 from scopes.decisions import CreateChild, Decision, InstanceFacts, Refuse, SendTo
-from scopes.models import RoutingDecision
-from scopes.record import Decided, decision_row
+from scopes.record import Decided, decision_json, decision_row
 
 logger = logging.getLogger(__name__)
 
@@ -229,21 +229,16 @@ class _Note:
 
     def write(self, now: datetime, history: DelegationHistory, *, refused: str = "") -> None:
         """Record the decision, one row for each hop. `refused` is the code of a refusal, if any."""
-        insert_rows(self.row(now, history, refused=refused))
+        row = decision_row(self.decided, **self._record(history), now=now, refused=refused)
+        insert_rows(row)
 
-    def row(
-        self, now: datetime, history: DelegationHistory, *, refused: str = ""
-    ) -> RoutingDecision:
-        """Return the unsaved record of the decision."""
-        return decision_row(
-            self.decided,
-            epoch=self.task.epoch,
-            hop=history.next_number,
-            elapsed_ms=self.elapsed_ms,
-            actor=self.actor,
-            now=now,
-            refused=refused,
-        )
+    def _record(self, history: DelegationHistory) -> dict[str, Any]:
+        return {
+            "epoch": self.task.epoch,
+            "hop": history.next_number,
+            "elapsed_ms": self.elapsed_ms,
+            "actor": self.actor,
+        }
 
     def candidate(self, target_id: str) -> InstanceFacts:
         """Return the facts about a candidate of the decision."""
@@ -253,8 +248,8 @@ class _Note:
         """Return the decision where the database may carry it out at once."""
         if self.question is not None or not is_plain(self.read):
             return None
-        row = self.row(self.read.at, self.read.history)
-        return Plain(self.read, self.decided.situation.task, row, self.actor)
+        record = decision_json(self.decided, **self._record(self.read.history))
+        return Plain(self.read, self.decided.situation.task, record, self.actor)
 
     def require_nothing_began(self) -> None:
         """Raise _Stale if an instance below the holder began to run since the read (R9)."""

@@ -18,8 +18,8 @@ from instances.models import HopperInstance, Task, lineages
 from instances.tasks.changes import present_task
 from instances.tree.surroundings import Surroundings
 from scopes.deciding import answer, decide, get_behavior_for_instance, path_of
-from scopes.decisions import Decision, Refuse, SendTo, Situation, Stay, TaskFacts
-from scopes.record import Decided, described
+from scopes.decisions import Decision, Refuse, SendTo, Situation, Stay, TaskFacts, described
+from scopes.record import Decided
 from scopes.settings import scopes_below
 
 MAX_HOPS = 40

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from functools import cache
@@ -27,7 +26,6 @@ from scopes.decisions import (
     Stay,
     TaskFacts,
 )
-from scopes.record import described
 from scopes.settings import BEHAVIOR, scopes_below
 
 logger = logging.getLogger(__name__)
@@ -164,5 +162,5 @@ def _unrecordable(decision: Decision) -> str:
     words = [type(one).__name__ for one in decision.reasons if not isinstance(one, str)]
     if words or isinstance(decision.reasons, str):
         return f"its reasons are no sentences but {', '.join(words) or 'one'}"
-    json.dumps(described(decision), allow_nan=False)
+    _ = decision.text
     return ""

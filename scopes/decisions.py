@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import Any, cast
 
@@ -32,6 +33,11 @@ class Facts:
                 value = sorted(value)
             found[name] = dict(value) if name == "own" else value
         return found
+
+    @cached_property
+    def text(self) -> str:
+        """The recorded facts as the text of JSON, made once."""
+        return json.dumps(self.recorded)
 
 
 _EMPTY: tuple[Any, ...] = ((), frozenset(), {})
@@ -110,6 +116,17 @@ class InstanceFacts(Facts):
         return frozenset(keys_of(self.capabilities))
 
     @cached_property
+    def load(self) -> float:
+        """The open tasks by slot."""
+        return round(self.open_tasks / max(1, int(self.settings["max_concurrent_tasks"])), 6)
+
+    @cached_property
+    def last_assigned(self) -> str:
+        """The time of its last offer in UTC, "" for none."""
+        last = self.last_assigned_at
+        return last.astimezone(UTC).isoformat(timespec="microseconds") if last else ""
+
+    @cached_property
     def queue_full(self) -> str:
         """The sentence that the queue is full (R22), or ""."""
         return queue_full(self.id, self.queued, int(self.settings["max_queued_tasks"]))
@@ -163,6 +180,11 @@ class Decision:
     rules: tuple[str, ...] = ()
     rule: str = field(default="", kw_only=True)
 
+    @cached_property
+    def text(self) -> str:
+        """The decision as the text of JSON, made once. Raises where it is no JSON."""
+        return json.dumps(described(self), allow_nan=False)
+
 
 @dataclass(frozen=True)
 class Stay(Decision):
@@ -212,3 +234,21 @@ class Answer:
     verdict: str
     code: str = ""
     reason: str = ""
+
+
+_VERDICTS = {SendTo: "send", Stay: "stay", CreateChild: "create", Refuse: "refuse"}
+
+
+def described(decision: Decision) -> dict[str, Any]:
+    """Return a decision as JSON: verdict, code, target_id, reasons, candidates, rules, ..."""
+    verdict = next(word for kind, word in _VERDICTS.items() if isinstance(decision, kind))
+    return {
+        "verdict": verdict,
+        "code": getattr(decision, "code", ""),
+        "target_id": getattr(decision, "target_id", "") or getattr(decision, "name", ""),
+        "reasons": list(decision.reasons),
+        "candidates": [dict(vars(considered)) for considered in decision.considered],
+        "rules": list(decision.rules),
+        "rule": decision.rule,
+        "confidence": decision.confidence,
+    }

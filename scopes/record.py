@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,19 +12,16 @@ from hopper.actors import Actor
 from hopper.config.registry import effective_settings
 from hopper.ids import new_id
 from scopes.decisions import (
-    CreateChild,
     Decision,
     InstanceFacts,
-    Refuse,
     SendTo,
     Situation,
-    Stay,
     TaskFacts,
+    described,
 )
 from scopes.models import RoutingDecision
 from scopes.settings import config_digest
 
-_VERDICTS = {SendTo: "send", Stay: "stay", CreateChild: "create", Refuse: "refuse"}
 _TIMES = frozenset({"last_assigned_at", "started_at"})
 _SETS = frozenset({"capabilities", "subtree_capabilities"})
 
@@ -55,32 +53,42 @@ def decision_row(
         values["target_id"] = None
     return RoutingDecision(
         **values,
-        id=new_id("dec"),
-        task_id=decided.situation.task.id,
-        instance_id=decided.situation.instance.id,
-        epoch=epoch,
-        hop=hop,
+        **_about(decided, epoch, hop, elapsed_ms, actor),
         situation=stored(decided.situation),
-        config_digest=config_digest(decided.situation),
-        elapsed_ms=elapsed_ms,
-        behavior=decided.behavior,
-        actor=actor.name,
         created_at=now,
     )
 
 
-def described(decision: Decision) -> dict[str, Any]:
-    """Return a decision as JSON: verdict, code, target_id, reasons, candidates, rules, ..."""
-    verdict = next(word for kind, word in _VERDICTS.items() if isinstance(decision, kind))
+def decision_json(
+    decided: Decided, *, epoch: int, hop: int, elapsed_ms: float, actor: Actor
+) -> dict[str, str]:
+    """Return the same row, but for its moment, as JSON: all but two large parts, and these.
+
+    The parts are `told`, the decision, and `situation`. The texts of most candidates are known.
+    """
+    about = _about(decided, epoch, hop, elapsed_ms, actor)
+    if not isinstance(decided.decision, SendTo):
+        about["target_id"] = None
     return {
-        "verdict": verdict,
-        "code": getattr(decision, "code", ""),
-        "target_id": getattr(decision, "target_id", "") or getattr(decision, "name", ""),
-        "reasons": list(decision.reasons),
-        "candidates": [dict(vars(considered)) for considered in decision.considered],
-        "rules": list(decision.rules),
-        "rule": decision.rule,
-        "confidence": decision.confidence,
+        "decision": json.dumps(about),
+        "told": decided.decision.text,
+        "situation": _stored_text(decided.situation),
+    }
+
+
+def _about(
+    decided: Decided, epoch: int, hop: int, elapsed_ms: float, actor: Actor
+) -> dict[str, Any]:
+    return {
+        "id": new_id("dec"),
+        "task_id": decided.situation.task.id,
+        "instance_id": decided.situation.instance.id,
+        "epoch": epoch,
+        "hop": hop,
+        "config_digest": config_digest(decided.situation),
+        "elapsed_ms": elapsed_ms,
+        "behavior": decided.behavior,
+        "actor": actor.name,
     }
 
 
@@ -96,6 +104,17 @@ def stored(situation: Situation) -> dict[str, Any]:
         "terminated_names": sorted(situation.terminated_names),
         "created_last_hour": situation.created_last_hour,
     }
+
+
+def _stored_text(situation: Situation) -> str:
+    """Return `stored` as the text of JSON."""
+    small = {
+        "terminated_names": sorted(situation.terminated_names),
+        "created_last_hour": situation.created_last_hour,
+    }
+    parts = [f'"task": {situation.task.text}', f'"instance": {situation.instance.text}']
+    parts.append(f'"candidates": [{", ".join(one.text for one in situation.candidates)}]')
+    return f"{{{', '.join(parts)}, {json.dumps(small)[1:]}"
 
 
 def restored(data: Mapping[str, Any]) -> Situation:

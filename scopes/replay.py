@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from hopper.config.files import CONFIGURATION, Snapshot
 from scopes.deciding import BehaviorFailed, decide, get_behavior_for_scope
+from scopes.decisions import described
 from scopes.models import RoutingDecision
-from scopes.record import described, restored
+from scopes.record import restored
 
 HOP_LIMIT = "HopLimit"
 """The code that placing gives to a decision, not a behaviour (R10)."""

@@ -39,9 +39,12 @@ class Answering(HopperViewSet):
         given = self.request.data
         return {} if isinstance(given, QueryDict) else given
 
-    def fresh(self, show: Callable[[], Any], status: int = 200) -> Response:
-        """Return the answer of `show`, and call `show` again after the commit and the placing."""
-        response = Response(show(), status=status)
+    def fresh(self, show: Callable[[], Any], status: int = 200, *, known: Any = None) -> Response:
+        """Return the answer of `show`, and call `show` again after the commit and the placing.
+
+        `known` is what it shows now, where the caller has just read the rows.
+        """
+        response = Response(show() if known is None else known, status=status)
         # The viewset calls this attribute of Hopper after the commit.
         response.refresh = show  # type: ignore[attr-defined]
         return response

@@ -104,7 +104,8 @@ class TaskViewSet(Answering):
         require_references(self.actor, [data])
         made = create_task(NewTask(**data), actor=self.actor)
         code = status.HTTP_200_OK if made.existed else status.HTTP_201_CREATED
-        return self.fresh(lambda: shown_task(made.task.pk), code)
+        (known,) = shown_tasks([made.task])
+        return self.fresh(lambda: shown_task(made.task.pk), code, known=known)
 
     @extend_schema(
         request=shapes.NewTaskBody(many=True),
@@ -117,8 +118,10 @@ class TaskViewSet(Answering):
         bodies = self.body(shapes.ManyTasks)
         require_references(self.actor, bodies, listed="")
         made = create_tasks([NewTask(**one) for one in bodies], actor=self.actor)
-        ids = [one.task.pk for one in made]
-        return self.fresh(lambda: shown_now(ids), status.HTTP_201_CREATED)
+        tasks = [one.task for one in made]
+        ids = [task.pk for task in tasks]
+        known = shown_tasks(tasks)
+        return self.fresh(lambda: shown_now(ids), status.HTTP_201_CREATED, known=known)
 
     @extend_schema(
         request=batches.CompleteOne(many=True),

@@ -47,7 +47,8 @@ def insert_at_once(task: Task, actor: Actor) -> bool:
         task.queue_from(moment)
         task._state.adding = False
         task.remember(task.changed_fields())
-        WAKEUPS.wake_after_commit([holder.pk])
+        if not task.route_due:
+            WAKEUPS.wake_after_commit([holder.pk])
         return True
     return False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC
 
 from hopper.words import bearers, key_of, keys_of
 from instances.allowances import ROUTING
@@ -101,17 +100,16 @@ def weigh(
 ) -> Considered:
     """Return the candidate with its filters, score and load, ready to be ranked and recorded."""
     filters = hard_filters(task, candidate, decider)
-    last = candidate.last_assigned_at
     return Considered(
         instance_id=candidate.id,
         fits=all(verdict == OK for verdict in filters.values()),
         filters=filters,
         score=round(sum(parts.values()), 4),
         parts=dict(parts),
-        load=round(candidate.open_tasks / max(1, candidate.settings["max_concurrent_tasks"]), 6),
+        load=candidate.load,
         speaks=speaks,
         answers=candidate.standing.may("accept"),
-        last_assigned=last.astimezone(UTC).isoformat(timespec="microseconds") if last else "",
+        last_assigned=candidate.last_assigned,
     )
 
 

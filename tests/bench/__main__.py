@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-from tests.bench import archiving, claims, placing, trees, webhooks
+from tests.bench import archiving, beside, claims, placing, trees, webhooks
 from tests.bench.figures import FIGURES, SIZE, cursor, say
 
 PARTS = {
@@ -31,6 +31,7 @@ PARTS = {
         archiving.archive,
         placing.placing,
         placing.chain,
+        beside.beside_previews,
     )
 }
 
