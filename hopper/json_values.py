@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +28,32 @@ class JsonProblem(NamedTuple):
     place: str
     code: str
     detail: str
+
+
+def read_json(raw: bytes) -> Any:
+    """Return the value of a JSON text in UTF-8, in which no object has a key twice.
+
+    Raises ValueError, whose words say why the text is no such JSON.
+    """
+    try:
+        text = raw.decode("utf-8")
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is not a JSON number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {shown(twice)!r} is given twice in one object")
+    return found
 
 
 def has_too_many(raw: bytes, most: int = MAX_ELEMENTS) -> bool:

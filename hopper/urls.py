@@ -5,22 +5,15 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from hopper.rest import health
-from hopper.rest.schema_view import SchemaView
+from hopper.rest.schema_view import DocsView, SchemaView
 
 urlpatterns = [
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/v1/schema", SchemaView.as_view(), name="schema"),
-    path(
-        "api/v1/docs",
-        SpectacularSwaggerSplitView.as_view(
-            url_name="schema", template_name="hopper/docs.html", http_method_names=["get", "head"]
-        ),
-        name="docs",
-    ),
+    path("api/v1/docs", DocsView.as_view(), name="docs"),
     path("", include("hopper.rest.urls")),
     path("", include("instances.mcp.urls")),
     path("healthz", health.healthz, name="healthz"),

@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from delegation.pages.visit import Visit, page
 from hopper import database
 from hopper.actors import EVERYWHERE
+from hopper.errors import Invalid
 from instances.api.permissions import seen_instance, visible_instances
 from instances.minutes import (
     CLAIMED,
@@ -96,9 +97,14 @@ class Flow:
 
 @page
 def flow(visit: Visit) -> HttpResponse:
-    """Show the flow over `window`: 1h, 24h or 7d; with `under`, of one instance and all below."""
+    """Show the flow over `window`: 1h, 24h or 7d; with `under`, of one instance and all below.
+
+    Raises Invalid for another window.
+    """
     asked = visit.request.GET
-    window = WINDOWS.get(asked.get("window", "1h"), WINDOWS["1h"])
+    window = WINDOWS.get(asked.get("window", "1h"))
+    if window is None:
+        raise Invalid.field("window", f"must be one of {', '.join(WINDOWS)}")
     under = seen_instance(visit.actor, asked["under"]) if asked.get("under") else None
     context = {
         "flow": flow_of(visit, window, under.pk if under else None),

@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.http import HttpResponse
 
 from delegation.pages.visit import Visit, page
+from hopper.errors import Invalid
 from hopper.words import key_of
 from instances.api.permissions import visible_instances, visible_tasks
 from instances.choices import STARTED, TERMINAL
@@ -16,6 +17,9 @@ from instances.waiting import waiting_on
 
 MOST = 50
 """The most rows of a list."""
+
+MOST_TYPED = 200
+"""The most characters of a text that is searched."""
 
 
 @page
@@ -36,11 +40,13 @@ def mine(visit: Visit) -> HttpResponse:
 @page
 def find(visit: Visit) -> HttpResponse:
     """Show the instances and tasks that hold the typed text."""
-    text = visit.request.GET.get("q", "").strip()[:200]
-    if not text:
+    text = visit.request.GET.get("q", "").strip()
+    if len(text) > MOST_TYPED:
+        raise Invalid.field("q", f"must have at most {MOST_TYPED} characters")
+    if not key_of(text):
         return visit.show("pages/find.html", {"text": ""})
     instances = visible_instances(visit.actor).filter(
-        Q(pk__icontains=text) | Q(name__icontains=text) | Q(description__icontains=text)
+        Q(pk__icontains=text) | Q(name_key__contains=key_of(text)) | Q(description__icontains=text)
     )
     tasks = visible_tasks(visit.actor).filter(
         Q(pk=text) | Q(title__icontains=text) | Q(project_key=key_of(text)) | Q(external_id=text)

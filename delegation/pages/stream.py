@@ -24,7 +24,7 @@ from delegation.pages.visit import Visit, signed_in
 from delegation.pages.watch import WATCH
 from hopper.actors import EVERYWHERE, Actor
 from hopper.errors import HopperError
-from hopper.rest.input import MAX_PARAMETER, integer
+from hopper.rest.input import MAX_PARAMETER, integer, whole
 from hopper.rest.streams import STREAM_HEADERS, StreamRenderer
 from hopper.serving.application import in_thread
 from instances.api.base import Answering
@@ -86,9 +86,9 @@ def _part(number: int, data: Any, event: str = "") -> str:
 
 def _begin(request: HttpRequest, query: QueryDict) -> int:
     """Return the number of the last event that the reader has: of a lost stream, or `after`."""
-    last = request.headers.get("Last-Event-ID", "")
-    if last.isdecimal() and int(last) <= MAX_PARAMETER:
-        return int(last)
+    last = whole(request.headers.get("Last-Event-ID", ""))
+    if last is not None and last <= MAX_PARAMETER:
+        return last
     return integer(query, "after", least=0, most=MAX_PARAMETER, default=0)
 
 

@@ -13,6 +13,7 @@ from delegation.pages.rows import Row, read_upper
 from delegation.pages.visit import Visit, page
 from delegation.pages.watch import WATCH, unfolded_depth
 from hopper.rest.input import integer
+from hopper.words import key_of
 from instances.allowances import MAX_DEPTH
 from instances.api.permissions import visible_instances
 
@@ -40,10 +41,10 @@ class Filter:
 
     @classmethod
     def of(cls, words: str) -> Filter:
-        """Return the filter that a person typed. Case does not matter."""
+        """Return the filter that a person typed. Words are compared by their keys (R25)."""
         stuck, texts = False, []
         values: dict[str, set[str]] = defaultdict(set)
-        for word in words.lower().split():
+        for word in key_of(words).split():
             key, _, value = word.partition(":")
             if word == "stuck":
                 stuck = True
@@ -68,7 +69,7 @@ class Filter:
         for key, values in self.values.items():
             if values.isdisjoint(one.lower() for one in has[key]):
                 return False
-        return all(text in row.name.lower() or text in row.id.lower() for text in self.texts)
+        return all(text in key_of(row.name) or text in row.id for text in self.texts)
 
 
 def kept(rows: Sequence[Placed], words: Filter) -> tuple[list[Placed], set[str]]:

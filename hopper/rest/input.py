@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any
@@ -15,7 +13,14 @@ from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import JSONParser
 
 from hopper.errors import FieldError, Invalid
-from hopper.json_values import MAX_ELEMENTS, has_too_many, problem_in, shown, text_problem
+from hopper.json_values import (
+    MAX_ELEMENTS,
+    has_too_many,
+    problem_in,
+    read_json,
+    shown,
+    text_problem,
+)
 
 
 class TooLarge(APIException):
@@ -42,12 +47,11 @@ class StrictJSONParser(JSONParser):
             # Read the rest, so that the client gets the answer instead of a broken pipe.
             _drain(stream, limit)
             raise TooLarge(f"A body may have at most {limit} bytes.")
+        _require_few_elements(raw)
         try:
-            text = raw.decode("utf-8")
-            _require_few_elements(raw)
-            data = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
-        except (ValueError, RecursionError) as error:
-            raise ParseError(f"The body is not JSON: {_words(error)}.") from None
+            data = read_json(raw)
+        except ValueError as error:
+            raise ParseError(f"The body is not JSON: {error}.") from None
         _require_storable(data)
         return data
 
@@ -56,27 +60,6 @@ def _drain(stream: IO[Any], limit: int) -> None:
     for _ in range(10):
         if not stream.read(limit):
             return
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8"
-    return str(error)
-
-
-def _no_constant(word: str) -> None:
-    raise ValueError(f"{word} is not a JSON number")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object. Raises ValueError for a key that is given twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {shown(twice)!r} is given twice in one object")
-    return found
 
 
 def _require_few_elements(raw: bytes) -> None:
@@ -152,9 +135,18 @@ def integer(query: QueryDict, name: str, *, least: int, most: int, default: int)
     given = query.get(name)
     if given is None:
         return default
-    if given.isascii() and given.isdigit() and len(given) <= 19 and least <= int(given) <= most:
-        return int(given)
-    raise Invalid.field(name, f"must be an integer from {least} to {most}")
+    found = whole(given)
+    if found is None or not least <= found <= most:
+        raise Invalid.field(name, f"must be an integer from {least} to {most}")
+    return found
+
+
+def whole(text: str) -> int | None:
+    """Return the number of a text of 1 to 19 ASCII digits; None for any other text.
+
+    Python's `int` takes digits of other alphabets, and raises for a text of thousands of digits.
+    """
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else None
 
 
 def flag(query: QueryDict, name: str) -> bool:

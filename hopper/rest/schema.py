@@ -150,6 +150,13 @@ class HopperSchema(AutoSchema):
                 schema.setdefault("minLength", 1)
         return parameters
 
+    def _unwrap_list_serializer(self, serializer: Any, direction: Any) -> Any:
+        """Return the schema of a list, with the bounds of its length where it has some."""
+        schema = super()._unwrap_list_serializer(serializer, direction)
+        bounds = {"minItems": "min_length", "maxItems": "max_length"}
+        told = {name: getattr(serializer, bound, None) for name, bound in bounds.items()}
+        return schema and {**schema, **{name: one for name, one in told.items() if one is not None}}
+
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         bodies = super()._get_response_bodies(direction)
         for status in self._problem_statuses():

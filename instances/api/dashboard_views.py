@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from hopper.actors import EVERYWHERE
 from hopper.errors import Invalid
 from hopper.rest.described import OpenApiParameter, extend_schema
-from hopper.rest.input import flag
+from hopper.rest.input import flag, integer
 from hopper.rest.pagination import FeedPage
 from instances.api.base import Answering
 from instances.api.filters import EventFilter
@@ -22,6 +22,11 @@ from instances.api.task_serializers import EventSerializer
 from instances.attention import Attention
 from instances.dashboard import dashboard
 from instances.models import AgentToken, Event, HopperInstance, Task
+
+_MOST = 500
+"""The most tasks of one answer."""
+
+_LIMIT = {"type": "integer", "minimum": 1, "maximum": _MOST, "default": _MOST}
 
 
 class StatusViewSet(Answering):
@@ -87,7 +92,7 @@ class AttentionViewSet(Answering):
         parameters=[
             OpenApiParameter("under", str, description="Only this subtree."),
             OpenApiParameter("mine", bool, description="Only what you may move as an operator."),
-            OpenApiParameter("limit", int, description="The most tasks to list: 1 to 500 (500)."),
+            OpenApiParameter("limit", _LIMIT, description="The most tasks to list."),
         ],
         responses=AttentionSerializer,
     )
@@ -104,19 +109,9 @@ class AttentionViewSet(Answering):
         instances = visible_instances(self.actor, movable=mine)
         if under is not None:
             tasks, instances = tasks.in_subtree(under), instances.under(under)
-        limit, waiting = _limit(request), Attention(tasks, instances)
+        limit = integer(request.query_params, "limit", least=1, most=_MOST, default=_MOST)
+        waiting = Attention(tasks, instances)
         return Response({"counts": waiting.counts(), "groups": waiting.groups(limit)})
-
-
-def _limit(request: Request) -> int:
-    """Return how many tasks are asked for. Raises Invalid."""
-    text = request.query_params.get("limit", str(_MOST))
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST:
-        raise Invalid.field("limit", f"a whole number from 1 to {_MOST}", "invalid")
-    return int(text)
-
-
-_MOST = 500
 
 
 class EventViewSet(Answering):

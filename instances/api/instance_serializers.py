@@ -26,6 +26,9 @@ from instances.tasks.leases import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
 
 Slug = {"max_length": 100}
 
+MAX_DESCRIPTION = 10_000_000
+"""The most characters of a description, as of the description of a task."""
+
 
 class CountsSerializer(serializers.Serializer[Any]):
     """The number of tasks of each status. `open` counts the unfinished tasks."""
@@ -131,7 +134,7 @@ class _InstanceBody(StrictSerializer):
     parent_id = Line(required=False, allow_null=True, **Slug)
     config = Object(required=False)
     runtime_metadata = Object(required=False)
-    description = Text(required=False)
+    description = Text(required=False, max_length=MAX_DESCRIPTION)
     expires_at = Time(required=False, allow_null=True)
 
 

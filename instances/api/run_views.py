@@ -15,7 +15,12 @@ from hopper.rest.described import extend_schema
 from hopper.rest.fields import Line, Object, StrictSerializer, Text
 from hopper.task_fields import CHILD
 from instances.api.base import Answering
-from instances.api.instance_serializers import InstanceSerializer, Slug, require_sound_config
+from instances.api.instance_serializers import (
+    MAX_DESCRIPTION,
+    InstanceSerializer,
+    Slug,
+    require_sound_config,
+)
 from instances.api.permissions import (
     require_creation,
     require_references,
@@ -61,7 +66,7 @@ class RunBody(StrictSerializer):
     )
     id = Line(**Slug)
     name = Line(required=False, max_length=200)
-    description = Text(required=False)
+    description = Text(required=False, max_length=MAX_DESCRIPTION)
     config = Object(required=False)
     tasks = serializers.ListField(child=RunTask(), required=False, max_length=MAX_TASKS)
 

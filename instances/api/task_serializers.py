@@ -290,7 +290,7 @@ class TaskChanges(TaskBody):
     def get_fields(self) -> dict[str, Any]:
         """Return the editable fields, and the fixed fields, which may only repeat their values."""
         fixed = {name: _input(BY_NAME[name], EDIT) for name in _FIXED if name != "status"}
-        status = Text(required=False, help_text="The present one, or none.")
+        status = Text(required=False, max_length=100, help_text="The present one, or none.")
         return {**super().get_fields(), **fixed, "status": status}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

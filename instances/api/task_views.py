@@ -108,7 +108,7 @@ class TaskViewSet(Answering):
         return self.fresh(lambda: shown_task(made.task.pk), code, known=known)
 
     @extend_schema(
-        request=shapes.NewTaskBody(many=True),
+        request=shapes.ManyTasks,
         responses={201: shapes.TaskSerializer(many=True)},
         filters=False,
     )
@@ -124,7 +124,7 @@ class TaskViewSet(Answering):
         return self.fresh(lambda: shown_now(ids), status.HTTP_201_CREATED, known=known)
 
     @extend_schema(
-        request=batches.CompleteOne(many=True),
+        request=batches.ManyReports,
         responses=batches.VerdictSerializer(many=True),
         filters=False,
     )

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import APIException, MethodNotAllowed, PermissionDenied
 from rest_framework.renderers import JSONRenderer
@@ -18,8 +18,10 @@ from rest_framework.views import APIView
 
 from hopper.actors import Actor
 from hopper.errors import HopperError
+from hopper.json_values import read_json
 from hopper.rest.auth import LeaseAuthentication
 from hopper.rest.described import extend_schema
+from hopper.rest.input import require_known
 from hopper.rest.streams import STREAM_HEADERS, StreamRenderer
 from hopper.serving.application import in_thread
 from instances.api.permissions import actor_of
@@ -27,6 +29,7 @@ from instances.mcp.server import Caller, answered
 from instances.models import AgentSession
 from instances.tasks.sessions import attend, end_session, find_session, leave, open_session
 
+PARSE_ERROR = -32700
 SESSION = "Mcp-Session-Id"
 LOOK_SECONDS = 8.0
 """The time between two looks of a stream at the rights of its agent and at its leases."""
@@ -47,14 +50,18 @@ class McpView(APIView):
     renderer_classes = (JSONRenderer, StreamRenderer)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse strangers and the pages of other sites. Raises PermissionDenied."""
+        """Refuse strangers and the pages of other sites. Raises PermissionDenied and Invalid."""
         super().initial(request, *args, **kwargs)
+        require_known(request.query_params, ())
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.get_host():
             raise PermissionDenied("A page of another site may not speak to the MCP server.")
 
     def post(self, request: Request) -> HttpResponse:
         """Return the answer to the message in the body. `initialize` opens a session."""
+        is_json = request.content_type.partition(";")[0].strip() == "application/json"
+        if is_json and (refused := _refused(request._request.body)):
+            return refused
         actor, session = actor_of(request), self._session(request)
         if session:
             attend(session, streaming=False, actor=actor)
@@ -116,6 +123,19 @@ async def _signs_of_life(look: Callable[[], bool]) -> AsyncIterator[bytes]:
     while await in_thread(look):
         await asyncio.sleep(LOOK_SECONDS)
         yield b": \n\n"
+
+
+def _refused(body: bytes) -> HttpResponse | None:
+    """Return the refusal of a body that is no strict JSON, in the form of the SDK's refusals.
+
+    The SDK replaces bytes that are not UTF-8, and takes one value of a key that stands twice.
+    """
+    try:
+        read_json(body)
+    except ValueError as error:
+        told = {"code": PARSE_ERROR, "message": f"The body is not JSON: {error}."}
+        return JsonResponse({"jsonrpc": "2.0", "id": None, "error": told}, status=400)
+    return None
 
 
 def _is_initialized(body: bytes, response: HttpResponse) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import override_settings
+from django.test import Client, override_settings
 from drf_spectacular.generators import SchemaGenerator
 
 from delegation.delegator import Delegator
@@ -28,6 +28,13 @@ OPERATIONS = [
     for path, methods in SchemaGenerator().get_schema(public=True)["paths"].items()
     for method in methods
     if method != "delete" and ("{id}" not in path or path.split("/")[3] in EXAMPLES)
+]
+INTEGERS = [
+    (path.removeprefix(API).replace("{id}", EXAMPLES.get(path.split("/")[3], "")), told["name"])
+    for path, methods in SchemaGenerator().get_schema(public=True)["paths"].items()
+    for told in methods.get("get", {}).get("parameters", ())
+    if told["in"] == "query" and told["schema"].get("type") == "integer"
+    if "{id}" not in path or path.split("/")[3] in EXAMPLES
 ]
 WRITES = [(method, path) for method, path in OPERATIONS if method != "GET"]
 READS = [path for method, path in OPERATIONS if method == "GET"]
@@ -145,6 +152,27 @@ def test_a_nul_in_a_path_or_a_parameter_is_no_failure(
     odd = re.sub("web|TASK|DELEGATION", "a%00b", path)
     if odd != path:
         assert_problem(ada.get(f"{API}{odd}"), 404)
+
+
+def test_every_integer_parameter_is_read_strictly(
+    ada: Caller, at: Callable[[str], str], subtests: pytest.Subtests
+) -> None:
+    # Python's int() takes digits of other alphabets and raises for a number of 5,000 digits.
+    for path, name in INTEGERS:
+        for value in ("9" * 5000, "%D9%A1", "1.5", "-1", "1e3", "%2B1", ""):
+            with subtests.test(f"{path} {name}={value[:9]}"):
+                body = assert_problem(ada.get(f"{API}{at(path)}?{name}={value}"), 400)
+                assert body["errors"][0]["field"] == name
+
+
+@pytest.mark.parametrize("address", ["/api/v1/schema", "/api/v1/docs"])
+@pytest.mark.parametrize("query", ["format=x", "format=json", "lang=de", "colour=red"])
+def test_the_schema_and_its_page_take_no_parameter(
+    client: Client, address: str, query: str
+) -> None:
+    body = assert_problem(client.get(f"{address}?{query}"), 400)
+    assert body["errors"][0]["field"] == query.split("=")[0]
+    assert client.get("/api/v1/docs?script=").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/instances", "/tasks", "/delegations", "/events"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,41 @@ def test_a_tree_is_typed_down_to_its_leaves() -> None:
     assert schemas["Tree"]["properties"]["children"]["items"] == {
         "$ref": "#/components/schemas/Tree"
     }
+
+
+def _unbounded(node: Any, way: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield the places in the schema of a body whose values have no stated limit."""
+    if "$ref" in node:
+        name = node["$ref"].rsplit("/", 1)[1]
+        if name not in seen:
+            yield from _unbounded(schema()["components"]["schemas"][name], way, seen | {name})
+        return
+    if node.get("readOnly") or "Read-only" in node.get("description", ""):
+        return
+    limits = {
+        "array": {"maxItems"},
+        "string": {"maxLength", "enum", "format"},
+        "integer": {"maximum"},
+        "number": {"maximum"},
+    }.get(node.get("type", ""))
+    if limits and not limits & set(node):
+        yield way
+    items = [node["items"]] if "items" in node else []
+    for part in (*node.get("allOf", ()), *node.get("oneOf", ()), *items):
+        yield from _unbounded(part, way, seen)
+    for name, inner in node.get("properties", {}).items():
+        yield from _unbounded(inner, f"{way}.{name}", seen)
+
+
+def test_every_value_of_a_body_has_its_limit_stated() -> None:
+    unbounded = [
+        place
+        for path, operations in schema()["paths"].items()
+        for method, told in operations.items()
+        for content in told.get("requestBody", {}).get("content", {}).values()
+        for place in _unbounded(content["schema"], f"{method} {path}")
+    ]
+    assert unbounded == []
+    bulk = schema()["paths"]["/api/v1/tasks/bulk"]["post"]["requestBody"]["content"]
+    body = bulk["application/json"]["schema"]
+    assert (body["minItems"], body["maxItems"]) == (1, 1000)

@@ -19,6 +19,10 @@ FAULTY = (
     (b'{"jsonrpc": "2.0", "id": 9}', 9),
     (b"[]", None),
     (b"null", None),
+    (b'{"jsonrpc": "2.0", "id": 10, "method": "ping", "params": {"a": 1, "a": 2}}', 10),
+    (b'{"jsonrpc": "2.0", "id": "\xff", "method": "ping"}', "\ufffd"),
+    (b'{"jsonrpc": "2.0", "id": 11, "method": "ping", "params": {"a": "\xff"}}', 11),
+    (b'{"jsonrpc": "2.0", "id": 12, "method": "ping", "params": {"a": NaN}}', 12),
 )
 
 

@@ -188,6 +188,11 @@ def test_a_cursor_that_is_no_number_is_refused(ada: Person) -> None:
     assert ada.get("/changes?after=99999999999999999999").status_code == 400
 
 
+def test_a_last_id_that_is_no_number_counts_as_none(ada: Person) -> None:
+    headers = {"Last-Event-ID": "9" * 5000}
+    assert ada.get("/stream?after=x", headers=headers).status_code == 400
+
+
 def test_a_stream_needs_a_server_that_streams(ada: Person) -> None:
     assert "poll, or serve by `hopper serve`" in ada.see("/stream?after=0", 501)
 

@@ -124,3 +124,10 @@ def test_wrong_types_and_faulty_messages_are_refused_in_json(run: str) -> None:
     faulty = '{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"x": "\\ud800"}}'
     half = Browser().post("/mcp", faulty, "application/json", headers=accepting)
     assert (half.status_code, half.json()["error"]["code"]) == (400, -32700)
+    for raw in (b'{"jsonrpc": "2.0", "id": 1, "id": 2, "method": "ping"}', b'{"id": "\xff"}'):
+        answer = Browser().post("/mcp", raw, "application/json", headers=accepting)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32700)
+    asked = Browser().post(
+        "/mcp?colour=red", json.dumps(PING), "application/json", headers=accepting
+    )
+    assert (asked.status_code, asked.json()["errors"][0]["field"]) == (400, "colour")
