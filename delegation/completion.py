@@ -8,8 +8,7 @@ from datetime import datetime
 from itertools import takewhile
 from typing import Any
 
-from delegation.choices import OPEN, DelegationType, Reason
-from delegation.choices import DelegationStatus as D
+from delegation.choices import OPEN, DelegationStatus as D, DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.offers import close_offer, end_accepted
 from hopper.actors import Actor
@@ -17,8 +16,7 @@ from hopper.database import after_commit
 from hopper.database.functions import Function
 from hopper.database.rows import columns, select
 from hopper.ids import new_id
-from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy
-from instances.choices import TaskStatus as T
+from instances.choices import TERMINAL, ChildFailure, Completion, FailurePolicy, TaskStatus as T
 from instances.history import copies_above, task_event
 from instances.models import HopperInstance, Task, lineages
 from instances.tasks.changes import (

@@ -9,8 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
-from delegation.choices import OPEN, DelegationType, Reason
-from delegation.choices import DelegationStatus as D
+from delegation.choices import OPEN, DelegationStatus as D, DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.offer_rules import require_acceptance, require_delegable, require_fitting_target
 from delegation.offers import (
@@ -34,8 +33,7 @@ from hopper.errors import (
     NotFound,
 )
 from hopper.protocol import DELEGATION
-from instances.choices import STARTED, AttemptOutcome, HopperScope
-from instances.choices import TaskStatus as T
+from instances.choices import STARTED, AttemptOutcome, HopperScope, TaskStatus as T
 from instances.models import HopperInstance, Question, Task
 from instances.tasks.changes import change_task, lock_task, present_task
 from instances.tasks.creating import NewTask

@@ -26,8 +26,7 @@ from hopper.conditions import has_condition
 from hopper.database.functions import Function, as_json
 from hopper.ids import new_id
 from instances.allowances import ROUTING
-from instances.choices import InstanceStatus as I
-from instances.choices import TaskStatus as T
+from instances.choices import InstanceStatus as I, TaskStatus as T
 from instances.models import Event, HopperInstance, Task, halted
 from instances.tasks.wakeups import WAKEUPS
 from instances.tree.surroundings import Surroundings

@@ -10,16 +10,19 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, prefetch_related_objects
 
-from delegation.choices import DelegationStatus as D
-from delegation.choices import DelegationType, Reason
+from delegation.choices import DelegationStatus as D, DelegationType, Reason
 from delegation.models import TaskDelegation
 from delegation.offers import close_offer, end_accepted
 from hopper import database
 from hopper.actors import Actor
 from hopper.errors import Conflict
-from instances.choices import PLACING_BLOCKS, STARTED, AttemptOutcome
-from instances.choices import InstanceStatus as I
-from instances.choices import TaskStatus as T
+from instances.choices import (
+    PLACING_BLOCKS,
+    STARTED,
+    AttemptOutcome,
+    InstanceStatus as I,
+    TaskStatus as T,
+)
 from instances.models import HopperInstance, Task, lineages
 from instances.tasks.changes import (
     change_task,

@@ -8,8 +8,7 @@ from delegation.delegation_history import DelegationHistory
 from hopper.config.registry import effective_settings
 from hopper.errors import AlreadyDelegated, Conflict, RuleBroken
 from instances.allowances import queue_full
-from instances.choices import PLACING_BLOCKS
-from instances.choices import TaskStatus as T
+from instances.choices import PLACING_BLOCKS, TaskStatus as T
 from instances.models import HopperInstance, Question, Task, lineages
 from instances.queue_settings import queue_settings
 from instances.tree.reads import waiting_at

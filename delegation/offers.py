@@ -10,8 +10,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from delegation.choices import DelegationStatus as D
-from delegation.choices import DelegationType, Reason
+from delegation.choices import DelegationStatus as D, DelegationType, Reason
 from delegation.delegation_history import DelegationHistory
 from delegation.facts import around, facts_of, instance_facts
 from delegation.models import TaskDelegation

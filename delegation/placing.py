@@ -27,9 +27,7 @@ from hopper.config.files import CONFIGURATION
 from hopper.database import lock_shared
 from hopper.errors import Conflict, HopperError
 from instances.allowances import EXECUTING, Standing
-from instances.choices import InstanceStatus as I
-from instances.choices import TaskStatus as T
-from instances.choices import WaitingCode as W
+from instances.choices import InstanceStatus as I, TaskStatus as T, WaitingCode as W
 from instances.lifecycle.actions import start_instance
 from instances.models import HopperInstance, Question, Task, lineages
 from instances.tasks.changes import (

@@ -18,8 +18,7 @@ from django.db import Error, connection, transaction
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 
 from delegation.archive.batches import archive_due
-from delegation.choices import DelegationStatus as D
-from delegation.choices import DelegationType, Reason
+from delegation.choices import DelegationStatus as D, DelegationType, Reason
 from delegation.delegator import Delegator
 from delegation.instance_changes import evacuate_instance
 from delegation.models import TaskDelegation
@@ -31,9 +30,7 @@ from hopper.config.registry import effective_settings
 from hopper.errors import HopperError
 from hopper.rest.limits import present_minute
 from instances.allowances import Standing, queue_full
-from instances.choices import InstanceStatus as I
-from instances.choices import InstanceType
-from instances.choices import TaskStatus as T
+from instances.choices import InstanceStatus as I, InstanceType, TaskStatus as T
 from instances.history import stamp_all
 from instances.lifecycle.actions import stop_instance, terminate_instance
 from instances.minutes import count_events

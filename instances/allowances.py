@@ -9,8 +9,7 @@ from typing import Literal, Protocol, Self
 
 from hopper.errors import Conflict, NotAccepting
 from hopper.protocol import ACTIONS, INSTANCE, PARENTS, ROOTS, TASK
-from instances.choices import HopperScope as S
-from instances.choices import InstanceStatus as I
+from instances.choices import HopperScope as S, InstanceStatus as I
 
 __all__ = [
     "ACTIONS",

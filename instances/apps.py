@@ -14,8 +14,7 @@ class InstancesConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the keys of a queue and the store of counts; let `migrate` store settings."""
-        from django.core.checks import Tags
-        from django.core.checks import register as register_check
+        from django.core.checks import Tags, register as register_check
         from django.db.models.signals import post_migrate, pre_migrate
 
         from hopper import database

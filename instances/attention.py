@@ -11,8 +11,7 @@ from typing import Any
 from django.db.models import Q
 
 from hopper import database
-from instances.choices import ATTENTION, TERMINAL, TaskStatus
-from instances.choices import WaitingCode as W
+from instances.choices import ATTENTION, TERMINAL, TaskStatus, WaitingCode as W
 from instances.models import (
     Attempt,
     HopperInstance,

@@ -11,8 +11,7 @@ from django.utils.module_loading import import_string
 
 from hopper.config.document import Document, Problem
 from hopper.errors import Conflict
-from instances.choices import PLACING_BLOCKS
-from instances.choices import WaitingCode as W
+from instances.choices import PLACING_BLOCKS, WaitingCode as W
 from instances.models import HopperInstance
 from scopes.behaviors.base import Ambiguous, ScopeBehavior
 from scopes.decisions import (

@@ -8,12 +8,10 @@ from itertools import groupby, pairwise
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
 from delegation.audit.extent import Breaches, Extent, said
-from delegation.choices import DelegationStatus as D
-from delegation.choices import DelegationType, Reason
+from delegation.choices import DelegationStatus as D, DelegationType, Reason
 from delegation.models import TaskDelegation
 from hopper.protocol import PARENTS
-from instances.choices import TERMINAL
-from instances.choices import TaskStatus as T
+from instances.choices import TERMINAL, TaskStatus as T
 from instances.models import Event, Task
 
 _UP = Q(delegation_type=DelegationType.ESCALATE)

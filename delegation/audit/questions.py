@@ -5,11 +5,9 @@ from __future__ import annotations
 from django.db.models import Exists, F, OuterRef, Q
 
 from delegation.audit.extent import Breaches, Extent, said
-from delegation.choices import DelegationStatus as D
-from delegation.choices import DelegationType
+from delegation.choices import DelegationStatus as D, DelegationType
 from delegation.models import TaskDelegation
-from instances.choices import STARTED, TERMINAL, QuestionState
-from instances.choices import TaskStatus as T
+from instances.choices import STARTED, TERMINAL, QuestionState, TaskStatus as T
 from instances.models import WITH_ANSWER, Attempt, Question, Task
 
 

@@ -17,9 +17,9 @@ from instances.choices import (
     TERMINAL,
     DependencyRule,
     InstanceStatus,
+    TaskStatus as T,
+    WaitingCode as W,
 )
-from instances.choices import TaskStatus as T
-from instances.choices import WaitingCode as W
 from instances.models import HopperInstance, Task, TaskDependency, lineages
 from scopes.models import RoutingDecision
 

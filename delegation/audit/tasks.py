@@ -16,8 +16,8 @@ from instances.choices import (
     FailurePolicy,
     InstanceStatus,
     TaskStatus,
+    TaskStatus as T,
 )
-from instances.choices import TaskStatus as T
 from instances.models import Attempt, Event, HopperInstance, Task
 
 

@@ -21,8 +21,7 @@ from hopper.rest.described import (
 from hopper.rest.input import flag
 from hopper.rest.pagination import HistoryPage
 from hopper.serving.long_poll import MAX_SECONDS, long_poll
-from instances.api import batch_serializers as batches
-from instances.api import task_serializers as shapes
+from instances.api import batch_serializers as batches, task_serializers as shapes
 from instances.api.base import Answering
 from instances.api.filters import HistoryFilter, TaskFilter, TaskSearchFilter
 from instances.api.permissions import (

@@ -11,8 +11,7 @@ from hopper import database
 from hopper.actors import Actor
 from hopper.errors import Conflict, InvalidTransition
 from hopper.protocol import ACTIONS, INSTANCE, Action
-from instances.choices import AttemptOutcome
-from instances.choices import InstanceStatus as I
+from instances.choices import AttemptOutcome, InstanceStatus as I
 from instances.models import HopperInstance, Task, TaskQuerySet
 from instances.signals import instance_stops, instances_end
 from instances.tasks.leases import revoke_leases

@@ -11,8 +11,7 @@ from django.db.models import Q
 from hopper import database
 from hopper.actors import Actor
 from hopper.errors import Conflict, RuleBroken
-from instances.choices import InstanceStatus as I
-from instances.choices import InstanceType
+from instances.choices import InstanceStatus as I, InstanceType
 from instances.lifecycle.actions import terminate_instance
 from instances.models import HopperInstance, Task
 from instances.tasks.changes import lock_counters, lock_tasks

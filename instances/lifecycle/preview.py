@@ -19,8 +19,7 @@ from django.db.models import Q
 from hopper.actors import Actor
 from hopper.database import limit_waiting, lock_rows
 from hopper.errors import Conflict
-from instances.choices import STARTED, TERMINAL
-from instances.choices import TaskStatus as T
+from instances.choices import STARTED, TERMINAL, TaskStatus as T
 from instances.lifecycle.actions import stop_instance, terminate_instance
 from instances.lifecycle.closing import close_instance
 from instances.models import Attempt, HopperInstance, Task

@@ -28,9 +28,9 @@ from instances.choices import (
     AttemptOutcome,
     InstanceStatus,
     QuestionState,
+    TaskStatus as T,
     WaitingCode,
 )
-from instances.choices import TaskStatus as T
 from instances.history import task_event
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Question, Task
 from instances.signals import routing_due, tasks_finished

@@ -22,8 +22,7 @@ from hopper.conditions import has_condition
 from hopper.database import after_commit
 from hopper.database.functions import Function, sharing
 from hopper.site_key import FIRST_EPOCH, first_lease
-from instances.choices import STARTED, AttemptOutcome
-from instances.choices import TaskStatus as T
+from instances.choices import STARTED, AttemptOutcome, TaskStatus as T
 from instances.models import Attempt, Event, HopperInstance, Task, TaskDependency
 from instances.signals import plain_ends
 from instances.tasks.changes import RELEASE

@@ -16,8 +16,7 @@ from hopper.database.rows import columns, select
 from hopper.errors import Conflict, FieldError, Invalid, NotAccepting, NotAllowed, RuleBroken
 from hopper.ids import new_id
 from hopper.task_fields import CHILD, CREATE, set_at
-from instances.choices import AttemptOutcome, HopperScope
-from instances.choices import TaskStatus as T
+from instances.choices import AttemptOutcome, HopperScope, TaskStatus as T
 from instances.history import copies_above, task_event
 from instances.models import HopperInstance, Task, each_word_once, lineages
 from instances.tasks.changes import (

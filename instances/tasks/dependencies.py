@@ -15,8 +15,7 @@ from django.db.models.functions import Cast
 from hopper import database
 from hopper.actors import SYSTEM
 from hopper.errors import Invalid, RuleBroken
-from instances.choices import TERMINAL, DependencyRule
-from instances.choices import TaskStatus as T
+from instances.choices import TERMINAL, DependencyRule, TaskStatus as T
 from instances.models import Task, TaskDependency
 from instances.tasks.archived import archived_done
 from instances.tasks.changes import amend_task, change_task, gathered, lock_tasks, rest_task

@@ -14,8 +14,8 @@ from hopper.errors import Conflict
 from hopper.task_fields import EDIT, set_at
 from instances.choices import (
     PLACING_BLOCKS,
+    TaskStatus as T,
 )
-from instances.choices import TaskStatus as T
 from instances.models import Task, each_word_once
 from instances.signals import offer_overtaken
 from instances.tasks.changes import (

@@ -13,8 +13,7 @@ from hopper import database
 from hopper.actors import SYSTEM, Actor
 from hopper.errors import Conflict, Gone, LeaseLost
 from hopper.site_key import is_lease_token
-from instances.choices import AttemptOutcome
-from instances.choices import TaskStatus as T
+from instances.choices import AttemptOutcome, TaskStatus as T
 from instances.models import Attempt, Task, TaskQuerySet
 from instances.queue_settings import escalates_failures, queue_settings
 from instances.tasks.changes import (

@@ -12,8 +12,7 @@ from hopper import database
 from hopper.actors import Actor
 from hopper.errors import Conflict, Invalid
 from hopper.ids import new_id
-from instances.choices import AttemptOutcome, QuestionState, WaitingCode
-from instances.choices import TaskStatus as T
+from instances.choices import AttemptOutcome, QuestionState, TaskStatus as T, WaitingCode
 from instances.models import MAX_QUESTIONS, Attempt, Question, Task, lineages
 from instances.signals import offer_overtaken
 from instances.tasks.changes import amend_task, change_task, lock_task, rest_task

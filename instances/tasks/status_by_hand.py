@@ -14,9 +14,9 @@ from instances.choices import (
     STARTED,
     AttemptOutcome,
     QuestionState,
+    TaskStatus as T,
     WaitingCode,
 )
-from instances.choices import TaskStatus as T
 from instances.models import Question, Task
 from instances.signals import offer_overtaken
 from instances.tasks.changes import (

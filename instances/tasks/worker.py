@@ -17,8 +17,7 @@ from hopper.database import lock_row
 from hopper.errors import AlreadyEnded, Conflict, Gone, InvalidTransition, LeaseLost, NotFound
 from hopper.words import keys_of
 from instances.allowances import EXECUTING, Standing
-from instances.choices import STARTED, AttemptOutcome
-from instances.choices import TaskStatus as T
+from instances.choices import STARTED, AttemptOutcome, TaskStatus as T
 from instances.models import Attempt, Task, lineages
 from instances.tasks.changes import (
     change_task,

@@ -11,8 +11,7 @@ from django.db.models import Count, Min
 
 from hopper import database
 from instances.allowances import Standing
-from instances.choices import TERMINAL, InstanceStatus, TaskStatus
-from instances.choices import HopperScope as S
+from instances.choices import TERMINAL, HopperScope as S, InstanceStatus, TaskStatus
 from instances.models import Event, HopperInstance, InstanceLoad, Task, lineages
 from instances.queue_settings import queue_settings
 

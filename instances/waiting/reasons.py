@@ -18,8 +18,7 @@ from django.db.models.lookups import Exact
 
 from hopper import database
 from instances.allowances import EXECUTING
-from instances.choices import ATTENTION, STARTED, HopperScope, TaskStatus
-from instances.choices import WaitingCode as W
+from instances.choices import ATTENTION, STARTED, HopperScope, TaskStatus, WaitingCode as W
 from instances.models import Task, TaskQuerySet
 from instances.waiting.line import behind, positions
 from instances.waiting.places import Places

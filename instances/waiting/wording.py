@@ -9,8 +9,14 @@ from typing import Any, NamedTuple
 from django.db.models import Count, Min, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Concat
 
-from instances.choices import ATTENTION, PLACING_BLOCKS, TERMINAL, InstanceStatus, TaskStatus
-from instances.choices import WaitingCode as W
+from instances.choices import (
+    ATTENTION,
+    PLACING_BLOCKS,
+    TERMINAL,
+    InstanceStatus,
+    TaskStatus,
+    WaitingCode as W,
+)
 from instances.models import Event, HopperInstance, Question, Task, TaskDependency
 from instances.waiting.line import Position
 from instances.waiting.places import Hindrance, Places

@@ -16,8 +16,12 @@ from instances.models import HopperInstance, Webhook
 from instances.tasks.worker import claim_next, fail_task
 from instances.webhooks.courier import Courier
 from instances.webhooks.notices import shown_address
-from instances.webhooks.subscriptions import add_webhook, change_webhook, replay
-from instances.webhooks.subscriptions import request_test as ask_for_a_test
+from instances.webhooks.subscriptions import (
+    add_webhook,
+    change_webhook,
+    replay,
+    request_test as ask_for_a_test,
+)
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.receiver import Receiver, receiver
 

@@ -26,8 +26,13 @@ from instances.models import AgentToken, Delivery, Grant, HopperInstance, Task, 
 from instances.tasks.worker import claim_next, complete_task
 from instances.webhooks import courier, sending
 from instances.webhooks.courier import Courier
-from instances.webhooks.subscriptions import add_webhook, change_webhook, replay, rotate
-from instances.webhooks.subscriptions import request_test as ask_for_a_test
+from instances.webhooks.subscriptions import (
+    add_webhook,
+    change_webhook,
+    replay,
+    request_test as ask_for_a_test,
+    rotate,
+)
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.receiver import Receiver, receiver
 

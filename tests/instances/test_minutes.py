@@ -11,8 +11,7 @@ import time_machine
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra.django import TransactionTestCase
 
 from delegation.delegator import Delegator

@@ -13,8 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.utils import timezone
 
-from delegation.audit import audit, extent
-from delegation.audit import extent as memory
+from delegation.audit import audit, extent, extent as memory
 from hopper.database import snapshot
 from instances.dashboard import dashboard
 from instances.history import record, task_event

@@ -15,8 +15,7 @@ from django.contrib.auth import get_user_model
 from django.test import AsyncClient, Client
 from pytest_django import DjangoAssertNumQueries
 
-from delegation.pages import live, readers, stream
-from delegation.pages import watch as watching
+from delegation.pages import live, readers, stream, watch as watching
 from delegation.pages.watch import Watch
 from hopper.actors import EVERYWHERE, Actor
 from instances.lifecycle.actions import pause_instance, terminate_instance

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.test import TestCase
-from hypothesis import note
-from hypothesis import strategies as st
+from hypothesis import note, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from delegation.api.views import offers_waiting_on

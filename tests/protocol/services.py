@@ -10,8 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from delegation import placing, router
-from delegation.choices import DelegationStatus as D
-from delegation.choices import DelegationType, Reason
+from delegation.choices import DelegationStatus as D, DelegationType, Reason
 from delegation.delegator import Delegator
 from delegation.instance_changes import evacuate_instance
 from delegation.models import TaskDelegation
@@ -36,8 +35,7 @@ from instances.tasks.worker import (
 from instances.tree.shape import create_instance
 from instances.tree.status import settle_instance
 from tests.factories import ALICE
-from tests.protocol.state import HAND, Offer, State, Tree, Work
-from tests.protocol.state import Question as SeenQuestion
+from tests.protocol.state import HAND, Offer, Question as SeenQuestion, State, Tree, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,8 +18,7 @@ from markdown_it import MarkdownIt
 from delegation.pages.rows import STUCK
 from hopper.protocol import EVENTS
 from instances import attention
-from instances.choices import ATTENTION
-from instances.choices import WaitingCode as W
+from instances.choices import ATTENTION, WaitingCode as W
 
 register = template.Library()
 
