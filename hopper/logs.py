@@ -12,6 +12,14 @@ from hopper.masks import masked
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+class OneLine(logging.Filter):
+    """Takes the traceback from each record: its message says enough."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = None
+        return True
+
+
 class TextFormatter(logging.Formatter):
     """Formats a record as one line without secrets. The event's fields follow in brackets."""
 

@@ -231,12 +231,15 @@ LOGGING = {
         },
         "json": {"()": "hopper.logs.JsonFormatter"},
     },
+    "filters": {"one_line": {"()": "hopper.logs.OneLine"}},
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": env.word("HOPPER_LOG_FORMAT", "text", ("text", "json")),
         },
     },
+    # Any stranger may name a wrong host: the traceback of each would flood the log.
+    "loggers": {"django.security.DisallowedHost": {"filters": ["one_line"]}},
     "root": {
         "handlers": ["stderr"],
         "level": env.word("HOPPER_LOG_LEVEL", "warning", LEVELS).upper(),

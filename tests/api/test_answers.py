@@ -75,3 +75,11 @@ def test_another_host_and_a_long_address_are_problems(ada: Caller) -> None:
     long = ada.get(f"{API}/tasks?search={'x' * 20_000}")
     assert (long.status_code, long.json()["code"]) == (414, "address_too_long")
     assert long["Content-Type"] == "application/problem+json"
+
+
+def test_a_wrong_host_is_one_line_in_the_log(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.get("/api/v1/tasks", headers={"Host": "evil.example"})
+    found = [record for record in caplog.records if record.name.endswith("DisallowedHost")]
+    assert [record.exc_info for record in found] == [None]
