@@ -90,12 +90,14 @@ class Round:
     def row(self, name: str) -> Iterator[None]:
         """Count and log a failure inside the block, so that the other rows are still handled.
 
-        Raises if the connection is lost, because then no other row can be handled either.
+        Raises if the connection is lost or the database takes no change at all, because then no
+        other row can be handled either.
         """
         try:
             yield
         except Exception as error:
-            if isinstance(error, Error) and not connection.is_usable():
+            lost = isinstance(error, Error) and not connection.is_usable()
+            if lost or database.lasting_cause(error):
                 raise
             self.failed.add(name)
             if name not in self.known:

@@ -194,5 +194,9 @@ def is_outage(error: BaseException | None) -> bool:
 
 def outage_words(error: BaseException | None) -> str:
     """Return what is wrong with the database, for a caller who met an outage."""
-    cause = engine().cause_of(error) if isinstance(error, Error) else ""
-    return cause or "The database cannot be reached now, or is busy; try again."
+    return lasting_cause(error) or "The database cannot be reached now, or is busy; try again."
+
+
+def lasting_cause(error: BaseException | None) -> str:
+    """Return why the database takes no change at all, such as a full disk; "" for other errors."""
+    return engine().cause_of(error) if isinstance(error, Error) else ""

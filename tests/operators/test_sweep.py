@@ -15,7 +15,7 @@ from typing import IO, Any
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection
+from django.db import Error, OperationalError, connection
 from django.utils import timezone
 
 from delegation import sweep as sweeping
@@ -24,6 +24,7 @@ from delegation.delegator import Delegator
 from delegation.management.commands import hopper_sweep
 from delegation.models import TaskDelegation
 from delegation.sweep import sweep
+from hopper.database import engine
 from instances.models import Task
 from instances.tasks.worker import claim_next
 from tests.factories import ALICE, InstanceFactory, TaskFactory
@@ -241,3 +242,17 @@ def test_a_command_that_writes_to_a_standby_names_the_primary() -> None:
     with pytest.raises(CommandError, match=r"takes no changes: .* Name the primary"):
         call_command("hopper_sweep")
     connection.close()
+
+
+def test_a_database_that_takes_no_change_ends_the_round_without_a_line_for_each_row(
+    transactional_db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting = "PRAGMA query_only" if engine().one_writer else "SET default_transaction_read_only"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{setting} = on")
+        try:
+            with pytest.raises(Error):
+                sweep()
+        finally:
+            cursor.execute(f"{setting} = off")
+    assert caplog.records == []
