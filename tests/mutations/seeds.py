@@ -475,7 +475,7 @@ MUTATIONS = (
     _one(
         "a bad row ends its duty",
         "delegation/sweep.py",
-        "if isinstance(error, Error) and not connection.is_usable():",
+        "if lost or database.lasting_cause(error):",
         "if isinstance(error, Exception):",
         "tests/operators/test_sweep.py",
     ),
