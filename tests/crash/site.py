@@ -52,7 +52,8 @@ class Site:
     _made: int = 0
 
     def __post_init__(self) -> None:
-        self._ports = [_free_port() for _ in range(self.servers)]
+        self._reserved = [_reserve_port() for _ in range(self.servers)]
+        self._ports = [int(one.getsockname()[1]) for one in self._reserved]
         self.addresses = [f"http://127.0.0.1:{port}" for port in self._ports]
 
     def open(self, **roles: int) -> None:
@@ -137,6 +138,8 @@ class Site:
             self._end(pid)
         for port in list(self._running):
             self._end_server(port)
+        for reserved in self._reserved:
+            reserved.close()
 
     def _parts(self) -> dict[str, Callable[[str], None]]:
         return {
@@ -159,7 +162,8 @@ class Site:
 
     def _serve(self, port: int) -> None:
         armed = {"LABORATORY": str(self.folder), "LABORATORY_COMMITS": str(self.commits)}
-        command = [sys.executable, "-m", "gunicorn", "hopper.wsgi", "--bind", f"127.0.0.1:{port}"]
+        place = ["--bind", f"127.0.0.1:{port}", "--reuse-port"]
+        command = [sys.executable, "-m", "gunicorn", "hopper.wsgi", *place]
         self._running[port] = subprocess.Popen(
             [*command, "--config", "tests/crash/gunicorn_conf.py"],
             cwd=ROOT,
@@ -193,7 +197,9 @@ def run_out(worker: str) -> None:
     Task.objects.leased().filter(worker=worker).update(lease_expires_at=past)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _reserve_port() -> socket.socket:
+    """Keep a free port from other programs, also while its server is dead."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
