@@ -66,7 +66,8 @@ def out_of_reach(folder: Path) -> Iterator[None]:
     link.unlink()
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = %s AND datname = current_database()",
             [OURS],
         )
     yield
