@@ -19,7 +19,6 @@ from instances.lifecycle.actions import pause_instance, stop_instance
 from instances.models import HopperInstance, Task
 from instances.tasks.creating import NewTask, create_task
 from instances.tasks.ending import cancel_task
-from instances.tree.shape import describe_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 pytestmark = [
@@ -39,8 +38,9 @@ def refuse(task: Task) -> None:
 
 
 CHANGES: dict[str, Change] = {
-    "the target changes": lambda task: describe_instance(
-        "web", changes={"config": {"accept": "manual"}}, actor=ALICE
+    # Only the row: a change that is announced would place the task at once.
+    "the target changes": lambda task: HopperInstance.objects.filter(pk="web").update(
+        updated_at=database.now()
     ),
     "an instance above pauses": lambda task: pause_instance("top", actor=ALICE),
     "the queue fills": lambda task: TaskFactory(instance=HopperInstance.objects.get(pk="web")),
