@@ -25,13 +25,13 @@ _NUL = "\\u0000"
 
 
 def insert_at_once(task: Task, actor: Actor) -> bool:
-    """Write a new plain task and its event; False, with nothing written, for any other.
+    """Write a new plain task and its event. Returns False and writes nothing for any other task.
 
-    Sets the holder and the moment on the object, as the database found them.
+    The database keeps `creating`. Sets the holder and the moment on the object.
     """
     function = creating()
     given = as_json(task)
-    if _NUL in given or not function.is_kept():
+    if _NUL in given:
         return False
     values = {
         "place": task.instance_id,

@@ -30,7 +30,7 @@ from instances.tasks.changes import (
     lock_tasks,
     routes_on,
 )
-from instances.tasks.create_sql import insert_at_once
+from instances.tasks.create_sql import creating, insert_at_once
 from instances.tasks.dependencies import (
     add_dependencies,
     may_begin,
@@ -185,7 +185,7 @@ def _create_plain(many: Sequence[NewTask], actor: Actor) -> list[tuple[str, bool
 
     Returns what `_create` returns.
     """
-    if len(many) != 1:
+    if len(many) != 1 or not creating().is_kept():
         return None
     new = many[0]
     if not new.instance_id or new.parent_id or new.depends_on or new.unique_key is not None:

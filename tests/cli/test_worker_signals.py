@@ -18,8 +18,8 @@ from tests.cli.worker_queue import leased, queue
 
 LINE = ["worker", "w1", "--instance", "run", "--poll", "0.05", "--", "sh", "-c"]
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
-SIXTY_SECONDS = "for second in $(seq 60); do sleep 1; done"
-"""A command that goes on when its present sleep is killed."""
+SIXTY_SECONDS = "left=60; while [ $left -gt 0 ]; do left=$((left - 1)); sleep 1; done"
+"""A command that goes on when its present sleep is killed, and starts no other process."""
 
 
 def signals(name: str) -> str:
