@@ -74,7 +74,7 @@ def _is_hop(task: Task, row: TaskDelegation) -> bool:
 
 
 def rest_at_once(plain: Plain) -> bool:
-    """Let a plain task rest; False, with nothing changed, where not all is as it was read."""
+    """Let a plain task rest. Returns False and changes nothing where a row has changed since."""
     if not resting().call("moment", **plain.values()):
         return False
     WAKEUPS.wake_after_commit([str(plain.read.task.instance_id)])
@@ -82,9 +82,10 @@ def rest_at_once(plain: Plain) -> bool:
 
 
 def hop_at_once(plain: Plain, target: InstanceFacts) -> Reading | None:
-    """Make a plain hop and return the task as it stands; None, with nothing changed, for another.
+    """Make a plain hop and return the task. Returns None and changes nothing for any other hop.
 
-    The hop is looked at again under locks: any difference to what was read is for `placing`.
+    The function looks again under locks at the task, its delegations, the target and its room.
+    Placing decides again where one of these has changed.
     """
     read, settings = plain.read, target.settings
     if not _is_accepted(plain, target):

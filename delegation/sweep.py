@@ -222,7 +222,7 @@ def wake(instance_id: str, *, actor: Actor) -> None:
 
 
 def _any_waits() -> bool:
-    """Return whether any task or offer waits. Mostly none does, and then a start has no work."""
+    """Return whether a task waits for a place or an offer for an answer. Mostly none does."""
     return (
         Task.objects.filter(route_due=True).exists()
         or Task.objects.filter(status=T.BLOCKED, waiting__code__in=_UNPLACED).exists()

@@ -113,7 +113,7 @@ def _disturbed(disturb: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _kill_at_random(site: Any, seconds: float) -> dict[str, int]:
-    """Kill hands, and now and then a whole server; count the checks made once a minute."""
+    """Kill processes, and now and then a whole server; count the checks made once a minute."""
     from delegation.audit import audit
 
     until = time.monotonic() + seconds
@@ -136,7 +136,7 @@ def _kill_at_random(site: Any, seconds: float) -> dict[str, int]:
 
 
 def _kill_primaries(site: Any, servers: Pair, times: int) -> dict[str, Any]:
-    """Kill the primary so often; return the seconds until the next acknowledged change."""
+    """Kill the primary `times` times; return the seconds until the next acknowledged change."""
     from tests.crash.ledger import entries
 
     def await_changes(number: int) -> None:

@@ -15,6 +15,7 @@ from delegation.pages.acting import task_verbs
 from delegation.pages.calls import Refused
 from delegation.pages.verbs import TASK_VERBS
 from delegation.pages.visit import Visit, page
+from hopper.errors import Invalid
 from instances.api.permissions import held_tasks, visible_instances
 from instances.attention import Attention
 from instances.models import Task
@@ -45,11 +46,13 @@ def attention(visit: Visit) -> HttpResponse:
     """Show what waits for a person; with `mine`, only what the person may move.
 
     With `kind` only the tasks of that kind. A POST retries or discards all tasks that it names.
+    Raises Invalid for another kind.
     """
     if visit.request.method == "POST":
         return _together(visit)
     mine, kind = "mine" in visit.request.GET, visit.request.GET.get("kind", "")
-    kind = kind if kind in KIND_WORDS else ""
+    if kind and kind not in KIND_WORDS:
+        raise Invalid.field("kind", f"must be one of {', '.join(KIND_WORDS)}")
     waiting = Attention(
         held_tasks(visit.actor, movable=mine), visible_instances(visit.actor, movable=mine)
     )
@@ -95,7 +98,7 @@ def _together(visit: Visit) -> HttpResponse:
         done += 1
     left = len(ids) - done
     words = f"{verb.title}: {done} done."
-    messages.success(visit.request, f"{words} {left} had changed meanwhile." if left else words)
+    messages.success(visit.request, f"{words} {left} refused." if left else words)
     return redirect(visit.request.get_full_path())
 
 

@@ -149,7 +149,10 @@ def migrate(store: Store) -> None:
     if version_of(store) == wanted:
         return
     if store.is_read_only:
-        raise CliError(f"{store.database} has the tables of another release and is read-only.")
+        raise CliError(
+            f"{store.database} has the tables of another release and is read-only.",
+            hint="Make it writable, or read it with the release that wrote it.",
+        )
     store.prepare()
     with store.lock():
         if version_of(store) == wanted:

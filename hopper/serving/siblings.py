@@ -1,6 +1,6 @@
 """How the processes of one server tell each other where something is ready, without the database.
 
-A message may get lost: whoever waits looks for itself once a second.
+A message may get lost: a process with waiting claims also looks once a second.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Siblings:
             end.setblocking(False)
 
     def tell(self, own: int | None, words: Collection[str]) -> None:
-        """Send words without a line end to all processes but the own one, if it hears at all."""
+        """Send words without line ends to all other processes. `own` is None for the sweep."""
         message = "\n".join(sorted(words)[:MOST_WORDS]).encode()
         for number, (_, end) in enumerate(self._ends):
             if number != own:
-                # Full: that process has enough to do, and looks for itself.
+                # The socket is full: that process finds the tasks at its next look.
                 with suppress(OSError):
                     end.send(message)
 

@@ -77,7 +77,7 @@ def task_context(rows: Sequence[Task]) -> dict[str, Any]:
 def _relatives(task_ids: Sequence[str]) -> list[tuple[str, str | None, str, int]]:
     """Return (task, predecessor, "", its place) and (task, None, status, number of children).
 
-    One statement that is never built anew: every answer with a task asks for its relatives.
+    By plain SQL: every answer with a task asks for its relatives, and the ORM takes longer.
     """
     if not task_ids:
         return []

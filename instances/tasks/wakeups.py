@@ -17,7 +17,7 @@ from hopper import database
 from instances.models import HopperInstance, Task
 
 LOOK_SECONDS = 1.0
-"""The time between two looks for tasks that another process made ready, or that time did."""
+"""The seconds between two looks for ready tasks that no message named."""
 
 
 class Wakeups:

@@ -34,7 +34,7 @@ _OPTIONS = frozenset(
     {"to", "cc", "bcc", "from", "name", "reply", "smtp", "mode", "user", "pass", "priority", "tags"}
     | {"channel", "thread", "token"}
 )
-"""The options of an address that are allowed. Others read files or loosen the checks."""
+"""The options that an address may have. Some of the others read files or loosen checks."""
 _PARTS = ("qsd", "qsd+", "qsd-", "qsd:")
 """The sorts of options that the library knows: plain ones, and ones with a sign before the name."""
 

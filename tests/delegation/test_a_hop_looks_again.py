@@ -1,4 +1,4 @@
-"""A decision is carried out by one call only while all that it was made from still holds (R9)."""
+"""One call carries out a decision only while the task and its target are as they were (R9)."""
 
 from __future__ import annotations
 
