@@ -67,15 +67,12 @@ def soak(disturb: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
 
 def _disturbed(disturb: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     from delegation.audit import audit
-    from instances.models import HopperInstance, Task
+    from instances.models import Task
     from instances.waiting import count_reasons
     from tests.crash.ledger import compare
     from tests.crash.site import Site
-    from tests.crash.worlds import tree
 
-    roomy = {"max_queued_tasks": 100_000, "max_attempts": 100, "max_concurrent_tasks": 200}
-    run = tree(**roomy)
-    HopperInstance.objects.filter(pk=run.pk).update(config=roomy)
+    _grow_tree()
     with tempfile.TemporaryDirectory(prefix="hopper-soak-") as folder:
         site = Site(
             *(Path(folder), dict(os.environ)),
@@ -110,6 +107,15 @@ def _disturbed(disturb: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
             }
         finally:
             site.close()
+
+
+def _grow_tree() -> None:
+    from instances.models import HopperInstance
+    from tests.crash.worlds import tree
+
+    roomy = {"max_queued_tasks": 100_000, "max_attempts": 100, "max_concurrent_tasks": 200}
+    run = tree(**roomy)
+    HopperInstance.objects.filter(pk=run.pk).update(config=roomy)
 
 
 def _kill_at_random(site: Any, seconds: float) -> dict[str, int]:
