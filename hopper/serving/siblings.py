@@ -6,6 +6,7 @@ A message may get lost: a process with waiting claims also looks once a second.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -25,12 +26,12 @@ class Siblings:
 
     def tell(self, own: int | None, words: Collection[str]) -> None:
         """Send words without line ends to all other processes. `own` is None for the sweep."""
-        message = "\n".join(sorted(words)[:MOST_WORDS]).encode()
+        chosen = sorted(words)[:MOST_WORDS]
         for number, (_, end) in enumerate(self._ends):
             if number != own:
                 # The socket is full: that process finds the tasks at its next look.
                 with suppress(OSError):
-                    end.send(message)
+                    _send(end, chosen)
 
     def listen(self, own: int, heard: Callable[[Collection[str]], None]) -> None:
         """Call `heard` with the words of each message to this process, in its event loop."""
@@ -41,3 +42,15 @@ class Siblings:
         with suppress(BlockingIOError):
             while message := self._ends[own][0].recv(_MOST_BYTES):
                 heard(message.decode().split("\n"))
+
+
+def _send(end: socket.socket, words: list[str]) -> None:
+    try:
+        end.send("\n".join(words).encode())
+    except OSError as error:
+        # Some systems take messages of two kilobytes at most.
+        if error.errno != errno.EMSGSIZE or len(words) == 1:
+            raise
+        middle = len(words) // 2
+        _send(end, words[:middle])
+        _send(end, words[middle:])

@@ -174,7 +174,8 @@ class _Change:
     def _wake_claims(self) -> None:
         """Wake the claims that wait for one of these tasks or slots."""
         changed = [*self.tasks.values(), *(row for row in self._new if isinstance(row, Task))]
-        ready = {str(task.instance_id) for task in changed if task.status == T.PENDING}
+        pending = (task.instance_id for task in changed if task.status == T.PENDING)
+        ready = {holder for holder in pending if holder is not None}
         WAKEUPS.wake_after_commit(ready | self.slots.keys())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from functools import partial
 
 import pytest
@@ -48,3 +49,14 @@ def test_a_process_that_does_not_hear_holds_up_nobody() -> None:
     heard: list[str] = []
     siblings.hear(0, heard.extend)
     assert len(set(heard)) == MOST_WORDS
+
+
+def test_many_words_arrive_where_a_message_is_short() -> None:
+    siblings = Siblings(1)
+    for _, end in siblings._ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+    words = [f"{n:064}" for n in range(100)]
+    siblings.tell(None, words)
+    heard: list[str] = []
+    siblings.hear(0, heard.extend)
+    assert heard == words
