@@ -23,7 +23,7 @@ from delegation.models import TaskDelegation
 from delegation.offer_rules import over_hop_limit
 from hopper.actors import Actor
 from hopper.conditions import has_condition
-from hopper.database.functions import Function, as_json
+from hopper.database.functions import Function, as_json, inserting
 from hopper.ids import new_id
 from instances.allowances import ROUTING
 from instances.choices import InstanceStatus as I, TaskStatus as T
@@ -154,7 +154,7 @@ _BEGAN = f"""EXISTS (SELECT FROM {_INSTANCE} top JOIN {_INSTANCE} below
     WHERE top.id = decision.instance_id AND below.status = '{I.RUNNING.value}'
         AND below.updated_at > %(read_at)s)"""
 _RECORD = f"""decision.created_at := moment;
-    INSERT INTO {_DECISION} VALUES (decision.*)"""
+    {inserting(RoutingDecision, "decision")}"""
 _TELL = f"""INSERT INTO {Event._meta.db_table} (kind, at, actor, actor_id, task_id, instance_id,
     delegation_id, epoch, attempt, before, status, holder_id, ending, data)
     SELECT kind, moment, decision.actor, %(actor_id)s, t.id, at, {{offer}}, t.epoch, t.attempt,
@@ -230,7 +230,7 @@ def hopping() -> Function:
             offer.delegated_at := moment;
             offer.accepted_at := moment;
             offer.expires_at := moment + %(answer_in)s;
-            INSERT INTO {_DELEGATION} VALUES (offer.*);
+            {inserting(TaskDelegation, "offer")};
             {_RECORD};
             UPDATE {_TASK} SET instance_id = place.id, route_due = place.scope IN ({_ROUTING}),
                 waiting = '{{}}', updated_at = greatest(moment, updated_at)

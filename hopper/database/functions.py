@@ -19,7 +19,7 @@ from django.db.models import Model
 
 from hopper.database import engine
 from hopper.database.postgresql import name_lock
-from hopper.database.rows import Row, from_json
+from hopper.database.rows import Row, columns, from_json
 
 _seen: set[str] = set()
 """The names of the functions that this process has found in the database."""
@@ -87,6 +87,15 @@ def as_json(row: Model) -> str:
     """Return a row as the JSON from which `jsonb_populate_record` makes it again."""
     values = {field.column: getattr(row, field.attname) for field in row._meta.concrete_fields}
     return json.dumps(values, default=datetime.isoformat)
+
+
+def inserting(model: type[Model], variable: str) -> str:
+    """Return the statement of a function that inserts the row of a variable.
+
+    It names the columns of this release. A column that a later release adds gets its default.
+    """
+    table = model._meta.db_table
+    return f"INSERT INTO {table} ({columns(model)}) VALUES ({columns(model, variable)})"  # noqa: S608
 
 
 def sharing(name: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 
 from hopper.actors import Actor
-from hopper.database.functions import Function, as_json
+from hopper.database.functions import Function, as_json, inserting
 from instances.allowances import ROUTING
 from instances.choices import HopperScope
 from instances.models import Event, HopperInstance, Task, halted
@@ -75,7 +75,7 @@ def creating() -> Function:
             t.updated_at := moment;
             t.queue_at := greatest(moment, t.not_before) + %(handicap)s;
             t.route_due := place.scope IN ({_ROUTING});
-            INSERT INTO {_TASK} VALUES (t.*);
+            {inserting(Task, "t")};
             INSERT INTO {Event._meta.db_table} (kind, at, actor, actor_id, task_id, instance_id,
                 delegation_id, epoch, attempt, before, status, holder_id, ending, data)
             VALUES ('task.created', moment, %(actor)s, %(actor_id)s, t.id, place.id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from hopper.database import engine, functions
 from hopper.database.functions import Function
 from hopper.errors import LeaseLost
 from instances.lifecycle.actions import pause_instance, stop_instance
-from instances.models import HopperInstance, Task
+from instances.models import Attempt, Event, HopperInstance, Task
 from instances.tasks.batches import Done, complete_and_claim, complete_tasks
 from instances.tasks.claim_sql import claiming
 from instances.tasks.complete_sql import completing
@@ -33,6 +33,7 @@ from instances.tasks.worker import (
     start_task,
 )
 from instances.tree.shape import describe_instance
+from scopes.models import RoutingDecision
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.flows.rows import Copy, Rows, everything
 
@@ -271,17 +272,56 @@ def _order(item: tuple[tuple[str, str], dict[str, Any]]) -> tuple[Any, ...]:
     return (label, str(made or ""), int(pk) if pk.isdigit() else 0, pk)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_both_ways_leave_the_same_rows(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[str] = []
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The title of the function for each row that a call returned."""
+    found: list[str] = []
     call = Function.call
 
     def noted(function: Function, *args: Any, **values: Any) -> Any:
-        found = call(function, *args, **values)
-        calls.extend([function.title] * len(found))
-        return found
+        rows = call(function, *args, **values)
+        found.extend([function.title] * len(rows))
+        return rows
 
     monkeypatch.setattr(Function, "call", noted)
+    return found
+
+
+@pytest.fixture
+def _later_columns() -> Iterator[None]:
+    """A column with a default in each table that the functions write, as a later release adds."""
+    tables = [one._meta.db_table for one in (Task, TaskDelegation, RoutingDecision, Event, Attempt)]
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(f"ALTER TABLE {table} ADD COLUMN later integer NOT NULL DEFAULT 7")
+    yield
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(f"ALTER TABLE {table} DROP COLUMN later")
+
+
+@pytest.mark.usefixtures("_later_columns")
+def test_columns_that_a_later_release_adds_get_their_defaults(calls: list[str]) -> None:
+    top = InstanceFactory()
+    web = InstanceFactory(scope="PROJECT", name="web", parent=top)
+    run = InstanceFactory(scope="ORCHESTRATION", parent=web)
+    TaskFactory(instance=run)
+    TaskFactory(instance=top, project="web", executor_preference="orchestration")
+    TaskFactory(instance=top)
+    # The first claim reads the queue; the next one takes the short way.
+    done(run)
+    done(run)
+    assert {"create", "hop", "rest", "claim", "complete"} <= set(calls)
+    with connection.cursor() as cursor:
+        for model in (Task, TaskDelegation, RoutingDecision):
+            cursor.execute(f"SELECT DISTINCT later FROM {model._meta.db_table}")
+            assert cursor.fetchall() == [(7,)]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_both_ways_leave_the_same_rows(
+    scenario: Scenario, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     short = rows_of(scenario)
     assert {"create", "claim"} <= set(calls)
     assert "hop" in calls or scenario not in HOPPING
