@@ -153,4 +153,5 @@ def _facts(
         barred=barred,
         started_at=engine().moment(row.started_at),
         level=len(above) + 1,
+        config=row.config,
     )

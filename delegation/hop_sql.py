@@ -94,6 +94,7 @@ def hop_at_once(plain: Plain, target: InstanceFacts) -> Reading | None:
     values = {
         **plain.values(),
         "offer": as_json(offer),
+        "config": target.config,
         "room": int(settings["max_queued_tasks"]),
         "answer_in": timedelta(seconds=int(settings["offer_seconds"])),
     }
@@ -146,6 +147,7 @@ _MOVED = f"""t.id IS NULL OR NOT t.route_due OR t.decomposed OR t.asked > 0
         <> %(known)s FROM {_DELEGATION} WHERE task_id = decision.task_id)"""
 _CHANGED = f"""place.parent_id IS DISTINCT FROM decision.instance_id
     OR place.updated_at > %(read_at)s
+    OR place.config IS DISTINCT FROM %(config)s
     OR {halted("place.id")}"""
 _FULL = f"""EXISTS (SELECT FROM {_TASK}
     WHERE instance_id = place.id AND status = '{T.PENDING.value}' OFFSET %(room)s - 1)"""
@@ -214,6 +216,7 @@ def hopping() -> Function:
         arguments={
             **_ARGUMENTS,
             "offer": "jsonb",
+            "config": "jsonb",
             "room": "integer",
             "answer_in": "interval",
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from contextvars import ContextVar
@@ -269,8 +270,11 @@ def _send_on(note: _Note, target_id: str) -> Reading | None:
     with transaction.atomic():
         target = lock_shared(HopperInstance, target_id)
         task, history = note.lock()
-        # The target may have changed since, with fewer capabilities (R9).
+        # The target may have changed since, with fewer capabilities (R9). A change that was
+        # committed after the reading may bear an earlier moment.
         if target is None or target.updated_at > note.read.at:
+            raise _Stale
+        if target.config != json.loads(note.candidate(target_id).config):
             raise _Stale
         here = around(target_id, children=False)
         standing = Standing.along(here.line)

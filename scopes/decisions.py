@@ -18,7 +18,7 @@ class Facts:
 
     @cached_property
     def recorded(self) -> dict[str, Any]:
-        """The facts as JSON, without those that have their default, and without settings.
+        """The facts as JSON, without defaults, settings and the stored configuration.
 
         Settings of files are what a replay of the decision may change.
         """
@@ -41,14 +41,14 @@ class Facts:
 
 
 _EMPTY: tuple[Any, ...] = ((), frozenset(), {})
+_NOT_RECORDED = ("settings", "config")
 
 
 @cache
 def _defaults(kind: Any) -> dict[str, Any]:
     """Return the recorded fields of a kind of facts with their defaults."""
     found: dict[str, Any] = {one.name: one.default for one in fields(kind)}
-    found.pop("settings", None)
-    return found
+    return {name: default for name, default in found.items() if name not in _NOT_RECORDED}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class InstanceFacts(Facts):
     """An instance as behaviours see it: the deciding instance or a candidate below it.
 
     `settings` is the effective configuration (shipped defaults, operator's files, own `config`),
-    `own` the part of it that the instance states itself.
+    `own` the part of it that the instance states itself. `config` is the stored configuration as
+    the text of JSON: an instance gets the task only while it has that one (R9).
     `capabilities` are the instance's own or inherited ones, `subtree_capabilities` adds those of
     the live instances below it. Loads count tasks: `queued` waits there, `running` holds a live
     lease, `open_tasks` is everything unfinished in its subtree. `barred` is the reason code why
@@ -100,6 +101,7 @@ class InstanceFacts(Facts):
     barred: str = ""
     started_at: datetime | None = None
     level: int = 1
+    config: str = "{}"
 
     def __post_init__(self) -> None:
         """Make the key of the name where none is given."""

@@ -37,11 +37,16 @@ def refuse(task: Task) -> None:
     Delegator(ALICE).reject_delegation(offer.pk, reason="no")
 
 
+ROOM = {"max_queued_tasks": 1, "capabilities": ["x"]}
 CHANGES: dict[str, Change] = {
     # Only the row: a change that is announced would place the task at once.
     "the target changes": lambda task: HopperInstance.objects.filter(pk="web").update(
         updated_at=database.now()
     ),
+    # A change that took its moment before the reading and was committed after it.
+    "the configuration of the target changes": lambda task: HopperInstance.objects.filter(
+        pk="web"
+    ).update(config={**ROOM, "accept": "manual"}),
     "an instance above pauses": lambda task: pause_instance("top", actor=ALICE),
     "the queue fills": lambda task: TaskFactory(instance=HopperInstance.objects.get(pk="web")),
     "the task ends": lambda task: cancel_task(task.pk, actor=ALICE),
@@ -53,8 +58,7 @@ CHANGES: dict[str, Change] = {
 @pytest.fixture
 def top() -> HopperInstance:
     top = InstanceFactory(name="top", id="top")
-    config = {"max_queued_tasks": 1, "capabilities": ["x"]}
-    InstanceFactory(scope="PROJECT", name="web", id="web", parent=top, config=config)
+    InstanceFactory(scope="PROJECT", name="web", id="web", parent=top, config=ROOM)
     InstanceFactory(scope="PROJECT", name="other", id="other", parent=top)
     return top
 

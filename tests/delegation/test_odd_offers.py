@@ -11,6 +11,7 @@ from delegation.delegation_history import DelegationHistory
 from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from delegation.sweep import sweep
+from hopper.database.functions import Function
 from hopper.errors import Conflict
 from instances.lifecycle.actions import pause_instance, resume_instance
 from instances.models import HopperInstance, Task
@@ -81,6 +82,25 @@ def test_a_task_that_cannot_be_placed_holds_up_no_other(monkeypatch: pytest.Monk
     sweep()
     bad.refresh_from_db()
     assert bad.instance_id == "web"
+
+
+def test_a_target_that_lost_a_capability_after_the_reading_gets_no_offer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    top = InstanceFactory(name="top")
+    web = InstanceFactory(scope="PROJECT", name="web", parent=top, config={"capabilities": ["x"]})
+    known = router.situation_of
+
+    def overtaken(*read: Any) -> Any:
+        situation = known(*read)
+        # The change took its moment before the reading and was committed after it.
+        HopperInstance.objects.filter(pk=web.pk).update(config={"capabilities": []})
+        return situation
+
+    monkeypatch.setattr(router, "situation_of", overtaken)
+    monkeypatch.setattr(Function, "is_kept", lambda function: False)
+    TaskFactory(instance=top, project="web", required_capabilities=["x"])
+    assert not TaskDelegation.objects.exists()
 
 
 def test_an_offer_that_slipped_in_says_why_it_was_taken_back() -> None:

@@ -533,6 +533,21 @@ MUTATIONS = (
         database="postgres",
     ),
     _one(
+        "a hop in one call goes to a target of another configuration",
+        _HOP_SQL,
+        "    OR place.config IS DISTINCT FROM %(config)s\n",
+        "",
+        _LOOKS_AGAIN,
+        database="postgres",
+    ),
+    _one(
+        "a hop goes to a target of another configuration",
+        "delegation/placing.py",
+        "if target.config != json.loads(note.candidate(target_id).config):",
+        "if False:",
+        "tests/delegation/test_odd_offers.py",
+    ),
+    _one(
         "a hop in one call goes below an instance that pauses",
         _HOP_SQL,
         """\n    OR {halted("place.id")}""",
