@@ -34,14 +34,26 @@ def _closing() -> Function:
 
 
 def _store_functions(**_: object) -> None:
-    """Store the functions for plain tasks in the database."""
+    """Store the functions for plain tasks in the database, once the tables that they name exist.
+
+    `migrate APP` may leave tables of other apps out.
+    """
+    from django.db import connection
+
     from delegation.facts import surveying
     from delegation.hop_sql import hopping, resting
+    from delegation.models import TaskDelegation
     from hopper.database import functions
+    from instances.models import HopperInstance, Task
     from instances.tasks.claim_sql import claiming
     from instances.tasks.complete_sql import completing
     from instances.tasks.create_sql import creating
+    from scopes.models import RoutingDecision
 
+    named = (HopperInstance, Task, TaskDelegation, RoutingDecision)
+    tables = {model._meta.db_table for model in named}
+    if not tables.issubset(connection.introspection.table_names()):
+        return
     begin = (creating(), surveying(), hopping(), resting())
     functions.store(*begin, claiming(), completing(), _closing())
 

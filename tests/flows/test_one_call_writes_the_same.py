@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.core.management.sql import emit_post_migrate_signal
 from django.db import connection
 
 from delegation.delegator import Delegator, decompose_task
@@ -22,6 +23,7 @@ from instances.models import Attempt, Event, HopperInstance, Task
 from instances.tasks.batches import Done, complete_and_claim, complete_tasks
 from instances.tasks.claim_sql import claiming
 from instances.tasks.complete_sql import completing
+from instances.tasks.create_sql import creating
 from instances.tasks.creating import NewTask
 from instances.tasks.reopening import reopen_task
 from instances.tasks.worker import (
@@ -351,6 +353,19 @@ def test_a_database_without_the_functions_is_served(monkeypatch: pytest.MonkeyPa
         assert done(run, "result").status == "done"
     finally:
         functions.store(claiming(), completing())
+
+
+def test_migrating_only_some_apps_stores_no_function() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP FUNCTION {creating().name}")
+        cursor.execute(f"ALTER TABLE {RoutingDecision._meta.db_table} RENAME TO elsewhere")
+        try:
+            emit_post_migrate_signal(0, interactive=False, db="default")
+            cursor.execute("SELECT to_regproc(%s)", [creating().name])
+            assert cursor.fetchone() == (None,)
+        finally:
+            cursor.execute(f"ALTER TABLE elsewhere RENAME TO {RoutingDecision._meta.db_table}")
+            functions.store(creating())
 
 
 def test_the_token_of_an_earlier_attempt_completes_nothing() -> None:
