@@ -81,13 +81,17 @@ def lock_shared(model: type[Row], pk: str) -> Row | None:
 
 
 def lock_rows(model: type[Row], pks: list[str]) -> dict[str, Row]:
-    """Lock rows for change, in id order, and return those that exist, fresh, by id (R6)."""
+    """Lock rows for change, in id order, and return those that exist, fresh, by id (R6).
+
+    The order is that of `sorted`, whatever the collation of the database.
+    """
     _require_transaction()
     wanted, table, key = sorted(set(pks)), model._meta.db_table, model._meta.pk.column
     if not wanted:
         return {}
     marks, lock = ", ".join(["%s"] * len(wanted)), engine().locking(table, skip=False)
-    found = f"SELECT {columns(model)} FROM {table} WHERE {key} IN ({marks}) ORDER BY {key} {lock}"  # noqa: S608
+    order = f"ORDER BY {key} {engine().by_bytes} {lock}"
+    found = f"SELECT {columns(model)} FROM {table} WHERE {key} IN ({marks}) {order}"  # noqa: S608
     locked = {str(row.pk): row for row in select(model, found, wanted)}
     for pk in locked:
         require_condition(model, pk)

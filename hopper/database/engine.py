@@ -39,6 +39,8 @@ class Engine(ABC):
     """The SQL expression of the present, for a statement that `writes_in_with`."""
     sharing: str
     """The end of a SELECT that locks its rows against change, not against other sharers."""
+    by_bytes: str
+    """The word after a text in ORDER BY that orders texts as `sorted` does."""
     one_writer: bool
     """Whether a transaction that may write has waited for all others when it begins."""
     ids_follow_commits: bool

@@ -72,6 +72,7 @@ class PostgreSQL(Engine):
     clock = "clock_timestamp()"
     # Django has no word for it. The FOR KEY SHARE of a foreign key check does not hold up an end.
     sharing = "FOR SHARE"
+    by_bytes = 'COLLATE "C"'
     one_writer = False
     ids_follow_commits = False
     on_this_machine = False

@@ -37,6 +37,7 @@ class SQLite(Engine):
     keeps_functions = False
     clock = ""
     sharing = ""
+    by_bytes = ""
     one_writer = True
     ids_follow_commits = True
     on_this_machine = True

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from delegation.delegator import Delegator
 from delegation.sweep import sweep
-from hopper.database import lock_row
+from hopper.database import lock_row, lock_rows
 from hopper.errors import RuleBroken
 from instances.lifecycle.actions import terminate_instance
 from instances.lifecycle.closing import close_instance
@@ -103,6 +103,23 @@ def test_several_counters_are_taken_in_the_order_of_their_ids() -> None:
         lambda: _ignore(lock_row(InstanceLoad, second.pk)),
     )
     assert unsound() == []
+
+
+def test_counters_are_taken_in_the_order_of_bytes_where_the_database_has_another() -> None:
+    web = InstanceFactory(scope="PROJECT")
+    ids = ["a-b", "a_b"]
+    for pk in ids:
+        InstanceFactory(scope="ORCHESTRATION", parent=web, name=pk, id=pk)
+    table = InstanceLoad._meta.db_table
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_collation WHERE collname = 'en-x-icu'")
+        if cursor.fetchone() is None:
+            pytest.skip("this server knows no other order")
+        cursor.execute(f'ALTER TABLE {table} ALTER instance_id TYPE varchar COLLATE "en-x-icu"')
+        by_database = InstanceLoad.objects.filter(pk__in=ids).order_by("pk")
+        assert [load.pk for load in by_database] == ids[::-1]
+        assert list(lock_rows(InstanceLoad, ids)) == ids
+        transaction.set_rollback(True)
 
 
 def test_counters_of_a_family_that_falls_by_one_of_its_ends_are_taken_in_order() -> None:
