@@ -23,7 +23,7 @@ from hopper.database import after_commit
 from hopper.database.functions import Function, sharing
 from hopper.site_key import FIRST_EPOCH, first_lease
 from instances.choices import STARTED, AttemptOutcome, TaskStatus as T
-from instances.models import Attempt, Event, HopperInstance, Task, TaskDependency
+from instances.models import Attempt, Event, HopperInstance, Task
 from instances.signals import plain_ends
 from instances.tasks.changes import RELEASE
 from instances.tasks.dependencies import reevaluate_dependants
@@ -61,8 +61,6 @@ _END_TASK = f"""UPDATE {_TASK} SET status = '{T.DONE.value}', error = '',
     lease_holder = '', lease_seconds = NULL, lease_expires_at = NULL, route_due = FALSE,
     waiting = '{{}}', finished_at = greatest(moment, created_at),
     updated_at = greatest(moment, updated_at) WHERE id = ANY(plain)"""
-_FOLLOWED = f"""EXISTS (SELECT FROM {TaskDependency._meta.db_table}
-    WHERE depends_on_id = done.id)"""
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,8 @@ def complete_at_once(report: Done, actor: Actor) -> Task | None:
     values = _values([report], actor) if function.is_kept() else None
     if values is None:
         return None
-    for task, (settles, followed) in function.rows(Task, "task", "settles", "followed", **values):
-        _follow([(task.pk, task.instance_id, task.traceparent, settles, followed)])
+    for task, (settles,) in function.rows(Task, "task", "settles", **values):
+        _follow([(task.pk, task.instance_id, task.traceparent, settles)])
         return task
     return None
 
@@ -102,7 +100,7 @@ def complete_plain(reports: Sequence[Done], actor: Actor, *, at: str | None = No
     if values is None:
         return set()
     words = [f"task ->> '{name}'" for name in ("id", "instance_id", "traceparent")]
-    ended = function.call(*words, "settles", "followed", **values)
+    ended = function.call(*words, "settles", **values)
     _follow(ended)
     return {task_id for task_id, *_ in ended}
 
@@ -124,15 +122,15 @@ def _values(reports: Sequence[Done], actor: Actor, at: str | None = None) -> dic
 
 def _follow(ended: Sequence[tuple[Any, ...]]) -> None:
     """Do after the commit what follows the ends."""
-    for task_id, instance_id, traceparent, _, _ in ended:
+    for task_id, instance_id, traceparent, _ in ended:
         told = {"task_id": task_id, "instance_id": instance_id}
         with tracing.span("done task", traceparent, **told):
             pass
-    holders = {str(instance_id): settles for _, instance_id, _, settles, _ in ended}
+    holders = {str(instance_id): settles for _, instance_id, _, settles in ended}
     for instance_id in sorted(pk for pk, settles in holders.items() if settles):
         settle_after_commit(instance_id)
-    if any(followed for *_, followed in ended):
-        after_commit(lambda: reevaluate_dependants([task_id for task_id, *_ in ended]))
+    # A dependant made before the commit saw an open task. Only a look after it finds it (R23).
+    after_commit(lambda: reevaluate_dependants([task_id for task_id, *_ in ended]))
     WAKEUPS.wake_after_commit(holders.keys())
 
 
@@ -153,7 +151,7 @@ def completing() -> Function:
             "attempts": "integer[]",
             "results": "jsonb[]",
         },
-        returns="TABLE (task json, settles boolean, followed boolean)",
+        returns="TABLE (task json, settles boolean)",
         variables="""plain text[]; moment timestamptz; holder text; leases integer; seen boolean;
             stopping text[];""",
         body=f"""
@@ -170,6 +168,6 @@ def completing() -> Function:
                 {release} INTO seen;
                 IF seen THEN stopping := stopping || holder; END IF;
             END LOOP;
-            RETURN QUERY SELECT row_to_json(done), instance_id = ANY(stopping), {_FOLLOWED}
+            RETURN QUERY SELECT row_to_json(done), instance_id = ANY(stopping)
                 FROM {_TASK} AS done WHERE id = ANY(plain);""",
     )

@@ -166,9 +166,18 @@ def _block(task: Task, failed: list[str], now: datetime) -> bool:
 
 def reevaluate_dependants(task_ids: Collection[str]) -> None:
     """Update the dependants of tasks: at most 1,000, the sweep does the rest (R23)."""
-    dependants = TaskDependency.objects.filter(depends_on__in=task_ids).order_by("task_id")
-    found = dependants.values_list("task_id", flat=True).distinct()
-    reevaluate_all(found[:_DEPENDANTS_AT_ONCE])
+    if not task_ids:
+        return
+    # Most tasks have no dependants. So each end pays for this statement, which is not built anew.
+    table, marks = TaskDependency._meta.db_table, ", ".join(["%s"] * len(task_ids))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT DISTINCT task_id FROM {table} WHERE depends_on_id IN ({marks})
+            ORDER BY task_id LIMIT {_DEPENDANTS_AT_ONCE}""",  # noqa: S608 - names of this code
+            list(task_ids),
+        )
+        found = [task_id for (task_id,) in cursor.fetchall()]
+    reevaluate_all(found)
 
 
 def reevaluate_new(task_ids: Collection[str]) -> None:

@@ -91,10 +91,10 @@ def test_a_turn_of_a_worker_takes_nine_statements(
     ada: Caller, tree: dict[str, HopperInstance]
 ) -> None:
     run = InstanceFactory(scope="ORCHESTRATION", parent=tree["web"])
-    for _ in range(2):
+    for _ in range(3):
         TaskFactory(instance=run)
-    for _ in range(2):
-        # The first claim reads its queue.
+    for _ in range(3):
+        # The first claim reads its queue. The first call of a function looks for the function.
         with CaptureQueriesContext(connection) as claiming:
             (task,) = ada.tell(f"/instances/{run.pk}/claim", {"worker": "w"})["tasks"]
         with CaptureQueriesContext(connection) as completing:

@@ -235,6 +235,25 @@ def test_counters_of_a_family_whose_last_task_is_taken_from_its_worker_are_taken
     assert unsound() == []
 
 
+def test_a_dependant_made_before_the_commit_of_an_end_is_ready_after_it() -> None:
+    run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
+    first = TaskFactory(instance=run)
+    token = claim_task(first.pk, worker="bob", actor=ALICE).token
+    made: list[str] = []
+
+    def create() -> None:
+        new = NewTask(title="c", instance_id=run.pk, depends_on=[first.pk])
+        made.append(create_task(new, actor=ALICE).task.pk)
+
+    _beside(
+        lambda: _ignore(complete_task(first.pk, token=token, actor=ALICE)),
+        create,
+        lambda: None,
+    )
+    assert Task.objects.get(pk=made[0]).ready
+    assert unsound() == []
+
+
 def _wait_in_vain(task: Task, before: Task) -> None:
     with pytest.raises(RuleBroken):
         update_task(task.pk, changes={"depends_on": [before.pk]}, actor=ALICE)
