@@ -10,11 +10,12 @@ rows that `change_task` and its receivers write.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from hopper import tracing
 from hopper.actors import Actor
@@ -100,7 +101,12 @@ def complete_plain(reports: Sequence[Done], actor: Actor, *, at: str | None = No
     if values is None:
         return set()
     words = [f"task ->> '{name}'" for name in ("id", "instance_id", "traceparent")]
-    ended = function.call(*words, "settles", **values)
+    releases = values["whole"] and len(values["tasks"]) > 1
+    with transaction.atomic() if releases else nullcontext():
+        ended = function.call(*words, "settles", **values)
+        if releases:
+            # Where not all are plain, the plain ones are locked no longer (R6).
+            transaction.set_rollback(not ended)
     _follow(ended)
     return {task_id for task_id, *_ in ended}
 

@@ -18,6 +18,7 @@ from hopper.errors import RuleBroken
 from instances.lifecycle.actions import terminate_instance
 from instances.lifecycle.closing import close_instance
 from instances.models import HopperInstance, InstanceLoad, Task
+from instances.tasks.batches import Done, complete_tasks
 from instances.tasks.creating import NewTask, create_task, create_tasks
 from instances.tasks.decomposing import create_children
 from instances.tasks.editing import update_task
@@ -251,6 +252,27 @@ def test_a_dependant_made_before_the_commit_of_an_end_is_ready_after_it() -> Non
         lambda: None,
     )
     assert Task.objects.get(pk=made[0]).ready
+    assert unsound() == []
+
+
+def test_reports_in_a_transaction_take_the_trees_in_order_where_only_the_last_is_plain() -> None:
+    run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
+    first, last = sorted((TaskFactory(instance=run) for _ in range(2)), key=lambda task: task.pk)
+    child = TaskFactory(parent_id=first.pk, instance=run)
+    reports = [
+        Done(pk, claim_task(pk, worker="bob", actor=ALICE).token) for pk in (child.pk, last.pk)
+    ]
+
+    def report() -> None:
+        with transaction.atomic():
+            complete_tasks(reports, actor=ALICE)
+
+    _beside(
+        lambda: _ignore(lock_row(Task, first.pk)),
+        report,
+        lambda: _ignore(lock_row(Task, last.pk)),
+    )
+    assert set(Task.objects.open()) == set()
     assert unsound() == []
 
 
