@@ -63,7 +63,10 @@ _STEPS = {
 
 
 class Attention:
-    """What of `tasks` and `instances` waits for a person. All instances are read once for it."""
+    """The tasks and instances that wait for a person, of those in two querysets.
+
+    The places of all instances are read once for all lists and counts.
+    """
 
     def __init__(self, tasks: TaskQuerySet, instances: InstanceQuerySet) -> None:
         self._tasks, self._instances, self._now = tasks, instances, database.now()
