@@ -42,6 +42,16 @@ def now() -> datetime:
         return engine().now(cursor)
 
 
+def trust_silence() -> None:
+    """Spare the round trip that asks whether a kept connection works, unless the server spoke.
+
+    For the start of a request, after Django has made the question due.
+    """
+    if connection.connection is not None and engine().is_silent():
+        # The attribute is Django's, and its stubs do not know it.
+        connection.health_check_done = True  # type: ignore[attr-defined]
+
+
 def present() -> Expression:
     """Return the present as an expression, for a query that reads it together with its rows."""
     if not engine().clock:

@@ -53,6 +53,13 @@ class Engine(ABC):
         """Return the present by the one clock that decides for all servers."""
 
     @abstractmethod
+    def is_silent(self) -> bool:
+        """Return whether the server has said nothing on this thread's idle connection.
+
+        Asks no server: one that ended has closed the connection.
+        """
+
+    @abstractmethod
     def read_with_now(
         self, cursor: CursorWrapper, statement: str, params: Any
     ) -> tuple[list[tuple[Any, ...]], datetime]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import selectors
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -82,6 +83,14 @@ class PostgreSQL(Engine):
         cursor.execute(f"SELECT {self.clock}")
         found: datetime = cursor.fetchone()[0]
         return found
+
+    def is_silent(self) -> bool:
+        """Look whether the socket has something to read: the last words, or the end."""
+        if connection.connection.closed:
+            return False
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection.connection.fileno(), selectors.EVENT_READ)
+            return not selector.select(timeout=0)
 
     def read_with_now(
         self, cursor: CursorWrapper, statement: str, params: Any

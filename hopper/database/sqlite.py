@@ -46,6 +46,10 @@ class SQLite(Engine):
         """Read this machine's clock: the database is a file on it."""
         return timezone.now()
 
+    def is_silent(self) -> bool:
+        """There is no server."""
+        return True
+
     def read_with_now(
         self, cursor: CursorWrapper, statement: str, params: Any
     ) -> tuple[list[tuple[Any, ...]], datetime]:

@@ -19,6 +19,7 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import get_resolver, set_script_prefix
 
+from hopper import database
 from hopper.rest.compression import compress
 from hopper.rest.problem import respond
 from hopper.serving.bodies import (
@@ -62,6 +63,7 @@ async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
 
 def _with_fresh_connection(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     signals.request_started.send(sender=Application)
+    database.trust_silence()
     try:
         return function(*args, **kwargs)
     finally:

@@ -174,12 +174,15 @@ class HopperInstance(MPTTModel):
 
 
 class LineageRow:
-    """One instance of a lineage: the values for R3, R4 and the grants."""
+    """One instance of a lineage: the values for R3, R4 and the grants.
 
-    __slots__ = ("config", "id", "parent_id", "scope", "status")
+    `running` is the number of its live leases.
+    """
+
+    __slots__ = ("config", "id", "parent_id", "running", "scope", "status")
 
     def __init__(self, row: tuple[Any, ...], config: dict[str, Any]) -> None:
-        self.id, self.parent_id, self.scope, self.status = row
+        self.id, self.parent_id, self.scope, self.status, self.running = row
         self.config = config
 
 
@@ -194,7 +197,7 @@ def lineages(instance_ids: Iterable[str]) -> dict[str, list[LineageRow]]:
     wanted = sorted(set(instance_ids))
     if not wanted:
         return {}
-    table = connection.ops.quote_name(HopperInstance._meta.db_table)
+    table, loads = HopperInstance._meta.db_table, InstanceLoad._meta.db_table
     marks = ", ".join(["%s"] * len(wanted))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -207,7 +210,8 @@ def lineages(instance_ids: Iterable[str]) -> dict[str, list[LineageRow]]:
                 FROM line l JOIN {table} i ON i.id = l.parent_id
                 WHERE l.depth < {_BOTTOMLESS}
             )
-            SELECT start, id, parent_id, scope, status, config FROM line
+            SELECT start, id, parent_id, scope, status, coalesce(running, 0), config
+            FROM line LEFT JOIN {loads} ON instance_id = id
             ORDER BY start, depth DESC
             """,  # noqa: S608
             wanted,

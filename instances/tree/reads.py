@@ -24,11 +24,6 @@ def waiting_at(instance_ids: Iterable[str]) -> dict[str, int]:
     return dict(rows.order_by().values_list("instance_id").annotate(Count("pk")))
 
 
-def running_at(instance_ids: Iterable[str]) -> dict[str, int]:
-    """Return the number of live leases of each instance."""
-    return dict(InstanceLoad.objects.filter(pk__in=list(instance_ids)).values_list("pk", "running"))
-
-
 def stated_capabilities(config: Mapping[str, Any]) -> frozenset[str] | None:
     """Return the capabilities in the instance's own config, or None if they are inherited."""
     stated = config.get("capabilities")

@@ -12,7 +12,6 @@ from instances.allowances import EXECUTING
 from instances.choices import HopperScope, InstanceStatus, WaitingCode
 from instances.models import HopperInstance, lineages
 from instances.queue_settings import queue_settings
-from instances.tree.reads import running_at
 
 _WORDS = {
     InstanceStatus.CREATED: "NotStarted",
@@ -68,12 +67,10 @@ class Places:
 
     @classmethod
     def around(cls, instance_ids: Iterable[str]) -> Self:
-        """Return these instances and those above them, in two queries."""
-        lines = lineages(instance_ids)
-        running = running_at(lines)
+        """Return these instances and those above them, in one query."""
         return cls(
-            (one.id, one.parent_id, one.scope, one.status, one.config, running.get(one.id))
-            for line in lines.values()
+            (one.id, one.parent_id, one.scope, one.status, one.config, one.running)
+            for line in lineages(instance_ids).values()
             for one in line
         )
 

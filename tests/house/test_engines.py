@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from hopper.database import (
     present,
     read_with_now,
     snapshot,
+    trust_silence,
     try_lock,
     write_together,
 )
@@ -287,6 +289,30 @@ def test_the_engine_knows_whether_it_writes_within_a_read() -> None:
     else:
         with pytest.raises(Error):
             rows(statement, *params)
+
+
+def test_a_silent_connection_is_used_as_it_is_and_one_that_was_ended_is_asked() -> None:
+    rows("SELECT 1")
+    connection.health_check_done = False
+    trust_silence()
+    assert connection.health_check_done
+    if connection.vendor == "sqlite":
+        return
+    ((session,),) = rows("SELECT pg_backend_pid()")
+    ended = threading.Thread(target=end_session, args=[session])
+    ended.start()
+    ended.join(LONG)
+    assert select.select([connection.connection], [], [], LONG)[0], "the last words did not come"
+    connection.health_check_done = False
+    trust_silence()
+    assert not connection.health_check_done
+    connection.close()
+
+
+def end_session(session: int) -> None:
+    """End another session of the database."""
+    rows("SELECT pg_terminate_backend(%s)", session)
+    connection.close()
 
 
 def test_a_lock_that_others_hold_too_long_is_an_outage(root: HopperInstance) -> None:

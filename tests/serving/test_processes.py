@@ -85,6 +85,7 @@ def test_a_stop_lets_running_requests_finish(team: Served, home: Path) -> None:
     assert team.process.returncode == 0
 
 
+@pytest.mark.usefixtures("team")
 def test_a_second_start_shows_no_token_and_its_processes_end_with_it(home: Path) -> None:
     again = start(home, "--workers", "1")
     assert "hop_" not in again.told
