@@ -27,7 +27,7 @@ from hopper.serving.application import THREADS, Application
 from hopper.serving.processes import Role, Team
 from hopper.serving.safety import names_of, refusals
 from hopper.serving.server import Server
-from hopper.serving.siblings import Siblings
+from hopper.serving.mailboxes import Mailboxes
 from hopper.upgrades import migrate
 from instances.models import AgentToken
 from instances.tasks.wakeups import WAKEUPS
@@ -75,13 +75,13 @@ class Command(OperatorCommand):
         self._tell(listening, options)
         application = Application(options["threads"])
         connections.close_all()
-        siblings = Siblings(options["workers"])
-        serve = partial(_serve, application, listening, siblings)
+        mailboxes = Mailboxes(options["workers"])
+        serve = partial(_serve, application, listening, mailboxes)
         roles = [
             Role(f"worker {number + 1}", partial(serve, number))
             for number in range(options["workers"])
         ]
-        Team([*roles, Role("sweep", partial(_sweep, siblings))]).run()
+        Team([*roles, Role("sweep", partial(_sweep, mailboxes))]).run()
         self.say("Ended.")
 
     def _require_safety(self, host: str) -> None:
@@ -125,18 +125,18 @@ def _require(check: Callable[[], None]) -> None:
 
 
 def _serve(
-    application: Application, listening: socket.socket, siblings: Siblings, number: int
+    application: Application, listening: socket.socket, mailboxes: Mailboxes, number: int
 ) -> None:
     """Answer requests until SIGTERM. Runs in a process of its own."""
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    WAKEUPS.tell_others = partial(siblings.tell, number)
-    listen = partial(siblings.listen, number, WAKEUPS.wake)
+    WAKEUPS.tell_others = partial(mailboxes.tell, number)
+    listen = partial(mailboxes.listen, number, WAKEUPS.wake)
     Server(application, settings.HOPPER_PROXIES, listen).run([listening])
 
 
-def _sweep(siblings: Siblings) -> None:
+def _sweep(mailboxes: Mailboxes) -> None:
     """Sweep until SIGTERM. Runs in a process of its own."""
-    WAKEUPS.tell_others = partial(siblings.tell, None)
+    WAKEUPS.tell_others = partial(mailboxes.tell, None)
     call_command("hopper_sweep", "--loop", stdout=io.StringIO())
 
 

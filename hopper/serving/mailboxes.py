@@ -16,7 +16,7 @@ MOST_WORDS = 500
 _MOST_BYTES = 1 << 17
 
 
-class Siblings:
+class Mailboxes:
     """A socket for each process, made before the fork. Each hears its own; all speak to all."""
 
     def __init__(self, number: int) -> None:
