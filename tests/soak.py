@@ -22,6 +22,7 @@ from tests.standby import pair
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.crash.site import Site
     from tests.standby import Pair
 
 SERVERS, WORKERS, CLIENTS, SWEEPERS = 2, 8, 2, 2  # each server has two processes
@@ -66,10 +67,6 @@ def soak(disturb: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _disturbed(disturb: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-    from delegation.audit import audit
-    from instances.models import Task
-    from instances.waiting import count_reasons
-    from tests.crash.ledger import compare
     from tests.crash.site import Site
 
     _grow_tree()
@@ -86,27 +83,37 @@ def _disturbed(disturb: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
             site.open(worker=WORKERS, client=CLIENTS, sweeper=SWEEPERS)
             while_running = disturb(site)
             ended = time.time()
-            finished = site.calm_down(PATIENCE)
-            compared = compare(site.folder)
-            statuses = Counter(Task.objects.values_list("status", flat=True))
             return {
                 "seconds": round(ended - began),
-                "tasks_done": statuses["done"],
-                "tasks": dict(statuses),
-                "all_work_finished": finished,
-                "what_is_left_waits_for": count_reasons(Task.objects.all()),
-                "kills": site.kills(),
-                "killed": dict(site.killed) | _died_at_commits(site),
-                "lost": compared["lost"],
-                "done_twice": compared["twice"],
-                "trouble": site.trouble(),
+                "all_work_finished": site.calm_down(PATIENCE),
+                **_outcome(site),
                 "claim_ms_at_the_start": _claims(site, began, began + WINDOW),
                 "claim_ms_at_the_end": _claims(site, ended - WINDOW, ended),
                 "while_running": while_running,
-                "check": [str(finding) for finding in audit()],
             }
         finally:
             site.close()
+
+
+def _outcome(site: Site) -> dict[str, Any]:
+    from delegation.audit import audit
+    from instances.models import Task
+    from instances.waiting import count_reasons
+    from tests.crash.ledger import compare
+
+    compared = compare(site.folder)
+    statuses = Counter(Task.objects.values_list("status", flat=True))
+    return {
+        "tasks_done": statuses["done"],
+        "tasks": dict(statuses),
+        "what_is_left_waits_for": count_reasons(Task.objects.all()),
+        "kills": site.kills(),
+        "killed": dict(site.killed) | _died_at_commits(site),
+        "lost": compared["lost"],
+        "done_twice": compared["twice"],
+        "trouble": site.trouble(),
+        "check": [str(finding) for finding in audit()],
+    }
 
 
 def _grow_tree() -> None:

@@ -162,7 +162,7 @@ def test_nothing_is_missed_while_the_server_is_away(
     page.errors[:] = [error for error in page.errors if "ERR_" not in error]
 
 
-def test_the_keyboard_alone_will_do(page: Any, site: Site, expect: Any) -> None:
+def test_the_keyboard_alone_folds_and_moves(page: Any, site: Site, expect: Any) -> None:
     live(page)
     keys = page.keyboard
     keys.press("?")
@@ -183,6 +183,14 @@ def test_the_keyboard_alone_will_do(page: Any, site: Site, expect: Any) -> None:
     expect(row(page, "ops-run")).to_have_attribute("data-up", "web")
     site.call("PATCH", "/instances/ops-run", parent_id="ops")
     expect(row(page, "ops-run")).to_have_attribute("data-up", "ops")
+    for key in ("ArrowDown", "ArrowDown"):
+        keys.press(key)
+    expect(row(page, "ops")).to_be_focused()
+
+
+def test_the_keyboard_alone_makes_a_task_and_finds_it(page: Any, site: Site, expect: Any) -> None:
+    live(page)
+    keys = page.keyboard
     for key in ("ArrowDown", "ArrowDown"):
         keys.press(key)
     expect(row(page, "ops")).to_be_focused()

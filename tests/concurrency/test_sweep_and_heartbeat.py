@@ -17,24 +17,32 @@ from tests.soundness import unsound
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from instances.models import HopperInstance
+    from instances.tasks.worker import Lease
+
 pytestmark = [pytest.mark.storm, pytest.mark.django_db(transaction=True)]
+
+
+def _leased(number: int) -> tuple[HopperInstance, list[Lease]]:
+    """Return an instance and the leases of all its tasks, `number` of them."""
+    run = InstanceFactory(
+        scope="ORCHESTRATION",
+        parent=InstanceFactory(scope="PROJECT"),
+        config={"max_concurrent_tasks": number, "max_queued_tasks": number},
+    )
+    for _ in range(number):
+        TaskFactory(instance=run)
+    leases: list[Lease] = []
+    while len(leases) < number:
+        leases += claim_next(run.pk, worker="bob", limit=100, actor=ALICE).leases
+    return run, leases
 
 
 def test_a_heartbeat_that_was_answered_keeps_its_lease_and_one_refused_has_lost_it_for_good(
     child_environ: dict[str, str], storm: Callable[[int, int], int]
 ) -> None:
     rounds = storm(50, 1000)
-    run = InstanceFactory(
-        scope="ORCHESTRATION",
-        parent=InstanceFactory(scope="PROJECT"),
-        config={"max_concurrent_tasks": rounds, "max_queued_tasks": rounds},
-    )
-    for _ in range(rounds):
-        TaskFactory(instance=run)
-    leases = []
-    while len(leases) < rounds:
-        leases += claim_next(run.pk, worker="bob", limit=100, actor=ALICE).leases
-
+    run, leases = _leased(rounds)
     beats, *swept = crowd(
         child_environ,
         "tests.concurrency.members:beat_or_sweep",

@@ -31,6 +31,21 @@ def _hopper(environ: dict[str, str], *arguments: str) -> str:
     return done.stdout
 
 
+def _work_off(run: str, environ: dict[str, str]) -> None:
+    command = [sys.executable, "-c", "import json,sys; print(json.load(sys.stdin)['title'])"]
+    workers = [
+        subprocess.Popen(
+            [str(HOPPER), "--local", "worker", f"agent-{n}", "--instance", run, "--idle-exit",
+             "8", "--", *command],
+            env=environ,
+            stdout=subprocess.DEVNULL,
+        )
+        for n in range(2)
+    ]  # fmt: skip
+    for worker in workers:
+        assert worker.wait(timeout=180) == 0
+
+
 def test_a_run_is_worked_off_in_dependency_order_and_bubbles_to_the_top(
     child_environ: dict[str, str],
 ) -> None:
@@ -48,19 +63,7 @@ def test_a_run_is_worked_off_in_dependency_order_and_bubbles_to_the_top(
     _hopper(child_environ, "--local", "run", "start", str(RUN / "config.json"))
     assert Task.objects.count() == 7
 
-    command = [sys.executable, "-c", "import json,sys; print(json.load(sys.stdin)['title'])"]
-    workers = [
-        subprocess.Popen(
-            [str(HOPPER), "--local", "worker", f"agent-{n}", "--instance", run.pk, "--idle-exit",
-             "8", "--", *command],
-            env=child_environ,
-            stdout=subprocess.DEVNULL,
-        )
-        for n in range(2)
-    ]  # fmt: skip
-    for worker in workers:
-        assert worker.wait(timeout=180) == 0
-
+    _work_off(run.pk, child_environ)
     finished = list(Task.objects.order_by("finished_at").values_list("pk", "status"))
     assert {status for _, status in finished} == {"done"}
     place = {pk: n for n, (pk, _) in enumerate(finished)}

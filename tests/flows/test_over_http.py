@@ -80,14 +80,10 @@ def test_created_at_the_top_it_is_held_by_the_right_orchestration_and_bubbles_up
     assert (done["status"], done["result"]) == ("done", {"ok": 1})
 
     chain = call("get", f"{url}/delegations")
-    assert (chain["origin_instance_id"], chain["current_instance_id"]) == (
-        at["top"],
-        at["web-run"],
-    )
-    assert [hop["target_instance_id"] for hop in chain["delegations"]] == [
-        at["web"],
-        at["web-run"],
-    ]
+    ends = (chain["origin_instance_id"], chain["current_instance_id"])
+    assert ends == (at["top"], at["web-run"])
+    targets = [hop["target_instance_id"] for hop in chain["delegations"]]
+    assert targets == [at["web"], at["web-run"]]
     assert {(hop["status"], hop["result"]["ok"]) for hop in chain["delegations"]} == {
         ("completed", 1)
     }
