@@ -20,13 +20,12 @@ _TYPES: dict[str, Any] = {"words": list[str], "whole": int, "object": dict[str, 
 
 
 def _tasks_schema(moment: str, most: int, words: str) -> Json:
-    """Return the JSON Schema of a list of tasks; add_task describes most of their fields."""
+    """Return the JSON Schema of a list of tasks; add_task describes and bounds most fields."""
     listed = [field for field in set_at(moment) if field.for_agents]
     shapes = {field.name: field.json_schema() for field in listed}
     for field in listed:
         if CREATE in field.set_at:
-            shapes[field.name].pop("description")
-            shapes[field.name].pop("examples", None)
+            shapes[field.name] = _type_in(shapes[field.name])
     task = {
         "type": "object",
         "properties": shapes,
@@ -36,6 +35,12 @@ def _tasks_schema(moment: str, most: int, words: str) -> Json:
         "type": "array", "items": task, "minItems": 1, "maxItems": most, "description": words,
         "examples": [[{"title": "Write the API"}, {"title": "Write its tests"}]],
     }  # fmt: skip
+
+
+def _type_in(schema: Json) -> Json:
+    """Return what a JSON Schema says about the type; some clients need the type of the items."""
+    kept = {key: schema[key] for key in ("type", "enum", "format") if key in schema}
+    return {**kept, "items": _type_in(schema["items"])} if "items" in schema else kept
 
 
 def named(name: str, words: str) -> Any:
