@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -32,6 +33,8 @@ KEPT = {"django_content_type", "auth_permission"}
 CASE = pytest.StashKey[int]()
 """The place of a test among the cases of its function."""
 MEASURED_CASES = 100
+WAITING = {"browser", "crash", "serving", "worker_lab"}
+"""The folders of the tests that mostly wait for other processes."""
 POSTGRES = os.environ.get("HOPPER_TEST_DATABASE", "sqlite") == "postgres"
 
 
@@ -52,15 +55,31 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_collection(session: pytest.Session) -> Iterator[object]:
+    """Measure in one process what importing runs: it is the same in all of them."""
+    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+        return (yield)
+    with _unmeasured():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
     """Stop measuring the coverage for a test that would show no new line."""
     if _shows_new_lines(item):
         return (yield)
+    with _unmeasured():
+        return (yield)
+
+
+@contextmanager
+def _unmeasured() -> Iterator[None]:
+    """Measure no coverage meanwhile, neither here nor in the processes that are started."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         stopped = list(iter(_stop_measuring, None))
         try:
-            return (yield)
+            yield
         finally:
             for measurement in reversed(stopped):
                 measurement.start()
@@ -92,12 +111,14 @@ def _shows_new_lines(item: pytest.Item) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, with the reason, what this run's database cannot show.
 
-    What asks no database has been tried in the SQLite run.
+    What asks no database has been tried in the SQLite run. Tests that wait come first: the other
+    workers compute meanwhile, and none is left alone with a long test at the end.
     """
     if POSTGRES:
         without = [item for item in items if not _asks_the_database(item)]
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if _asks_the_database(item)]
+    items.sort(key=lambda item: item.path.parent.name not in WAITING)
     cases: Counter[str] = Counter()
     for item in items:
         name, _, _ = item.nodeid.partition("[")

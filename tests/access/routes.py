@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from drf_spectacular.generators import SchemaGenerator
+from tests.openapi import schema
 
 PREFIX = "/api/v1"
 LABELS = frozenset({"conversation_id", "external_id"})
@@ -121,41 +121,38 @@ def operations() -> tuple[Operation, ...]:
 
 
 def _operations() -> Iterator[Operation]:
-    schema: Any = SchemaGenerator().get_schema(public=True)
-    for path, methods in schema["paths"].items():
+    for path, methods in schema()["paths"].items():
         for method, told in methods.items():
             asked = tuple(one["name"] for one in told.get("parameters", ()) if _is_text(one))
             content = told.get("requestBody", {}).get("content", {}).get("application/json", {})
-            found = dict(_references(content.get("schema", {}), schema))
+            found = dict(_references(content.get("schema", {})))
             taken = tuple(way for way, ignored in found.items() if not ignored)
             ignored = tuple(way for way, ignored in found.items() if ignored)
             yield Operation(method.upper(), path.removeprefix(PREFIX), asked, taken, ignored)
 
 
 def _is_text(parameter: Any) -> bool:
-    schema = parameter["schema"]
+    told = parameter["schema"]
     return (
         parameter["in"] == "query"
-        and schema.get("type") in ("string", "array")
-        and "enum" not in schema
-        and "enum" not in schema.get("items", {})
-        and schema.get("format") != "date-time"
+        and told.get("type") in ("string", "array")
+        and "enum" not in told
+        and "enum" not in told.get("items", {})
+        and told.get("format") != "date-time"
         and parameter["name"] not in ("after", "cursor")
     )
 
 
-def _references(
-    node: Any, schema: Any, way: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], bool]]:
+def _references(node: Any, way: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
     """Yield the paths of the fields in a body that name an object, and whether each is ignored."""
     if "$ref" in node:
-        node = schema["components"]["schemas"][node["$ref"].rsplit("/", 1)[1]]
+        node = schema()["components"]["schemas"][node["$ref"].rsplit("/", 1)[1]]
     for part in (*node.get("allOf", ()), *node.get("oneOf", ())):
-        yield from _references(part, schema, way)
+        yield from _references(part, way)
     if node.get("type") == "array":
-        yield from _references(node["items"], schema, way)
+        yield from _references(node["items"], way)
     for name, inner in node.get("properties", {}).items():
         if name in REFERENCES | CREDENTIALS or (name.endswith("_id") and name not in LABELS):
             yield (*way, name), inner.get("description", "").startswith("Read-only: ignored")
         else:
-            yield from _references(inner, schema, (*way, name))
+            yield from _references(inner, (*way, name))

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client, override_settings
-from drf_spectacular.generators import SchemaGenerator
 
 from delegation.delegator import Delegator
 from instances.api.task_serializers import REPORT
 from instances.models import Event, HopperInstance, Task
 from tests.api.conftest import API, Caller
 from tests.factories import ALICE, TaskFactory
+from tests.openapi import schema
 from tests.worlds import kept
 
 PROBLEM = "application/problem+json"
@@ -25,13 +25,13 @@ PROBLEM = "application/problem+json"
 EXAMPLES = {"instances": "web", "tasks": "TASK", "delegations": "DELEGATION"}
 OPERATIONS = [
     (method.upper(), path.removeprefix(API).replace("{id}", EXAMPLES.get(path.split("/")[3], "")))
-    for path, methods in SchemaGenerator().get_schema(public=True)["paths"].items()
+    for path, methods in schema()["paths"].items()
     for method in methods
     if method != "delete" and ("{id}" not in path or path.split("/")[3] in EXAMPLES)
 ]
 INTEGERS = [
     (path.removeprefix(API).replace("{id}", EXAMPLES.get(path.split("/")[3], "")), told["name"])
-    for path, methods in SchemaGenerator().get_schema(public=True)["paths"].items()
+    for path, methods in schema()["paths"].items()
     for told in methods.get("get", {}).get("parameters", ())
     if told["in"] == "query" and told["schema"].get("type") == "integer"
     if "{id}" not in path or path.split("/")[3] in EXAMPLES

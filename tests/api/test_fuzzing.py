@@ -20,11 +20,12 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 from instances.models import HopperInstance, Task
 from tests.api.conftest import API
 from tests.factories import TaskFactory
+from tests.openapi import ADDRESS, AS_JSON
 from tests.worlds import kept
 
 CASES = int(os.environ.get("HOPPER_FUZZ", "4"))
 
-schema = schemathesis.openapi.from_wsgi(f"{API}/schema", get_wsgi_application())
+schema = schemathesis.openapi.from_wsgi(ADDRESS, get_wsgi_application(), headers=AS_JSON)
 schema.config.generation.with_security_parameters = False
 
 

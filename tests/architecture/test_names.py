@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 
 from tests.architecture.sources import ROOMS, Source, sources
 
@@ -139,7 +140,10 @@ def _module(source: Source) -> str:
     return source.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-MODULES = {_module(source): source for source in sources()}
+@cache
+def _modules() -> dict[str, Source]:
+    """Return the modules by name; no other test pays for reading them."""
+    return {_module(source): source for source in sources()}
 
 
 def _calls_that_load(tree: ast.Module) -> bool:
@@ -159,7 +163,7 @@ def _named(tree: ast.Module) -> set[str]:
         for text in texts
         if _DOTTED.fullmatch(text)
         and (
-            text in MODULES
+            text in _modules()
             or text.count(".") > 1
             or re.fullmatch(r"[a-z]+\.[A-Z]\w+", text)
         )
@@ -206,11 +210,11 @@ def test_an_arrow_up_by_string_would_be_found() -> None:
 def test_a_module_that_one_other_file_imports_has_a_reason() -> None:
     importers = defaultdict(set)
     for source in sources():
-        for name in _imported(source.tree) & MODULES.keys():
+        for name in _imported(source.tree) & _modules().keys():
             importers[name].add(source.path)
     single = {
         name
         for name, by in importers.items()
-        if len(by) == 1 and len(MODULES[name].tree.body) > 1  # a package alone is no module
+        if len(by) == 1 and len(_modules()[name].tree.body) > 1  # a package alone is no module
     }
     assert single == set(SINGLE_IMPORTER)
