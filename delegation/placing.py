@@ -160,11 +160,9 @@ def _look(read: Reading, actor: Actor) -> _Note | None:
         return None
     question = Question.objects.open_of(task)
     began = time.perf_counter()
-    router = InstanceRouter()
-    situation = router.situation(task, holder, read.history, read.here)
-    if not situation.instance.standing.may("route"):
+    decided = InstanceRouter().decide(task, holder, read.history, read.here)
+    if decided is None:
         return None
-    decided = router.decide_from(situation, holder)
     elapsed = (time.perf_counter() - began) * 1000
     return _Note(read, holder, decided, question, elapsed, actor)
 

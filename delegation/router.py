@@ -27,11 +27,28 @@ MAX_HOPS = 40
 
 
 class InstanceRouter:
-    """Answers questions about routing. Moves no task."""
+    """Answers questions about routing. Moves no task. Placing carries the answers out."""
 
-    def decide(self, task: Task, source: HopperInstance) -> Decided:
-        """Return the decision of `source` about the task now (R9). Raises BehaviorFailed."""
-        return self.decide_from(self.situation(task, source), source)
+    def decide(
+        self,
+        task: Task,
+        source: HopperInstance,
+        history: DelegationHistory | None = None,
+        here: Surroundings | None = None,
+    ) -> Decided | None:
+        """Return the decision of `source` about the task now (R9), None where R3 forbids routing.
+
+        `history` holds the delegations of the task and `here` what stands around `source`, where
+        the caller has just read them. Raises BehaviorFailed.
+        """
+        history = history or DelegationHistory.of(task)
+        if here is not None:
+            situation = situation_for(facts_of(task), here, history.barred)
+        else:
+            situation = situation_of(task, source, history)
+        if not situation.instance.standing.may("route"):
+            return None
+        return self.decide_from(situation, source)
 
     def decide_from(self, situation: Situation, source: HopperInstance) -> Decided:
         """Return the decision of `source` in a situation, also for a task that is only planned."""
@@ -39,28 +56,11 @@ class InstanceRouter:
         return Decided(situation, decide(behavior, situation), path_of(behavior))
 
     def find_target_instance(self, task: Task, source: HopperInstance) -> HopperInstance | None:
-        """Return the child that would get an offer of the task, or None."""
-        decision = self.decide(task, source).decision
-        if not isinstance(decision, SendTo):
+        """Return the child to which placing would offer the task now, or None."""
+        decided = self.decide(task, source)
+        if decided is None or not isinstance(decided.decision, SendTo):
             return None
-        return HopperInstance.objects.filter(pk=decision.target_id).first()
-
-    def situation(
-        self,
-        task: Task,
-        source: HopperInstance,
-        history: DelegationHistory | None = None,
-        here: Surroundings | None = None,
-    ) -> Situation:
-        """Return the situation of a decision of `source` about the task now.
-
-        `history` holds its delegations and `here` what stands around `source`, where the caller has
-        just read them.
-        """
-        history = history or DelegationHistory.of(task)
-        if here is not None:
-            return situation_for(facts_of(task), here, history.barred)
-        return situation_of(task, source, history)
+        return HopperInstance.objects.filter(pk=decided.decision.target_id).first()
 
     def can_delegate_to(
         self, source: HopperInstance, target: HopperInstance, standing: Standing | None = None
@@ -80,9 +80,7 @@ class InstanceRouter:
     def get_available_instances(self, scope: str) -> list[HopperInstance]:
         """Return the instances of a scope that are effectively running, oldest first (R4)."""
         rows = list(
-            HopperInstance.objects.filter(scope=scope, status=InstanceStatus.RUNNING).order_by(
-                "created_at", "pk"
-            )
+            HopperInstance.objects.filter(scope=scope).running().order_by("created_at", "pk")
         )
         lines = lineages(row.pk for row in rows)
         return [

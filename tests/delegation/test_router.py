@@ -24,6 +24,8 @@ def test_the_router_names_the_target_and_moves_nothing() -> None:
     assert router.find_target_instance(task, top) == web
     task.refresh_from_db()
     assert task.instance_id == "top"
+    stop_instance(top.pk, actor=ALICE)
+    assert router.find_target_instance(task, top) is None
 
 
 def test_only_a_legal_child_that_takes_offers_can_be_delegated_to() -> None:

@@ -24,10 +24,10 @@ from hopper.checks import advise_at_start, require_sound_start
 from hopper.cli.arguments import option
 from hopper.commands import OperatorCommand
 from hopper.serving.application import THREADS, Application
+from hopper.serving.mailboxes import Mailboxes
 from hopper.serving.processes import Role, Team
 from hopper.serving.safety import names_of, refusals
 from hopper.serving.server import Server
-from hopper.serving.mailboxes import Mailboxes
 from hopper.upgrades import migrate
 from instances.models import AgentToken
 from instances.tasks.wakeups import WAKEUPS
