@@ -39,7 +39,7 @@ def _tasks_schema(moment: str, most: int, words: str) -> Json:
 
 def _type_in(schema: Json) -> Json:
     """Return what a JSON Schema says about the type; some clients need the type of the items."""
-    kept = {key: schema[key] for key in ("type", "enum", "format") if key in schema}
+    kept = {key: value for key, value in schema.items() if key in {"type", "enum", "format"}}
     return {**kept, "items": _type_in(schema["items"])} if "items" in schema else kept
 
 
