@@ -7,11 +7,14 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from hopper.rest import health
+from hopper.rest.root_view import RootView
 from hopper.rest.schema_view import DocsView, SchemaView
 
 urlpatterns = [
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("api", RedirectView.as_view(pattern_name="api")),
+    path("api/v1", RootView.as_view(), name="api"),
     path("api/v1/schema", SchemaView.as_view(), name="schema"),
     path("api/v1/docs", DocsView.as_view(), name="docs"),
     path("", include("hopper.rest.urls")),

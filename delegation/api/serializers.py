@@ -8,7 +8,16 @@ from rest_framework import serializers
 
 from delegation.models import TaskDelegation
 from hopper.rest.described import extend_schema_field
-from hopper.rest.fields import Anything, Flag, Line, ShownSerializer, StrictSerializer, Text, Word
+from hopper.rest.fields import (
+    Anything,
+    Flag,
+    Line,
+    ShownSerializer,
+    StrictList,
+    StrictSerializer,
+    Text,
+    Word,
+)
 from hopper.task_fields import CHILD, TERMS
 from instances.api.task_serializers import ReasonSerializer, TaskBody, in_utc
 
@@ -129,7 +138,7 @@ class Child(TaskBody):
     ignored = frozenset()
 
 
-class Children(serializers.ListSerializer[Any]):
+class Children(StrictList):
     """The children of one call."""
 
     child = Child()

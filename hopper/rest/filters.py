@@ -11,7 +11,7 @@ from django_filters import rest_framework as filters
 from django_filters.fields import ChoiceField, IsoDateTimeField
 
 from hopper.rest.described import extend_schema_field
-from hopper.rest.input import RFC_3339, rfc3339
+from hopper.rest.input import MAX_TEXT, RFC_3339, rfc3339
 
 
 def keeping(keep: Callable[[Any, Any], Any]) -> Callable[[Any, str, Any], Any]:
@@ -98,7 +98,7 @@ class _Many(forms.Field):
 @extend_schema_field(
     {
         "type": "array",
-        "items": {"type": "string", "minLength": 1, "maxLength": 200},
+        "items": {"type": "string", "minLength": 1, "maxLength": MAX_TEXT},
         "maxItems": 100,
     }
 )

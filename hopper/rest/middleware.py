@@ -7,12 +7,15 @@ import re
 import secrets
 from collections.abc import Callable
 from io import BytesIO
+from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.encoding import escape_uri_path
 
 from hopper import tracing
+from hopper.errors import FieldError
+from hopper.json_values import shown
 from hopper.rest.limits import may_sign_in, rest_of_minute
 from hopper.rest.problem import respond
 
@@ -33,7 +36,11 @@ class RequestMiddleware:
         request_id = given if _ACCEPTED.fullmatch(given) else secrets.token_hex(8)
         request.path_info = one_form(request.path_info)
         refused = (
-            _too_long(request) or _with_nul(request) or _measured(request) or _guessing(request)
+            _too_long(request)
+            or _not_utf8(request)
+            or _with_nul(request)
+            or _measured(request)
+            or _guessing(request)
         )
         with tracing.of_request(request.headers.get(tracing.HEADER, "")):
             response = refused or self._get_response(request)
@@ -75,6 +82,32 @@ def _too_long(request: HttpRequest) -> HttpResponse | None:
     if len(request.path) + len(request.META.get("QUERY_STRING", "")) <= MOST_ADDRESS:
         return None
     return respond(414, "address_too_long", f"An address has at most {MOST_ADDRESS} characters.")
+
+
+def _not_utf8(request: HttpRequest) -> HttpResponse | None:
+    """Answer 400 for an address that is not UTF-8. Django would read other characters in it."""
+    scope = getattr(request, "scope", None)
+    # Under WSGI Django puts %XX in the place of each byte that is not UTF-8.
+    path = (scope or {}).get("raw_path") or request.path_info
+    if not _is_utf8(unquote_to_bytes(path)):
+        return respond(400, "not_utf8", "The path is not UTF-8: encode it as UTF-8, then by %XX.")
+    query = request.META.get("QUERY_STRING", "").encode("latin-1" if scope is None else "utf-8")
+    for part in query.split(b"&"):
+        if not _is_utf8(unquote_to_bytes(part)):
+            name = shown(unquote_to_bytes(part.partition(b"=")[0]).decode("utf-8", "replace"))
+            words = "must be UTF-8, then encoded by %XX"
+            return respond(
+                400, "invalid", f"{name}: {words}", errors=[FieldError(name, "not_utf8", words)]
+            )
+    return None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _with_nul(request: HttpRequest) -> HttpResponse | None:

@@ -170,10 +170,14 @@ def _log_outage(request: Any, exc: BaseException | None) -> None:
 
 
 def respond(
-    status: int, code: str, detail: str, headers: dict[str, str] | None = None
+    status: int,
+    code: str,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    errors: Iterable[FieldError] = (),
 ) -> HttpResponse:
     """Return a problem for a request that no view of Hopper handles."""
-    body = json.dumps(problem(status, code, detail))
+    body = json.dumps(problem(status, code, detail, errors))
     return HttpResponse(body, status=status, content_type=MEDIA_TYPE, headers=headers)
 
 

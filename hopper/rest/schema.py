@@ -21,7 +21,7 @@ from hopper.rest.auth import (
 from hopper.rest.etags import IF_MATCH, IF_NONE_MATCH
 from hopper.rest.fields import StrictSerializer
 from hopper.rest.idempotency import HEADER
-from hopper.rest.input import MAY_BE_EMPTY
+from hopper.rest.input import MAX_TEXT, MAY_BE_EMPTY, MAY_BE_LONG
 from hopper.rest.problem import MEDIA_TYPE
 from hopper.rest.problem_serializers import ProblemSerializer
 
@@ -79,6 +79,7 @@ _VERBS = {
     "destroy": "delete",
 }
 _NAMED = {
+    ("GET",): "list_addresses",
     ("tasks", "bulk"): "create_tasks",
     ("tasks", "search"): "search_tasks",
     ("tasks", "status"): "set_task_status",
@@ -148,6 +149,8 @@ class HopperSchema(AutoSchema):
             plain = schema.get("type") == "string" and not {"enum", "format"} & set(schema)
             if parameter["in"] == "query" and plain and parameter["name"] not in MAY_BE_EMPTY:
                 schema.setdefault("minLength", 1)
+            if parameter["in"] == "query" and plain and parameter["name"] not in MAY_BE_LONG:
+                schema.setdefault("maxLength", MAX_TEXT)
         return parameters
 
     def _unwrap_list_serializer(self, serializer: Any, direction: Any) -> Any:

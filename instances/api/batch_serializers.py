@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from hopper.rest.fields import Line
+from hopper.rest.fields import Line, StrictList
 from hopper.rest.problem_serializers import ProblemSerializer
 from instances.api.instance_serializers import ClaimNext
 from instances.api.task_serializers import ClaimSerializer, Complete
@@ -21,7 +21,7 @@ class CompleteOne(Complete):
     id = Line(max_length=64)
 
 
-class ManyReports(serializers.ListSerializer[Any]):
+class ManyReports(StrictList):
     """The body that completes several tasks."""
 
     child = CompleteOne()

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from hopper.actors import Actor
 from hopper.errors import FieldError, Invalid
 from hopper.rest.described import extend_schema
-from hopper.rest.fields import Line, Object, StrictSerializer, Text
+from hopper.rest.fields import Line, List, Object, StrictSerializer, Text
 from hopper.task_fields import CHILD
 from instances.api.base import Answering
 from instances.api.instance_serializers import (
@@ -68,7 +68,7 @@ class RunBody(StrictSerializer):
     name = Line(required=False, max_length=200)
     description = Text(required=False, max_length=MAX_DESCRIPTION)
     config = Object(required=False)
-    tasks = serializers.ListField(child=RunTask(), required=False, max_length=MAX_TASKS)
+    tasks = List(child=RunTask(), required=False, max_length=MAX_TASKS)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the fields. Raises ValidationError for a wrong config."""

@@ -15,6 +15,7 @@ from hopper.rest.fields import (
     Number,
     Object,
     ShownSerializer,
+    StrictList,
     StrictSerializer,
     Text,
     Time,
@@ -266,7 +267,7 @@ class NewTaskBody(TaskBody):
     moment = CREATE
 
 
-class ManyTasks(serializers.ListSerializer[Any]):
+class ManyTasks(StrictList):
     """The body that creates several tasks."""
 
     child = NewTaskBody()

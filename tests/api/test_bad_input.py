@@ -23,18 +23,28 @@ from tests.worlds import kept
 PROBLEM = "application/problem+json"
 # What stands for an id in the paths of the schema.
 EXAMPLES = {"instances": "web", "tasks": "TASK", "delegations": "DELEGATION"}
-OPERATIONS = [
-    (method.upper(), path.removeprefix(API).replace("{id}", EXAMPLES.get(path.split("/")[3], "")))
+DESCRIBED = {
+    path.removeprefix(API).replace("{id}", EXAMPLES.get(f"{path}//".split("/")[3], "")): methods
     for path, methods in schema()["paths"].items()
-    for method in methods
-    if method != "delete" and ("{id}" not in path or path.split("/")[3] in EXAMPLES)
-]
-INTEGERS = [
-    (path.removeprefix(API).replace("{id}", EXAMPLES.get(path.split("/")[3], "")), told["name"])
-    for path, methods in schema()["paths"].items()
-    for told in methods.get("get", {}).get("parameters", ())
-    if told["in"] == "query" and told["schema"].get("type") == "integer"
     if "{id}" not in path or path.split("/")[3] in EXAMPLES
+}
+OPERATIONS = [
+    (method.upper(), path)
+    for path, methods in DESCRIBED.items()
+    for method in methods
+    if method != "delete"
+]
+PARAMETERS = [
+    (path, told["name"], told["schema"])
+    for path, methods in DESCRIBED.items()
+    for told in methods.get("get", {}).get("parameters", ())
+    if told["in"] == "query"
+]
+INTEGERS = [(path, name) for path, name, told in PARAMETERS if told.get("type") == "integer"]
+TEXTS = [
+    (path, name, told)
+    for path, name, told in PARAMETERS
+    if told.get("type") == "string" and not {"enum", "format"} & set(told)
 ]
 WRITES = [(method, path) for method, path in OPERATIONS if method != "GET"]
 READS = [path for method, path in OPERATIONS if method == "GET"]
@@ -165,6 +175,88 @@ def test_every_integer_parameter_is_read_strictly(
                 assert body["errors"][0]["field"] == name
 
 
+def test_every_text_parameter_has_its_longest_length_stated_and_kept(
+    ada: Caller, at: Callable[[str], str], subtests: pytest.Subtests
+) -> None:
+    assert len(TEXTS) > 50
+    for path, name, told in TEXTS:
+        if name != "cursor":  # bounded by the length of the address
+            with subtests.test(f"{path} {name}"):
+                value = "x" * (told["maxLength"] + 1)
+                body = assert_problem(ada.get(f"{API}{at(path)}?{name}={value}"), 400)
+                (error,) = body["errors"]
+                assert (error["field"], error["code"]) == (name, "max_length")
+                assert str(told["maxLength"]) in error["detail"]
+    assert ada.ask("/tasks", search="x" * 1000)["results"] == []
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_parameter_that_is_not_utf8_is_refused_by_its_name(
+    ada: Caller, at: Callable[[str], str], subtests: pytest.Subtests, path: str
+) -> None:
+    # A byte of another encoding, half of a character, a surrogate, a name.
+    for query in ("search=%ff", "search=%C3", "search=a&search=%ED%A0%80", "%FF=1"):
+        with subtests.test(query):
+            body = assert_problem(ada.get(f"{API}{at(path)}?{query}"), 400)
+            (error,) = body["errors"]
+            assert error["code"] == "not_utf8"
+            assert error["field"] in ("search", "\ufffd")
+
+
+@pytest.mark.parametrize("address", [f"{API}/tasks/%ff", f"{API}/%C3", "/tasks/%ff", "/%FF"])
+def test_a_path_that_is_not_utf8_is_refused(ada: Caller, address: str) -> None:
+    assert assert_problem(ada.get(address), 400)["code"] == "not_utf8"
+
+
+@pytest.mark.parametrize("address", ["/find?q=%ff", "/admin/login/?next=%ff", "/healthz?a=%ff"])
+def test_a_query_of_a_page_that_is_not_utf8_is_refused(client: Client, address: str) -> None:
+    assert_problem(client.get(address), 400)
+
+
+def test_the_replacement_character_itself_is_text(ada: Caller) -> None:
+    assert ada.ask("/tasks", search="\ufffd")["results"] == []
+
+
+JSON_KINDS = {
+    "null": None, "true": True, "a whole number": 5, "a decimal number": 2.5, "a text": "x",
+    "a list": [], "an object": {},
+}  # fmt: skip
+TAKEN = {"true or false": ("true",), "a number": ("a whole number", "a decimal number")}
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "allowed"),
+    [
+        ("/tasks", "", "an object"), ("/tasks/bulk", "", "a list"),
+        ("/tasks/complete", "", "a list"), ("/tasks/bulk", "0", "an object"),
+        ("/tasks", "title", "a text"),
+        ("/tasks", "tags", "a list"), ("/tasks", "complexity", "a whole number"),
+        ("/tasks", "context", "an object"), ("/instances/web/stop", "force", "true or false"),
+        ("/runs", "tasks", "a list"), ("/tasks/TASK/decompose", "children", "a list"),
+        ("/tasks/TASK/decompose", "children.0", "an object"),
+        ("/tasks/TASK/feedback", "quality_score", "a number"),
+    ],
+)  # fmt: skip
+def test_a_wrong_json_type_is_named_beside_the_allowed_one(
+    ada: Caller,
+    at: Callable[[str], str],
+    subtests: pytest.Subtests,
+    path: str,
+    field: str,
+    allowed: str,
+) -> None:
+    for kind, value in JSON_KINDS.items():
+        if value is None or kind in TAKEN.get(allowed, (allowed,)):
+            continue
+        with subtests.test(kind):
+            sent = value
+            for name in reversed(field.split(".")):
+                sent = [sent] if name == "0" else {name: sent} if name else sent
+            found = assert_problem(ada.call("POST", at(path), sent), 400)["errors"]
+            (error,) = [one for one in found if one["field"] == (field or "body")]
+            assert error["detail"] == f"must be {allowed}, not {kind}"
+
+
 @pytest.mark.parametrize("address", ["/api/v1/schema", "/api/v1/docs"])
 @pytest.mark.parametrize("query", ["format=x", "format=json", "lang=de", "colour=red"])
 def test_the_schema_and_its_page_take_no_parameter(
@@ -257,6 +349,12 @@ def test_an_unknown_id_in_a_list_is_named_by_its_place(
     body = assert_problem(answer, 400)
     assert body["errors"][0]["field"] == f"{others}.instance_id"
     assert not Task.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/tasks/bulk", "/tasks/complete"])
+def test_a_wrong_field_of_the_first_element_is_named_by_its_place(ada: Caller, path: str) -> None:
+    body = assert_problem(ada.call("POST", path, [{"colour": "red"}]), 400)
+    assert body["errors"][0]["field"] == "0.colour"
 
 
 def test_claiming_a_task_that_nobody_holds_names_what_is_allowed(ada: Caller) -> None:
@@ -363,7 +461,7 @@ def test_only_json_is_answered(ada: Caller) -> None:
     assert_problem(ada.get(f"{API}/tasks", headers={"accept": "text/html"}), 406)
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/api/v1/nowhere", "/api/v1", "/api/v1/tasks/a/b/c"])
+@pytest.mark.parametrize("path", ["/nowhere", "/api/v1/nowhere", "/api/v2", "/api/v1/tasks/a/b/c"])
 def test_an_address_that_leads_nowhere_is_a_problem_too(nobody: Caller, path: str) -> None:
     assert_problem(nobody.get(path), 404)
 

@@ -90,6 +90,7 @@ SINGLE_IMPORTER = {
     "hopper.environment": "reading a variable strictly, apart from what each one means",
     "hopper.rest.health": DOOR,
     "hopper.rest.middleware": "the settings load it by name as well",
+    "hopper.rest.root_view": DOOR,
     "hopper.rest.schema_view": DOOR,
     "hopper.rest.viewset": FLOOR,
     "hopper.serving.bodies": SERVING,
