@@ -88,9 +88,9 @@ def test_a_stop_lets_running_requests_finish(team: Served, home: Path) -> None:
 @pytest.mark.usefixtures("team")
 def test_a_second_start_shows_no_token_and_its_processes_end_with_it(home: Path) -> None:
     again = start(home, "--workers", "1")
-    assert "hop_" not in again.told
     children = psutil.Process(again.process.pid).children()
     os.kill(again.process.pid, signal.SIGKILL)
     again.process.wait()
+    assert "hop_" not in again.told
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
