@@ -1,15 +1,15 @@
-"""Questions about trees and graphs: I16 and I22."""
+"""Questions about trees, graphs and pointers: I16, I22 and I25."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from delegation.audit.extent import Breaches, Extent, said
 from instances.choices import TERMINAL, InstanceStatus, InstanceType
-from instances.models import HopperInstance, Task, TaskDependency, lineages
+from instances.models import Attempt, HopperInstance, Task, TaskDependency, lineages
 from instances.tree.numbers import unlawful_places, unsound_places
 
 
@@ -84,6 +84,19 @@ def closed_runs(asked: Extent) -> Breaches:
                 yield ancestor.id, f"is terminated, with open work at {holder} below it"
 
 
+def known_objects(asked: Extent) -> Breaches:
+    """I25: no foreign key guards the history, for the sake of speed. I1 finds events of no task."""
+    attempts = asked.tasks(Attempt.objects.all(), "task")
+    for rows, column, model, words in (
+        (asked.events(), "instance_id", HopperInstance, "event"),
+        (attempts, "instance_id", HopperInstance, "attempt"),
+        (attempts, "task_id", Task, "attempt"),
+    ):
+        there = Exists(model._default_manager.filter(pk=OuterRef(column)))
+        lost = rows.filter(~there, **{f"{column}__isnull": False}).order_by()
+        yield from said(lost, column, f"is named by {words} {{pk}} and does not exist")
+
+
 def _cycles(pairs: Iterable[tuple[str, str]], detail: str) -> Breaches:
     """Yield every node on a cycle or leading to one: the rest after removing leaves repeatedly."""
     edges: dict[str, set[str]] = {}
@@ -112,4 +125,5 @@ def _remaining(edges: Mapping[str, set[str]]) -> set[str]:
 QUESTIONS = (
     ("I16", "trees and dependencies are acyclic, tree numbers sound", acyclic),
     ("I22", "a run is not terminated over open work", closed_runs),
+    ("I25", "the history names instances and tasks that exist", known_objects),
 )

@@ -35,12 +35,21 @@ class Attempt(models.Model):
     """
 
     task = models.ForeignKey(
-        Task, on_delete=models.CASCADE, related_name="attempts", db_index=False
+        Task,
+        on_delete=models.CASCADE,
+        related_name="attempts",
+        db_index=False,
+        db_constraint=False,
     )
     number = models.PositiveIntegerField()
     epoch = models.PositiveIntegerField()
     instance = models.ForeignKey(
-        HopperInstance, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+        HopperInstance,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
     )
     worker = models.CharField(max_length=200)
     lease_digest = models.CharField(

@@ -57,6 +57,7 @@ class Event(models.Model):
         on_delete=models.CASCADE,
         related_name="events",
         db_index=False,
+        db_constraint=False,
     )
     instance = models.ForeignKey(
         HopperInstance,
@@ -65,6 +66,7 @@ class Event(models.Model):
         on_delete=models.PROTECT,
         related_name="events",
         db_index=False,
+        db_constraint=False,
     )
     delegation_id = models.CharField(max_length=64, default="", blank=True)
     epoch = models.PositiveIntegerField(null=True, blank=True)

@@ -9,7 +9,7 @@ from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from instances.history import record, task_event
 from instances.lessons import file_lesson
-from instances.models import Event, HopperInstance, Lesson, Task, TaskDependency
+from instances.models import Attempt, Event, HopperInstance, Lesson, Task, TaskDependency
 from instances.tree.shape import rebuild_tree
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.operators.breakage import World, breaks
@@ -244,3 +244,13 @@ def keep_the_key_of_other_tags(world: World) -> None:
 def forget_the_key_of_a_domain(world: World) -> None:
     lesson = file_lesson("Cache it", domain="CSS", seen=HopperInstance.objects.all(), actor=ALICE)
     Lesson.objects.filter(pk=lesson.pk).update(domain_key="CSS")
+
+
+@breaks("I25")
+def tell_of_an_instance_that_is_not_there(world: World) -> None:
+    Event.objects.create(kind="instance.edited", at=timezone.now(), instance_id="nowhere")
+
+
+@breaks("I25")
+def have_leased_at_an_instance_that_is_not_there(world: World) -> None:
+    Attempt.objects.filter(task=world.done).update(instance="nowhere")
