@@ -371,7 +371,7 @@ def _require_escalatable(task: Task) -> None:
         open_parent = task.decomposed and not task.is_terminal
         raise Conflict(
             f"{task.pk} is {'decomposed' if open_parent else task.status or 'unassigned'}"
-            " and cannot be escalated.",
+            f" and cannot be escalated{': retry it first' if task.is_terminal else ''}.",
             state=task.status,
             allowed=[],
         )

@@ -33,7 +33,8 @@ def require_delegable(task: Task) -> None:
     by_placing = task.status == T.BLOCKED and task.waiting_code in PLACING_BLOCKS
     if task.status != T.PENDING and not by_placing:
         raise Conflict(
-            f"{task.pk} is {task.status}: only a task at rest can be delegated.",
+            f"{task.pk} is {task.status}: only a task at rest can be delegated"
+            f"{'; retry it first' if task.is_terminal else ''}.",
             code="not_delegable",
             state=task.status,
             allowed=[T.PENDING.value],

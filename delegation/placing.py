@@ -117,7 +117,8 @@ def reroute_task(task_id: str, *, actor: Actor) -> Task:
             raise Conflict(
                 f"{task_id} is {task.status if task.instance_id else 'unassigned'}"
                 f"{' (' + task.waiting_code + ')' if task.waiting_code else ''}: "
-                "only a resting task can be routed again.",
+                "only a resting task can be routed again"
+                f"{'; retry it first' if task.is_terminal else ''}.",
                 code="not_routable",
                 state=task.status,
                 allowed=[T.PENDING.value],

@@ -56,7 +56,7 @@ class HopperViewSet(GenericViewSet[Any]):
         if self.version and request.method in SAFE_METHODS:
             require_tags(request)
         require_known(request.query_params, self.known_parameters(), self.repeatable_parameters())
-        if request.method == "DELETE" and request.data:
+        if request.method == "DELETE" and request.data != {}:
             raise Invalid.field("body", "a DELETE takes no body: give the options in the query")
         if request.method not in SAFE_METHODS:
             # Otherwise a task could be committed, then not placed, and its creation answered as

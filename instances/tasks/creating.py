@@ -57,7 +57,7 @@ def adopt_child(parent: Task, *, actor: Actor, now: datetime) -> None:
         raise Conflict(
             f"{parent.pk} is {parent.status}"
             f"{' and offered to ' + parent.offered_to_id if parent.offered_to_id else ''}: "
-            "it takes no children now.",
+            f"it takes no children now{'; retry it first' if parent.is_terminal else ''}.",
             code="parent_closed",
             state=parent.status,
         )

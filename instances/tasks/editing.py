@@ -25,6 +25,7 @@ from instances.tasks.changes import (
     rest_task,
 )
 from instances.tasks.dependencies import predecessors, reevaluate, set_dependencies
+from instances.tasks.next_step import next_step
 from instances.tree.locks import lock_edges
 
 _EDITABLE = {field.name for field in set_at(EDIT)}
@@ -44,7 +45,9 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
         task = lock_task(task_id)
         if task.is_terminal:
             raise Conflict(
-                f"{task_id} is {task.status} and cannot be edited.", state=task.status, allowed=[]
+                f"{task_id} is {task.status} and cannot be edited: {next_step(task)}.",
+                state=task.status,
+                allowed=[],
             )
         now = database.now()
         changed = _edit(task, changes)

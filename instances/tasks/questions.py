@@ -146,7 +146,7 @@ def _require_askable(task: Task) -> None:
     """Raise Conflict, saying why, where no question can be asked about the task now (R11)."""
     question = Question.objects.open_of(task)
     refusals = (
-        (task.is_terminal, "task_finished", f"it is {task.status}"),
+        (task.is_terminal, "task_finished", f"it is {task.status}; retry it first"),
         (task.instance_id is None, "unassigned", "no instance holds the task"),
         (task.decomposed, "decomposed", "it waits for its children"),
         (task.offered_to_id is not None, "already_delegated", f"{task.offered_to_id} is asked"),

@@ -45,6 +45,7 @@ from instances.tasks.leases import (
     require_lease,
     rescue_leases,
 )
+from instances.tasks.next_step import next_step
 from instances.tasks.same_report import require_same
 from instances.tree.status import no_instance
 
@@ -346,7 +347,7 @@ def _stored_end(task: Task, token: str | None) -> tuple[str, Any] | None:
 
 def _not_started(task: Task) -> InvalidTransition:
     return InvalidTransition(
-        f"{task.pk} is {task.status}: claim it first (or set its status by hand).",
+        f"{task.pk} is {task.status}: {next_step(task)}.",
         state=task.status,
         allowed=list(STARTED),
     )
@@ -380,7 +381,8 @@ def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
         raise Conflict(
             f"{task.pk} cannot be claimed now: it is {task.status}{doing}"
             f"{', offered to ' + task.offered_to_id if task.offered_to_id else ''}"
-            f"{', waiting for its dependencies' if not task.ready else ''}.",
+            f"{', waiting for its dependencies' if not task.ready else ''}"
+            f"{': ' + next_step(task) if task.is_terminal else ''}.",
             code="not_claimable",
             state=task.status,
             allowed=[T.PENDING.value],

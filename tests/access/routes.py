@@ -78,7 +78,7 @@ READS = {"GET /webhooks/{id}": "admin", "GET /webhooks/{id}/deliveries": "admin"
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation. `parameters` are the texts in its query.
+    """One operation. `queries` are the parameters in its query, `parameters` those that are texts.
 
     `references` are the paths of the fields in its body that name objects, such as ("children",
     "depends_on"); `ignored` are those of read-only fields, which a request may hold.
@@ -89,6 +89,7 @@ class Operation:
     parameters: tuple[str, ...] = ()
     references: tuple[tuple[str, ...], ...] = ()
     ignored: tuple[tuple[str, ...], ...] = ()
+    queries: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -123,19 +124,21 @@ def operations() -> tuple[Operation, ...]:
 def _operations() -> Iterator[Operation]:
     for path, methods in schema()["paths"].items():
         for method, told in methods.items():
-            asked = tuple(one["name"] for one in told.get("parameters", ()) if _is_text(one))
+            given = [one for one in told.get("parameters", ()) if one["in"] == "query"]
+            queries = tuple(one["name"] for one in given)
+            asked = tuple(one["name"] for one in given if _is_text(one))
             content = told.get("requestBody", {}).get("content", {}).get("application/json", {})
             found = dict(_references(content.get("schema", {})))
             taken = tuple(way for way, ignored in found.items() if not ignored)
             ignored = tuple(way for way, ignored in found.items() if ignored)
-            yield Operation(method.upper(), path.removeprefix(PREFIX), asked, taken, ignored)
+            address = path.removeprefix(PREFIX)
+            yield Operation(method.upper(), address, asked, taken, ignored, queries)
 
 
 def _is_text(parameter: Any) -> bool:
     told = parameter["schema"]
     return (
-        parameter["in"] == "query"
-        and told.get("type") in ("string", "array")
+        told.get("type") in ("string", "array")
         and "enum" not in told
         and "enum" not in told.get("items", {})
         and told.get("format") != "date-time"
