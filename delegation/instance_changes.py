@@ -15,6 +15,7 @@ from delegation.models import TaskDelegation
 from delegation.offers import close_offer, end_accepted
 from hopper import database
 from hopper.actors import Actor
+from hopper.counts import counted
 from hopper.errors import Conflict
 from instances.choices import (
     PLACING_BLOCKS,
@@ -46,8 +47,8 @@ def refuse_crossing_move(*, instance: HopperInstance) -> None:
     )
     if instance.parent_id and crossing.exists():
         raise Conflict(
-            f"{crossing.count()} delegation(s) still cross the edge above {instance.pk}: it can be "
-            "moved when their tasks have ended.",
+            f"{counted(crossing.count(), 'open delegation')} over the edge above {instance.pk}: "
+            "it can be moved when their tasks have ended.",
             code="path_crosses",
             delegations=list(crossing.order_by("pk").values_list("pk", flat=True)[:20]),
         )

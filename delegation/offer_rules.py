@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from delegation.delegation_history import DelegationHistory
 from hopper.config.registry import effective_settings
+from hopper.counts import counted
 from hopper.errors import AlreadyDelegated, Conflict, RuleBroken
 from instances.allowances import queue_full
 from instances.choices import PLACING_BLOCKS, TaskStatus as T
@@ -67,7 +68,7 @@ def over_hop_limit(holder: HopperInstance, asked: Mapping[str | None, int]) -> s
     """
     own = int(effective_settings(holder.scope, holder.config)["max_offers"])
     if asked.get(holder.pk, 0) >= own:
-        return f"{own} offers of {holder.pk} in this epoch"
+        return f"{counted(own, 'offer')} of {holder.pk} in this epoch"
     return f"{MAX_OFFERS} offers in this epoch" if sum(asked.values()) >= MAX_OFFERS else ""
 
 

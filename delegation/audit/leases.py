@@ -9,6 +9,7 @@ from django.db.models import Count, F, Max, Min, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
 from delegation.audit.extent import Breaches, Extent, said
+from hopper.counts import counted
 from instances.allowances import EXECUTING
 from instances.choices import STARTED, TERMINAL, AttemptOutcome
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
@@ -94,7 +95,10 @@ def attempts(asked: Extent) -> Breaches:
     )
     for row in spans:
         numbered = f", numbered {row['low']} to {row['high']}" if row["n"] else ""
-        yield row["pk"], f"has {row['n']} attempts{numbered}, and counts {row['attempt']}"
+        yield (
+            row["pk"],
+            f"has {counted(row['n'], 'attempt')}{numbered}, and counts {row['attempt']}",
+        )
     twice = (
         asked.tasks(Attempt.objects.filter(outcome=AttemptOutcome.COMPLETED), "task")
         .order_by()

@@ -22,6 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hopper.config.document import BrokenConfig
+from hopper.counts import counted
 from hopper.database import is_outage, outage_words
 from hopper.errors import FieldError, HopperError
 from hopper.json_values import shown
@@ -184,7 +185,7 @@ def respond(
 def locked_out(request: HttpRequest, *_: Any) -> HttpResponse:
     """Answer a log-in after too many wrong passwords (429)."""
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
-    words = f"Too many wrong passwords. Try again in {seconds // 60} minutes."
+    words = f"Too many wrong passwords. Try again in {counted(max(1, seconds // 60), 'minute')}."
     return respond(429, "throttled", words, {"Retry-After": str(seconds)})
 
 

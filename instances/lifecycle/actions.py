@@ -9,6 +9,7 @@ from django.db import transaction
 
 from hopper import database
 from hopper.actors import Actor
+from hopper.counts import counted
 from hopper.errors import Conflict, InvalidTransition
 from hopper.protocol import ACTIONS, INSTANCE, Action
 from instances.choices import AttemptOutcome, InstanceStatus as I
@@ -152,8 +153,9 @@ def terminate_instance(instance_id: str, *, cascade: bool = False, actor: Actor)
         unfinished = Task.objects.open().filter(instance__in=list(locked)).count()
         if (len(locked) > 1 or unfinished) and not cascade:
             raise Conflict(
-                f"{instance_id} has {len(locked) - 1} live child instance(s) below it and "
-                f"{unfinished} unfinished task(s); cascade=true ends them and moves the tasks up.",
+                f"{instance_id} has {counted(len(locked) - 1, 'live instance')} below it and "
+                f"{counted(unfinished, 'unfinished task')}; cascade=true ends the instances and "
+                "moves the tasks up.",
                 code="not_empty",
                 live_children=len(locked) - 1,
                 unfinished_tasks=unfinished,
@@ -168,7 +170,7 @@ def _refuse_live_leases(instance_id: str) -> None:
     leases = Task.objects.in_subtree(instance_id).leased().count()
     if leases:
         raise Conflict(
-            f"{leases} live lease(s) below {instance_id}: wait for them or use force.",
+            f"{counted(leases, 'live lease')} below {instance_id}: wait, or use force.",
             code="live_leases",
             live_leases=leases,
         )

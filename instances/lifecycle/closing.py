@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from hopper import database
 from hopper.actors import Actor
+from hopper.counts import counted
 from hopper.errors import Conflict, RuleBroken
 from instances.choices import InstanceStatus as I, InstanceType
 from instances.lifecycle.actions import terminate_instance
@@ -69,7 +70,8 @@ def _cancel_open(below: list[str], actor: Actor, *, force: bool) -> list[str]:
     ids = [task.pk for task in tasks]
     if ids and not force:
         raise Conflict(
-            f"{len(ids)} task(s) are still open: {', '.join(ids[:5])}; force cancels them.",
+            f"{counted(len(ids), 'task', 'is', 'are')} still open: {', '.join(ids[:5])}; "
+            "force cancels them.",
             code="open_tasks",
             open_tasks=ids,
         )

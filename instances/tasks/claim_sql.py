@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from hopper import database
 from hopper.actors import Actor
+from hopper.counts import counted
 from hopper.database import engine
 from hopper.database.functions import Function
 from hopper.database.rows import columns, read, select
@@ -422,7 +423,7 @@ def why_nothing(wish: Wish, now: datetime) -> dict[str, str] | None:
     if count:
         return {
             "code": "NothingReady",
-            "detail": f"{count} task(s) wait here, none of them ready to be claimed",
+            "detail": f"{counted(count, 'task', 'waits', 'wait')} here, not ready to be claimed",
         }
     return {"code": "Empty", "detail": "the queue is empty"}
 

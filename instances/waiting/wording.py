@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from django.db.models import Count, Min, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Concat
 
+from hopper.counts import counted
 from instances.choices import (
     ATTENTION,
     PLACING_BLOCKS,
@@ -175,9 +176,11 @@ class Wording:
 
     def _queue_position(self, task: Task, holder: str) -> Reason:
         stands, free = self._line.get(task.pk), self._places[holder].free
-        in_front = f"{stands.place - 1} task(s)" if stands else "many tasks"
+        slots, in_front = counted(free, "slot", "is", "are"), "many tasks stand"
+        if stands:
+            in_front = counted(stands.place - 1, "task", "stands", "stand")
         return {
-            "detail": f"{in_front} stand before it at {holder}, where {free} slot(s) are free",
+            "detail": f"{in_front} before it at {holder}, where {slots} free",
             "object": holder,
             "who": "a worker, after the tasks in front",
         }
@@ -192,7 +195,7 @@ class Wording:
     def _retry_backoff(self, task: Task, holder: str) -> Reason:
         error = f": {task.error}" if task.error else ""
         return {
-            "detail": f"failed {task.failures} time(s){error}",
+            "detail": f"failed {counted(task.failures, 'time')}{error}",
             "until": _text(task.retry_at),
             "who": _TIME,
         }

@@ -35,8 +35,8 @@ def test_the_first_tasks_are_ready_and_the_others_count_the_tasks_before_them(
     urgent = TaskFactory(instance=run, priority="urgent")
     codes = [told(task)["code"] for task in (urgent, *tasks)]
     assert codes == ["ReadyForWorker"] * 2 + ["QueuePosition"] * 3
-    assert told(tasks[1])["detail"] == "2 task(s) stand before it at run, where 2 slot(s) are free"
-    assert told(tasks[3])["detail"] == "4 task(s) stand before it at run, where 2 slot(s) are free"
+    assert told(tasks[1])["detail"] == "2 tasks stand before it at run, where 2 slots are free"
+    assert told(tasks[3])["detail"] == "4 tasks stand before it at run, where 2 slots are free"
     assert told(tasks[3])["object"] == "run"
 
 
@@ -75,7 +75,7 @@ def test_tasks_far_behind_are_not_counted(
 ) -> None:
     monkeypatch.setattr(line, "LOOKED_AT", 1)
     tasks = [TaskFactory(instance=run) for _ in range(4)]
-    assert told(tasks[2])["detail"].startswith("2 task(s) stand before it")
+    assert told(tasks[2])["detail"].startswith("2 tasks stand before it")
     assert told(tasks[3])["detail"].startswith("many tasks stand before it")
     assert told(tasks[3])["code"] == "QueuePosition"
 

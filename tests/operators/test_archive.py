@@ -352,7 +352,7 @@ def test_the_commands_say_what_they_do(run: HopperInstance, tmp_path: Path, sett
         answer = json.loads(said("hopper_archive", "--json"))
     assert answer["tasks"] == 1
     file = tmp_path / answer["files"][0]["file"]
-    assert "1 tasks" in said("hopper_archive", "--list")
+    assert "1 task," in said("hopper_archive", "--list")
     lines = [
         json.loads(line)["row"]
         for line in said("hopper_archive", "--task", task.pk).split("\n")

@@ -271,12 +271,12 @@ def test_the_commands_write_and_read_a_file(tmp_path: Path) -> None:
     web = InstanceFactory(scope="PROJECT", name="web")
     TaskFactory(instance=web)
     file = tmp_path / "out.jsonl"
-    assert said("hopper_export", file) == f"Wrote 2 instances and tasks to {file}.\n"
+    assert said("hopper_export", file) == f"Wrote 2 lines of instances and tasks to {file}.\n"
     with pytest.raises(CommandError, match="exists: name another file, or give --replace"):
         said("hopper_export", file)
     assert json.loads(said("hopper_export", file, "--replace", "--json"))["lines"] == 2
     elsewhere()
-    assert "Would import 1 instances and 1 tasks" in said("hopper_import", file, "--check")
+    assert "Would import 1 instance and 1 task" in said("hopper_import", file, "--check")
     assert not Task.objects.exists()
     counts = json.loads(said("hopper_import", file, "--json"))
     assert counts == {

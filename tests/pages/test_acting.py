@@ -35,7 +35,7 @@ def test_a_termination_is_refused_with_its_reason_until_it_takes_all(
     ada: Person, tree: Tree
 ) -> None:
     TaskFactory(instance=tree["web-run"])
-    assert "live child instance" in ada.see("/instances/web/terminate")
+    assert "live instance" in ada.see("/instances/web/terminate")
     assert "terminated" in ada.see("/instances/web/terminate", cascade="on")
     ada.press("/instances/web/terminate", 409)
     assert status(tree["web"]) == "running"

@@ -14,6 +14,7 @@ from delegation.archive.retention import Retention, families_after
 from hopper import database
 from hopper.cli.arguments import flag, one_of, option
 from hopper.commands import JSON, OperatorCommand, Progress
+from hopper.counts import counted
 from instances.minutes import count_events
 from instances.models import ArchivedTask, ArchiveFile
 
@@ -94,8 +95,14 @@ class Command(OperatorCommand):
     def _show(self, files: list[ArchiveFile]) -> None:
         tasks, events = sum(one.tasks for one in files), sum(one.events for one in files)
         listed = [{"file": one.name, "at": one.at.isoformat(), "tasks": one.tasks} for one in files]
-        lines = [f"{one.name}  {one.tasks:,} tasks, {one.events:,} events" for one in files]
-        total = f"{tasks:,} tasks and {events:,} events in {len(files):,} files."
+        lines = [
+            f"{one.name}  {counted(one.tasks, 'task')}, {counted(one.events, 'event')}"
+            for one in files
+        ]
+        total = (
+            f"{counted(tasks, 'task')} and {counted(events, 'event')} "
+            f"in {counted(len(files), 'file')}."
+        )
         self.answer({"tasks": tasks, "events": events, "files": listed}, [*lines, total])
 
 

@@ -23,6 +23,7 @@ from delegation.audit.repair import repair
 from hopper import database
 from hopper.cli.arguments import flag, option
 from hopper.commands import OperatorCommand
+from hopper.counts import counted
 
 logger = logging.getLogger(__name__)
 
@@ -179,10 +180,6 @@ def _in_words(
         mark = "✗" if broken else "✓"
         yield f"{mark} {invariant.number:<4} {invariant.promise}"
         yield from (f"       {found.object}: {found.detail}" for found in broken)
-    verdict = _counted(len(findings)) if findings else "sound"
+    verdict = counted(len(findings), "finding") if findings else "sound"
     extent = f", what changed since {since:%Y-%m-%d %H:%M:%S} UTC" if since else ""
     yield f"{verdict} ({len(asked)} invariants, {seconds:.2f} s{extent})"
-
-
-def _counted(number: int) -> str:
-    return f"{number} finding" if number == 1 else f"{number} findings"

@@ -26,6 +26,7 @@ from hopper.cli.parser import build_parser
 from hopper.cli.startup import embedded_store
 from hopper.cli.transport import Client, at
 from hopper.commands import OperatorCommand
+from hopper.counts import counted
 from hopper.errors import Conflict
 from hopper.upgrades import migrate
 from instances.choices import InstanceStatus
@@ -140,12 +141,12 @@ class Command(OperatorCommand):
     def _build(self, story: Story) -> None:
         self._head("The hierarchy")
         built = build_hierarchy(story, actor=Actor(user_name(), {"*": "admin"}))
-        self.say(f"{len(built.made)} instances made, {len(built.found)} were there")
+        self.say(f"{counted(len(built.made), 'instance')} made, {len(built.found)} there already")
         self._hopper("instance", "tree")
 
     def _send(self, story: Story) -> list[dict[str, Any]]:
         root = story.root["id"]
-        self._head(f"{len(story.tasks)} tasks come in at {root}")
+        self._head(f"{counted(len(story.tasks), 'task', 'comes', 'come')} in at {root}")
         tasks = []
         for given in story.tasks:
             fields = {name: value for name, value in given.items() if name != "rests"}
@@ -178,7 +179,9 @@ class Command(OperatorCommand):
         Writes a line whenever the counts change.
         """
         wanted = [task["id"] for task in tasks if not task["rests"]]
-        self._head(f"{len(wanted)} tasks are worked off by processes, each under a lease")
+        self._head(
+            f"{counted(len(wanted), 'task', 'is', 'are')} worked off by processes, under a lease"
+        )
         deadline, shown = time.monotonic() + PATIENCE, -1
         while True:
             now = [self.client.get(at("tasks", id)) for id in wanted]
@@ -214,16 +217,18 @@ class Command(OperatorCommand):
         findings = audit()
         for found in findings:
             self.say(f"✗ {found.invariant} {found.object}: {found.detail}")
-        self.say(f"{len(INVARIANTS)} invariants, {len(findings)} findings")
+        self.say(f"{len(INVARIANTS)} invariants, {counted(len(findings), 'finding')}")
         wrong = [task for task in finished if task["status"] != "done"]
         for task in wrong:
             self.say(f"✗ {task['title']} is {task['status']} at {task['instance_id']}")
         self.say()
         if wrong or findings:
-            self.say(f"✗ Something is wrong: {len(wrong)} tasks, {len(findings)} findings.")
+            faults = f"{counted(len(wrong), 'task')}, {counted(len(findings), 'finding')}"
+            self.say(f"✗ Something is wrong: {faults}.")
             sys.exit(1)
+        workers = counted(len(story.runs), "worker process")
         self.say(
-            f"✓ {len(finished)} tasks done by {len(story.runs)} worker processes, "
+            f"✓ {counted(len(finished), 'task')} done by {workers}, "
             f"every invariant holds ({seconds:.1f} s)."
         )
 

@@ -12,6 +12,7 @@ from delegation.transfer.exporting import export_lines
 from hopper.backup import written_whole
 from hopper.cli.arguments import flag, option
 from hopper.commands import OperatorCommand, Progress
+from hopper.counts import counted
 from hopper.database import snapshot
 
 
@@ -41,7 +42,7 @@ class Command(OperatorCommand):
             raise CommandError(f"{path} exists: name another file, or give --replace.")
         with written_whole(path) as draft, draft.open("wb") as file:
             lines = self._write(file)
-        words = f"Wrote {lines:,} instances and tasks to {path}."
+        words = f"Wrote {counted(lines, 'line')} of instances and tasks to {path}."
         self.answer({"file": str(path), "lines": lines}, [words])
 
     def _write(self, file: IO[bytes]) -> int:

@@ -15,6 +15,7 @@ from delegation.transfer.lines import BadLines
 from hopper.actors import Actor
 from hopper.cli.arguments import flag, option, user_name
 from hopper.commands import OperatorCommand, Progress
+from hopper.counts import counted
 
 
 class Command(OperatorCommand):
@@ -46,9 +47,10 @@ class Command(OperatorCommand):
         except BadLines as error:
             raise CommandError(f"{options['file']}: nothing was imported.\n{error}") from error
         verb = "Would import" if options["check"] else "Imported"
+        instances = counted(counts["instances"], "instance")
         words = (
-            f"{verb} {counts['instances']} instances and {counts['tasks']} tasks; "
-            f"{counts['instances_present']} and {counts['tasks_present']} were there already."
+            f"{verb} {instances} and {counted(counts['tasks'], 'task')}; "
+            f"there already: {counts['instances_present']} and {counts['tasks_present']}."
         )
         self.answer({"written": not options["check"], **counts}, [words])
 

@@ -11,6 +11,7 @@ from django.core.management.base import CommandError
 from hopper.cli.arguments import option
 from hopper.commands import JSON, OperatorCommand
 from hopper.config.files import CONFIGURATION
+from hopper.counts import counted
 from scopes.replay import Difference, last_decisions, replay
 
 
@@ -40,7 +41,8 @@ class Command(OperatorCommand):
         snapshot = CONFIGURATION.candidate(Path(path)) if path else CONFIGURATION.current()
         found = replay(last_decisions(options["last"], task_id=options["task"]), snapshot)
         old = f", {found.skipped} too old to be replayed" if found.skipped else ""
-        total = f"{found.replayed} decisions replayed, {len(found.differences)} differ{old}"
+        number = counted(found.replayed, "decision")
+        total = f"{number} replayed, {len(found.differences)} not the same{old}"
         self.answer(asdict(found), [*map(in_words, found.differences), total])
 
 

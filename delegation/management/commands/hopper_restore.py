@@ -16,6 +16,7 @@ from delegation.audit import INVARIANTS, audit
 from hopper.backup import restore
 from hopper.cli.arguments import flag, option
 from hopper.commands import JSON, OperatorCommand
+from hopper.counts import counted
 from hopper.upgrades import migrate
 from instances.models import AgentToken, HopperInstance, Task
 
@@ -56,7 +57,7 @@ class Command(OperatorCommand):
         lines = (
             f"Restored {options['file']}: {_held() or 'nothing'}.",
             *(f"✗ {found.invariant} {found.object}: {found.detail}" for found in findings),
-            f"{len(findings) or 'No'} findings in {len(INVARIANTS)} invariants.",
+            f"{counted(len(findings), 'finding')} in {len(INVARIANTS)} invariants.",
         )
         answer = {"file": str(options["file"]), "sound": not broken, "findings": broken}
         self.answer(answer, lines)

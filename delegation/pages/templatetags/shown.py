@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 
 from delegation.pages.rows import STUCK
+from hopper.counts import counted
 from hopper.protocol import EVENTS
 from instances import attention
 from instances.choices import ATTENTION, WaitingCode as W
@@ -78,6 +79,7 @@ def span(seconds: float) -> str:
 
 
 register.filter("span", span)
+register.filter("counted", counted)
 
 
 def _time(value: Any) -> datetime | None:

@@ -11,6 +11,7 @@ from hopper.cli.handlers import local_commands
 from hopper.cli.handlers.tasks import add_options, given_fields
 from hopper.cli.render.screen import Screen, show_any
 from hopper.cli.transport import Client, CliError, at, in_words
+from hopper.counts import counted
 from hopper.task_fields import CREATE, set_at
 
 TASK_ID = re.compile(r"task-[0-9a-f]+")
@@ -72,7 +73,7 @@ def check(args: Namespace, client: Client) -> Any:
         named = "; ".join(
             f"{row.get('id')}: {row.get('error') or row['problems']}" for row in broken
         )
-        raise CliError(f"{len(broken)} of {len(found)} rules are unsound: {named}")
+        raise CliError(f"{len(broken)} of {counted(len(found), 'rule')} unsound: {named}")
     return {"rules": len(found), "sound": True}
 
 

@@ -8,6 +8,7 @@ from hopper.cli.render.previews import or_preview, show_preview
 from hopper.cli.render.screen import COLORS, Screen, told
 from hopper.cli.status_words import OPEN_STATUSES
 from hopper.cli.transport import in_words
+from hopper.counts import counted
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -54,7 +55,7 @@ def label(instance: dict[str, Any], *, tasks: bool, screen: Screen) -> Text:
     text.append(f" [{state(instance)}]", style=f"not bold {color}")
     count = open_tasks(instance) if tasks else 0
     if count:
-        text.append(f" - {count} task{'' if count == 1 else 's'}", style="not bold")
+        text.append(f" - {counted(count, 'task')}", style="not bold")
     return text
 
 

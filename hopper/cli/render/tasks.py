@@ -8,6 +8,7 @@ from hopper.cli.render.previews import or_preview
 from hopper.cli.render.questions import question_lines
 from hopper.cli.render.screen import Screen, one_line, told
 from hopper.cli.transport import in_words
+from hopper.counts import counted
 
 
 def show_list(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
@@ -198,8 +199,7 @@ def show_delegated(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 def show_chain(data: dict[str, Any], args: Any, screen: Screen) -> None:
     """Draw the path of a task: origin, each hop, and holder."""
-    number = data["total_delegations"]
-    screen.line(f"{data['task_id']}: {number} delegation{'' if number == 1 else 's'}")
+    screen.line(f"{data['task_id']}: {counted(data['total_delegations'], 'delegation')}")
     screen.line(f"origin   {data.get('origin_instance_id') or 'none (unassigned)'}")
     for depth, hop in enumerate(data["delegations"]):
         words = hop.get("rejection_reason") or hop.get("reason")
