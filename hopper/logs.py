@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from pythonjsonlogger import json
 
 from hopper.masks import masked
 
+_LINE_ENDS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -28,11 +30,15 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
-        if not hasattr(record, "event"):
-            return line
+        if hasattr(record, "event"):
+            line += self._fields(record)
+        # A text of a stranger cannot look like a line of its own.
+        return _LINE_ENDS.sub(lambda found: ascii(found.group())[1:-1], line)
+
+    def _fields(self, record: logging.LogRecord) -> str:
         found = {key: value for key, value in vars(record).items() if key not in _OWN}
         words = ", ".join(f"{key}={value}" for key, value in found.items() if key != "event")
-        return f"{line} [{words}]" if words else line
+        return f" [{words}]" if words else ""
 
 
 class JsonFormatter(json.JsonFormatter):

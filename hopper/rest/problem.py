@@ -165,7 +165,7 @@ def _log_outage(request: Any, exc: BaseException | None) -> None:
     # The log keeps only the cause: one traceback for each request would flood the log.
     logger.error(
         "database unavailable: %s",
-        exc,
+        " ".join(str(exc).split()),
         extra={"event": "database_unavailable", "path": getattr(request, "path", "")},
     )
 

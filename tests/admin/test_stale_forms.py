@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from instances.lifecycle.actions import update_instance
 from instances.models import HopperInstance, Task
 from instances.tasks.editing import update_task
-from tests.factories import ALICE, TaskFactory
+from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 if TYPE_CHECKING:
     from tests.admin.conftest import Family, Site
@@ -94,3 +95,36 @@ def test_the_form_of_an_instance_undoes_nothing_either(site: Site, family: Famil
     answer = site.post(INSTANCE, "web", **{**sent, "config": "{}"})
     assert list(answer.context["adminform"].form.errors) == ["config"]
     assert HopperInstance.objects.get(pk="web").config == config
+
+
+@pytest.mark.parametrize(
+    ("field", "stored", "typed"),
+    [
+        ("name", "Theirs", "Mine"),
+        ("description", "theirs", "mine"),
+        ("config", '{"capabilities": ["theirs"]}', '{"capabilities": ["mine"]}'),
+        ("parent", "data", ""),
+    ],
+)
+def test_the_form_of_an_instance_shows_both_values_and_a_second_save_decides(
+    site: Site, family: Family, field: str, stored: str, typed: str
+) -> None:
+    sent = shown(site, INSTANCE, "web")
+    if field == "parent":
+        second = InstanceFactory(name="second", id="data-top")
+        stored = str(second.pk)
+    given: Any = json.loads(stored) if field == "config" else stored
+    name = "parent_id" if field == "parent" else field
+    update_instance("web", changes={name: given}, actor=ALICE)
+    answer = site.post(INSTANCE, "web", **{**sent, field: typed})
+    form = answer.context["adminform"].form
+    assert list(form.errors) == [field]
+    assert stored in form.errors[field][0]
+    assert form[field].value() == typed
+    before = HopperInstance.objects.get(pk="web")
+    assert getattr(before, name) == given
+    initial = form[field].html_initial_name
+    again = {**sent, field: typed, initial: form.data[initial]}
+    assert site.post(INSTANCE, "web", **again).status_code == 302
+    now = getattr(HopperInstance.objects.get(pk="web"), name)
+    assert now == (json.loads(typed) if field == "config" else typed or None)

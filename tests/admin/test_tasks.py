@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.urls import reverse
 from django.utils.html import strip_tags
 
 from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from instances.models import Event, Task
+from instances.tasks.ending import cancel_task
 from instances.tasks.worker import claim_task, complete_task, fail_task
 from tests.factories import ALICE, TaskFactory
+from tests.spellings import CAFE, FIVE
 
 if TYPE_CHECKING:
     from tests.admin.conftest import Family, Site
@@ -166,3 +170,36 @@ def test_a_filter_has_the_name_that_the_page_uses(site: Site, family: Family) ->
     assert "to be placed" in [one.title for one in page.context["cl"].filter_specs]
     assert [task.pk for task in page.context["cl"].result_list] == [due.pk]
     assert b"To be placed:" in site.get(CHANGE, due.pk).content
+
+
+@pytest.mark.parametrize("field", ["tags", "required_capabilities"])
+def test_the_form_takes_one_word_however_it_is_spelt(
+    site: Site, family: Family, field: str
+) -> None:
+    task = TaskFactory(instance=family.run)
+    assert _edit(site, task, **{field: json.dumps(FIVE)}).status_code == 302
+    assert getattr(Task.objects.get(pk=task.pk), field) == [CAFE]
+    before = Event.objects.count()
+    assert _edit(site, task, **{field: json.dumps([FIVE[1], "x"])}).status_code == 302
+    assert getattr(Task.objects.get(pk=task.pk), field) == [FIVE[1], "x"]
+    assert Event.objects.count() > before
+
+
+@pytest.mark.parametrize("word", FIVE, ids=ascii)
+def test_the_list_finds_the_project_of_a_task_however_it_is_spelt(
+    site: Site, family: Family, word: str
+) -> None:
+    task = TaskFactory(instance=family.run, title="x", project=CAFE)
+    found = site.client.get(reverse("admin:instances_task_changelist"), {"q": word})
+    assert [one.pk for one in found.context["cl"].result_list] == [task.pk]
+
+
+def test_the_page_lists_the_children_with_their_states(site: Site, family: Family) -> None:
+    task = TaskFactory(instance=family.run)
+    children = [TaskFactory(instance=family.run, parent_id=task.pk) for _ in range(2)]
+    cancel_task(children[0].pk, actor=ALICE)
+    rows = _tables(site, task)["Children"].rows
+    assert [(strip_tags(row[0]), strip_tags(row[2])) for row in rows] == [
+        (children[0].pk, "cancelled"),
+        (children[1].pk, "pending"),
+    ]

@@ -151,3 +151,26 @@ def test_an_agent_may_spell_a_word_in_five_ways(talk: Callable[[Story], None]) -
             await ask("complete_task", task_id=task["id"], token=claimed["lease"]["token"])
 
     talk(story)
+
+
+def test_an_agent_sees_the_progress_and_the_children_of_a_task(
+    talk: Callable[[Story], None],
+) -> None:
+    async def story(client: Client, ask: Ask) -> None:
+        task = await ask("add_task", title="Build it", instance_id="run")
+        claimed = await ask("claim_task", instance_id="run", worker="agent")
+        mine = {"task_id": task["id"], "token": claimed["tasks"][0]["lease"]["token"]}
+        await ask("heartbeat", **mine, progress=0.5, checkpoint={"step": 3})
+        whole = await ask("get_task", task_id=task["id"])
+        assert (whole["progress"], whole["checkpoint"]) == (0.5, {"step": 3})
+        plan = [{"key": "a", "title": "A"}, {"key": "b", "title": "B"}]
+        made = await ask("decompose_task", **mine, children=plan)
+        first = made["result"][0]["id"] if isinstance(made, dict) else made[0]["id"]
+        await ask("cancel_task", task_id=first)
+        whole = await ask("get_task", task_id=task["id"])
+        counts = {status: number for status, number in whole["children"].items() if number}
+        assert (counts["pending"], counts["cancelled"]) == (1, 1)
+        rows = await ask("list_children", task_id=task["id"])
+        assert {row["title"]: row["status"] for row in rows} == {"A": "cancelled", "B": "pending"}
+
+    talk(story)

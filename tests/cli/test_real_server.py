@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from hopper.cli.parser import build_parser
 from tests.spellings import CAFE, FIVE
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+RUN = ("--instance", "czarina-run-001")
 
 
 @pytest.fixture
@@ -187,3 +190,46 @@ def test_a_word_may_be_spelt_in_five_ways(
     assert [row["id"] for row in as_json(cli, "instance", "list", "--search", word)] == ["place"]
     cli("task", "update", named["id"], "--remove-tag", CAFE, "--add-tag", "x")
     assert as_json(cli, "task", "get", named["id"])["tags"] == ["x"]
+
+
+@pytest.mark.parametrize("word", FIVE, ids=ascii)
+def test_a_worker_has_a_capability_in_every_spelling(
+    cli: Callable[..., str],
+    hierarchy: None,
+    word: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    id = as_json(cli, "add", "x", *RUN, "--capability", word)["id"]
+    args = ["worker", "w", *RUN, "--idle-exit", "--poll", "0.05", "--capability"]
+    for capability, status in (("other", "pending"), (FIVE[FIVE.index(word) - 1], "done")):
+        line = build_parser().parse_args([*args, capability, "--", "true"])
+        assert run(line, LocalTransport(), io.StringIO()) == 0
+        capsys.readouterr()
+        assert as_json(cli, "task", "get", id)["server_status"] == status
+
+
+def test_a_task_shows_its_progress_its_checkpoint_and_its_children(
+    cli: Callable[..., str], hierarchy: None
+) -> None:
+    id = as_json(cli, "add", "Build", *RUN)["id"]
+    plain = cli("task", "get", id)
+    assert "Progress" not in plain
+    assert "Children" not in plain
+    (claimed,) = as_json(cli, "task", "claim", *RUN, "--worker", "w")["tasks"]
+    held = ("--worker", "w", "--lease-token", claimed["lease"]["token"])
+    cli("task", "heartbeat", id, *held, "--progress", "0.5", "--checkpoint", '{"step": 3}')
+    told = cli("task", "get", id)
+    assert re.search(r"Progress: +50%, reported 20", told)
+    assert re.search(r"Checkpoint: +step 3", told)
+    whole = as_json(cli, "task", "get", id)
+    assert (whole["progress"], whole["checkpoint"]) == (0.5, {"step": 3})
+    assert whole["reported_at"]
+    parent = as_json(cli, "add", "Plan", *RUN)["id"]
+    children = [as_json(cli, "add", t, "--parent", parent)["id"] for t in ("a", "b")]
+    cli("task", "cancel", children[0])
+    assert re.search(r"Children: +1 pending, 1 cancelled", cli("task", "get", parent))
+    rows = as_json(cli, "task", "list", "--parent", parent)
+    assert {row["id"]: row["server_status"] for row in rows} == {
+        children[0]: "cancelled",
+        children[1]: "pending",
+    }

@@ -209,15 +209,31 @@ def release(args: Namespace, client: Client) -> Any:
     return spoken(report(args, client, "release"))
 
 
-def asked(args: Namespace, task: dict[str, Any]) -> dict[str, str]:
-    """Ask on the terminal for each field. An empty answer keeps the value."""
-    if not args.interactive or not sys.stdin.isatty():
-        raise UsageError("-i asks questions and needs a terminal.")
-    answers = {}
-    for field in ASKED:
-        sys.stderr.write(f"{field} [{task.get(field) or ''}]: ")
-        sys.stderr.flush()
-        answer = sys.stdin.readline().strip()
-        if answer:
-            answers[field] = answer
-    return answers
+class Asking:
+    """Asks on the terminal for the fields of a task. An empty answer keeps the value.
+
+    The answers stand while nobody else changes their fields. A field that was changed meanwhile is
+    shown with both values and asked for again.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Any] = {}
+        self._answers: dict[str, str] = {}
+
+    def answers(self, args: Namespace, task: dict[str, Any]) -> dict[str, str]:
+        """Return the answers about the task, by field. Raises UsageError without a terminal."""
+        if not args.interactive or not sys.stdin.isatty():
+            raise UsageError("-i asks questions and needs a terminal.")
+        overtaken = [name for name in self._answers if task[name] != self._seen[name]]
+        for name in overtaken:
+            mine = self._answers.pop(name)
+            words = f"{name} was changed meanwhile: it is {task[name]!r}, and you gave {mine!r}."
+            sys.stderr.write(f"{words}\n")
+        for name in overtaken if self._seen else ASKED:
+            sys.stderr.write(f"{name} [{task.get(name) or ''}]: ")
+            sys.stderr.flush()
+            answer = sys.stdin.readline().strip()
+            if answer:
+                self._answers[name] = answer
+        self._seen = task
+        return self._answers

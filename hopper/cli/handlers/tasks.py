@@ -206,6 +206,7 @@ def lessons_for(task: dict[str, Any], client: Client) -> list[Any]:
 def update(args: Namespace, client: Client) -> Any:
     """Change the given fields of a task, and add and remove tags."""
     given = given_fields(args, (BY_NAME["title"], *CHANGEABLE))
+    asking = task_verbs.Asking()
 
     def change(task: dict[str, Any]) -> dict[str, Any]:
         fields = dict(given)
@@ -214,7 +215,7 @@ def update(args: Namespace, client: Client) -> Any:
             kept = [tag for tag in task["tags"] if key_of(tag) not in removed]
             fields["tags"] = one_of_each([*kept, *(args.add_tag or ())])
         if args.ask:
-            fields = {**task_verbs.asked(args, task), **fields}
+            fields = {**asking.answers(args, task), **fields}
         if not fields:
             raise UsageError("Nothing to change: give --title, --description, --priority, …")
         return fields
