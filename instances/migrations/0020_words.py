@@ -1,12 +1,13 @@
 """Stop: an older server writes no keys of words, so its instances and tasks would not be found.
 
-Of live siblings with one key the oldest keeps it. The others get a key of their own; `attention`
-lists them until they are renamed.
+Of live siblings with one key the oldest keeps it. The others get a key of their own. The migration
+names them on stderr, and `attention` lists them until they are renamed.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from django.db import migrations, models
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BATCH = 5000
+REPORTED = 20
 KEY_LENGTH = 500
 UNREAD = "\n"
 
@@ -24,14 +26,29 @@ UNREAD = "\n"
 def key_instances(apps: Any, schema_editor: Any) -> None:
     """Write the key of every name, the oldest instance first."""
     instances = apps.get_model("instances", "HopperInstance").objects
-    taken = set()
+    taken: dict[tuple[str | None, str], Any] = {}
+    clashes = []
     for one in list(instances.order_by("created_at", "id")):
         one.name_key = key_of(one.name)
         if one.status != "terminated":
-            if (one.parent_id, one.name_key) in taken:
+            oldest = taken.setdefault((one.parent_id, one.name_key), one)
+            if oldest is not one:
                 one.name_key = clashing_key(one.name, one.id)
-            taken.add((one.parent_id, one.name_key))
+                clashes.append((one, oldest))
         instances.filter(pk=one.pk).update(name_key=one.name_key)
+    _report(clashes)
+
+
+def _report(clashes: list[tuple[Any, Any]]) -> None:
+    """Write on stderr which instances share a name, and which of them the name means now."""
+    lines = [
+        f"{one.id}: the name {one.name!r} means {oldest.id} ({oldest.name!r}), which is older; "
+        f"rename it: hopper instance update {one.id} --name NAME"
+        for one, oldest in clashes[:REPORTED]
+    ]
+    if len(clashes) > REPORTED:
+        lines.append(f"and {len(clashes) - REPORTED} more: hopper attention lists them")
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
 def key_tasks(apps: Any, schema_editor: Any) -> None:

@@ -191,3 +191,16 @@ def test_every_stored_key_is_that_of_its_words(ada: Caller, cafe: HopperInstance
         ada.tell("/tasks", {"title": "x", "project": word, "tags": [word]}, 201)
     assert {key_of(task.project) for task in Task.objects.all()} == {"café"}
     assert set(Task.objects.values_list("project_key", flat=True)) == {"café"}
+
+
+@pytest.mark.parametrize("written", FIVE, ids=ascii)
+def test_a_configuration_reads_every_spelling_alike(
+    ada: Caller, cafe: HopperInstance, written: str
+) -> None:
+    config = {"automatable_types": [written], "capabilities": [written]}
+    ada.call("PATCH", f"/instances/{cafe.pk}", {"config": config})
+    run = InstanceFactory(scope="ORCHESTRATION", parent=cafe, name="cafe-run")
+    for word in FIVE:
+        given = {"task_type": word, "required_capabilities": [word]}
+        task = ada.tell("/tasks", {"title": "x", "instance_id": "top", **given}, 201)
+        assert task["instance_id"] == run.pk, ascii(word)

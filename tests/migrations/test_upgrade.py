@@ -7,15 +7,17 @@ leases are live and keyed answers kept.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, redirect_stderr
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
@@ -25,7 +27,7 @@ from delegation.audit import audit
 from delegation.delegator import Delegator
 from delegation.models import TaskDelegation
 from instances.lifecycle.actions import resume_instance
-from instances.models import Attempt, HopperInstance, Lesson, Task
+from instances.models import AgentToken, Attempt, HopperInstance, Lesson, Task
 from instances.tasks.worker import claim_next, claim_task, complete_task, heartbeat
 from tests.factories import ALICE
 
@@ -110,7 +112,9 @@ def known(
         try:
             _load(story)
             story["leases"] = _live_tokens()
-            call_command("migrate", verbosity=0, interactive=False)
+            with redirect_stderr(io.StringIO()) as told:
+                call_command("migrate", verbosity=0, interactive=False)
+            story["told"] = told.getvalue()
             yield story
         finally:
             _turn_to(usual)
@@ -152,6 +156,26 @@ def test_instances_whose_names_clash_are_all_there(known: Known) -> None:
     clashing = {"web": "Web", "web-two": "web", "ops": "WEB", "ops-two": "ops"}
     found = HopperInstance.objects.in_bulk(list(clashing))
     assert {pk: instance.name for pk, instance in found.items()} == clashing
+
+
+def test_the_upgrade_says_which_names_clash_and_attention_lists_them(known: Known) -> None:
+    others = {"web-two": "'web'", "ops": "'WEB'"}
+    lines = [
+        f"{pk}: the name {name} means web ('Web'), which is older; "
+        f"rename it: hopper instance update {pk} --name NAME"
+        for pk, name in others.items()
+    ]
+    assert known["told"].splitlines() == lines
+    _, secret = AgentToken.objects.create(
+        get_user_model().objects.create(username="admin"), name="admin", role="admin"
+    )
+    admin = APIClient(headers={"Authorization": f"Bearer {secret}"})
+    told = admin.get("/api/v1/attention").json()
+    assert told["counts"]["name_clashes"] == len(others)
+    rows = [row for group in told["groups"] for row in group["instances"]]
+    assert {row["instance_id"] for row in rows if row["code"] == "NameClash"} == set(others)
+    assert admin.patch("/api/v1/instances/ops", {"name": "Site"}, format="json").status_code == 200
+    assert admin.get("/api/v1/attention").json()["counts"]["name_clashes"] == 1
 
 
 @pytest.mark.parametrize("title", ["leased", "started"])

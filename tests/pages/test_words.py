@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from instances.models import HopperInstance
+from instances.models import HopperInstance, Task
 from tests.factories import InstanceFactory, TaskFactory
 from tests.pages.conftest import Person
 from tests.spellings import CAFE, FIVE
@@ -30,3 +30,13 @@ def test_a_wrong_value_in_an_address_is_a_page_that_names_it(ada: Person, tree: 
     assert "must be one of 1h, 24h, 7d" in ada.see("/flow", 400, window="banana")
     assert "at most 200 characters" in ada.see("/find", 400, q="x" * 201)
     assert "At web" not in ada.see("/find", q="\u200b")
+
+
+def test_a_form_takes_one_tag_however_it_is_spelt(ada: Person, tree: Tree) -> None:
+    ada.press("/instances/top/add", title="Made", tags=", ".join(FIVE))
+    task = Task.objects.get(title="Made")
+    assert task.tags == [CAFE]
+    boxes = {"title": "Made", "tags": f"x, {FIVE[1]}, {FIVE[2]}"}
+    ada.press(f"/tasks/{task.pk}/edit", **boxes)
+    task.refresh_from_db()
+    assert task.tags == ["x", FIVE[1]]
