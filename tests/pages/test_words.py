@@ -36,7 +36,7 @@ def test_a_form_takes_one_tag_however_it_is_spelt(ada: Person, tree: Tree) -> No
     ada.press("/instances/top/add", title="Made", tags=", ".join(FIVE))
     task = Task.objects.get(title="Made")
     assert task.tags == [CAFE]
-    boxes = {"title": "Made", "tags": f"x, {FIVE[1]}, {FIVE[2]}"}
-    ada.press(f"/tasks/{task.pk}/edit", **boxes)
+    boxes = {"title": "Made", "description": "", "priority": "low", "project": ""}
+    ada.press(f"/tasks/{task.pk}/edit", **boxes, tags=f"x, {FIVE[1]}, {FIVE[2]}")
     task.refresh_from_db()
     assert task.tags == ["x", FIVE[1]]
