@@ -11,6 +11,7 @@ from rest_framework.serializers import BaseSerializer
 
 from hopper.actors import Actor
 from hopper.rest.fields import NoFields
+from hopper.rest.kept import validated
 from hopper.rest.viewset import HopperViewSet
 from instances.api.permissions import actor_of, known_places
 from instances.api.shown import shown_events
@@ -30,9 +31,7 @@ class Answering(HopperViewSet):
 
     def body(self, serializer: type[BaseSerializer[Any]] = NoFields, **context: Any) -> Any:
         """Return the validated body. A missing body counts as {}. Raises ValidationError."""
-        read = serializer(data=self.given(), context=context)
-        read.is_valid(raise_exception=True)
-        return read.validated_data
+        return validated(serializer, self.given(), **context)
 
     def given(self) -> Any:
         """Return the body as it came; none at all is an empty one."""

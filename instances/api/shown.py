@@ -10,7 +10,7 @@ from django.db import connection
 
 from hopper.database.rows import find
 from hopper.rest.etags import Version
-from hopper.rest.output import as_json
+from hopper.rest.kept import as_json
 from hopper.rest.problem import problem
 from hopper.task_fields import EDIT, set_at
 from instances.allowances import Standing

@@ -74,9 +74,13 @@ def _window(placer: subprocess.Popen[str]) -> float:
 
 
 def chain() -> None:
-    """Whole chains over HTTP, and reports with claims by ten, beside a request for nothing.
+    """Whole chains over HTTP, and reports with claims by ten, beside requests that do nothing.
 
-    A chain is a creation at a GLOBAL, two hops, a claim and a completion.
+    A chain is a creation at a GLOBAL, two hops, a claim and a completion: three requests. There
+    are two requests that do nothing. `/healthz` takes the way through the server alone, and the
+    targets are ratios to it. `/api/v1/me` also goes through the REST interface: it authenticates
+    by the same token, which is one query, and answers who the caller is. So its figures show what
+    the work of a chain costs beside three requests of any kind.
     """
     from django.conf import settings
 
@@ -100,7 +104,7 @@ def chain() -> None:
         )
         try:
             ask = _asking(server.port, server.token)
-            rates: dict[str, list[float]] = {"chain": [], "by ten": [], "nothing": []}
+            rates: dict[str, list[float]] = {"chain": [], "by ten": [], "nothing": [], "me": []}
             held: list[Any] = []
             for _ in range(SIZE.rounds):
                 done = until_done(SIZE.seconds, lambda: _whole_chain(ask, top.pk, run.pk))
@@ -109,10 +113,14 @@ def chain() -> None:
                 rates["by ten"].append(done / SIZE.seconds)
                 done = until_done(SIZE.seconds, lambda: bool(ask("GET", "/healthz")))
                 rates["nothing"].append(done / SIZE.seconds)
+                done = until_done(SIZE.seconds, lambda: bool(ask("GET", "/api/v1/me")))
+                rates["me"].append(done / SIZE.seconds)
         finally:
             server.stop()
     compare("whole chain over HTTP", rates, "chain", "nothing", target=0.06)
     compare("a task in batches of ten over HTTP", rates, "by ten", "nothing", target=0.5)
+    compare("whole chain, beside /api/v1/me", rates, "chain", "me")
+    compare("a task in batches of ten, beside /api/v1/me", rates, "by ten", "me")
 
 
 def _asking(port: int, token: str) -> Any:
