@@ -247,8 +247,7 @@ def _stalled_at(holders: Iterable[tuple[str, int | None]], now: datetime) -> Q:
             since = now - timedelta(seconds=seconds)
             late |= there & Q(reported_at__lt=since)
             late |= there & Q(reported_at=None, started_at__lt=since)
-    live = Attempt.objects.filter(outcome=None)
-    return Q(pk__in=live.filter(late).values("task_id"))
+    return Q(pk__in=Attempt.objects.filter(late, outcome=None).values("task_id"))
 
 
 def _brief(task: Task) -> dict[str, Any]:

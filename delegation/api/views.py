@@ -116,8 +116,7 @@ class DelegationViewSet(Answering):
     def accept(self, request: Request, pk: str) -> Response:
         """Accept an offer. The target becomes the holder (R8)."""
         row = self._seen(pk, "target")
-        data = self.body(shapes.Accept)
-        Delegator(self.actor).accept_delegation(row.pk, **data)
+        Delegator(self.actor).accept_delegation(row.pk, **self.body(shapes.Accept))
         return self.fresh(lambda: shown_one(pk, self.actor))
 
     @extend_schema(request=shapes.Reject, responses=shapes.DelegationSerializer)
@@ -125,8 +124,7 @@ class DelegationViewSet(Answering):
     def reject(self, request: Request, pk: str) -> Response:
         """Refuse an offer, with a reason (R7)."""
         row = self._seen(pk, "target")
-        data = self.body(shapes.Reject)
-        Delegator(self.actor).reject_delegation(row.pk, **data)
+        Delegator(self.actor).reject_delegation(row.pk, **self.body(shapes.Reject))
         return self.fresh(lambda: shown_one(pk, self.actor))
 
     @extend_schema(request=shapes.CompleteDelegation, responses=shapes.DelegationSerializer)
@@ -145,8 +143,7 @@ class DelegationViewSet(Answering):
     def cancel(self, request: Request, pk: str) -> Response:
         """Withdraw an offer."""
         row = self._seen(pk, "source")
-        data = self.body(shapes.Withdraw)
-        Delegator(self.actor).cancel_delegation(row.pk, **data)
+        Delegator(self.actor).cancel_delegation(row.pk, **self.body(shapes.Withdraw))
         return self.fresh(lambda: shown_one(pk, self.actor))
 
     def _seen(self, pk: str, operated_end: str = "") -> TaskDelegation:

@@ -47,8 +47,7 @@ def pending(asked: Extent) -> Breaches:
     """I4: at most one pending delegation per task, made by the holder, and the task says so."""
     offers = TaskDelegation.objects.filter(status=D.PENDING)
     rows = asked.tasks(offers, "task")
-    counts = rows.order_by().values("task_id").annotate(n=Count("pk"))
-    for row in counts.filter(n__gt=1):
+    for row in rows.order_by().values("task_id").annotate(n=Count("pk")).filter(n__gt=1):
         yield row["task_id"], f"has {row['n']} pending delegations"
     open_rows = rows.exclude(task__status__in=TERMINAL)
     elsewhere = open_rows.exclude(
@@ -82,8 +81,7 @@ def legal_hops(asked: Extent) -> Breaches:
         child, parent = (source, target) if up else (target, source)
         if parent not in PARENTS.get(child, ()):
             same = {"source_instance__scope": source, "target_instance__scope": target}
-            wrong = hops.filter(delegation_type=kind, **same)
-            for pk in wrong.values_list("pk", flat=True):
+            for pk in hops.filter(delegation_type=kind, **same).values_list("pk", flat=True):
                 yield pk, f"{kind} from a {source} to a {target}"
     yield from _illegal_hops(hops)
     handed = rows.filter(source_instance__isnull=True).exclude(

@@ -135,10 +135,8 @@ def _recent(since: datetime) -> Iterator[Any]:
     names = (CREATED, ACCEPTED, CLAIMED, DONE, FAILED, CANCELLED)
     done = {name: things[name] for name in names}
     yield _gauge("hopper_tasks_last_hour", "What happened to tasks.", "what", done)
-    reasons = refusals_in(counts)
-    yield _gauge("hopper_rejections_last_hour", "Refused offers.", "reason", reasons)
-    rescued = {"": things[RESCUED]}
-    yield _gauge("hopper_rescues_last_hour", "Leases that ran out.", "", rescued)
+    yield _gauge("hopper_rejections_last_hour", "Refused offers.", "reason", refusals_in(counts))
+    yield _gauge("hopper_rescues_last_hour", "Leases that ran out.", "", {"": things[RESCUED]})
     words = "Seconds within which tasks got their first lease after creation, of the last hour."
     waits = waits_in(counts)
     claims = {str(part): within(waits, part) for part in (0.5, 0.9, 1)} if waits else {}

@@ -67,8 +67,7 @@ class Visit:
         self, template: str, context: dict[str, Any] | None = None, status: int = 200
     ) -> HttpResponse:
         """Return a page, or its middle alone where the script asks for that."""
-        fragment = FRAGMENT in self.request.headers
-        frame = "pages/fragment.html" if fragment else "pages/frame.html"
+        frame = "pages/fragment.html" if FRAGMENT in self.request.headers else "pages/frame.html"
         values = {"visit": self, "frame": frame, **(context or {})}
         values |= {"streams": hasattr(self.request, "scope")}
         response = render(self.request, template, values, status=status)

@@ -165,8 +165,7 @@ def _lessons(client: Client, task: dict[str, Any]) -> list[str]:
 
 def _waiting(client: Client, worker: str, words: Words, option: str) -> Iterator[str]:
     """Yield the tasks about which the worker has asked, and that wait or can be taken up."""
-    rows = client.pages(at("tasks"), {"asked_by": worker, "open": True}, limit=10)
-    for row in rows:
+    for row in client.pages(at("tasks"), {"asked_by": worker, "open": True}, limit=10):
         if row["status"] in _STARTED:
             continue
         lines = [f"## You asked about {row['id']}: {row['title']}"]

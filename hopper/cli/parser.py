@@ -69,8 +69,10 @@ def build_parser() -> HopperParser:
 
 
 def filler(place: str, *more: str) -> Callable[[HopperParser], None]:
-    """Return what adds the commands to a parser. `place` names a function of the handlers."""
-    """Return the function that fills a group's parser. Only the group of the command is loaded."""
+    """Return the function that fills a group's parser. Only the group of the command is loaded.
+
+    `place` names a function of the handlers.
+    """
     module, function = place.split(".")
 
     def fill(parser: HopperParser) -> None:

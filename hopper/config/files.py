@@ -238,8 +238,7 @@ def _noting(problems: list[Problem], file: str) -> Iterator[None]:
     except Exception as error:
         # Behaviours are the operator's code. Checking the file runs this code.
         logger.exception("checking failed", extra={"event": "config.check_failed", "file": file})
-        words = f"cannot be checked: {type(error).__name__}: {error}"
-        problems.append(Problem(file, 1, "", words))
+        problems.append(Problem(file, 1, "", f"cannot be checked: {type(error).__name__}: {error}"))
 
 
 CONFIGURATION = Configuration()

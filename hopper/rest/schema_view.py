@@ -35,8 +35,7 @@ class SchemaView(SpectacularAPIView):
         response.headers["Cache-Control"] = "no-cache"
         response.headers["ETag"] = etag
         compress(request._request, response)
-        found = get_conditional_response(request._request, etag=etag, response=response)
-        return found or response
+        return get_conditional_response(request._request, etag=etag, response=response) or response
 
 
 @lru_cache

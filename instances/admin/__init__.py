@@ -38,8 +38,7 @@ def front_page(
     request: HttpRequest, extra_context: dict[str, Any] | None = None
 ) -> TemplateResponse:
     """Show the figures of the dashboard above the lists."""
-    context = {"figures": dashboard(), **(extra_context or {})}
-    return AdminSite.index(admin.site, request, context)
+    return AdminSite.index(admin.site, request, {"figures": dashboard(), **(extra_context or {})})
 
 
 # A front page with figures needs no site of its own.

@@ -245,8 +245,7 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         details = ("Details", {"fields": ("config", "description", "expires_at")})
         if obj is None:
             return (identity, details)
-        life = ("Life", {"fields": LIFE})
-        return (identity, life, details)
+        return (identity, ("Life", {"fields": LIFE}), details)
 
     def buttons(self, record: HopperInstance) -> list[tuple[str, str]]:
         """Return the way to the instance's own page, and the verbs that its state allows."""

@@ -117,8 +117,7 @@ class WebhookAdmin(ServedAdmin):
         """Show the secret of a new webhook."""
         if not change:
             secret = webhook_secret(obj.pk, obj.secret_number)
-            words = f"The secret, shown this once: {secret}"
-            self.message_user(request, words, messages.WARNING)
+            self.message_user(request, f"The secret, shown this once: {secret}", messages.WARNING)
 
     def tables(self, record: Webhook) -> list[Table]:
         """Return the deliveries that the log keeps."""

@@ -49,8 +49,7 @@ class StatusViewSet(Answering):
         if under is not None and not seen.filter(pk=under).exists():
             raise Invalid.field("under", "there is no such instance", "unknown")
         everywhere = EVERYWHERE in self.actor.grants
-        held = held_tasks(self.actor)
-        return Response(dashboard(under, None if everywhere else seen, held))
+        return Response(dashboard(under, None if everywhere else seen, held_tasks(self.actor)))
 
 
 class MeViewSet(Answering):

@@ -264,8 +264,7 @@ class DashboardSerializer(serializers.Serializer[Any]):
 
     def get_fields(self) -> dict[str, Any]:
         """Return the fields. One field has a name that is a keyword of Python."""
-        top = serializers.DictField(allow_null=True)
-        return {"global": top, **super().get_fields()}
+        return {"global": serializers.DictField(allow_null=True), **super().get_fields()}
 
 
 class OpenQuestionSerializer(serializers.Serializer[Any]):

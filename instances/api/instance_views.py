@@ -262,8 +262,7 @@ class InstanceViewSet(Answering):
         With `wait` the answer comes as soon as there is a task, else after that time.
         """
         require_at(self.actor, pk, "worker")
-        data = self.body(ClaimNext)
-        claim = claim_next(pk, **data, actor=self.actor)
+        claim = claim_next(pk, **self.body(ClaimNext), actor=self.actor)
         answer = shown_claim(claim)
         if not claim.leases and request.query_params.get("wait", "0") != "0":
             raise NothingYet(answer)

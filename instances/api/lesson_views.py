@@ -134,6 +134,5 @@ class LessonViewSet(Answering):
                 task = seen_task(self.actor, task_id, "worker")
             except NotFound as error:
                 raise Invalid.field("task_id", f"there is no task {task_id}", "unknown") from error
-        seen = visible_instances(self.actor)
-        made = file_lesson(task=task, seen=seen, actor=self.actor, **data)
+        made = file_lesson(task=task, seen=visible_instances(self.actor), actor=self.actor, **data)
         return Response(shown_lessons([made])[0], status=status.HTTP_201_CREATED)

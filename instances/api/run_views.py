@@ -94,8 +94,7 @@ class RunViewSet(Answering):
     @extend_schema(request=RunBody, responses={201: RunSerializer, 200: RunSerializer})
     def create(self, request: Request) -> Response:
         """Create and start a run with its tasks, all or nothing. Repeating it changes nothing."""
-        data = self.body(RunBody)
-        new = _permitted(self.actor, data)
+        new = _permitted(self.actor, self.body(RunBody))
         started = start_run(new, actor=self.actor)
         is_known = len(started.known) == len(started.tasks) and bool(started.known)
         code = status.HTTP_200_OK if is_known else status.HTTP_201_CREATED

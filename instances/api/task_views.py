@@ -196,8 +196,7 @@ class TaskViewSet(Answering):
     )
     def events(self, request: Request, pk: str) -> Response:
         """List the history of a task, oldest first."""
-        task = seen_task(self.actor, pk)
-        return self.paged_events(known_events(self.actor, task))
+        return self.paged_events(known_events(self.actor, seen_task(self.actor, pk)))
 
     @extend_schema(responses=shapes.AttemptSerializer(many=True), filters=False)
     @action(
@@ -207,8 +206,7 @@ class TaskViewSet(Answering):
     )
     def attempts(self, request: Request, pk: str) -> Response:
         """List the leases of a task, oldest first."""
-        task = seen_task(self.actor, pk)
-        page = self.paginate_queryset(task.attempts.order_by("number"))
+        page = self.paginate_queryset(seen_task(self.actor, pk).attempts.order_by("number"))
         return self.get_paginated_response(shapes.AttemptSerializer(page, many=True).data)
 
     @extend_schema(responses=shapes.WhySerializer, filters=False)
@@ -297,8 +295,7 @@ class TaskViewSet(Answering):
     @action(detail=True, queryset=Comment.objects.none(), filterset_class=None)
     def comments(self, request: Request, pk: str) -> Response:
         """List the comments on a task, oldest first."""
-        task = seen_task(self.actor, pk)
-        page = self.paginate_queryset(task.comments.order_by("id"))
+        page = self.paginate_queryset(seen_task(self.actor, pk).comments.order_by("id"))
         return self.get_paginated_response(shapes.CommentSerializer(page, many=True).data)
 
     @extend_schema(request=shapes.NewComment, responses={201: shapes.CommentSerializer})

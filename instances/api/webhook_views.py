@@ -239,5 +239,4 @@ def _shown(
     rows: Sequence[Webhook], shape: type[WebhookSerializer] = WebhookSerializer
 ) -> list[Any]:
     """Return webhooks as JSON has them."""
-    context = {"archived": ArchiveFile.last_position()}
-    return list(shape(rows, many=True, context=context).data)
+    return list(shape(rows, many=True, context={"archived": ArchiveFile.last_position()}).data)

@@ -105,8 +105,7 @@ def _begin_stop(instance: HopperInstance, *, evacuate: bool, force: bool, actor:
     """Bring a locked instance to stopping, and apply `evacuate` and `force` (R5)."""
     leased: list[str] = []
     if force:
-        below = Task.objects.in_subtree(instance.pk).leased()
-        leased = list(below.values_list("pk", flat=True))
+        leased = list(Task.objects.in_subtree(instance.pk).leased().values_list("pk", flat=True))
     now = database.now()
     if instance.status not in ACTIONS["stop"].steps:
         _require_source(instance, "stop", ACTIONS["stop"])

@@ -132,8 +132,7 @@ def _hold_below(instance_id: str) -> _Reach:
     """Lock an instance, all instances below, and every task that its end could reach (R6)."""
     lock_trees(instance_id)
     parent_id = present_instance(instance_id).parent_id
-    below = HopperInstance.objects.under(instance_id).live().values_list("pk", flat=True)
-    ids = list(below)
+    ids = list(HopperInstance.objects.under(instance_id).live().values_list("pk", flat=True))
     # The parent's record keeps the summary of a run.
     lock_rows(HopperInstance, [*ids, *([parent_id] if parent_id else [])])
     touched = Task.objects.open().filter(Q(instance__in=ids) | Q(offered_to__in=ids))

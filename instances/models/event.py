@@ -27,8 +27,7 @@ class EventQuerySet(models.QuerySet["Event"]):
         """Return the events that have a position, in its order, annotated as `number`."""
         if engine().ids_follow_commits:
             return self.annotate(number=F("id")).order_by("number")
-        stamped = self.filter(position__isnull=False)
-        return stamped.annotate(number=F("position")).order_by("number")
+        return self.filter(position__isnull=False).annotate(number=F("position")).order_by("number")
 
 
 class Event(models.Model):

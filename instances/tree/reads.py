@@ -103,8 +103,7 @@ def as_counts(counts: Counter[str]) -> dict[str, int]:
 
 def effective_statuses(instance_ids: Iterable[str]) -> dict[str, str]:
     """Return the effective status of each instance (R4), in one query."""
-    lines = lineages(instance_ids)
-    return {pk: Standing.along(line).effective for pk, line in lines.items()}
+    return {pk: Standing.along(line).effective for pk, line in lineages(instance_ids).items()}
 
 
 def build_tree(

@@ -131,8 +131,7 @@ class Wording:
         return self._offered(task, f"{detail}: {why}" if why else detail)
 
     def _awaiting_escalation(self, task: Task, holder: str) -> Reason:
-        detail = f"escalated to {task.offered_to_id}, which has not accepted yet"
-        return self._offered(task, detail)
+        return self._offered(task, f"escalated to {task.offered_to_id}, which has not accepted yet")
 
     def _offered(self, task: Task, detail: str) -> Reason:
         stored = task.waiting
@@ -147,8 +146,7 @@ class Wording:
     def _waiting_dependencies(self, task: Task, holder: str) -> Reason:
         before = self._before.get(task.pk)
         if not before:
-            detail = "its predecessors have ended: the next sweep moves it"
-            return {"detail": detail, "who": SWEEP}
+            return {"detail": "its predecessors have ended: the next sweep moves it", "who": SWEEP}
         more = f" and {len(before) - 5} more" if len(before) > 5 else ""
         return {
             "detail": f"after {', '.join(before[:5])}{more}",
@@ -208,8 +206,7 @@ class Wording:
         }
 
     def _ready_for_worker(self, task: Task, holder: str) -> Reason:
-        detail = f"waits at {holder} for a worker"
-        return {"detail": detail, "object": holder, "who": "a worker"}
+        return {"detail": f"waits at {holder} for a worker", "object": holder, "who": "a worker"}
 
     def _manual_queue(self, task: Task, holder: str) -> Reason:
         detail = f"waits at {holder} for somebody to take it"

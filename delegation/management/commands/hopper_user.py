@@ -42,8 +42,7 @@ class Command(OperatorCommand):
         if options["verb"] == "list":
             self._list()
             return
-        accounts = get_user_model().objects
-        account = accounts.filter(username=options["name"]).first()
+        account = get_user_model().objects.filter(username=options["name"]).first()
         is_new = options["verb"] == "create"
         if is_new and account is not None:
             raise CommandError(

@@ -26,8 +26,7 @@ def add_commands(parser: ArgumentParser) -> None:
         option("--task", dest="task_id", metavar="ID"),
         LIMIT,
     )
-    one = on_id(Client.get, "delegations")
-    add("show", one, show_any, "show a delegation", ID)
+    add("show", on_id(Client.get, "delegations"), show_any, "show a delegation", ID)
     notes = option("--notes")
     result = option("--result", type=json_or_text, metavar="JSON")
     for name, help, *options in (

@@ -109,8 +109,7 @@ def _created(*scope: Option) -> Iterator[Option]:
         option("--parent", dest="parent_id", metavar="ID"),
         flag("--root", help="stand alone, under nothing"),
     )
-    types = ("persistent", "ephemeral", "temporary")
-    yield option("--type", dest="instance_type", choices=types)
+    yield option("--type", dest="instance_type", choices=("persistent", "ephemeral", "temporary"))
     yield from (option("--id"), CONFIG, option("--description"))
     yield option("--expires-at", type=moment, metavar="TIME", help=TIME_HELP)
     yield flag("--start", help="and start it")

@@ -60,8 +60,7 @@ def add_config_commands(parser: ArgumentParser) -> None:
     add = Group(parser).add
     words = "its settings, each with where it comes from"
     instance = option("--instance", metavar="ID", help=words)
-    help = "where commands go to, or an instance's settings"
-    add("show", config, show_config, help, instance)
+    add("show", config, show_config, "where commands go to, or an instance's settings", instance)
     add("get", config, show_config, "the same as show", instance)
 
 

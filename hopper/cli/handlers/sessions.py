@@ -92,8 +92,7 @@ def _extend(kept: KeptLeases, client: Client, *, every: bool = False) -> list[st
         if lease.is_due or every:
             body = {"worker": lease.worker, "token": lease.token}
             try:
-                path = at("tasks", lease.task_id, "heartbeat")
-                client.post(path, body, key="", seconds=ANSWER)
+                client.post(at("tasks", lease.task_id, "heartbeat"), body, key="", seconds=ANSWER)
             except CliError as error:
                 if of_report(error) is Meaning.OVER:
                     kept.forget(lease.task_id)

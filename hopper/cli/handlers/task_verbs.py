@@ -133,8 +133,7 @@ def why(args: Namespace, client: Client) -> Any:
 def decompose(args: Namespace, client: Client) -> list[Any]:
     """Create children from a JSON list. A child with a known `key` is only returned (R13)."""
     terms = {field.name: getattr(args, field.name) for field in set_at(TERMS)}
-    children = json_list(text_of(args.children))
-    made = report(args, client, "decompose", children=children, **terms)
+    made = report(args, client, "decompose", children=json_list(text_of(args.children)), **terms)
     return [spoken(task) for task in made]
 
 
@@ -151,8 +150,7 @@ def dead_letters(args: Namespace, client: Client) -> list[Any]:
 
 def discard(args: Namespace, client: Client) -> Any:
     """Take a failed task out of the dead letters. The task stays failed."""
-    body = clean({"reason": args.reason})
-    return spoken(client.post(at("tasks", args.id, "discard"), body))
+    return spoken(client.post(at("tasks", args.id, "discard"), clean({"reason": args.reason})))
 
 
 def cancel(args: Namespace, client: Client) -> Any:

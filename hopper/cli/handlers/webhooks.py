@@ -21,8 +21,7 @@ def add_commands(parser: ArgumentParser) -> None:
     help = "send the events of an instance and below to a URL"
     url = option("url", help="https://…, or mailtos, slack, discord, ntfy")
     add("add", subscribe, show_secret, help, url, there, kinds, description)
-    instance = option("--instance", metavar="ID")
-    add("list", list_webhooks, show_webhooks, "list webhooks", instance)
+    add("list", list_webhooks, show_webhooks, "list webhooks", option("--instance", metavar="ID"))
     add("show", on_id(Client.get, "webhooks"), show_any, "show a webhook", ID)
     limit = option("--limit", type=int, default=20, help="the most rows (20)")
     help = "list the newest deliveries and failures"
@@ -43,8 +42,7 @@ def add_commands(parser: ArgumentParser) -> None:
     words = "after this event (default: where it stopped)"
     after = option("--after", type=int, metavar="NUMBER", help=words)
     add("replay", replay, show_changed, "switch on, and send events again", ID, after)
-    test = on_id(Client.post, "webhooks", "test")
-    add("test", test, show_tested, "send a test message", ID)
+    add("test", on_id(Client.post, "webhooks", "test"), show_tested, "send a test message", ID)
     rotate = on_id(Client.post, "webhooks", "rotate")
     add("rotate", rotate, show_secret, "give it another secret", ID)
     add("remove", remove, show_removed, "remove a webhook and its log", ID, YES)

@@ -206,8 +206,7 @@ class Planning:
 
     def open_question(self, task_id: str) -> Json:
         """Return the open question about a task. Raises CliError."""
-        rows = self._client.pages(at("tasks", task_id, "questions"))
-        for row in rows:
+        for row in self._client.pages(at("tasks", task_id, "questions")):
             if row["state"] == "open":
                 return dict(row)
         raise CliError(f"{task_id} has no open question.", hint="Next: get_task shows its state.")
@@ -216,8 +215,7 @@ class Planning:
         """Return where a task without a place enters (`at`), in words; R25 leaves it to callers."""
         if fields.get("instance_id") or fields.get("parent_id"):
             return {"words": "entered where you said."}
-        found = self._client.pages(at("instances"), {"scope": "GLOBAL"})
-        ids = [row["id"] for row in found]
+        ids = [row["id"] for row in self._client.pages(at("instances"), {"scope": "GLOBAL"})]
         if len(ids) == 1:
             return {"at": {"instance_id": ids[0]}, "words": f"entered at {ids[0]}, the GLOBAL."}
         seen = f"see {', '.join(ids)}" if ids else "see none"

@@ -137,8 +137,7 @@ class Reading:
         With `wait_seconds` the call returns as soon as no question is open, else after that time.
         Then claim_task with the `task_id` takes the task up again.
         """
-        seconds = min(wait_seconds, self._longest_wait)
-        return awaited_answer(self._client, task_id, seconds)
+        return awaited_answer(self._client, task_id, min(wait_seconds, self._longest_wait))
 
     def list_comments(self, task_id: TaskId) -> list[Json]:
         """List what people and agents said about a task, the oldest first."""

@@ -228,8 +228,7 @@ class Working:
     def brief(self, worker: str | None = None) -> str:
         """Return what the worker of this session should know now."""
         name = worker or self._session.worker
-        held = self._session.task_ids()
-        return briefing(self._client, name, held, words=TOOLS, named=False)
+        return briefing(self._client, name, self._session.task_ids(), words=TOOLS, named=False)
 
     def _claim(self, task_id: str, worker: str, lease_seconds: int | None = None) -> Json:
         body = {"worker": worker, "lease_seconds": lease_seconds}

@@ -85,8 +85,7 @@ def _show_texts(data: dict[str, Any], screen: Screen) -> None:
     """Show the description of a task verbatim, then its lessons."""
     if data.get("description"):
         screen.line()
-        text = str(data["description"])
-        screen.line(text.removesuffix("\n"))
+        screen.line(str(data["description"]).removesuffix("\n"))
     if data.get("lessons"):
         screen.line("\n## Relevant Lessons")
         for lesson in data["lessons"]:

@@ -79,8 +79,7 @@ class Reporter:
 
         A result that the server refuses is sent shorter: the command has done its work.
         """
-        all_fields = [report.fields, *report.less]
-        for number, fields in enumerate(all_fields):
+        for number, fields in enumerate([report.fields, *report.less]):
             body = {"worker": lease.worker, "token": lease.token, **fields}
             key = f"{report.key}{number or ''}"
             try:

@@ -65,8 +65,7 @@ def readable(data: bytes) -> str:
 
 def _failure(words: str) -> Report:
     # A path in the words may have bytes that are no text.
-    error = readable(words.encode(errors="replace"))
-    return Report("fail", {"error": error, "retryable": True})
+    return Report("fail", {"error": readable(words.encode(errors="replace")), "retryable": True})
 
 
 def _success(attempt: Attempt) -> Report:
