@@ -73,18 +73,19 @@ def _form(
             refusal = known
     values = {**_present(verb, thing), **sent.dict(), **_fixed(verb, visit, thing)}
     options = _options(visit, thing, verb)
-    context = {
-        "verb": verb,
-        "kind": kind,
-        "thing": thing,
-        "boxes": [(box, values.get(box.name, "")) for box in verb.boxes],
-        "options": options,
-        "unfit": _unfit(visit, verb, values, options),
-        "preview": preview,
-        "refusal": refusal,
-        "parents": sorted(PARENTS.get(getattr(thing, "scope", ""), ())),
-    }
-    return visit.show("pages/act.html", context, status)
+    return visit.show(
+        "pages/act.html",
+        status=status,
+        verb=verb,
+        kind=kind,
+        thing=thing,
+        boxes=[(box, values.get(box.name, "")) for box in verb.boxes],
+        options=options,
+        unfit=_unfit(visit, verb, values, options),
+        preview=preview,
+        refusal=refusal,
+        parents=sorted(PARENTS.get(getattr(thing, "scope", ""), ())),
+    )
 
 
 def _fixed(verb: Verb, visit: Visit, thing: Any) -> dict[str, str]:

@@ -72,16 +72,16 @@ def attention(visit: Visit) -> HttpResponse:
     counts = waiting.counts()
     if not mine:
         visit.attention = counts["total"]  # The frame need not count again.
-    context = {
-        "groups": groups,
-        "counts": counts,
-        "kinds": [(one, words, counts[one]) for one, words in KIND_WORDS.items() if counts[one]],
-        "kind": kind,
-        "shown": told,
-        "cut": len(told) >= MOST,
-        "mine": mine,
-    }
-    return visit.show("pages/attention.html", context)
+    return visit.show(
+        "pages/attention.html",
+        groups=groups,
+        counts=counts,
+        kinds=[(one, words, counts[one]) for one, words in KIND_WORDS.items() if counts[one]],
+        kind=kind,
+        shown=told,
+        cut=len(told) >= MOST,
+        mine=mine,
+    )
 
 
 def _together(visit: Visit) -> HttpResponse:

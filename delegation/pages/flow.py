@@ -106,13 +106,13 @@ def flow(visit: Visit) -> HttpResponse:
     if window is None:
         raise Invalid.field("window", f"must be one of {', '.join(WINDOWS)}")
     under = seen_instance(visit.actor, asked["under"]) if asked.get("under") else None
-    context = {
-        "flow": flow_of(visit, window, under.pk if under else None),
-        "windows": list(WINDOWS),
-        "window": window.word,
-        "under": under,
-    }
-    return visit.show("pages/flow.html", context)
+    return visit.show(
+        "pages/flow.html",
+        flow=flow_of(visit, window, under.pk if under else None),
+        windows=list(WINDOWS),
+        window=window.word,
+        under=under,
+    )
 
 
 def flow_of(visit: Visit, window: Window, under: str | None = None) -> Flow:

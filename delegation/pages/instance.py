@@ -22,8 +22,7 @@ def instance(visit: Visit, pk: str) -> HttpResponse:
     shown = seen_instance(visit.actor, pk)
     verbs, effective = instance_verbs(visit, shown), shown.standing().effective
     if "menu" in visit.request.GET:
-        context = {"instance": shown, "verbs": verbs, "effective": effective}
-        return visit.show("pages/menu.html", context)
+        return visit.show("pages/menu.html", instance=shown, verbs=verbs, effective=effective)
     ids = [one.id for one in shown.lineage()[:-1]]
     open_tasks = list(
         Task.objects.filter(instance=pk).exclude(status__in=TERMINAL)
@@ -32,16 +31,16 @@ def instance(visit: Visit, pk: str) -> HttpResponse:
     reasons = waiting_on(open_tasks)
     events = list(Event.objects.of_instance(pk).order_by("-pk")[:EVENTS_SHOWN])
     told = visible_tasks(visit.actor).filter(pk__in=[one.task_id for one in events if one.task_id])
-    context = {
-        "instance": shown,
-        "above": [(one, visit.places[one]) for one in ids if one in visit.places],
-        "row": WATCH.rows.get(pk),
-        "effective": effective,
-        "children": children_of(visit, pk),
-        "tasks": [(one, reasons.get(one.pk)) for one in open_tasks[:TASKS_SHOWN]],
-        "more": len(open_tasks) > TASKS_SHOWN,
-        "verbs": verbs,
-        "events": events,
-        "titles": dict(told.values_list("pk", "title")),
-    }
-    return visit.show("pages/instance.html", context)
+    return visit.show(
+        "pages/instance.html",
+        instance=shown,
+        above=[(one, visit.places[one]) for one in ids if one in visit.places],
+        row=WATCH.rows.get(pk),
+        effective=effective,
+        children=children_of(visit, pk),
+        tasks=[(one, reasons.get(one.pk)) for one in open_tasks[:TASKS_SHOWN]],
+        more=len(open_tasks) > TASKS_SHOWN,
+        verbs=verbs,
+        events=events,
+        titles=dict(told.values_list("pk", "title")),
+    )

@@ -29,12 +29,12 @@ def mine(visit: Visit) -> HttpResponse:
     own = Q(owner=name) | Q(created_by_id=visit.actor.id)
     working = tasks.filter(worker=name, status__in=STARTED)
     owned = tasks.filter(own).exclude(status__in=TERMINAL)
-    context = {
-        "working": _listed(working),
-        "owned": _listed(owned.exclude(pk__in=working.values("pk"))),
-        "ended": _listed(tasks.filter(Q(worker=name) | Q(owner=name), status__in=TERMINAL)),
-    }
-    return visit.show("pages/mine.html", context)
+    return visit.show(
+        "pages/mine.html",
+        working=_listed(working),
+        owned=_listed(owned.exclude(pk__in=working.values("pk"))),
+        ended=_listed(tasks.filter(Q(worker=name) | Q(owner=name), status__in=TERMINAL)),
+    )
 
 
 @page
@@ -44,19 +44,19 @@ def find(visit: Visit) -> HttpResponse:
     if len(text) > MOST_TYPED:
         raise Invalid.field("q", f"must have at most {MOST_TYPED} characters")
     if not key_of(text):
-        return visit.show("pages/find.html", {"text": ""})
+        return visit.show("pages/find.html", text="")
     instances = visible_instances(visit.actor).filter(
         Q(pk__icontains=text) | Q(name_key__contains=key_of(text)) | Q(description__icontains=text)
     )
     tasks = visible_tasks(visit.actor).filter(
         Q(pk=text) | Q(title__icontains=text) | Q(project_key=key_of(text)) | Q(external_id=text)
     )
-    context = {
-        "text": text,
-        "instances": instances.order_by("name", "pk")[:MOST],
-        "tasks": _listed(tasks),
-    }
-    return visit.show("pages/find.html", context)
+    return visit.show(
+        "pages/find.html",
+        text=text,
+        instances=instances.order_by("name", "pk")[:MOST],
+        tasks=_listed(tasks),
+    )
 
 
 def _listed(tasks: TaskQuerySet) -> list[tuple[Any, Any]]:

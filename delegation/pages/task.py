@@ -28,21 +28,21 @@ def task(visit: Visit, pk: str) -> HttpResponse:
     verbs = {verb.name: verb for verb in task_verbs(visit, shown)}
     question = Question.objects.open_of(shown)
     offer = TaskDelegation.objects.filter(task=pk, status="pending").first()
-    context = {
-        "task": shown,
-        "reason": reason_of(shown, visit),
-        "question": question,
-        "may_answer": visit.may("operator", [shown.instance_id, shown.offered_to_id]),
-        "offer": offer,
-        "first": None if question else first_verb(shown, verbs),
-        "verbs": [verb for name, verb in verbs.items() if name != "comment"],
-        "comments": shown.comments.order_by("id"),
-        "may_comment": "comment" in verbs,
-        "way": way_of(shown, visit),
-        "live": shown.attempts.filter(outcome=None).first(),
+    return visit.show(
+        "pages/task.html",
+        task=shown,
+        reason=reason_of(shown, visit),
+        question=question,
+        may_answer=visit.may("operator", [shown.instance_id, shown.offered_to_id]),
+        offer=offer,
+        first=None if question else first_verb(shown, verbs),
+        verbs=[verb for name, verb in verbs.items() if name != "comment"],
+        comments=shown.comments.order_by("id"),
+        may_comment="comment" in verbs,
+        way=way_of(shown, visit),
+        live=shown.attempts.filter(outcome=None).first(),
         **_family(shown, visit),
-    }
-    return visit.show("pages/task.html", context)
+    )
 
 
 def reason_of(task: Task, visit: Visit) -> dict[str, Any] | None:

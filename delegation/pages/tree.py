@@ -94,17 +94,17 @@ def tree(visit: Visit) -> HttpResponse:
     rows, found = sight.listed(), Filter.of(words)
     shown, fits = kept(rows, found) if found else (rows, set())
     sent = _unfolded(shown) if found else _opened(shown, sight.unfolded, cut=sight.is_large)
-    context = {
-        "rows": sent,
-        "cut": bool(found) and len(sent) < len(shown),
-        "fits": fits,
-        "words": words,
-        "filtered": bool(found),
-        "total": len(rows),
-        "totals": totals(rows),
-        "reasons": sorted({code for row, _ in rows for code in row.own.reasons}),
-    }
-    return visit.show("pages/tree.html", context)
+    return visit.show(
+        "pages/tree.html",
+        rows=sent,
+        cut=bool(found) and len(sent) < len(shown),
+        fits=fits,
+        words=words,
+        filtered=bool(found),
+        total=len(rows),
+        totals=totals(rows),
+        reasons=sorted({code for row, _ in rows for code in row.own.reasons}),
+    )
 
 
 def _first(visit: Visit, words: str) -> HttpResponse:
@@ -114,7 +114,7 @@ def _first(visit: Visit, words: str) -> HttpResponse:
     """
     rows = read_upper(visible_instances(visit.actor), FIRST_ROWS)
     sent = _opened(rows, unfolded_depth(depth for _, depth in rows), cut=True)
-    return visit.show("pages/tree.html", {"rows": sent, "words": words, "total": len(rows)})
+    return visit.show("pages/tree.html", rows=sent, words=words, total=len(rows))
 
 
 def _opened(rows: Sequence[Placed], deepest: int, *, cut: bool) -> list[dict[str, Any]]:
@@ -142,7 +142,7 @@ def _branch(visit: Visit, under: str) -> HttpResponse:
     level = integer(visit.request.GET, "level", least=1, most=MAX_DEPTH, default=1)
     children = children_of(visit, under)
     shown = [{"row": row, "level": level + 1, "folded": True, "hidden": False} for row in children]
-    return visit.show("pages/rows.html", {"rows": shown, "fits": set()})
+    return visit.show("pages/rows.html", rows=shown, fits=set())
 
 
 def children_of(visit: Visit, pk: str) -> list[Row]:

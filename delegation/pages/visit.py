@@ -63,14 +63,11 @@ class Visit:
             return False
         return True
 
-    def show(
-        self, template: str, context: dict[str, Any] | None = None, status: int = 200
-    ) -> HttpResponse:
-        """Return a page, or its middle alone where the script asks for that."""
+    def show(self, template: str, *, status: int = 200, **context: Any) -> HttpResponse:
+        """Return a page with the `context`, or its middle alone where the script asks for that."""
         frame = "pages/fragment.html" if FRAGMENT in self.request.headers else "pages/frame.html"
-        values = {"visit": self, "frame": frame, **(context or {})}
-        values |= {"streams": hasattr(self.request, "scope")}
-        response = render(self.request, template, values, status=status)
+        context |= {"visit": self, "frame": frame, "streams": hasattr(self.request, "scope")}
+        response = render(self.request, template, context, status=status)
         patch_cache_control(response, private=True, no_store=True)
         response["Vary"] = f"Cookie, {FRAGMENT}"
         return response
@@ -96,7 +93,7 @@ def signed_in(view: Callable[..., HttpResponse]) -> View:
         try:
             return view(visit, *args, **kwargs)
         except HopperError as refusal:
-            return visit.show("pages/refusal.html", {"refusal": refusal}, refusal.status)
+            return visit.show("pages/refusal.html", status=refusal.status, refusal=refusal)
 
     return opened
 

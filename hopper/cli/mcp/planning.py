@@ -38,7 +38,7 @@ class Planning:
         returns the task that is still open.
         """
         entry = self._entry(fields)
-        task = changed(self._post({**fields, **entry.get("at", {})}, "tasks"))
+        task = changed(self._post("tasks", **{**fields, **entry.get("at", {})}))
         way = self._client.pages(at("tasks", task["id"], "decisions"))
         words = [f"{task['id']} {entry['words']}", *map(_step, way), f"It is {_place(task)}."]
         return {**task, "summary": " ".join(words)}
@@ -46,8 +46,7 @@ class Planning:
     def add_tasks(self, tasks: NewTasks) -> list[Json]:
         """Create several tasks in one call, all or none; each as add_task does."""
         rows = [{**clean(row), **self._entry(row).get("at", {})} for row in tasks]
-        made = self._client.post(at("tasks", "bulk"), rows)
-        return [in_brief(task) for task in made]
+        return [in_brief(task) for task in self._client.post(at("tasks", "bulk"), rows)]
 
     @with_fields(EDIT, may_be_left_out=True)
     def update_task(self, task_id: TaskId, **fields: Any) -> Json:
@@ -78,8 +77,11 @@ class Planning:
 
         For a task that you claimed use complete_task, fail_task or release_task.
         """
-        body = {"status": status, "owner": owner, "reason": reason, "force": force}
-        return changed(self._post(body, "tasks", task_id, "status"))
+        return changed(
+            self._post(
+                "tasks", task_id, "status", status=status, owner=owner, reason=reason, force=force
+            )
+        )
 
     def cancel_task(
         self,
@@ -90,8 +92,7 @@ class Planning:
         ] = None,
     ) -> Json:
         """Cancel a task with its open children and their leases; retry_task takes it back."""
-        body = {"reason": reason, "preview": preview}
-        return changed(self._post(body, "tasks", task_id, "cancel"))
+        return changed(self._post("tasks", task_id, "cancel", reason=reason, preview=preview))
 
     def retry_task(
         self,
@@ -99,7 +100,7 @@ class Planning:
         reason: Annotated[str | None, text("Why.", 10_000, examples=["the disk is free"])] = None,
     ) -> Json:
         """Open a task again that is done, failed or cancelled."""
-        return changed(self._post({"reason": reason}, "tasks", task_id, "retry"))
+        return changed(self._post("tasks", task_id, "retry", reason=reason))
 
     def delegate_task(
         self,
@@ -121,15 +122,17 @@ class Planning:
 
         A status `pending` in the answer means that a person accepts or rejects there.
         """
-        body = {
-            "target_instance_id": target_instance_id,
-            "delegation_type": delegation_type,
-            "notes": notes,
-            "accept": "auto",
-            "force": force,
-            "reason": reason,
-        }
-        return self._post(body, "tasks", task_id, "delegate")
+        return self._post(
+            "tasks",
+            task_id,
+            "delegate",
+            target_instance_id=target_instance_id,
+            delegation_type=delegation_type,
+            notes=notes,
+            accept="auto",
+            force=force,
+            reason=reason,
+        )
 
     def accept_delegation(
         self,
@@ -137,7 +140,7 @@ class Planning:
         notes: Annotated[str | None, text("A word about it.", 100_000, examples=["begun"])] = None,
     ) -> Json:
         """Take a task that is offered to an instance of yours."""
-        return self._post({"notes": notes}, "delegations", delegation_id, "accept")
+        return self._post("delegations", delegation_id, "accept", notes=notes)
 
     def reject_delegation(
         self,
@@ -147,7 +150,7 @@ class Planning:
         ],
     ) -> Json:
         """Refuse a task that is offered to an instance of yours; it is placed elsewhere."""
-        return self._post({"reason": reason}, "delegations", delegation_id, "reject")
+        return self._post("delegations", delegation_id, "reject", reason=reason)
 
     def answer_question(
         self,
@@ -162,8 +165,9 @@ class Planning:
     ) -> Json:
         """Answer a question about a task; the task goes on where it was asked."""
         question_id = question_id or self.open_question(task_id)["id"]
-        body = {"question_id": question_id, "answer": answer}
-        return changed(self._post(body, "tasks", task_id, "answer"))
+        return changed(
+            self._post("tasks", task_id, "answer", question_id=question_id, answer=answer)
+        )
 
     def comment_on_task(
         self,
@@ -176,7 +180,7 @@ class Planning:
         ],
     ) -> Json:
         """Say something about a task, finished or not; its state does not change."""
-        return self._post({"text": comment}, "tasks", task_id, "comments")
+        return self._post("tasks", task_id, "comments", text=comment)
 
     def add_lesson(
         self,
@@ -194,15 +198,15 @@ class Planning:
         project: Annotated[str | None, named("project", "The project that it helps.")] = None,
     ) -> Json:
         """Write down what later workers on this project should know."""
-        fields = {
-            "title": title,
-            "domain": domain,
-            "description": description,
-            "confidence": confidence,
-            "task_id": task_id,
-            "project": project,
-        }
-        return self._post(fields, "lessons")
+        return self._post(
+            "lessons",
+            title=title,
+            domain=domain,
+            description=description,
+            confidence=confidence,
+            task_id=task_id,
+            project=project,
+        )
 
     def open_question(self, task_id: str) -> Json:
         """Return the open question about a task. Raises CliError."""
@@ -221,9 +225,8 @@ class Planning:
         seen = f"see {', '.join(ids)}" if ids else "see none"
         return {"words": f"entered nowhere: give instance_id (of the GLOBALs you {seen})."}
 
-    def _post(self, fields: Json, *parts: str) -> Json:
-        answer: Json = self._client.post(at(*parts), clean(fields))
-        return answer
+    def _post(self, *parts: str, **fields: Any) -> Json:
+        return dict(self._client.post(at(*parts), clean(fields)))
 
 
 def _place(task: Json) -> str:

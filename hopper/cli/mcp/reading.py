@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -80,20 +79,20 @@ class Reading:
         limit: Limit = 20,
     ) -> list[Json]:
         """List tasks in brief, the newest first; get_task shows one whole."""
-        params = {
-            "instance_id": instance_id,
-            "under": under,
-            "status": status,
-            "project": project,
-            "all_tags": tags,
-            "search": search,
-            "ready": ready,
-        }
-        return self._tasks(params, limit)
+        return self._tasks(
+            limit,
+            instance_id=instance_id,
+            under=under,
+            status=status,
+            project=project,
+            all_tags=tags,
+            search=search,
+            ready=ready,
+        )
 
     def list_children(self, task_id: TaskId, limit: Limit = 100) -> list[Json]:
         """List the children of a decomposed task in brief, with their states."""
-        return self._tasks({"parent_id": task_id}, limit)
+        return self._tasks(limit, parent_id=task_id)
 
     def get_task(self, task_id: TaskId) -> Json:
         """Show a task whole: description, questions with answers, result, reason for waiting."""
@@ -184,19 +183,13 @@ class Reading:
 
     def queue(self, instance_id: InstanceId) -> list[Json]:
         """Return the open tasks that an instance holds, in brief."""
-        return self._tasks({"instance_id": instance_id, "open": True}, 100)
+        return self._tasks(100, instance_id=instance_id, open=True)
 
-    def _tasks(self, params: Json, limit: int) -> list[Json]:
-        return briefly(self._client.pages(at("tasks"), params, limit=limit))
+    def _tasks(self, limit: int, **params: Any) -> list[Json]:
+        return [in_brief(row) for row in self._client.pages(at("tasks"), params, limit=limit)]
 
     def _get(self, *parts: str) -> Json:
-        answer: Json = self._client.get(at(*parts))
-        return answer
-
-
-def briefly(rows: Iterable[Json]) -> list[Json]:
-    """Return tasks in brief."""
-    return [in_brief(row) for row in rows]
+        return dict(self._client.get(at(*parts)))
 
 
 def in_tree(row: Json) -> Json:

@@ -102,8 +102,7 @@ class Working:
         Do it after each finished step: if you are stopped, the next claim begins there. The lease
         itself is extended without you.
         """
-        fields = {"progress": progress, "checkpoint": checkpoint}
-        task = self._report(task_id, "heartbeat", token, **fields)
+        task = self._report(task_id, "heartbeat", token, progress=progress, checkpoint=checkpoint)
         kept = ("id", "title", "status", "instance_id", "lease_expires_at")
         return {name: task[name] for name in kept}
 
@@ -127,8 +126,8 @@ class Working:
             return self._end(task_id, "complete", token, result=result)
         name = self._session.worker
         report = {"id": task_id, **self._body(task_id, token, result=result)}
-        body = {"worker": name, "completed": [report]}
-        answer = self._held(self._post(body, "instances", next_of, "next"), name)
+        found = self._post("instances", next_of, "next", worker=name, completed=[report])
+        answer = self._held(found, name)
         require_done(answer)
         self._session.drop(task_id)
         return answer
@@ -231,8 +230,8 @@ class Working:
         return briefing(self._client, name, self._session.task_ids(), words=TOOLS, named=False)
 
     def _claim(self, task_id: str, worker: str, lease_seconds: int | None = None) -> Json:
-        body = {"worker": worker, "lease_seconds": lease_seconds}
-        return {"tasks": [self._post(body, "tasks", task_id, "claim")]}
+        task = self._post("tasks", task_id, "claim", worker=worker, lease_seconds=lease_seconds)
+        return {"tasks": [task]}
 
     def _held(self, answer: Json, worker: str) -> Json:
         """Keep the lease of a claim's answer for this session."""
@@ -246,8 +245,7 @@ class Working:
         asked = next((one for one in reversed(rows) if one["text"] == question), None)
         if asked is None:
             raise CliError(f"The question about {task_id} is gone.", hint="Next: get_task.")
-        body = {"question_id": asked["id"], "answer": answer}
-        task = self._post(body, "tasks", task_id, "answer")
+        task = self._post("tasks", task_id, "answer", question_id=asked["id"], answer=answer)
         name = self._session.worker
         try:
             found = self._held(self._claim(task_id, name), name)["tasks"][0]
@@ -265,7 +263,7 @@ class Working:
     def _report(self, task_id: str, verb: str, token: str | None, **fields: Any) -> Json:
         body = self._body(task_id, token, **fields)
         try:
-            return self._post(body, "tasks", task_id, verb)
+            return self._post("tasks", task_id, verb, **body)
         except Refused as refusal:
             if of_report(refusal) is Meaning.OVER:
                 self._session.drop(task_id, body.get("token"))
@@ -275,6 +273,5 @@ class Working:
         """Return a report's body, with the token of the lease that this session holds."""
         return clean({"token": token or self._session.token(task_id), **fields})
 
-    def _post(self, fields: Json, *parts: str) -> Json:
-        answer: Json = self._client.post(at(*parts), clean(fields))
-        return answer
+    def _post(self, *parts: str, **fields: Any) -> Json:
+        return dict(self._client.post(at(*parts), clean(fields)))

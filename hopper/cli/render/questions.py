@@ -18,13 +18,7 @@ def show_asked(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 def show_questions(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
     """List the questions of a task, oldest first, each with its answer."""
-    if not data and not screen.quiet:
-        screen.line("No questions.")
-    for row in data:
-        if screen.quiet:
-            screen.line(row["id"])
-        else:
-            screen.lines(question_lines(row))
+    screen.entries(data, question_lines, none="No questions.")
 
 
 def question_lines(row: dict[str, Any]) -> Iterator[str]:
@@ -48,14 +42,12 @@ def show_commented(data: dict[str, Any], args: Any, screen: Screen) -> None:
 
 def show_comments(data: list[dict[str, Any]], args: Any, screen: Screen) -> None:
     """List the comments on a task, oldest first."""
-    if not data and not screen.quiet:
-        screen.line("No comments.")
-    for row in data:
-        if screen.quiet:
-            screen.line(row["id"])
-        else:
-            screen.line(f"{row['created_at']} {escaped(row['created_by'])}")
-            screen.line(f"  {one_line(escaped(row['text']))}")
+    screen.entries(data, _comment_lines, none="No comments.")
+
+
+def _comment_lines(row: dict[str, Any]) -> Iterator[str]:
+    yield f"{row['created_at']} {escaped(row['created_by'])}"
+    yield f"  {one_line(escaped(row['text']))}"
 
 
 def show_attention(data: dict[str, Any], args: Any, screen: Screen) -> None:

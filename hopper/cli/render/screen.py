@@ -117,8 +117,7 @@ class Screen:
     ) -> None:
         """Write records as a table, a column for each key or function; with --quiet ids alone."""
         if self.quiet:
-            for row in rows:
-                self.line(row["id"])
+            self.lines(row["id"] for row in rows)
         elif not rows:
             self.line(none)
         else:
@@ -127,6 +126,21 @@ class Screen:
                 for row in rows
             ]
             self.table(list(columns), cells)
+
+    def entries(
+        self,
+        rows: Sequence[dict[str, Any]],
+        text: Callable[[dict[str, Any]], Iterable[str]],
+        *,
+        none: str,
+    ) -> None:
+        """Write records as lines of text, one record after the other; with --quiet ids alone."""
+        if self.quiet:
+            self.lines(row["id"] for row in rows)
+        elif not rows:
+            self.line(none)
+        else:
+            self.lines(line for row in rows for line in text(row))
 
     def _rich_table(self, columns: Sequence[str], cells: list[list[str]]) -> None:
         from rich.table import Table
