@@ -14,7 +14,7 @@ from typing import IO, Any
 from rest_framework import serializers
 
 from hopper.ids import SLUG
-from hopper.json_values import problem_in, shown
+from hopper.json_values import problem_in, read_json, shown
 from hopper.rest.fields import Anything, Flag, Line, Object, Text, Time, Word
 from hopper.task_fields import CREATE, TASK_FIELDS, set_at
 from instances.api.instance_serializers import NewInstance
@@ -233,8 +233,8 @@ def _object(number: int, raw: bytes) -> dict[str, Any]:
     if len(raw) > MOST_BYTES:
         raise BadLines([Fault(number, "", f"longer than {MOST_BYTES:,} bytes")])
     try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        found = read_json(raw)
+    except ValueError as error:
         raise BadLines([Fault(number, "", f"no JSON: {error}")]) from None
     if not isinstance(found, dict):
         raise BadLines([Fault(number, "", f"a JSON object is wanted, not {_as_json(found)}")])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from hopper import __version__
 from hopper.cli.render.screen import Screen
 from hopper.cli.transport import Client, CliError, UsageError, at
+from hopper.json_values import read_json
 
 if TYPE_CHECKING:
     from hopper.task_fields import TaskField
@@ -258,7 +258,7 @@ def moment(text: str) -> str:
 def json_object(text: str) -> dict[str, Any]:
     """Return the JSON object in an argument."""
     try:
-        value = json.loads(text)
+        value = read_json(text.encode())
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -269,7 +269,7 @@ def json_object(text: str) -> dict[str, Any]:
 def json_list(text: str) -> list[Any]:
     """Return the JSON list in a file. Raises UsageError."""
     try:
-        value = json.loads(text)
+        value = read_json(text.encode())
     except ValueError as error:
         raise UsageError(f"not JSON: {error}") from error
     if not isinstance(value, list):
@@ -280,7 +280,7 @@ def json_list(text: str) -> list[Any]:
 def json_or_text(text: str) -> Any:
     """Return the JSON value of an argument, or {"output": text} if the text is not JSON."""
     try:
-        return json.loads(text)
+        return read_json(text.encode())
     except ValueError:
         return {"output": text}
 

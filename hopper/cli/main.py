@@ -61,10 +61,21 @@ def loading() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and return its exit code."""
     _open_streams()
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words = _given() if arguments is None else list(arguments)
     if not words or words[0] == "help":
         words = [*words[1:], "--help"]
     return run(build_parser().parse_args(words))
+
+
+def _given() -> list[str]:
+    """Return the words of the command line. A locale without UTF-8 leaves its bytes unread."""
+    words = []
+    for word in sys.argv[1:]:
+        try:
+            words.append(word if word.isprintable() else os.fsencode(word).decode())
+        except UnicodeError:
+            words.append(word)
+    return words
 
 
 class _Closed(io.StringIO):

@@ -135,7 +135,7 @@ class ProblemHandler(ExceptionHandler):
         """Log a failure of the server or of its database."""
         request = getattr(self.context.get("request"), "_request", None)
         if is_outage(exc):
-            _log_outage(request, exc)
+            _log_outage(request, exc, response)
         elif response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
             signals.got_request_exception.send(sender=None, request=request)
             logger.error(
@@ -161,13 +161,15 @@ def _field_error(attr: str | None, code: str, detail: str) -> FieldError:
     return FieldError(field or "body", code, detail)
 
 
-def _log_outage(request: Any, exc: BaseException | None) -> None:
+def _log_outage(request: Any, exc: BaseException | None, response: HttpResponse) -> None:
     # The log keeps only the cause: one traceback for each request would flood the log.
     logger.error(
         "database unavailable: %s",
         " ".join(str(exc).split()),
         extra={"event": "database_unavailable", "path": getattr(request, "path", "")},
     )
+    # Django's own mark: it would log a second line for this answer.
+    response._has_been_logged = True  # type: ignore[attr-defined]
 
 
 def respond(
@@ -216,7 +218,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(failure, OlderServer):
         return respond(503, "older_server", str(failure))
     if is_outage(failure):
-        _log_outage(request, failure)
         retry = {"Retry-After": str(RETRY_SECONDS)}
-        return respond(503, "database_unavailable", outage_words(failure), retry)
+        response = respond(503, "database_unavailable", outage_words(failure), retry)
+        _log_outage(request, failure, response)
+        return response
     return respond(500, "server_error", "The server failed. The server's log gives the cause.")

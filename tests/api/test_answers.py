@@ -7,9 +7,12 @@ import gzip
 import pytest
 import yaml
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
+from hopper.database import engine
+from hopper.logs import TextFormatter
 from hopper.rest.compression import compress
 from tests.api.conftest import API, Caller
 
@@ -83,3 +86,18 @@ def test_a_wrong_host_is_one_line_in_the_log(
     client.get("/api/v1/tasks", headers={"Host": "evil.example"})
     found = [record for record in caplog.records if record.name.endswith("DisallowedHost")]
     assert [record.exc_info for record in found] == [None]
+
+
+def test_an_outage_of_the_database_is_one_log_line(
+    nobody: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise OperationalError("connection failed\nall attempts failed:\n- host: a")
+
+    monkeypatch.setattr(type(engine()), "is_outage", lambda *_: True)
+    monkeypatch.setattr("hopper.rest.auth.LeaseAuthentication.authenticate", fails)
+    answer = nobody.call("GET", "/tasks")
+    assert answer.status_code == 503
+    lines = [TextFormatter("%(name)s %(message)s").format(one) for one in caplog.records]
+    assert len("\n".join(lines).splitlines()) == 1
+    assert "database unavailable: connection failed all attempts failed: - host: a" in lines[0]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from django.db import connections
-from mcp import Client
+from mcp import Client, MCPError
 
+from hopper.logs import TextFormatter
 from instances.models import HopperInstance
 from tests.cli.mcp_agent import Ask, Story, talk_here, talk_to_process
 from tests.factories import InstanceFactory
@@ -174,3 +175,42 @@ def test_an_agent_sees_the_progress_and_the_children_of_a_task(
         assert {row["title"]: row["status"] for row in rows} == {"A": "cancelled", "B": "pending"}
 
     talk(story)
+
+
+TOKEN, LEASE = "hop_0123456789abcdef", "12.abcdefghijklmnopqrstuvwx"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw+/="
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("get_task", {"task_id": SECRET}),
+        ("complete_task", {"task_id": f"task-{TOKEN}", "token": LEASE}),
+        ("complete_task", {"task_id": "task-0", "token": [LEASE]}),
+        ("add_task", {"title": "x", "instance_id": TOKEN}),
+        ("add_task", {"title": "x", TOKEN: LEASE}),
+        ("add_task", {"title": "x", "complexity": SECRET}),
+    ],
+)
+def test_no_secret_stands_in_an_error_or_a_log(
+    talk: Callable[[Story], None],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    tool: str,
+    arguments: dict[str, Any],
+) -> None:
+    found: list[str] = []
+
+    async def story(client: Client, ask: Ask) -> None:
+        try:
+            answer = await client.call_tool(tool, arguments)
+            assert answer.is_error
+            found.append(str(answer))
+        except MCPError as error:
+            found.append(str(error))
+
+    caplog.set_level("INFO")
+    talk(story)
+    shown = TextFormatter("%(message)s")
+    told = "\n".join([*found, *map(shown.format, caplog.records), *capfd.readouterr()])
+    assert [secret for secret in (TOKEN, LEASE, SECRET) if secret in told] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.core.management import get_commands, load_command_class
@@ -98,3 +99,40 @@ def test_the_help_of_a_database_command_names_its_arguments(name: str) -> None:
 def test_wrong_arguments_of_a_database_command_are_exit_2(hopper: Callable) -> None:
     outcome = hopper("sweep", "extra")
     assert (outcome.code, outcome.err) == (2, "Error: unrecognized arguments: extra\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["instance", "update", "top", "--config", '{"a": 1, "a": 2}'],
+        ["task", "heartbeat", "t", "--checkpoint", '{"a": {"b": 1, "b": 2}}'],
+    ],
+)
+def test_an_object_with_a_key_twice_is_refused(
+    hopper: Callable, server: FakeTransport, line: list[str]
+) -> None:
+    told = hopper(*line)
+    assert told.code == 2
+    assert "is given twice in one object" in told.err
+    assert server.calls == []
+
+
+def test_a_file_with_a_key_twice_is_refused(
+    hopper: Callable, server: FakeTransport, tmp_path: Path
+) -> None:
+    plan, run = tmp_path / "plan.json", tmp_path / "config.json"
+    plan.write_text('[{"title": "a", "title": "b"}]')
+    run.write_text('{"project": {"slug": "a", "slug": "b"}, "workers": []}')
+    for words in (["task", "decompose", "t", "--children", str(plan)], ["run", "start", str(run)]):
+        told = hopper(*words)
+        assert told.code != 0
+        assert "is given twice in one object" in told.err
+    assert server.calls == []
+
+
+def test_a_result_with_a_key_twice_is_kept_as_text(hopper: Callable, server: FakeTransport) -> None:
+    server.answers["POST /tasks/t/complete"] = ok(task("t"))
+    assert (
+        hopper("task", "complete", "t", "--worker", "w", "--result", '{"a": 1, "a": 2}').code == 0
+    )
+    assert server.calls[-1].body["result"] == {"output": '{"a": 1, "a": 2}'}

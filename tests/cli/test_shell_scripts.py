@@ -13,7 +13,7 @@ import pytest
 from hopper.cli.local import LocalTransport
 from hopper.cli.main import run
 from hopper.cli.parser import build_parser
-from tests.cli.shell import Shell
+from tests.cli.shell import HOPPER, Shell
 
 BRIEF = (
     "# Worker: backend\n\n## Mission\n\n[bold]not markup[/bold] “quoted”\n\n```bash\n"
@@ -140,3 +140,21 @@ def test_version_and_help_load_neither_django_nor_the_libraries(shell: Shell) ->
         [python, "-c", code], capture_output=True, text=True, check=False, cwd=shell.folder
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("strict", [{}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+def test_a_terminal_without_letters_gets_right_words_or_one_line(
+    shell: Shell, strict: dict[str, str]
+) -> None:
+    environ = shell.environ | {"LC_ALL": "C", "LANG": "C"} | strict
+
+    def told(*words: str) -> subprocess.CompletedProcess[bytes]:
+        line = [str(HOPPER), "--local", *words]
+        return subprocess.run(line, cwd=shell.folder, env=environ, capture_output=True, timeout=60)
+
+    made = told("task", "add", "Müller", "--tag", "Café")
+    listed = told("task", "list")
+    for one in (made, listed):
+        assert (one.returncode, one.stderr) == (0, b"")
+    assert ("Müller" if not strict else "M\\xfcller") in listed.stdout.decode("utf-8", "replace")
+    assert shell.json("task", "list")[0]["title"] == "Müller"

@@ -217,6 +217,10 @@ def test_a_wrong_line_is_named_and_nothing_is_written(
         (b"\n\n", "line 1: the head"),
         (b'{"project": {"name": "web"}}\n', "line 1: no export of Hopper"),
         (b"routing_rules:\n", "line 1: no JSON"),
+        (
+            lines() + b'{"kind": "task", "title": "a", "title": "b"}\n',
+            "line 2: no JSON: the key 'title' is given twice",
+        ),
         (b'{"kind": "hopper", "version": 2}\n', "line 1: version: is 2; this release reads 1"),
         (lines() + b"[1]\n", "line 2: a JSON object is wanted, not"),
         (lines() + b'{"kind": "task", "id": "\\u0000"}\n', "line 2: id: text cannot contain"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from argparse import ArgumentParser, Namespace
 from collections import Counter
@@ -17,6 +16,7 @@ from hopper.cli.render.screen import Screen, show_any
 from hopper.cli.render.tasks import show_list as show_tasks
 from hopper.cli.status_words import spoken
 from hopper.cli.transport import Client, CliError, UsageError, at, clean
+from hopper.json_values import read_json
 
 ROLE_PRIORITY = {"architect": "high", "qa": "high", "documentation": "low", "docs": "low"}
 SOURCE = "czarina"
@@ -93,7 +93,7 @@ def from_config(args: Namespace) -> Run:
     path = Path(args.config_json)
     path = path / "config.json" if path.is_dir() else path
     try:
-        config = json.loads(text_of(str(path)))
+        config = read_json(text_of(str(path)).encode())
         project = config["project"]
         workers = in_order(config.get("workers") or [])
         name = args.project or project.get("slug") or project["name"]

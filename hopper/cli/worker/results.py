@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hopper.cli.worker.attempt import Attempt, Report
-from hopper.json_values import MAX_DEPTH, MAX_ELEMENTS, has_too_many, problem_in
+from hopper.json_values import MAX_DEPTH, MAX_ELEMENTS, has_too_many, problem_in, read_json
 
 LIMIT = 1_000_000  # bytes of a result as JSON, as the server counts a body; proxies take 1 MiB
 LEAST = 64 * 1024  # bytes of the text that is left where the server refuses the result
@@ -88,8 +88,8 @@ def _success(attempt: Attempt) -> Report:
 def _result_of(text: str) -> Any:
     """Return the JSON that a text is, or the text under `output` where the server takes no such."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = read_json(text.encode())
+    except ValueError:
         return {"output": text}
     # The result lies one level deep in the body of the report, beside a few other values.
     is_large = has_too_many(json.dumps(value).encode(), MAX_ELEMENTS - 100)
