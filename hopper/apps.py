@@ -15,10 +15,10 @@ class HopperConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks and the configuration files; the apps register their keys."""
         from hopper import checks  # noqa: F401
-        from hopper.config.rooms import register_late
+        from hopper.config.files import CONFIGURATION
         from hopper.upgrades import require_new_enough
 
-        register_late(_register)
+        CONFIGURATION.register_late(_register)
         connection_created.connect(require_new_enough)
 
 

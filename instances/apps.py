@@ -18,12 +18,12 @@ class InstancesConfig(AppConfig):
         from django.db.models.signals import post_migrate, pre_migrate
 
         from hopper import database
-        from hopper.config.rooms import register_late
+        from hopper.config.files import CONFIGURATION
         from hopper.rest.limits import COUNTERS
         from instances import site
         from instances.models import RequestCount
 
-        register_late(_register)
+        CONFIGURATION.register_late(_register)
         COUNTERS.store = RequestCount.add
         pre_migrate.connect(database.lift_time_limit, sender=self)
         post_migrate.connect(database.store_settings, sender=self)

@@ -14,9 +14,9 @@ class ScopesConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the keys and the file of this room, with their checks and proofs."""
-        from hopper.config.rooms import register_late
+        from hopper.config.files import CONFIGURATION
 
-        register_late(_register)
+        CONFIGURATION.register_late(_register)
 
 
 def _register() -> None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from django.conf import settings
 
-from hopper.config import rooms
 from hopper.config.document import SHIPPED, BrokenConfig, Document, Place, Problem
 
 if TYPE_CHECKING:
@@ -76,14 +75,29 @@ class Configuration:
     def __init__(self) -> None:
         self.problems: tuple[Problem, ...] = ()
         self._files: list[ConfigFile[Any]] = []
+        self._late: list[Callable[[], None]] = []
         self._snapshot: Snapshot | None = None
         self._signature: Hashable = None
         self._named: Hashable = None
         self._next_look = 0.0
         self._lock = threading.RLock()
 
+    def register_late(self, register: Callable[[], None]) -> None:
+        """Call `register` before anything reads a setting. Each app does this in ready().
+
+        Most commands read no setting, and the keys are pydantic models: these take longer to load
+        than a whole `hopper task list`.
+        """
+        self._late.append(register)
+
+    def register_all(self) -> None:
+        """Register the files and keys of all rooms, once."""
+        with self._lock:
+            while self._late:
+                self._late.pop(0)()
+
     def add(self, *files: ConfigFile[Any]) -> None:
-        """Register files of the configuration. Each app does this by `rooms.register_late`."""
+        """Register files of the configuration. Each app does this by `register_late`."""
         self._files.extend(files)
         self._signature, self._next_look = None, 0.0
 
@@ -95,7 +109,7 @@ class Configuration:
         held = _held.get()
         if held is not None:
             return held
-        rooms.register_all()
+        self.register_all()
         # Settings are read thousands of times in a request: the disk is asked at each look alone.
         named = _named()
         if self._snapshot and named == self._named and time.monotonic() < self._next_look:
@@ -121,7 +135,7 @@ class Configuration:
 
     def reload(self) -> Snapshot:
         """Read the files now. Raises BrokenConfig and keeps the old configuration in force."""
-        rooms.register_all()
+        self.register_all()
         with self._lock:
             self._named = _named()
             self._take(operator_folder())
@@ -139,7 +153,7 @@ class Configuration:
         `instead` names files that replace files of the folder. Raises BrokenConfig with every fault
         of every file. A file that fails its own expectations is broken, and so is a missing folder.
         """
-        rooms.register_all()
+        self.register_all()
         if folder is not None and not os.path.isdir(folder):
             words = "there is no such folder: HOPPER_CONFIG_DIR names it"
             raise BrokenConfig([Problem(str(folder), 1, "", words)])
@@ -167,7 +181,7 @@ class Configuration:
         A folder replaces the operator's folder. A file replaces the file of its name; a file with
         another name replaces routing_rules.yaml. Raises BrokenConfig like `load`.
         """
-        rooms.register_all()
+        self.register_all()
         if os.path.isdir(path):
             return self.load(path)
         known = {file.name for file in self._files}

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel, ValidationError, create_model
 
-from hopper.config import rooms
 from hopper.config.document import SHIPPED
-from hopper.config.files import ConfigFile
+from hopper.config.files import CONFIGURATION, ConfigFile
 from hopper.config.sections import Section, message_of, require_known
 from hopper.protocol import PARENTS
 
@@ -71,7 +70,7 @@ _own_only: list[type[Section]] = []
 
 
 def register(*parts: Part[Any], own_only: tuple[type[Section], ...] = ()) -> None:
-    """Register keys of the configuration. Each app does this by `rooms.register_late`.
+    """Register keys of the configuration. Each app does this by `CONFIGURATION.register_late`.
 
     The keys of `own_only` stand in no file, only in the `config` of instances.
     """
@@ -154,19 +153,19 @@ def _sound_values(model: type[BaseModel], text: str) -> Mapping[str, Any]:
 
 
 def _settable() -> list[Part[Any]]:
-    rooms.register_all()
+    CONFIGURATION.register_all()
     return [part for part in _parts if part.own]
 
 
 @cache
 def _own_model() -> type[BaseModel]:
-    rooms.register_all()
+    CONFIGURATION.register_all()
     return _joined("OwnConfig", [*_own_only, *(part.model for part in _settable())])
 
 
 @cache
 def _model_of(file: ConfigFile[Any]) -> type[BaseModel]:
-    rooms.register_all()
+    CONFIGURATION.register_all()
     parts = [part for part in _parts if part.file is file]
     sections = {
         part.section: (part.model, Field(default_factory=part.model))
