@@ -23,6 +23,8 @@ from tests.factories import TaskFactory
 from tests.openapi import ADDRESS, AS_JSON
 from tests.worlds import kept
 
+pytestmark = pytest.mark.unmeasured
+
 CASES = int(os.environ.get("HOPPER_FUZZ", "4"))
 
 schema = schemathesis.openapi.from_wsgi(ADDRESS, get_wsgi_application(), headers=AS_JSON)
