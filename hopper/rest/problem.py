@@ -212,6 +212,12 @@ def denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     return respond(403, "not_allowed", "You may not do this.")
 
 
+def other_form(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a form without the secret of this site's own pages (403)."""
+    words = "The form did not come from a page of this site, or its cookie is gone: open it again."
+    return respond(403, "csrf_failed", words)
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer a failure outside of the views of Hopper (500), without its message."""
     failure = sys.exc_info()[1]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Served:
     port: int
     token: str
     told: str
+    log: Path | None = None
 
     @property
     def address(self) -> str:
@@ -69,8 +71,13 @@ class Served:
         return self.process.wait(120)
 
 
-def start(home: Path, *options: str, code: Path | None = None, **more: str) -> Served:
-    """Start a server, of the sources in the folder `code`, and wait until its processes answer."""
+def start(
+    home: Path, *options: str, code: Path | None = None, log: Path | None = None, **more: str
+) -> Served:
+    """Start a server, of the sources in the folder `code`, and wait until its processes answer.
+
+    Its log goes to the file `log`, or to the log of the tests.
+    """
     program = [str(HOPPER)]
     if code:
         program = [
@@ -79,15 +86,16 @@ def start(home: Path, *options: str, code: Path | None = None, **more: str) -> S
             "import hopper.cli.main as it; raise SystemExit(it.main())",
         ]
         more["PYTHONPATH"] = str(code)
-    process = subprocess.Popen(
-        [*program, "serve", "--port", "0", *options],
-        cwd=home,
-        env=environ(home, **more),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=sys.stderr,
-        text=True,
-    )
+    with log.open("w") if log else nullcontext(sys.stderr) as stderr:
+        process = subprocess.Popen(
+            [*program, "serve", "--port", "0", *options],
+            cwd=home,
+            env=environ(home, **more),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
     assert process.stdout is not None
     told = ""
     while "Token" not in told:
@@ -97,7 +105,7 @@ def start(home: Path, *options: str, code: Path | None = None, **more: str) -> S
     port = re.search(r"serves http://127\.0\.0\.1:(\d+)", told)
     token = re.search(r"hop_\w+", told)
     assert port
-    return Served(process, int(port[1]), token[0] if token else "", told)
+    return Served(process, int(port[1]), token[0] if token else "", told, log)
 
 
 def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
@@ -114,9 +122,12 @@ def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One server with a single worker, two threads and short limits, for all tests."""
+    home = tmp_path_factory.mktemp("served")
     made = start(
-        tmp_path_factory.mktemp("served"),
+        home,
         *("--workers", "1", "--threads", "2"),
+        log=home / "log",
+        HOPPER_LOG_LEVEL="info",
         HOPPER_HEAD_SECONDS="1",
         HOPPER_BODY_SECONDS="2",
     )
