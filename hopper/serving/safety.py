@@ -87,7 +87,7 @@ def names_of(host: str) -> list[str]:
     """Return the names under which a server at this address is called, for ALLOWED_HOSTS."""
     local = ["localhost", "127.0.0.1", "[::1]"]
     if is_loopback(host):
-        return local
+        return list(dict.fromkeys([*local, _bracketed(host)]))
     everywhere = host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
     names = {socket.gethostname(), socket.getfqdn()} if everywhere else {host}
     if everywhere:

@@ -10,7 +10,9 @@ from django.conf import settings
 from tests.openapi import schema
 
 PAGE = Path(settings.BASE_DIR) / "docs" / "reference" / "limits.md"
-ROW = re.compile(r"^\| `(\w+ /\S+)` \| [\d.]+ MB \| (\d+) \| (\d+) MB .*\| (\d+) \| (\d+) MB ", re.M)
+ROW = re.compile(
+    r"^\| `(\w+ /\S+)` \| [\d.]+ MB \| (\d+) \| (\d+) MB .*\| (\d+) \| (\d+) MB ", re.M
+)
 MOST_MEGABYTES = 100
 """A small multiple of the largest body, which has 10 MiB."""
 

@@ -40,10 +40,11 @@ class Served:
     token: str
     told: str
     log: Path | None = None
+    host: str = "127.0.0.1"
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def connect(self, first: bytes = b"") -> socket.socket:
         """Return a connection that has sent some bytes."""
@@ -102,10 +103,10 @@ def start(
         line = process.stdout.readline()
         assert line, f"the server ended: {told}"
         told += line
-    port = re.search(r"serves http://127\.0\.0\.1:(\d+)", told)
+    place = re.search(r"serves http://([\d.]+):(\d+)", told)
     token = re.search(r"hop_\w+", told)
-    assert port
-    return Served(process, int(port[1]), token[0] if token else "", told, log)
+    assert place
+    return Served(process, int(place[2]), token[0] if token else "", told, log, place[1])
 
 
 def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -86,8 +87,18 @@ def test_a_stop_lets_running_requests_finish(team: Served, home: Path) -> None:
 
 
 @pytest.mark.usefixtures("team")
-def test_a_second_start_shows_no_token_and_its_processes_end_with_it(home: Path) -> None:
-    again = start(home, "--workers", "1")
+def test_a_second_start_shows_no_token_and_its_processes_end_with_it(
+    home: Path, tmp_path: Path
+) -> None:
+    # From another home, so that only the option leads to the database of the first server.
+    store = ("--database", str(home / "hopper.db"))
+    again = start(tmp_path, "--workers", "1", "--host", "127.0.0.2", *store)
+    assert "hop_" not in again.told
+    assert f"hopper token create NAME {' '.join(store)}" in again.told
+    assert again.host == "127.0.0.2"
+    with urllib.request.urlopen(f"{again.address}/healthz", timeout=60) as answered:
+        assert answered.status == 200
+    assert list(tmp_path.iterdir()) == []
     children = psutil.Process(again.process.pid).children()
     os.kill(again.process.pid, signal.SIGKILL)
     again.process.wait()

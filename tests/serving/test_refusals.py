@@ -67,5 +67,7 @@ def test_an_address_in_use_is_one_clear_line() -> None:
 
 def test_the_names_of_an_address_are_allowed() -> None:
     assert safety.names_of("127.0.0.1") == ["localhost", "127.0.0.1", "[::1]"]
+    assert safety.names_of("127.0.0.2")[-1] == "127.0.0.2"
+    assert safety.names_of("::1") == ["localhost", "127.0.0.1", "[::1]"]
     assert safety.names_of(ELSEWHERE)[-1] == ELSEWHERE
     assert socket.gethostname() in safety.names_of("0.0.0.0")
