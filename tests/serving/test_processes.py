@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -93,15 +92,14 @@ def test_a_second_start_shows_no_token_and_its_processes_end_with_it(
     # From another home, so that only the option leads to the database of the first server.
     store = ("--database", str(home / "hopper.db"))
     again = start(tmp_path, "--workers", "1", "--host", "127.0.0.2", *store)
-    assert "hop_" not in again.told
-    assert f"hopper token create NAME {' '.join(store)}" in again.told
-    assert again.host == "127.0.0.2"
-    with urllib.request.urlopen(f"{again.address}/healthz", timeout=60) as answered:
-        assert answered.status == 200
-    assert list(tmp_path.iterdir()) == []
     children = psutil.Process(again.process.pid).children()
+    answered = answers(again)
     os.kill(again.process.pid, signal.SIGKILL)
     again.process.wait()
+    assert answered
+    assert again.host == "127.0.0.2"
     assert "hop_" not in again.told
+    assert f"hopper token create NAME {' '.join(store)}" in again.told
+    assert list(tmp_path.iterdir()) == []
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
