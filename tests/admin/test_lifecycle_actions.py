@@ -69,7 +69,7 @@ def test_terminating_asks_first(site: Site, family: Family) -> None:
 def test_terminating_what_is_not_empty_needs_the_cascade(site: Site, family: Family) -> None:
     task = TaskFactory(instance=family.run)
     (why,) = site.act(TREE, "terminate", family.web, apply="yes")
-    assert "1 live child" in why
+    assert "1 live instance below it" in why
     assert _status(family.web) == "running"
     site.act(TREE, "terminate", family.web, apply="yes", cascade="on")
     assert (_status(family.web), _status(family.run)) == ("terminated", "terminated")
