@@ -35,7 +35,6 @@ class HopperError(Exception):
 class Invalid(HopperError):
     """The input is not valid."""
 
-    status = 400
     code = "invalid"
 
     @classmethod

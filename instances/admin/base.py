@@ -61,9 +61,13 @@ class Table:
 
 
 class GuardedAdmin(_ModelAdmin):
-    """Staff see all records. Superusers may also edit. Records are never deleted."""
+    """Staff see all records. Superusers may also edit. Most records are never deleted."""
 
     change_form_template = "hopper_admin/record.html"
+    may_add = False
+    """Whether superusers may create records."""
+    may_delete = False
+    """Whether superusers may delete records. Instances are terminated and tasks cancelled."""
 
     class Media:
         css = {"all": ("instances/admin.css",)}
@@ -95,11 +99,11 @@ class GuardedAdmin(_ModelAdmin):
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the caller may create."""
-        return False
+        return self.may_add and self.has_change_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return false: instances are terminated and tasks cancelled, never deleted."""
-        return False
+        """Whether the caller may delete."""
+        return self.may_delete and self.has_change_permission(request)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -225,14 +225,11 @@ class InstanceAdmin(ServedAdmin, DraggableMPTTAdmin):
         ),
     )
     readonly_fields = flatten(LIFE)
+    may_add = True
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the list class that reads the derived values."""
         return TreeChangeList
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the caller may create instances."""
-        return self.has_change_permission(request)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return the read-only fields. The scope and the id of an instance never change."""

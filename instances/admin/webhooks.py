@@ -64,9 +64,14 @@ def _action(
 
 @admin.register(Webhook)
 class WebhookAdmin(ServedAdmin):
-    """Webhooks and their deliveries. Only superusers see a URL: it may hold a secret."""
+    """Webhooks and their deliveries. Only superusers see a URL: it may hold a secret.
+
+    A webhook may be deleted: it is no record of work.
+    """
 
     form = WebhookForm
+    may_add = True
+    may_delete = True
     list_display = (
         column("id", "webhook"), column("instance_id", "at", partial(link, "hopperinstance")),
         "receiver", "enabled", "off_reason", column("failing_since", "failing since (UTC)", moment),
@@ -92,14 +97,6 @@ class WebhookAdmin(ServedAdmin):
             lambda pk, actor: subscriptions.change_webhook(pk, {"enabled": False}, actor=actor),
         ),
     )  # fmt: skip
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the caller may add webhooks."""
-        return self.has_change_permission(request)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the caller may remove webhooks: they are no record of work."""
-        return self.has_change_permission(request)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return the read-only fields. The instance of a webhook never changes."""

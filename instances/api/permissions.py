@@ -37,6 +37,9 @@ from instances.tasks.archived import no_task
 from instances.tasks.complete_sql import Done
 from instances.tree.status import no_instance
 
+MOVERS = ("operator", "admin")
+"""The roles that may move a task."""
+
 
 def actor_of(request: Request) -> Actor:
     """Return the caller as an actor with its grants, read once for each request."""
@@ -64,14 +67,11 @@ def visible_instances(actor: Actor, *, movable: bool = False) -> InstanceQuerySe
 
     `movable` keeps those where the caller is an operator.
     """
-    roles = {"operator", "admin"} if movable else set(ROLES)
+    roles = MOVERS if movable else ROLES
     places = [place for place, role in actor.grants.items() if role in roles]
     if EVERYWHERE in places:
         return HopperInstance.objects.all()
-    seen = HopperInstance.objects.none()
-    for place in places:
-        seen = seen | HopperInstance.objects.under(place)
-    return seen
+    return HopperInstance.objects.under_any(places)
 
 
 def administered_webhooks(actor: Actor) -> WebhookQuerySet:
@@ -113,8 +113,12 @@ def visible_archived(actor: Actor) -> QuerySet[ArchivedTask]:
 def _seen_by(actor: Actor) -> Q:
     """Return the condition of a task that the caller sees by its holder, origin or creator."""
     places = visible_instances(actor).values("pk")
-    mine = Q(instance__isnull=True, origin__isnull=True, created_by_id=actor.id)
-    return Q(instance__in=places) | Q(origin__in=places) | mine
+    return Q(instance__in=places) | Q(origin__in=places) | _unassigned_of(actor)
+
+
+def _unassigned_of(actor: Actor) -> Q:
+    """Return the condition of a task that the caller made and that no instance ever had."""
+    return Q(instance__isnull=True, origin__isnull=True, created_by_id=actor.id)
 
 
 def held_tasks(actor: Actor, *, movable: bool = False) -> TaskQuerySet:
@@ -122,12 +126,10 @@ def held_tasks(actor: Actor, *, movable: bool = False) -> TaskQuerySet:
 
     `movable` keeps those that the caller may move as an operator.
     """
-    roles = {"operator", "admin"} if movable else set(ROLES)
-    if actor.grants.get(EVERYWHERE) in roles:
+    if actor.grants.get(EVERYWHERE) in (MOVERS if movable else ROLES):
         return Task.objects.all()
-    mine = Q(instance__isnull=True, origin__isnull=True, created_by_id=actor.id)
     below = visible_instances(actor, movable=movable)
-    return Task.objects.filter(Q(instance__in=below.values("pk")) | mine)
+    return Task.objects.filter(Q(instance__in=below.values("pk")) | _unassigned_of(actor))
 
 
 def visible_lessons(actor: Actor) -> LessonQuerySet:
@@ -146,9 +148,7 @@ def lessons_of_project(actor: Actor, lessons: LessonQuerySet, project: str) -> L
     named = named_by(project, visible_instances(actor))
     if not named:
         return lessons.labelled(project)
-    below = HopperInstance.objects.none()
-    for one in named:
-        below = below | HopperInstance.objects.under(one.pk)
+    below = HopperInstance.objects.under_any(one.pk for one in named)
     return lessons.filter(instance__in=below.values("pk"))
 
 

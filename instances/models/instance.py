@@ -53,6 +53,13 @@ class InstanceQuerySet(_TreeQuerySet):
             rght__lte=top.values("rght")[:1],
         )
 
+    def under_any(self, instance_ids: Iterable[str]) -> InstanceQuerySet:
+        """The instances and their subtrees; none without an instance."""
+        found = self.none()
+        for instance_id in instance_ids:
+            found = found | self.under(instance_id)
+        return found
+
 
 if TYPE_CHECKING:
     InstanceManager = models.Manager.from_queryset(InstanceQuerySet)

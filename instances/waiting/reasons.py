@@ -69,13 +69,14 @@ def later(column: str, now: datetime) -> Condition:
     return Condition(Q((f"{column}__gt", now)), holds)
 
 
+# With a missing key a comparison would be unknown, and its opposite too.
+_STORED_CODE = Coalesce(Cast(KT("waiting__code"), TextField()), Value(""), output_field=TextField())
+
+
 def says(code: str) -> Condition:
     """Whether the transition stored this code with the task."""
-    # With a missing key the comparison would be unknown, and its opposite too.
-    kept = Cast(KT("waiting__code"), TextField())
-    stored = Coalesce(kept, Value(""), output_field=TextField())
     return Condition(
-        Q(Exact(stored, Value(str(code), output_field=TextField()))),
+        Q(Exact(_STORED_CODE, Value(str(code), output_field=TextField()))),
         lambda task: task.waiting_code == code,
     )
 
@@ -248,16 +249,13 @@ def alike(tasks: TaskQuerySet, now: datetime, flags: Mapping[str, Q]) -> list[Al
     Unlike a count by code it depends on no instance: a reader that keeps the groups can tell the
     codes again after an instance has changed (`codes_of`).
     """
-    stored_code = Coalesce(
-        Cast(KT("waiting__code"), TextField()), Value(""), output_field=TextField()
-    )
     creator = Case(When(instance=None, origin=None, then="created_by_id"), default=Value(""))
     later = {f"{name}_ahead": Q((f"{name}__gt", now)) for name in ("not_before", "retry_at")}
     marks = {f"flag_{name}": where for name, where in flags.items()}
     columns = ("status", "offered_to_id", "route_due", "ready", "decomposed")
     rows: Any = (
         tasks.order_by()
-        .annotate(stored_code=stored_code, creator=creator, **later, **marks)
+        .annotate(stored_code=_STORED_CODE, creator=creator, **later, **marks)
         .values_list("instance_id", "creator", *columns, "stored_code", *later, *marks)
         .annotate(Count("pk"), Min("created_at"))
     )

@@ -149,14 +149,9 @@ def _named(numbers: list[str]) -> list[Invariant]:
     known = {invariant.number for invariant in INVARIANTS}
     if wanted - known:
         unknown = ", ".join(sorted(wanted - known))
-        every = ", ".join(sorted(known, key=_rank))
+        every = ", ".join(invariant.number for invariant in INVARIANTS)
         raise CommandError(f"No such invariant: {unknown}. Known: {every}.", returncode=2)
-    asked = [one for one in INVARIANTS if not wanted or one.number in wanted]
-    return sorted(asked, key=lambda invariant: _rank(invariant.number))
-
-
-def _rank(number: str) -> int:
-    return int(number.removeprefix("I"))
+    return [one for one in INVARIANTS if not wanted or one.number in wanted]
 
 
 def _as_json(asked: list[Invariant], findings: list[Finding], seconds: float) -> dict[str, Any]:
