@@ -9,6 +9,9 @@ from django.views.generic import RedirectView
 from hopper.rest import health
 from hopper.rest.root_view import RootView
 from hopper.rest.schema_view import DocsView, SchemaView
+from hopper.rest.urls import handler400, handler403, handler404, handler500
+
+__all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
 urlpatterns = [
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
@@ -24,8 +27,3 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("", include("delegation.pages.urls")),
 ]
-
-handler400 = "hopper.rest.problem.bad_request"
-handler403 = "hopper.rest.problem.denied"
-handler404 = "hopper.rest.problem.not_found"
-handler500 = "hopper.rest.problem.server_error"

@@ -34,3 +34,9 @@ urlpatterns = [
     Late("", "scopes.api.urls"),
     Late("", "delegation.api.urls"),
 ]
+
+# Django reads these names from the root of all addresses, for a local command from here.
+handler400 = "hopper.rest.problem.bad_request"
+handler403 = "hopper.rest.problem.denied"
+handler404 = "hopper.rest.problem.not_found"
+handler500 = "hopper.rest.problem.server_error"

@@ -92,6 +92,7 @@ SINGLE_IMPORTER = {
     "hopper.rest.middleware": "the settings load it by name as well",
     "hopper.rest.root_view": DOOR,
     "hopper.rest.schema_view": DOOR,
+    "hopper.rest.urls": "the root of the addresses of a local command",
     "hopper.rest.viewset": FLOOR,
     "hopper.serving.bodies": SERVING,
     "hopper.serving.connection": SERVING,

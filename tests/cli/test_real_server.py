@@ -233,3 +233,14 @@ def test_a_task_shows_its_progress_its_checkpoint_and_its_children(
         children[0]: "cancelled",
         children[1]: "pending",
     }
+
+
+@pytest.mark.parametrize("urlconf", ["hopper.urls", "hopper.rest.urls"])
+def test_an_id_with_a_slash_is_one_clear_line(
+    settings: Any, capsys: pytest.CaptureFixture[str], urlconf: str
+) -> None:
+    settings.ROOT_URLCONF = urlconf
+    for line, path in ((["task", "get"], "tasks"), (["instance", "show"], "instances")):
+        args = build_parser().parse_args([*line, "a/b"])
+        assert run(args, LocalTransport(), io.StringIO()) == 1
+        assert capsys.readouterr().err == f"Error: There is nothing at /api/v1/{path}/a/b.\n"
