@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import connection
 
-PGBOUNCER = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
+from tests.pgbouncer import PORT, PROGRAM, pooler
+
 FLOW = """
 import threading
 
@@ -58,32 +53,14 @@ print(sorted(done))
 def pooled() -> Iterator[dict[str, str]]:
     """The environment of a process that reaches the test's database through pgbouncer."""
     database = connection.settings_dict
-    folder = Path(tempfile.mkdtemp(prefix="hopper-pool-", dir="/tmp"))
-    ini = folder / "pgbouncer.ini"
-    ini.write_text(
-        f"[databases]\n* = host={database['HOST'] or database['OPTIONS'].get('host')} user=hopper\n"
-        f"[pgbouncer]\nunix_socket_dir = {folder}\nlisten_port = 6432\nauth_type = any\n"
-        "pool_mode = transaction\ndefault_pool_size = 2\n"
-    )
-    who: dict[str, Any] = {}
-    if os.geteuid() == 0:  # pgbouncer refuses to run as root
-        nobody = pwd.getpwnam("nobody")
-        who = {"user": nobody.pw_uid, "group": nobody.pw_gid}
-        for path in (folder, ini):
-            os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    pooler = subprocess.Popen([str(PGBOUNCER), "-q", str(ini)], cwd=folder, **who)
-    while not (folder / ".s.PGSQL.6432").exists():
-        assert pooler.poll() is None
-        time.sleep(0.02)
-    url = f"postgres://hopper@/{database['NAME']}?host={folder}&port=6432"
-    yield {**os.environ, "DJANGO_SETTINGS_MODULE": "hopper.settings", "HOPPER_DATABASE_URL": url}
-    pooler.terminate()
-    pooler.wait()
-    shutil.rmtree(folder)
+    with pooler(database["HOST"] or database["OPTIONS"]["host"], 2) as folder:
+        url = f"postgres://hopper@/{database['NAME']}?host={folder}&port={PORT}"
+        settings_of_process = {"DJANGO_SETTINGS_MODULE": "hopper.settings"}
+        yield {**os.environ, **settings_of_process, "HOPPER_DATABASE_URL": url}
 
 
 @pytest.mark.postgres
-@pytest.mark.skipif(PGBOUNCER is None, reason="needs pgbouncer")
+@pytest.mark.skipif(PROGRAM is None, reason="needs pgbouncer")
 @pytest.mark.django_db(transaction=True)
 def test_callers_share_two_connections(pooled: dict[str, str]) -> None:
     done = subprocess.run(
