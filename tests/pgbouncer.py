@@ -17,7 +17,8 @@ from pathlib import Path
 from tests import postgres
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
-PORT = 6432
+PORT = 5432
+"""The usual one, which the processes that a test starts take without being told."""
 
 
 @contextmanager
