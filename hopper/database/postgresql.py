@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-import selectors
+import select
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -88,9 +88,9 @@ class PostgreSQL(Engine):
         """Look whether the socket has something to read: the last words, or the end."""
         if connection.connection.closed:
             return False
-        with selectors.DefaultSelector() as selector:
-            selector.register(connection.connection.fileno(), selectors.EVENT_READ)
-            return not selector.select(timeout=0)
+        question = select.poll()
+        question.register(connection.connection.fileno(), select.POLLIN)
+        return not question.poll(0)
 
     def read_with_now(
         self, cursor: CursorWrapper, statement: str, params: Any

@@ -63,8 +63,8 @@ async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
 
 def _with_fresh_connection(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     signals.request_started.send(sender=Application)
-    database.trust_silence()
     try:
+        database.trust_silence()
         return function(*args, **kwargs)
     finally:
         signals.request_finished.send(sender=Application)

@@ -24,7 +24,7 @@ from hopper.database import after_commit
 from hopper.database.functions import Function, sharing
 from hopper.site_key import FIRST_EPOCH, first_lease
 from instances.choices import STARTED, AttemptOutcome, TaskStatus as T
-from instances.models import Attempt, Event, HopperInstance, Task, TaskDependency
+from instances.models import Attempt, Event, HopperInstance, Task
 from instances.signals import plain_ends
 from instances.tasks.changes import RELEASE
 from instances.tasks.dependencies import reevaluate_dependants
@@ -34,7 +34,6 @@ from instances.tree.status import settle_after_commit
 
 _STORED = Task._meta.get_field("result").get_db_prep_save
 _TASK = Task._meta.db_table
-_DEPENDENCY = TaskDependency._meta.db_table
 _STARTED = ", ".join(f"'{status.value}'" for status in STARTED)
 
 _PLAIN = f"""root_id = id AND NOT decomposed AND status IN ({_STARTED}) AND attempt = number
@@ -55,10 +54,6 @@ _EVENTS = f"""INSERT INTO {Event._meta.db_table} (kind, at, actor, actor_id, tas
     FROM above JOIN {_TASK} ON id = task, LATERAL (SELECT place = instance_id AS own) feeds
     WHERE place IS NOT NULL AND id = ANY(plain)
     ORDER BY own DESC, array_position(%(tasks)s, id::text), place COLLATE "C" """
-# A new dependant shares this lock by its foreign key. So it has committed and is seen at the end
-# of the function, or it commits after the end and looks at the task itself (R23). Of several tasks
-# the dependants are looked for after the commit: they might take these locks in another order.
-_HOLD_DEPENDANTS = f"PERFORM FROM {_TASK} WHERE id = ANY(%(tasks)s) FOR UPDATE"
 _END_ATTEMPT = f"""UPDATE {Attempt._meta.db_table} SET outcome = '{AttemptOutcome.COMPLETED.value}',
     ended_at = greatest(started_at, moment), error = ''
     WHERE task_id = ANY(plain) AND outcome IS NULL"""
@@ -89,8 +84,8 @@ def complete_at_once(report: Done, actor: Actor) -> Task | None:
     values = _values([report], actor) if function.is_kept() else None
     if values is None:
         return None
-    for task, (settles, awaited) in function.rows(Task, "task", "settles", "awaited", **values):
-        _follow([(task.pk, task.instance_id, task.traceparent, settles, awaited)])
+    for task, (settles,) in function.rows(Task, "task", "settles", **values):
+        _follow([(task.pk, task.instance_id, task.traceparent, settles)])
         return task
     return None
 
@@ -108,7 +103,7 @@ def complete_plain(reports: Sequence[Done], actor: Actor, *, at: str | None = No
     words = [f"task ->> '{name}'" for name in ("id", "instance_id", "traceparent")]
     releases = values["whole"] and len(values["tasks"]) > 1
     with transaction.atomic() if releases else nullcontext():
-        ended = function.call(*words, "settles", "awaited", **values)
+        ended = function.call(*words, "settles", **values)
         if releases:
             # Where not all are plain, the plain ones are locked no longer (R6).
             transaction.set_rollback(not ended)
@@ -133,15 +128,15 @@ def _values(reports: Sequence[Done], actor: Actor, at: str | None = None) -> dic
 
 def _follow(ended: Sequence[tuple[Any, ...]]) -> None:
     """Do after the commit what follows the ends."""
-    for task_id, instance_id, traceparent, *_ in ended:
+    for task_id, instance_id, traceparent, _ in ended:
         told = {"task_id": task_id, "instance_id": instance_id}
         with tracing.span("done task", traceparent, **told):
             pass
-    holders = {str(instance_id): settles for _, instance_id, _, settles, _ in ended}
+    holders = {str(instance_id): settles for _, instance_id, _, settles in ended}
     for instance_id in sorted(pk for pk, settles in holders.items() if settles):
         settle_after_commit(instance_id)
-    if may_be_awaited := [task_id for task_id, *_, awaited in ended if awaited]:
-        after_commit(lambda: reevaluate_dependants(may_be_awaited))
+    # A dependant made before the commit saw an open task. Only a look after it finds it (R23).
+    after_commit(lambda: reevaluate_dependants([task_id for task_id, *_ in ended]))
     WAKEUPS.wake_after_commit(holders.keys())
 
 
@@ -162,13 +157,11 @@ def completing() -> Function:
             "attempts": "integer[]",
             "results": "jsonb[]",
         },
-        returns="TABLE (task json, settles boolean, awaited boolean)",
+        returns="TABLE (task json, settles boolean)",
         variables="""plain text[]; moment timestamptz; holder text; leases integer; seen boolean;
-            stopping text[]; alone boolean;""",
+            stopping text[];""",
         body=f"""
             {sharing(LINES)};
-            alone := cardinality(%(tasks)s) = 1;
-            IF alone THEN {_HOLD_DEPENDANTS}; END IF;
             plain := ARRAY(SELECT id FROM unnest(%(tasks)s, %(attempts)s) AS told (task, number)
                 JOIN {_TASK} ON id = task WHERE {_PLAIN} ORDER BY id FOR NO KEY UPDATE OF {_TASK});
             IF %(whole)s AND cardinality(plain) < cardinality(%(tasks)s) THEN RETURN; END IF;
@@ -181,7 +174,6 @@ def completing() -> Function:
                 {release} INTO seen;
                 IF seen THEN stopping := stopping || holder; END IF;
             END LOOP;
-            RETURN QUERY SELECT row_to_json(done), instance_id = ANY(stopping),
-                NOT alone OR EXISTS (SELECT FROM {_DEPENDENCY} WHERE depends_on_id = done.id)
+            RETURN QUERY SELECT row_to_json(done), instance_id = ANY(stopping)
                 FROM {_TASK} AS done WHERE id = ANY(plain);""",
     )

@@ -276,6 +276,25 @@ def test_reports_in_a_transaction_take_the_trees_in_order_where_only_the_last_is
     assert unsound() == []
 
 
+def test_a_report_in_a_transaction_takes_the_root_of_a_child_before_the_child() -> None:
+    run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
+    parent = TaskFactory(instance=run)
+    child = TaskFactory(parent_id=parent.pk, instance=run)
+    token = claim_task(child.pk, worker="bob", actor=ALICE).token
+
+    def report() -> None:
+        with transaction.atomic():
+            complete_task(child.pk, token=token, actor=ALICE)
+
+    _beside(
+        lambda: _ignore(lock_row(Task, parent.pk)),
+        report,
+        lambda: _ignore(lock_row(Task, child.pk)),
+    )
+    assert set(Task.objects.open()) == set()
+    assert unsound() == []
+
+
 def _wait_in_vain(task: Task, before: Task) -> None:
     with pytest.raises(RuleBroken):
         update_task(task.pk, changes={"depends_on": [before.pk]}, actor=ALICE)

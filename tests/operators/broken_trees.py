@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import F
+from django.db.models import F, Model
 from django.utils import timezone
 
 from delegation.delegator import Delegator
@@ -13,7 +13,7 @@ from instances.models import Attempt, Event, HopperInstance, Lesson, Task, TaskD
 from instances.tree.shape import rebuild_tree
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.operators.breakage import World, breaks
-from tests.operators.broken_tasks import terminate
+from tests.operators.broken_tasks import terminate, without_foreign_keys
 
 
 def hops(task: Task) -> list[TaskDelegation]:
@@ -248,9 +248,16 @@ def forget_the_key_of_a_domain(world: World) -> None:
 
 @breaks("I25")
 def tell_of_an_instance_that_is_not_there(world: World) -> None:
-    Event.objects.create(kind="instance.edited", at=timezone.now(), instance_id="nowhere")
+    told = Event.objects.create(kind="instance.edited", at=timezone.now(), instance=world.other)
+    point_nowhere(Event, told.pk)
 
 
 @breaks("I25")
 def have_leased_at_an_instance_that_is_not_there(world: World) -> None:
-    Attempt.objects.filter(task=world.done).update(instance="nowhere")
+    point_nowhere(Attempt, Attempt.objects.get(task=world.done).pk)
+
+
+def point_nowhere(history: type[Model], pk: int) -> None:
+    """Let a row of the history name an instance that does not exist."""
+    table = history._meta.db_table
+    without_foreign_keys(f"UPDATE {table} SET instance_id = 'nowhere' WHERE id = %s", pk)
