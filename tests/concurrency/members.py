@@ -80,12 +80,12 @@ def _is_work_left(idle_since: float) -> bool:
     return time.monotonic() - idle_since < 60 and Task.objects.open().exists()
 
 
-def work_off(instance_id: str, worker: str) -> list[str]:
-    """Claim and complete until no task is open; return what was claimed."""
+def work_off(instance_id: str, worker: str, tags: list[str] | None = None) -> list[str]:
+    """Claim tasks with these tags and complete them until none is open; return their ids."""
     claimed: list[str] = []
     idle_since = time.monotonic()
     while _is_work_left(idle_since):
-        leases = claim_next(instance_id, worker=worker, actor=BOB).leases
+        leases = claim_next(instance_id, worker=worker, tags=tags, actor=BOB).leases
         for lease in leases:
             claimed.append(lease.task.pk)
             complete_task(lease.task.pk, token=lease.token, result=worker, actor=BOB)

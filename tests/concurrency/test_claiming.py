@@ -31,16 +31,18 @@ def _queue(**config: int) -> HopperInstance:
     return instance
 
 
+# A claim by tags takes the general way, any other one the database's function.
+@pytest.mark.parametrize("tags", [None, ["web"]], ids=["any", "by tags"])
 def test_eight_workers_claim_every_task_exactly_once(
-    child_environ: dict[str, str], storm: Callable[[int, int], int]
+    child_environ: dict[str, str], storm: Callable[[int, int], int], tags: list[str] | None
 ) -> None:
     run = _queue(max_concurrent_tasks=6)
-    tasks = {TaskFactory(instance=run).pk for _ in range(storm(200, 2000))}
+    tasks = {TaskFactory(instance=run, tags=["web"]).pk for _ in range(storm(100, 2000))}
 
     claimed = crowd(
         child_environ,
         "tests.concurrency.members:work_off",
-        [(run.pk, f"worker-{n}") for n in range(8)],
+        [(run.pk, f"worker-{n}", tags) for n in range(8)],
     )
 
     flat = [task_id for member in claimed for task_id in member]

@@ -127,6 +127,16 @@ MUTATIONS = (
         _AT_ONCE,
         database="postgres",
     ),
+    Mutation(
+        "two claims by the function lock nothing",
+        (
+            Edit(_CLAIM_SQL, 'held) FOR NO KEY UPDATE"', 'held)"'),
+            Edit(_CLAIM_SQL, "{room} SKIP LOCKED);", "{room});"),
+            Edit(_CLAIM_SQL, "{room} OF {_TASK} SKIP LOCKED);", "{room});"),
+        ),
+        (_AT_ONCE,),
+        database="postgres",
+    ),
     _one(
         "a claim reads past whatever stands in front",
         _CLAIM_SQL,
