@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -151,7 +152,6 @@ def _settle(folder: Path) -> None:
 
 def _name(folder: Path, name: str) -> None:
     """Give a file its name, unless the next batch of another process did."""
-    part = folder / f"{name}{_PART}"
-    if part.exists():
-        part.rename(folder / name)
-        flush(folder)
+    with suppress(FileNotFoundError):
+        (folder / f"{name}{_PART}").rename(folder / name)
+    flush(folder)
