@@ -125,7 +125,8 @@ def slow_clients(served: Served, number: int) -> Iterator[None]:
     with ExitStack() as clients:
         for each in range(number):
             clients.enter_context(closing(served.connect(heads[each % len(heads)])))
-        seconds_of(served, 5)  # all of them have begun
+        # All have begun, and the server has asked for their senders.
+        seconds_of(served, 30)
         yield
 
 
