@@ -47,8 +47,8 @@ def refuse_crossing_move(*, instance: HopperInstance) -> None:
     )
     if instance.parent_id and crossing.exists():
         raise Conflict(
-            f"{counted(crossing.count(), 'open delegation')} over the edge above {instance.pk}: "
-            "it can be moved when their tasks have ended.",
+            f"{counted(crossing.count(), 'open delegation', 'crosses', 'cross')} the edge above "
+            f"{instance.pk}: move {instance.pk} when the tasks of these delegations have ended.",
             code="path_crosses",
             delegations=list(crossing.order_by("pk").values_list("pk", flat=True)[:20]),
         )

@@ -56,7 +56,7 @@ if not SECRET_KEY:
 SECRET_KEY_FALLBACKS = env.list("HOPPER_SECRET_KEY_FALLBACKS", default=[])
 DEBUG = env.bool("HOPPER_DEBUG", default=False)
 ALLOWED_HOSTS = env.list("HOPPER_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_FAILURE_VIEW = "hopper.rest.problem.other_form"
+CSRF_FAILURE_VIEW = "hopper.rest.problem.csrf_failed"
 CSRF_TRUSTED_ORIGINS = env.list("HOPPER_CSRF_TRUSTED_ORIGINS", default=[])
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"

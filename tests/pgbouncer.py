@@ -18,7 +18,7 @@ from tests import postgres
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
 PORT = 5432
-"""The usual one, which the processes that a test starts take without being told."""
+"""PostgreSQL's default port. Processes that a test starts use this port."""
 
 
 @contextmanager

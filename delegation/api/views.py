@@ -28,9 +28,9 @@ from instances.api.base import Answering
 from instances.api.permissions import (
     is_workers_own,
     known_places,
-    require_at,
     require_references,
     require_role,
+    require_seen_instance,
     seen_task,
     token_in,
     visible_instances,
@@ -345,7 +345,7 @@ class InstanceDelegationViewSet(Answering):
     @extend_schema(responses=shapes.DelegationSerializer(many=True))
     def list(self, request: Request, pk: str) -> Response:
         """List the delegations to an instance, from the instance, or both."""
-        require_at(self.actor, pk)
+        require_seen_instance(self.actor, pk)
         incoming, outgoing = Q(target_instance=pk), Q(source_instance=pk)
         wanted = {"incoming": incoming, "outgoing": outgoing}.get(
             request.query_params.get("direction", ""), incoming | outgoing

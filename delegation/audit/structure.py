@@ -85,7 +85,10 @@ def closed_runs(asked: Extent) -> Breaches:
 
 
 def known_objects(asked: Extent) -> Breaches:
-    """I25: no foreign key guards the history, for the sake of speed. I1 finds events of no task."""
+    """I25: events and attempts name instances and tasks that exist.
+
+    On PostgreSQL no foreign key checks this. I1 finds the events of a task that does not exist.
+    """
     attempts = asked.tasks(Attempt.objects.all(), "task")
     for rows, column, model, words in (
         (asked.events(), "instance_id", HopperInstance, "event"),

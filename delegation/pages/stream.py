@@ -28,7 +28,7 @@ from hopper.rest.input import MAX_PARAMETER, integer, whole
 from hopper.rest.streams import STREAM_HEADERS, StreamRenderer
 from hopper.serving.application import in_thread
 from instances.api.base import Answering
-from instances.api.permissions import require_at, visible_events
+from instances.api.permissions import require_seen_instance, visible_events
 from instances.api.shown import shown_events
 from instances.models import ArchiveFile, Event, HopperInstance
 
@@ -161,7 +161,7 @@ class EventStream(Answering):
         query, outer = request.query_params, request._request
         under = query.get("under")
         if under is not None:
-            require_at(self.actor, under)
+            require_seen_instance(self.actor, under)
         after, actor, begun = _begin(outer, query), self.actor, False
 
         def next_parts(check: bool) -> list[str] | None:

@@ -42,12 +42,12 @@ def now() -> datetime:
         return engine().now(cursor)
 
 
-def trust_silence() -> None:
-    """Spare the round trip that asks whether a kept connection works, unless the server spoke.
+def skip_health_check() -> None:
+    """Skip Django's health check of a kept connection, unless its socket has something to read.
 
     For the start of a request, after Django has made the question due.
     """
-    if connection.connection is not None and engine().is_silent():
+    if connection.connection is not None and engine().is_quiet():
         # The attribute is Django's, and its stubs do not know it.
         connection.health_check_done = True  # type: ignore[attr-defined]
 

@@ -53,10 +53,10 @@ class Engine(ABC):
         """Return the present by the one clock that decides for all servers."""
 
     @abstractmethod
-    def is_silent(self) -> bool:
+    def is_quiet(self) -> bool:
         """Return whether the server has said nothing on this thread's idle connection.
 
-        Asks no server: one that ended has closed the connection.
+        Sends nothing. A server that has ended has closed the connection.
         """
 
     @abstractmethod

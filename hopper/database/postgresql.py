@@ -84,13 +84,13 @@ class PostgreSQL(Engine):
         found: datetime = cursor.fetchone()[0]
         return found
 
-    def is_silent(self) -> bool:
-        """Look whether the socket has something to read: the last words, or the end."""
+    def is_quiet(self) -> bool:
+        """Look whether the socket has something to read: an error, or the end of the connection."""
         if connection.connection.closed:
             return False
-        question = select.poll()
-        question.register(connection.connection.fileno(), select.POLLIN)
-        return not question.poll(0)
+        poller = select.poll()
+        poller.register(connection.connection.fileno(), select.POLLIN)
+        return not poller.poll(0)
 
     def read_with_now(
         self, cursor: CursorWrapper, statement: str, params: Any

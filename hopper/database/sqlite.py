@@ -46,7 +46,7 @@ class SQLite(Engine):
         """Read this machine's clock: the database is a file on it."""
         return timezone.now()
 
-    def is_silent(self) -> bool:
+    def is_quiet(self) -> bool:
         """There is no server."""
         return True
 

@@ -213,7 +213,7 @@ class StrictSerializer(serializers.Serializer[Any]):
     """Names that clients of other releases send, each with the way to go."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return the known fields. Raises ValidationError for any other, and for no object."""
+        """Return the known fields. Raises ValidationError for an unknown field or no object."""
         if not isinstance(data, dict):
             raise _wrong_type("an object", data, "invalid")
         known = self.fields.keys() | self.ignored

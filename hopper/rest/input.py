@@ -99,11 +99,18 @@ MAX_PARAMETER = 2**31 - 1
 MAX_TEXT = 1000
 """The most characters of a text in a query."""
 
+TOO_LONG = f"must have at most {MAX_TEXT} characters"
+
 MAY_BE_EMPTY = frozenset({"search", "q"})
 """Parameters that a form sends empty. Any other empty parameter is a mistake."""
 
 MAY_BE_LONG = frozenset({"cursor"})
 """Parameters that only the limit of the address bounds: a cursor holds the texts of a row."""
+
+
+def too_long(text: str) -> bool:
+    """Return whether a text in a query has more than MAX_TEXT characters."""
+    return len(text) > MAX_TEXT
 
 
 def require_known(query: QueryDict, known: Iterable[str], repeatable: Container[str] = ()) -> None:
@@ -124,8 +131,8 @@ def require_known(query: QueryDict, known: Iterable[str], repeatable: Container[
             wrong = ("repeated", "must be given once")
         if "" in values and name not in MAY_BE_EMPTY:
             wrong = ("blank", "must not be empty: leave the parameter out")
-        if name not in MAY_BE_LONG and any(len(value) > MAX_TEXT for value in values):
-            wrong = ("max_length", f"must have at most {MAX_TEXT} characters")
+        if name not in MAY_BE_LONG and any(map(too_long, values)):
+            wrong = ("max_length", TOO_LONG)
         if wrong and name in names:
             errors.append(FieldError(name, *wrong))
     if errors:

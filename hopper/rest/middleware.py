@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Callable
 from io import BytesIO
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -16,6 +16,7 @@ from django.utils.encoding import escape_uri_path
 from hopper import tracing
 from hopper.errors import FieldError
 from hopper.json_values import shown
+from hopper.rest.input import MAY_BE_LONG, TOO_LONG, too_long
 from hopper.rest.limits import may_sign_in, rest_of_minute
 from hopper.rest.problem import respond
 
@@ -78,9 +79,13 @@ def one_form(path: str) -> str:
 
 
 def _too_long(request: HttpRequest) -> HttpResponse | None:
-    """Answer 414 for an address above the limit."""
-    if len(request.path) + len(request.META.get("QUERY_STRING", "")) <= MOST_ADDRESS:
+    """Answer 414 for an address above the limit, 400 where one text in the query is too long."""
+    query = request.META.get("QUERY_STRING", "")
+    if len(request.path) + len(query) <= MOST_ADDRESS:
         return None
+    for name, text in parse_qsl(query):
+        if request.path_info.startswith("/api/") and name not in MAY_BE_LONG and too_long(text):
+            return _refused(shown(name), "max_length", TOO_LONG)
     return respond(414, "address_too_long", f"An address has at most {MOST_ADDRESS} characters.")
 
 
@@ -95,11 +100,14 @@ def _not_utf8(request: HttpRequest) -> HttpResponse | None:
     for part in query.split(b"&"):
         if not _is_utf8(unquote_to_bytes(part)):
             name = shown(unquote_to_bytes(part.partition(b"=")[0]).decode("utf-8", "replace"))
-            words = "must be UTF-8, then encoded by %XX"
-            return respond(
-                400, "invalid", f"{name}: {words}", errors=[FieldError(name, "not_utf8", words)]
-            )
+            return _refused(name, "not_utf8", "must be UTF-8, then encoded by %XX")
     return None
+
+
+def _refused(parameter: str, code: str, words: str) -> HttpResponse:
+    """Answer 400 for a parameter of the query."""
+    errors = [FieldError(parameter, code, words)]
+    return respond(400, "invalid", f"{parameter}: {words}", errors=errors)
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -212,9 +212,9 @@ def denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     return respond(403, "not_allowed", "You may not do this.")
 
 
-def other_form(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer a form without the secret of this site's own pages (403)."""
-    words = "The form did not come from a page of this site, or its cookie is gone: open it again."
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer 403 to a form that lacks the CSRF token of this site."""
+    words = "The form comes from no page of this site, or its cookie is gone: open the page again."
     return respond(403, "csrf_failed", words)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpResponseRedirect
 from django.urls import reverse
+from drf_spectacular.utils import OpenApiResponse
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer, TemplateHTMLRenderer
 from rest_framework.request import Request
@@ -36,7 +37,11 @@ INDEX = (
 @extend_schema(
     auth=[],
     responses={
-        200: {"type": "object", "additionalProperties": {"type": "string", "format": "uri"}}
+        (200, "application/json"): {
+            "type": "object",
+            "additionalProperties": {"type": "string", "format": "uri"},
+        },
+        302: OpenApiResponse(description="A browser is led to the page of the operations."),
     },
 )
 class RootView(APIView):

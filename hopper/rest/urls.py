@@ -35,7 +35,7 @@ urlpatterns = [
     Late("", "delegation.api.urls"),
 ]
 
-# Django reads these names from the root of all addresses, for a local command from here.
+# Django reads these names from the root URL module. For a local command this module is the root.
 handler400 = "hopper.rest.problem.bad_request"
 handler403 = "hopper.rest.problem.denied"
 handler404 = "hopper.rest.problem.not_found"

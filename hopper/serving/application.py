@@ -64,7 +64,7 @@ async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
 def _with_fresh_connection(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     signals.request_started.send(sender=Application)
     try:
-        database.trust_silence()
+        database.skip_health_check()
         return function(*args, **kwargs)
     finally:
         signals.request_finished.send(sender=Application)

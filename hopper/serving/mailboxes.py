@@ -17,7 +17,10 @@ _MOST_BYTES = 1 << 17
 
 
 class Mailboxes:
-    """A socket for each process, made before the fork. Each hears its own; all speak to all."""
+    """A socket for each process, made before the fork.
+
+    A process reads its own mailbox and writes to the mailboxes of all others.
+    """
 
     def __init__(self, number: int) -> None:
         self._ends = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(number)]

@@ -11,7 +11,7 @@ from rest_framework.serializers import BaseSerializer
 
 from hopper.actors import Actor
 from hopper.rest.fields import NoFields
-from hopper.rest.kept import validated
+from hopper.rest.thread_serializers import validated
 from hopper.rest.viewset import HopperViewSet
 from instances.api.permissions import actor_of, known_places
 from instances.api.shown import shown_events

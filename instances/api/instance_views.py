@@ -47,9 +47,9 @@ from instances.api.instance_serializers import (
 )
 from instances.api.permissions import (
     refused_reports,
-    require_at,
     require_changes,
     require_creation,
+    require_seen_instance,
     seen_instance,
     visible_instances,
     visible_tasks,
@@ -129,7 +129,7 @@ class InstanceViewSet(Answering):
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """Show one instance."""
-        require_at(self.actor, pk)
+        require_seen_instance(self.actor, pk)
         return Response(shown_instance(pk))
 
     @extend_schema(request=InstanceChanges, responses=InstanceSerializer)
@@ -157,7 +157,7 @@ class InstanceViewSet(Answering):
     )
     def destroy(self, request: Request, pk: str) -> Response:
         """Terminate an instance. The instance stays readable (R5)."""
-        require_at(self.actor, pk, "admin")
+        require_seen_instance(self.actor, pk, "admin")
         cascade, preview = (flag(request.query_params, name) for name in ("cascade", "preview"))
         if preview:
             shown = preview_terminate(pk, cascade=cascade, actor=self.actor)
@@ -169,7 +169,7 @@ class InstanceViewSet(Answering):
     @action(detail=True)
     def children(self, request: Request, pk: str) -> Response:
         """List the children of an instance."""
-        require_at(self.actor, pk)
+        require_seen_instance(self.actor, pk)
         return self.paged(HopperInstance.objects.filter(parent=pk), shown_instances)
 
     @extend_schema(
@@ -189,7 +189,7 @@ class InstanceViewSet(Answering):
 
         The answer has a strong `ETag`; with `If-None-Match` an unchanged one is 304.
         """
-        require_at(self.actor, pk)
+        require_seen_instance(self.actor, pk)
         query = request.query_params
         depth = (
             integer(query, "depth", least=0, most=MAX_DEPTH, default=0)
@@ -216,7 +216,7 @@ class InstanceViewSet(Answering):
     @action(detail=True, queryset=Task.objects.none(), filterset_class=TaskFilter)
     def tasks(self, request: Request, pk: str) -> Response:
         """List the tasks that an instance holds."""
-        require_at(self.actor, pk)
+        require_seen_instance(self.actor, pk)
         rows = visible_tasks(self.actor)
         below = flag(request.query_params, "subtree")
         return self.paged(rows.in_subtree(pk) if below else rows.filter(instance=pk), shown_tasks)
@@ -230,7 +230,7 @@ class InstanceViewSet(Answering):
     )
     def events(self, request: Request, pk: str) -> Response:
         """List the feed of an instance, oldest first."""
-        require_at(self.actor, pk)
+        require_seen_instance(self.actor, pk)
         return self.paged_events(Event.objects.of_instance(pk))
 
     @extend_schema(responses=MetricsSerializer, filters=False)
@@ -261,7 +261,7 @@ class InstanceViewSet(Answering):
 
         With `wait` the answer comes as soon as there is a task, else after that time.
         """
-        require_at(self.actor, pk, "worker")
+        require_seen_instance(self.actor, pk, "worker")
         claim = claim_next(pk, **self.body(ClaimNext), actor=self.actor)
         answer = shown_claim(claim)
         if not claim.leases and request.query_params.get("wait", "0") != "0":
@@ -302,7 +302,7 @@ class InstanceViewSet(Answering):
     @action(detail=True, methods=["post"], url_path="next", url_name="next")
     def complete_and_claim(self, request: Request, pk: str) -> Response:
         """Finish tasks, then lease the next ones (R17, R22)."""
-        require_at(self.actor, pk, "worker")
+        require_seen_instance(self.actor, pk, "worker")
         wish = self.body(ClaimAfter)
         reports = reports_of(wish.pop("completed", ()))
         refused = refused_reports(self.actor, reports)
@@ -366,7 +366,7 @@ class InstanceViewSet(Answering):
     @action(detail=True, methods=["post"])
     def close(self, request: Request, pk: str) -> Response:
         """Close an ephemeral run and return its summary, also for a closed run (R5)."""
-        require_at(self.actor, pk, "operator")
+        require_seen_instance(self.actor, pk, "operator")
         options = self.body(Close)
         if options.pop("preview", False):
             shown = preview_close(pk, **options, actor=self.actor)
@@ -374,7 +374,7 @@ class InstanceViewSet(Answering):
         return Response(close_instance(pk, **options, actor=self.actor))
 
     def _act(self, act: Any, pk: str, serializer: Any = NoFields, preview: Any = None) -> Response:
-        require_at(self.actor, pk, "operator")
+        require_seen_instance(self.actor, pk, "operator")
         options = self.body(serializer)
         if options.pop("preview", False):
             shown = preview(pk, **options, actor=self.actor)

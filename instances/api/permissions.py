@@ -174,31 +174,31 @@ def require_role(actor: Actor, role: str, instance_ids: Iterable[str | None]) ->
     if actor.holds(role, []):
         return
     wanted = [pk for pk in instance_ids if pk is not None]
-    if not any(actor.holds(role, line) for line in _lines(wanted).values()):
-        raise _lacks(role, *wanted)
+    if not any(actor.holds(role, line) for line in _lineage_ids(wanted).values()):
+        raise _role_missing(role, *wanted)
 
 
-def _lines(instance_ids: Iterable[str]) -> dict[str, list[str]]:
+def _lineage_ids(instance_ids: Iterable[str]) -> dict[str, list[str]]:
     """Return the ids of each existing instance and of those above it, root first, by its id."""
     lines = lineages(instance_ids)
     return {pk: [one.id for one in line] for pk, line in lines.items()}
 
 
-def _lacks(role: str, *places: str) -> NotAllowed:
+def _role_missing(role: str, *places: str) -> NotAllowed:
     where = " or ".join(places) or "everywhere"
     return NotAllowed(f"This takes the role {role} at {where}.", role=role)
 
 
-def require_at(actor: Actor, instance_id: str, role: str = "viewer") -> None:
+def require_seen_instance(actor: Actor, instance_id: str, role: str = "viewer") -> None:
     """Raise NotFound for an instance that the caller does not see, NotAllowed without `role`.
 
-    One query, by plain SQL: every claim asks, and the ORM takes longer.
+    Each claim runs this query. The ORM would take longer.
     """
-    line = _lines([instance_id]).get(instance_id)
+    line = _lineage_ids([instance_id]).get(instance_id)
     if line is None or not actor.holds("viewer", line):
         raise no_instance(instance_id)
     if not actor.holds(role, line):
-        raise _lacks(role, instance_id)
+        raise _role_missing(role, instance_id)
 
 
 def seen_instance(actor: Actor, instance_id: str, role: str = "viewer") -> HopperInstance:
@@ -352,7 +352,7 @@ def require_references(
     """
     parents = {body["parent_id"] for body in bodies if body.get("parent_id")}
     others = {pk for body in bodies for pk in body.get("depends_on", ())}
-    lines = _lines(body["instance_id"] for body in bodies if body.get("instance_id"))
+    lines = _lineage_ids(body["instance_id"] for body in bodies if body.get("instance_id"))
     places = {pk: line for pk, line in lines.items() if actor.holds("viewer", line)}
     rows = _visible(actor, parents | others)
     known = rows.keys() | set(siblings)
@@ -370,7 +370,7 @@ def require_references(
     if new:
         for place, line in sorted(places.items()):
             if not actor.holds("worker", line):
-                raise _lacks("worker", place)
+                raise _role_missing("worker", place)
         for parent_id in sorted(parents):
             require_working(actor, rows[parent_id])
         if any(not body.get("instance_id") and not body.get("parent_id") for body in bodies):

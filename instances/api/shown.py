@@ -10,8 +10,8 @@ from django.db import connection
 
 from hopper.database.rows import find
 from hopper.rest.etags import Version
-from hopper.rest.kept import as_json
 from hopper.rest.problem import problem
+from hopper.rest.thread_serializers import as_json
 from hopper.task_fields import EDIT, set_at
 from instances.allowances import Standing
 from instances.api.instance_serializers import InstanceSerializer

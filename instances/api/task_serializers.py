@@ -23,7 +23,7 @@ from hopper.rest.fields import (
     Word,
     Words,
 )
-from hopper.rest.kept import as_json
+from hopper.rest.thread_serializers import as_json
 from hopper.task_fields import BY_NAME, CREATE, EDIT, TASK_FIELDS, TaskField, set_at
 from instances.api.instance_serializers import CountsSerializer
 from instances.choices import TaskStatus, WaitingCode

@@ -18,7 +18,7 @@ from hopper.rest.filters import BooleanParameter
 from hopper.rest.pagination import MAX_KEY
 from hopper.site_key import webhook_secret
 from instances.api.base import Answering
-from instances.api.permissions import administered_webhooks, require_at, require_role
+from instances.api.permissions import administered_webhooks, require_role, require_seen_instance
 from instances.models import ArchiveFile, Delivery, Webhook
 from instances.tree.status import no_instance
 from instances.webhooks import subscriptions
@@ -149,7 +149,7 @@ class WebhookViewSet(Answering):
         if found is None:
             raise missing
         try:
-            require_at(self.actor, found.instance_id)
+            require_seen_instance(self.actor, found.instance_id)
         except NotFound:
             raise missing from None
         require_role(self.actor, "admin", [found.instance_id])
@@ -177,7 +177,7 @@ class WebhookViewSet(Answering):
         data: dict[str, Any] = self.body(NewWebhook)
         at = data.pop("instance_id")
         try:
-            require_at(self.actor, at, "admin")
+            require_seen_instance(self.actor, at, "admin")
         except NotFound as error:
             raise no_instance(at, field="instance_id") from error
         made = subscriptions.add_webhook(at, **data, actor=self.actor)

@@ -71,7 +71,7 @@ def _cancel_open(below: list[str], actor: Actor, *, force: bool) -> list[str]:
     if ids and not force:
         raise Conflict(
             f"{counted(len(ids), 'task', 'is', 'are')} still open: {', '.join(ids[:5])}; "
-            "force cancels them.",
+            "force cancels open tasks.",
             code="open_tasks",
             open_tasks=ids,
         )

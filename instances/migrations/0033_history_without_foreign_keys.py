@@ -1,7 +1,7 @@
 """Rolling: attempts and events point at tasks and instances without foreign keys.
 
 The checks cost a fifth of a claim on PostgreSQL. `hopper check` looks for rows that point at
-nothing (I25). SQLite keeps the keys: it would copy the tables, and give numbers of events again.
+nothing (I25). SQLite keeps the keys: it would copy the tables, and could use numbers of events twice.
 """
 
 import time
@@ -30,7 +30,7 @@ def drop_keys(apps, schema_editor):
 def lock_tables():
     """Lock the tables, while other servers work: give up at once, and try again, for a minute.
 
-    A wait for one lock with another in hand could be in a circle with a claim.
+    A transaction that holds one lock and waits for another could deadlock with a claim.
     """
     for left in reversed(range(TRIES)):
         try:
@@ -45,7 +45,7 @@ def lock_tables():
 
 
 def add_keys(apps, schema_editor):
-    """Add them again."""
+    """Add the foreign keys again on PostgreSQL."""
     if connection.vendor != "postgresql":
         return
     for name in ("attempt", "event"):

@@ -76,9 +76,19 @@ def test_another_host_and_a_long_address_are_problems(ada: Caller) -> None:
     wrong = ada.get(f"{API}/tasks", HTTP_HOST="elsewhere.example")
     assert (wrong.status_code, wrong.json()["code"]) == (400, "wrong_host")
     assert "HOPPER_ALLOWED_HOSTS" in wrong.json()["detail"]
-    long = ada.get(f"{API}/tasks?search={'x' * 20_000}")
+    long = ada.get(f"{API}/tasks?cursor={'x' * 20_000}")
     assert (long.status_code, long.json()["code"]) == (414, "address_too_long")
     assert long["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("length", [1_001, 20_000, 60_000])
+def test_a_text_that_is_too_long_is_named_however_long_the_address_is(
+    ada: Caller, length: int
+) -> None:
+    refused = ada.get(f"{API}/tasks?limit=1&search={'x' * length}")
+    assert refused.status_code == 400
+    (error,) = refused.json()["errors"]
+    assert (error["field"], error["code"]) == ("search", "max_length")
 
 
 def test_a_wrong_host_is_one_line_in_the_log(

@@ -106,7 +106,7 @@ def test_a_change_of_another_field_asks_nothing_again(
     assert (row.title, row.description) == ("mine", "theirs")
 
 
-def test_somebody_who_always_comes_first_is_named_with_both_values(
+def test_an_edit_that_is_always_overtaken_shows_both_values(
     remote: Remote, transport: Recorder
 ) -> None:
     task = TaskFactory(title="x", tags=["a"])

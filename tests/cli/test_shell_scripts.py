@@ -143,7 +143,7 @@ def test_version_and_help_load_neither_django_nor_the_libraries(shell: Shell) ->
 
 
 @pytest.mark.parametrize("strict", [{}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
-def test_a_terminal_without_letters_gets_right_words_or_one_line(
+def test_a_locale_without_utf8_gets_right_words_or_one_line(
     shell: Shell, strict: dict[str, str]
 ) -> None:
     environ = shell.environ | {"LC_ALL": "C", "LANG": "C"} | strict

@@ -95,7 +95,7 @@ def test_a_replay_reports_only_the_decisions_that_a_changed_file_changes(
     assert main(["--local", "route", "replay", "--candidate", str(new)]) == 0
     told = capsys.readouterr().out
     assert f"{one['task_id']} at top: send web -> send ops" in told
-    assert "1 not the same" in told
+    assert "1 different" in told
     hops = RoutingDecision.objects.filter(task=one["task_id"]).count()
     assert differences("--task", one["task_id"], "--candidate", str(new))["replayed"] == hops
     assert differences("--last", "1")["replayed"] == 1

@@ -47,11 +47,12 @@ class Command(OperatorCommand):
         except BadLines as error:
             raise CommandError(f"{options['file']}: nothing was imported.\n{error}") from error
         verb = "Would import" if options["check"] else "Imported"
-        instances = counted(counts["instances"], "instance")
-        words = (
-            f"{verb} {instances} and {counted(counts['tasks'], 'task')}; "
-            f"there already: {counts['instances_present']} and {counts['tasks_present']}."
+        new, known = (
+            f"{counted(counts[f'instances{part}'], 'instance')}"
+            f" and {counted(counts[f'tasks{part}'], 'task')}"
+            for part in ("", "_present")
         )
+        words = f"{verb} {new}; there already: {known}."
         self.answer({"written": not options["check"], **counts}, [words])
 
 

@@ -42,7 +42,7 @@ class Command(OperatorCommand):
         found = replay(last_decisions(options["last"], task_id=options["task"]), snapshot)
         old = f", {found.skipped} too old to be replayed" if found.skipped else ""
         number = counted(found.replayed, "decision")
-        total = f"{number} replayed, {len(found.differences)} not the same{old}"
+        total = f"{number} replayed, {len(found.differences)} different{old}"
         self.answer(asdict(found), [*map(in_words, found.differences), total])
 
 

@@ -73,7 +73,7 @@ def check(args: Namespace, client: Client) -> Any:
         named = "; ".join(
             f"{row.get('id')}: {row.get('error') or row['problems']}" for row in broken
         )
-        raise CliError(f"{len(broken)} of {counted(len(found), 'rule')} unsound: {named}")
+        raise CliError(f"Unsound: {len(broken)} of {counted(len(found), 'rule')}: {named}")
     return {"rules": len(found), "sound": True}
 
 

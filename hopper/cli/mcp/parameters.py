@@ -25,7 +25,7 @@ def _tasks_schema(moment: str, most: int, words: str) -> Json:
     shapes = {field.name: field.json_schema() for field in listed}
     for field in listed:
         if CREATE in field.set_at:
-            shapes[field.name] = _type_in(shapes[field.name])
+            shapes[field.name] = _only_type(shapes[field.name])
     task = {
         "type": "object",
         "properties": shapes,
@@ -37,10 +37,10 @@ def _tasks_schema(moment: str, most: int, words: str) -> Json:
     }  # fmt: skip
 
 
-def _type_in(schema: Json) -> Json:
-    """Return what a JSON Schema says about the type; some clients need the type of the items."""
+def _only_type(schema: Json) -> Json:
+    """Return type, enum and format of a JSON Schema. Some clients need the type of the items."""
     kept = {key: value for key, value in schema.items() if key in {"type", "enum", "format"}}
-    return {**kept, "items": _type_in(schema["items"])} if "items" in schema else kept
+    return {**kept, "items": _only_type(schema["items"])} if "items" in schema else kept
 
 
 def named(name: str, words: str) -> Any:

@@ -49,6 +49,6 @@ def validated(kind: type[BaseSerializer[Any]], given: Any, **context: Any) -> An
             serializer.is_valid(raise_exception=True)
             return serializer.validated_data
         finally:
-            # The next body is validated anew, and the thread keeps none.
+            # The thread must keep no body. The next body is validated from the start.
             for name in ("initial_data", "_validated_data", "_errors"):
                 vars(serializer).pop(name, None)
