@@ -36,6 +36,7 @@ INDEX = (
 
 @extend_schema(
     auth=[],
+    tags=["index"],
     responses={
         (200, "application/json"): {
             "type": "object",
