@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Q
 
 from hopper import database
-from instances.choices import ATTENTION, TERMINAL, TaskStatus, WaitingCode as W
+from instances.choices import ATTENTION, UNFINISHED, TaskStatus, WaitingCode as W
 from instances.models import (
     Attempt,
     HopperInstance,
@@ -50,7 +50,7 @@ KINDS = ("blocked", "failed", *_RESTING, "stale_hand_work", "stalled_progress", 
 """The kinds of tasks that wait for a person, as the counts name them."""
 
 _PRESSING = frozenset({*ATTENTION, *_RESTING.values()})
-_NOT_OVER = ~Q(status__in=(TaskStatus.DONE, TaskStatus.CANCELLED))
+_NOT_OVER = Q(status__in=(*UNFINISHED, TaskStatus.FAILED))
 """True of each task that waits for a person. The database finds these tasks by an index."""
 
 _STEPS = {
@@ -220,7 +220,7 @@ def _webhook_off(webhook: Webhook) -> dict[str, Any]:
 
 def _due(now: datetime) -> Q:
     """Return the condition for unfinished tasks that are overdue or due soon."""
-    return ~Q(status__in=TERMINAL) & Q(due_at__lt=now + SOON)
+    return Q(status__in=UNFINISHED) & Q(due_at__lt=now + SOON)
 
 
 def _stale(now: datetime) -> Q:

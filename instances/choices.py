@@ -52,6 +52,8 @@ class TaskStatus(models.TextChoices):
 
 TERMINAL = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.CANCELLED)
 STARTED = (TaskStatus.CLAIMED, TaskStatus.IN_PROGRESS)
+UNFINISHED = (TaskStatus.PENDING, *STARTED, TaskStatus.BLOCKED)
+"""The statuses before the end. A condition names these: an index leads to them past ended tasks."""
 
 
 class TaskPriority(models.TextChoices):

@@ -17,10 +17,14 @@ FEW = 1000
 
 
 class Plans:
-    """The plans of the statements so far: `whole` holds (table, statement), `indexes` names."""
+    """The plans of the statements so far.
+
+    `whole` holds (table, statement), `sorts` (rows that are sorted, statement), `indexes` names.
+    """
 
     def __init__(self) -> None:
         self.whole: list[tuple[str, str]] = []
+        self.sorts: list[tuple[int, str]] = []
         self.indexes: set[str] = set()
         self.statements: list[str] = []
 
@@ -38,6 +42,8 @@ class Plans:
     def _walk(self, node: dict[str, Any], sql: str) -> None:
         if node["Node Type"] == "Seq Scan":
             self.whole.append((node["Relation Name"], sql))
+        if node["Node Type"] == "Sort":
+            self.sorts.append((node["Plans"][0]["Plan Rows"], sql))
         if "Index Name" in node:
             self.indexes.add(node["Index Name"])
         for child in node.get("Plans", ()):

@@ -22,7 +22,7 @@ class DelegationFilter(filters.FilterSet):
     task_id = filters.CharFilter()
     source_instance_id = filters.CharFilter()
     target_instance_id = filters.CharFilter()
-    status = filters.MultipleChoiceFilter(choices=DelegationStatus.choices)
+    status = filters.MultipleChoiceFilter(choices=DelegationStatus.choices, distinct=False)
     delegation_type = filters.ChoiceFilter(choices=DelegationType.choices)
     under = filters.CharFilter(method=matching(_near))
 

@@ -104,7 +104,7 @@ class DelegationViewSet(Answering):
 
     def list(self, request: Request) -> Response:
         """List the delegations that the caller may see, the newest first."""
-        rows = visible_delegations(self.actor).order_by("-delegated_at", "-hop", "-id")
+        rows = visible_delegations(self.actor).order_by("-pk")
         return self.paged(rows, lambda page: shown(page, self.actor))
 
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -350,5 +350,5 @@ class InstanceDelegationViewSet(Answering):
         wanted = {"incoming": incoming, "outgoing": outgoing}.get(
             request.query_params.get("direction", ""), incoming | outgoing
         )
-        rows = TaskDelegation.objects.filter(wanted).order_by("-delegated_at", "-hop", "-id")
+        rows = TaskDelegation.objects.filter(wanted).order_by("-pk")
         return self.paged(rows, lambda page: shown(page, self.actor))

@@ -9,7 +9,6 @@ from delegation.pages.tree import children_of
 from delegation.pages.visit import Visit, page
 from delegation.pages.watch import WATCH
 from instances.api.permissions import seen_instance, visible_tasks
-from instances.choices import TERMINAL
 from instances.models import Event, Task
 from instances.waiting import waiting_on
 
@@ -25,7 +24,7 @@ def instance(visit: Visit, pk: str) -> HttpResponse:
         return visit.show("pages/menu.html", instance=shown, verbs=verbs, effective=effective)
     ids = [one.id for one in shown.lineage()[:-1]]
     open_tasks = list(
-        Task.objects.filter(instance=pk).exclude(status__in=TERMINAL)
+        Task.objects.filter(instance=pk).open()
         .order_by("-queue_urgent", "queue_at", "pk")[: TASKS_SHOWN + 1]
     )  # fmt: skip
     reasons = waiting_on(open_tasks)

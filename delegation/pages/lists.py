@@ -28,7 +28,7 @@ def mine(visit: Visit) -> HttpResponse:
     name, tasks = visit.actor.name, visible_tasks(visit.actor)
     own = Q(owner=name) | Q(created_by_id=visit.actor.id)
     working = tasks.filter(worker=name, status__in=STARTED)
-    owned = tasks.filter(own).exclude(status__in=TERMINAL)
+    owned = tasks.filter(own).open()
     return visit.show(
         "pages/mine.html",
         working=_listed(working),

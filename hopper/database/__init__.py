@@ -65,6 +65,11 @@ def read_with_now(statement: str, params: Any = ()) -> tuple[list[tuple[Any, ...
         return engine().read_with_now(cursor, statement, params)
 
 
+def estimated_number(rows: models.QuerySet[Any]) -> int | None:
+    """Return about how many rows there are without reading them; None on an engine that counts."""
+    return engine().estimated_number(rows)
+
+
 def lock_names(*names: str, shared: bool = False) -> None:
     """Take the locks of these names, in this order, until the transaction ends (R6, kind 1).
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import Error
 from django.db.backends.utils import CursorWrapper
+from django.db.models import QuerySet
 
 Write = tuple[str, list[Any]]
 
@@ -64,6 +65,10 @@ class Engine(ABC):
         self, cursor: CursorWrapper, statement: str, params: Any
     ) -> tuple[list[tuple[Any, ...]], datetime]:
         """Return the rows of a SELECT with at least one row, and the present, read after them."""
+
+    @abstractmethod
+    def estimated_number(self, rows: QuerySet[Any]) -> int | None:
+        """Return about how many rows there are without reading them; None where it cannot tell."""
 
     @abstractmethod
     def moment(self, value: Any) -> datetime | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db import Error, InterfaceError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
+from django.db.models import QuerySet
 
 from hopper.database.engine import Engine, Write
 
@@ -99,6 +100,11 @@ class PostgreSQL(Engine):
         cursor.execute(f"SELECT {self.clock}, found.* FROM ({statement}) found", params)
         rows = cursor.fetchall()
         return [row[1:] for row in rows], rows[-1][0]
+
+    def estimated_number(self, rows: QuerySet[Any]) -> int | None:
+        """Ask the planner, which knows the share of each common value since the last ANALYZE."""
+        (plan,) = json.loads(rows.values("pk").explain(format="json"))
+        return int(plan["Plan"]["Plan Rows"])
 
     def moment(self, value: Any) -> datetime | None:
         """Return the value, which the driver makes; in JSON it is a text with its zone."""

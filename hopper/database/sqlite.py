@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db import Error, connection
 from django.db.backends.utils import CursorWrapper
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from hopper.database.engine import BackupError, Engine, Write
@@ -56,6 +57,10 @@ class SQLite(Engine):
         """Read this machine's clock after the statement."""
         cursor.execute(statement, params)
         return cursor.fetchall(), timezone.now()
+
+    def estimated_number(self, rows: QuerySet[Any]) -> int | None:
+        """Return None: the planner tells no numbers."""
+        return None
 
     def moment(self, value: Any) -> datetime | None:
         """Read the text, which is UTC. Only a plain column comes as a time, without its zone."""

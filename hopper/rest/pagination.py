@@ -14,12 +14,15 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
+from hopper.database import estimated_number
 from hopper.errors import Invalid
 from hopper.rest.input import MAX_PARAMETER, integer
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 MAX_KEY = 2**63 - 1
+MOST_COUNTED = 10_000
+"""The most rows that a page counts one by one where the database can estimate their number."""
 
 
 class Page(LimitOffsetPagination):
@@ -61,7 +64,8 @@ class CursorPage(Page):
     """A page of a list in any order; `next` skips and repeats no row whose place stays.
 
     The cursor holds the order's values of the last row, of which the id is the last: a page costs
-    the same wherever it begins, and rows that come or go before it do not move it.
+    the same wherever it begins, and rows that come or go before it do not move it. A number of more
+    than `MOST_COUNTED` rows may be an estimate, because counting them all costs more than the page.
     """
 
     parameters = ("limit", "offset", "cursor")
@@ -80,21 +84,43 @@ class CursorPage(Page):
         """Return the rows of the page asked for. Raises Invalid for bad bounds and cursors."""
         self.order = _Order(queryset)
         rows = self.order.rows
+        self.request, self.limit = request, self.get_limit(request)
+        self.count, self.estimated, self.offset, self.back = None, False, 0, False
         cursor = request.query_params.get(self.parameters[-1])
         if cursor is None:
-            self.page: list[Any] = super().paginate_queryset(rows, request, view) or []
-            self.back, self.more = False, self.offset + self.limit < self.count
-            return self.page
-        if "offset" in request.query_params:
+            self.offset = self.get_offset(request)
+        elif "offset" in request.query_params:
             raise Invalid.field(self.parameters[-1], "cannot be joined with offset")
-        self.request, self.limit = request, self.get_limit(request)
-        self.count, self.offset = None, 0
-        self.back, *key = self.read(cursor)
-        rows = rows.reverse() if self.back else rows
-        found = list(rows.filter(self.order.beyond(key, back=self.back))[: self.limit + 1])
+        else:
+            self.back, *key = self.read(cursor)
+            rows = rows.reverse() if self.back else rows
+            rows = rows.filter(self.order.beyond(key, back=self.back))
+        found = list(rows[self.offset : self.offset + self.limit + 1])
         self.more = len(found) > self.limit
-        self.page = found[self.limit - 1 :: -1] if self.back else found[: self.limit]
+        self.page: list[Any] = found[self.limit - 1 :: -1] if self.back else found[: self.limit]
+        if cursor is None:
+            self._count(queryset)
         return self.page
+
+    def _count(self, queryset: QuerySet[Any]) -> None:
+        """Set the number of rows. The last page of a list tells it; no statement is needed."""
+        seen = self.offset + len(self.page)
+        if not self.more and (self.page or not self.offset):
+            self.count = seen
+            return
+        rows = queryset.order_by()
+        self.count = rows[: MOST_COUNTED + 1].count()
+        if self.count > MOST_COUNTED:
+            about = estimated_number(rows)
+            self.estimated = about is not None
+            self.count = rows.count() if about is None else max(about, self.count, seen)
+
+    def get_paginated_response(self, data: Any) -> Response:
+        """Return the page; `count_estimated` is there only where the number is an estimate."""
+        answer = super().get_paginated_response(data)
+        if self.estimated:
+            answer.data["count_estimated"] = True
+        return answer
 
     def get_next_link(self) -> str | None:
         """Return the address of the page after this one."""
@@ -133,6 +159,10 @@ class CursorPage(Page):
         page = super().get_paginated_response_schema(schema)
         words = f"All rows that match; null where `{self.parameters[-1]}` is used."
         page["properties"]["count"] |= {"nullable": True, "description": words}
+        words = (
+            f"True where `count` is an estimate, of more than {MOST_COUNTED} rows; else missing."
+        )
+        page["properties"]["count_estimated"] = {"type": "boolean", "description": words}
         return page
 
 

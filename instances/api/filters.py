@@ -21,6 +21,7 @@ from hopper.rest.filters import (
 from hopper.words import key_of, keys_of
 from instances.choices import (
     TERMINAL,
+    UNFINISHED,
     HopperScope,
     InstanceStatus,
     InstanceType,
@@ -141,9 +142,7 @@ class TaskFilter(filters.FilterSet):
     parent_id = filters.CharFilter()
     ready = BooleanParameter(method=keeping(_ready))
     open = BooleanParameter(
-        method=matching(
-            lambda is_open: ~Q(status__in=TERMINAL) if is_open else Q(status__in=TERMINAL)
-        )
+        method=matching(lambda is_open: Q(status__in=UNFINISHED if is_open else TERMINAL))
     )
     dead_letter = BooleanParameter(method=keeping(_dead))
     waiting_code = ChoiceParameter(choices=WaitingCode.choices, method=matching(waiting_condition))

@@ -17,6 +17,7 @@ from hopper.words import key_of, keys_of, one_of_each
 from instances.choices import (
     STARTED,
     TERMINAL,
+    UNFINISHED,
     ChildFailure,
     Completion,
     DependencyRule,
@@ -80,7 +81,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
     def open(self) -> TaskQuerySet:
         """Tasks that are not done, failed or cancelled."""
-        return self.exclude(status__in=TERMINAL)
+        return self.filter(status__in=UNFINISHED)
 
     def started(self) -> TaskQuerySet:
         """Tasks in work: claimed or in progress."""

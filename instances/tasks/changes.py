@@ -25,6 +25,7 @@ from instances.allowances import ROUTING
 from instances.choices import (
     STARTED,
     TERMINAL,
+    UNFINISHED,
     AttemptOutcome,
     InstanceStatus,
     QuestionState,
@@ -104,7 +105,7 @@ def _lock_trees(wanted: set[str]) -> list[Task]:
     moved = Task.objects.filter(pk__in=wanted)
     while loose := set(moved.exclude(root__in=root_ids).values_list("root_id", flat=True)):
         root_ids |= {root.pk for root in rows.filter(pk__in=loose).order_by("pk")}
-    tree = rows.filter(Q(pk__in=wanted) | (Q(root__in=root_ids) & ~Q(status__in=TERMINAL)))
+    tree = rows.filter(Q(pk__in=wanted) | (Q(root__in=root_ids) & Q(status__in=UNFINISHED)))
     # All tasks are locked, but only the wanted ones are read whole: far less in a large family.
     list(tree.order_by("pk").values_list("pk"))
     return list(Task.objects.filter(pk__in=wanted).order_by("pk"))

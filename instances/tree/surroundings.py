@@ -18,12 +18,12 @@ from hopper import database
 from hopper.config.files import CONFIGURATION, Snapshot
 from hopper.config.registry import effective_settings, setting_keys
 from hopper.database.functions import Function
-from instances.choices import TERMINAL, TaskStatus
+from instances.choices import UNFINISHED, TaskStatus
 from instances.models import HopperInstance, InstanceLoad, Task
 from instances.tree.reads import stated_capabilities
 
 _INSTANCE = HopperInstance._meta.db_table
-_OPEN = ", ".join(f"'{status}'" for status in TaskStatus.values if status not in TERMINAL)
+_OPEN = ", ".join(f"'{status}'" for status in UNFINISHED)
 _BOTTOMLESS = 50  # A longer line is a circle. Only a damaged tree has one.
 
 # The instances that hold open tasks below are rows too: their counts are added up once, not for

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from hopper.rest import pagination
 from hopper.rest.pagination import CursorPage
 from instances.models import Task
 from tests.api.conftest import API, Caller
@@ -106,6 +109,24 @@ def test_a_cursor_of_another_order_is_refused(ada: Caller, tree: Tree) -> None:
     ):
         answer = ada.get(spoilt)
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "cursor"), spoilt
+
+
+@pytest.mark.parametrize(("most", "limit", "counts"), [(9, 2, 1), (3, 2, 2), (3, 9, 0)])
+def test_a_long_list_says_about_how_many_rows_it_has(
+    ada: Caller, tree: Tree, monkeypatch: pytest.MonkeyPatch, most: int, limit: int, counts: int
+) -> None:
+    monkeypatch.setattr(pagination, "MOST_COUNTED", most)
+    for _ in range(9):
+        TaskFactory(instance=tree["web-run"])
+    with CaptureQueriesContext(connection) as caught:
+        page = ada.ask("/tasks", limit=limit)
+    if page.pop("count_estimated", False):
+        assert counts == 2
+        assert page["count"] > most
+    else:
+        assert page["count"] == 9
+    assert len(page["results"]) == limit
+    assert sum("COUNT(*)" in one["sql"] or "EXPLAIN" in one["sql"] for one in caught) == counts
 
 
 @pytest.mark.parametrize("order", ["finished_at", "-finished_at"])

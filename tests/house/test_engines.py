@@ -17,6 +17,7 @@ from hopper.actors import SYSTEM
 from hopper.database import (
     alone,
     engine,
+    estimated_number,
     is_outage,
     limit_waiting,
     lock_names,
@@ -96,6 +97,16 @@ def test_greatest_and_least_choose_among_their_arguments() -> None:
 
 def test_a_table_expression_may_be_evaluated_once() -> None:
     assert rows(f"WITH one (n) AS {engine().once} (SELECT 1) SELECT n FROM one") == [(1,)]
+
+
+@pytest.mark.parametrize("wanted", [{}, {"seconds": 1}], ids=["all", "some"])
+def test_many_rows_are_estimated_or_left_to_be_counted(wanted: dict[str, int]) -> None:
+    for _ in range(20):
+        check([])
+    # The planner is right about a table whose rows it has just counted.
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {CheckRecord._meta.db_table}")
+    assert estimated_number(CheckRecord.objects.filter(**wanted)) in (None, 20)
 
 
 @pytest.mark.parametrize("words", [["a", "b"], ["'", "%", "ä"], []], ids=["words", "signs", "none"])
