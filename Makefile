@@ -57,8 +57,8 @@ check: test lint types imports schema ## everything that must hold before a rele
 schema: venv ## write docs/openapi.yaml; fails on a warning
 	@$(MANAGE) spectacular --file docs/openapi.yaml --validate --fail-on-warn --settings tests.settings
 
-bench: venv ## measure on a throw-away PostgreSQL
-	@$(BIN)/python -m tests.postgres -- $(BIN)/python -m tests.bench
+bench: venv ## measure on a throw-away PostgreSQL that waits for the disk
+	@$(BIN)/python -m tests.postgres --durable -- $(BIN)/python -m tests.bench
 
 storm: export HOPPER_STORM = 1
 storm: venv ## the concurrency tests at full length, on both databases

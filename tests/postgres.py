@@ -1,4 +1,7 @@
-"""A throw-away PostgreSQL server: `python -m tests.postgres -- COMMAND` runs COMMAND on one."""
+"""A throw-away PostgreSQL server: `python -m tests.postgres -- COMMAND` runs COMMAND on one.
+
+With `--durable` before `--`, each commit waits for the disk, as on a server that keeps its data.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,9 @@ SETTINGS = {
     "max_connections": "200",
     "timezone": "UTC",
     "max_prepared_transactions": "2",
-    # The data is thrown away, so a power cut may take it.
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
 }
+# The data is thrown away, so a power cut may take it.
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 # The pipe on its standard input ends when we do, however we end (SIGKILL too); then the server is
 # stopped and the folder removed.
 SUPERVISOR = (
@@ -78,7 +79,7 @@ def _version(postgres: Path) -> int:
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(*, durable: bool = False) -> Iterator[str]:
     """Run a server on a socket in a temporary folder; yields the URL of its empty database."""
     # Short, because the path of a socket has room for about a hundred characters.
     folder = Path(tempfile.mkdtemp(prefix="hopper-pg-", dir="/tmp"))
@@ -90,7 +91,7 @@ def server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     arguments = [str(binaries / "postgres"), "-D", str(folder / "data"), "-k", str(folder)]
-    for name, value in SETTINGS.items():
+    for name, value in (SETTINGS if durable else SETTINGS | NOT_DURABLE).items():
         arguments += ["-c", f"{name}={value}"]
     supervisor = subprocess.Popen(
         ["/bin/sh", "-c", SUPERVISOR, "sh", str(folder), *arguments],
@@ -205,12 +206,15 @@ def environ(url: str) -> Mapping[str, str]:
 
 def main(arguments: list[str]) -> int:
     """Run the command after `--` on a server that ends with it; returns its exit code."""
-    if arguments[:1] != ["--"] or len(arguments) < 2:
-        print("usage: python -m tests.postgres -- COMMAND [ARGUMENT...]", file=sys.stderr)
+    durable = arguments[:1] == ["--durable"]
+    mark, *command = arguments[durable:] or [""]
+    if mark != "--" or not command:
+        usage = "usage: python -m tests.postgres [--durable] -- COMMAND [ARGUMENT...]"
+        print(usage, file=sys.stderr)
         return 2
     try:
-        with server() as url:
-            return subprocess.run(arguments[1:], env=environ(url), check=False).returncode
+        with server(durable=durable) as url:
+            return subprocess.run(command, env=environ(url), check=False).returncode
     except NotFound as problem:
         print(problem, file=sys.stderr)
         return 1

@@ -119,6 +119,16 @@ class Engine(ABC):
         """Read one moment of the database until the end; outside any transaction."""
 
     @abstractmethod
+    def commit_early(
+        self, cursor: CursorWrapper, statement: str, params: Any
+    ) -> list[tuple[Any, ...]]:
+        """Execute a statement that writes, commit it, and return its rows once they are kept.
+
+        The locks of the statement are free before the wait for the disk (ADR 0018). Inside a
+        transaction the statement is executed as any other.
+        """
+
+    @abstractmethod
     def write_together(self, cursor: CursorWrapper, writes: Sequence[Write]) -> None:
         """Execute writes that do not read one another, in as few statements as possible."""
 

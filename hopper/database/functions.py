@@ -30,7 +30,7 @@ class Function:
     """A PL/pgSQL function. `arguments` maps names to types; the body names them `%(name)s`.
 
     A function with another text has another name. So two releases beside each other each call
-    their own.
+    their own. `holds_counter`: it locks a row that many calls need, so it commits early.
     """
 
     title: str
@@ -38,6 +38,7 @@ class Function:
     returns: str
     variables: str
     body: str
+    holds_counter: bool = False
 
     @cached_property
     def name(self) -> str:
@@ -77,8 +78,11 @@ class Function:
     def call(self, *wanted: str, **values: Any) -> list[tuple[Any, ...]]:
         """Call the function; return these columns of its rows."""
         marks = ", ".join(f"%({name})s" for name in self.arguments)
+        statement = f"SELECT {', '.join(wanted)} FROM {self.name}({marks})"  # noqa: S608
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {', '.join(wanted)} FROM {self.name}({marks})", values)  # noqa: S608
+            if self.holds_counter:
+                return engine().commit_early(cursor, statement, values)
+            cursor.execute(statement, values)
             found: list[tuple[Any, ...]] = cursor.fetchall()
             return found
 

@@ -46,6 +46,11 @@ _SETTINGS = {
     "jit": "off",
 }
 
+_EARLY = "BEGIN; SET LOCAL synchronous_commit = off"
+_FLUSH = "SELECT pg_logical_emit_message(true, 'hopper', '')"
+"""Its commit waits for the disk and the synchronous standby. Earlier commits stand before it in the
+log."""
+
 _BUSY = {
     # A changed row goes to the page of the old one while there is room.
     "fillfactor": 85,
@@ -211,6 +216,28 @@ class PostgreSQL(Engine):
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             cursor.execute("SET LOCAL statement_timeout = 0")
             yield
+
+    def commit_early(
+        self, cursor: CursorWrapper, statement: str, params: Any
+    ) -> list[tuple[Any, ...]]:
+        """Commit without a wait, then write one entry of the log, whose commit waits.
+
+        All of it is one message, so that a pooler gives it to one session: a crash in between is
+        an error.
+        """
+        early = not connection.in_atomic_block
+        try:
+            cursor.execute(
+                f"{_EARLY}; {statement}; COMMIT; {_FLUSH}" if early else statement, params
+            )
+        except Error:
+            if early and not connection.connection.closed:
+                connection.connection.rollback()
+            raise
+        while cursor.description is None:
+            cursor.nextset()
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
 
     def write_together(self, cursor: CursorWrapper, writes: Sequence[Write]) -> None:
         """Execute one statement: the first writes stand in the WITH of the last."""

@@ -113,6 +113,14 @@ class SQLite(Engine):
             finally:
                 cursor.execute("ROLLBACK")
 
+    def commit_early(
+        self, cursor: CursorWrapper, statement: str, params: Any
+    ) -> list[tuple[Any, ...]]:
+        """Commit as always: the one writer waits for nobody's counter."""
+        cursor.execute(statement, params)
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
+
     def write_together(self, cursor: CursorWrapper, writes: Sequence[Write]) -> None:
         """Execute one statement a write."""
         for statement, params in writes:

@@ -190,6 +190,7 @@ def claiming() -> Function:
         variables="""held integer; halts integer; kinds text[]; picked text[]; taken integer;
             moment timestamptz;""",
         body=steps,
+        holds_counter=True,
     )
 
 
@@ -280,8 +281,8 @@ def _at(now: datetime) -> dict[str, datetime]:
 def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
     found = f"SELECT {columns(Task)}, carried FROM marked JOIN tried ON task_id = id"
     with connection.cursor() as cursor:
-        cursor.execute(f"{_writing(picking)} {found}", params)
-        granted = read(Task, cursor.fetchall())
+        rows = engine().commit_early(cursor, f"{_writing(picking)} {found}", params)
+        granted = read(Task, rows)
     return [Grant(task, _checkpoint(carried)) for task, (carried,) in granted]
 
 

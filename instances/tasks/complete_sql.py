@@ -176,4 +176,5 @@ def completing() -> Function:
             END LOOP;
             RETURN QUERY SELECT row_to_json(done), instance_id = ANY(stopping)
                 FROM {_TASK} AS done WHERE id = ANY(plain);""",
+        holds_counter=True,
     )

@@ -25,12 +25,13 @@ class Line:
         self._servers = servers
         self._pool = urllib3.PoolManager(retries=False, timeout=60)
 
-    def post(self, path: str, body: Any) -> tuple[int, Any, float]:
+    def post(self, path: str, body: Any, *, keyed: bool = True) -> tuple[int, Any, float]:
         """Return status and body of the answer and its seconds, asking until there is one.
 
-        The seconds are those of the call that was answered.
+        The seconds are those of the call that was answered. A keyed request has the same key each
+        time it is sent.
         """
-        key = uuid.uuid4().hex
+        headers = {"Idempotency-Key": uuid.uuid4().hex} if keyed else {}
         while True:
             began = time.perf_counter()
             try:
@@ -38,7 +39,7 @@ class Line:
                     "POST",
                     f"{random.choice(self._servers)}/api/v1{path}",
                     json=body,
-                    headers={"Idempotency-Key": key},
+                    headers=headers,
                 )
                 if answer.status < 500:
                     return answer.status, answer.json(), time.perf_counter() - began
@@ -100,7 +101,9 @@ def _work(line: Line, ledger: Ledger, task: dict[str, Any], seconds: float, paus
     if random.random() < 0.2:
         line.post(f"/tasks/{task['id']}/heartbeat", {**token, "checkpoint": {"half": True}})
     result = {"by": task["id"], "attempt": lease["attempt"]}
-    status, answer, _ = line.post(f"/tasks/{task['id']}/complete", {**token, "result": result})
+    # A repeated report of the same lease needs no key (R20).
+    report, keyed = {**token, "result": result}, random.random() < 0.5
+    status, answer, _ = line.post(f"/tasks/{task['id']}/complete", report, keyed=keyed)
     if status == 200:
         ledger.write("completed", task=task["id"], result=result)
     else:

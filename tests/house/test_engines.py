@@ -86,6 +86,12 @@ def check(broken: list[str]) -> None:
     record(broken).save()
 
 
+def kept_early(broken: list[str], *, ending: str = "RETURNING id") -> list[tuple[Any, ...]]:
+    statement, params = inserting([record(broken)])
+    with connection.cursor() as cursor:
+        return engine().commit_early(cursor, f"{statement} {ending}", params)
+
+
 def rename(name: str) -> None:
     HopperInstance.objects.update(name=name)
 
@@ -279,6 +285,26 @@ def test_writes_together_leave_nothing_when_one_fails() -> None:
     wrong = inserting([record(["wrong"])])[0], []
     with pytest.raises(Exception), transaction.atomic():  # noqa: B017, PT011
         write_together(inserting([record(["right"])]), wrong)
+    assert not CheckRecord.objects.exists()
+
+
+def test_a_statement_that_commits_early_is_kept_and_answers_its_rows() -> None:
+    assert len(kept_early(["kept"])) == 1
+    assert Elsewhere(CheckRecord.objects.get).ends()
+    assert CheckRecord.objects.get().broken == ["kept"]
+
+
+def test_a_statement_that_commits_early_fails_as_any_other() -> None:
+    with pytest.raises(Error):
+        kept_early(["wrong"], ending="RETURNING no_such_column")
+    assert rows("SELECT 1") == [(1,)]
+    assert not CheckRecord.objects.exists()
+
+
+def test_in_a_transaction_nothing_commits_early() -> None:
+    with transaction.atomic():
+        assert len(kept_early(["taken back"])) == 1
+        transaction.set_rollback(True)
     assert not CheckRecord.objects.exists()
 
 
