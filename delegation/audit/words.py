@@ -39,8 +39,11 @@ def keys(asked: Extent) -> Breaches:
 def _rows(rows: Any, *columns: str) -> Iterator[dict[str, Any]]:
     """Yield the columns of all rows; a limited number of rows is in memory at a time."""
     last = ""
-    while found := list(rows.filter(pk__gt=last).order_by("pk").values("pk", *columns)[:_AT_ONCE]):
+    while True:
+        found = list(rows.filter(pk__gt=last).order_by("pk").values("pk", *columns)[:_AT_ONCE])
         yield from found
+        if len(found) < _AT_ONCE:
+            return
         last = found[-1]["pk"]
 
 

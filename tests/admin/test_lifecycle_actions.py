@@ -12,6 +12,8 @@ from tests.factories import InstanceFactory, TaskFactory
 if TYPE_CHECKING:
     from tests.admin.conftest import Family, Site
 
+pytestmark = pytest.mark.unmeasured
+
 TREE = "instances_hopperinstance"
 
 

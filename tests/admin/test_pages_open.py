@@ -18,6 +18,8 @@ from tests.factories import ALICE, TaskFactory
 if TYPE_CHECKING:
     from tests.admin.conftest import Family, Site
 
+pytestmark = pytest.mark.unmeasured
+
 LISTS = [
     "instances_hopperinstance", "instances_task", "instances_event", "instances_attempt",
     "instances_agenttoken", "instances_grant", "delegation_taskdelegation",

@@ -20,6 +20,8 @@ from tests.spellings import CAFE, FIVE
 if TYPE_CHECKING:
     from tests.admin.conftest import Family, Site
 
+pytestmark = pytest.mark.unmeasured
+
 CHANGE = "instances_task_change"
 
 

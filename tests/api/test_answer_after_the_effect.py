@@ -18,7 +18,7 @@ from tests.factories import ALICE, TaskFactory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.unmeasured, pytest.mark.django_db(transaction=True)]
 
 
 @contextmanager

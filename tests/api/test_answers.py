@@ -17,7 +17,7 @@ from hopper.logs import TextFormatter
 from hopper.rest.compression import compress
 from tests.api.conftest import API, Caller
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.unmeasured, pytest.mark.django_db]
 ASKS = {"HTTP_ACCEPT_ENCODING": "br;q=1.0, gzip;q=0.8"}
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from instances.models import HopperInstance
     from tests.api.conftest import Caller
 
+pytestmark = pytest.mark.unmeasured
+
 Tree = dict[str, "HopperInstance"]
 
 

@@ -16,6 +16,8 @@ from instances.tree.shape import create_instance
 from tests.api.conftest import Caller
 from tests.factories import TaskFactory
 
+pytestmark = pytest.mark.unmeasured
+
 
 def token(name: str, *options: str) -> Caller:
     """Return a caller with a new token of this name."""

@@ -13,6 +13,8 @@ from instances.models import Attempt, HopperInstance, IdempotencyRecord
 from tests.api.conftest import Caller
 from tests.factories import TaskFactory
 
+pytestmark = pytest.mark.unmeasured
+
 CLAIM = {"worker": "w"}
 
 

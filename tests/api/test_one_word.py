@@ -17,6 +17,8 @@ from tests.worlds import kept
 if TYPE_CHECKING:
     from tests.api.conftest import Caller
 
+pytestmark = pytest.mark.unmeasured
+
 Tree = dict[str, "HopperInstance"]
 every_spelling = pytest.mark.parametrize("word", FIVE, ids=ascii)
 

@@ -9,9 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from django.conf import settings
 from django.core.management import call_command
+
+pytestmark = pytest.mark.unmeasured
 
 FILE = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"
 

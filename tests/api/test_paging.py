@@ -20,6 +20,8 @@ from tests.worlds import kept
 if TYPE_CHECKING:
     from instances.models import HopperInstance
 
+pytestmark = pytest.mark.unmeasured
+
 Tree = dict[str, "HopperInstance"]
 
 LISTS = (

@@ -15,7 +15,11 @@ from instances.tree.shape import describe_instance
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.worlds import kept
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sound"),
+]
 
 
 @pytest.fixture

@@ -16,7 +16,11 @@ from instances.tasks.ending import cancel_task
 from instances.tasks.worker import claim_task, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sound"),
+]
 
 VERBS = ("accept", "reject", "complete", "cancel")
 BECOMES = {

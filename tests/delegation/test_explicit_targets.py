@@ -19,7 +19,11 @@ from scopes.behaviors import explicit
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.worlds import kept
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sound"),
+]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from instances.tasks.creating import NewTask, create_task
 from tests.factories import ALICE, InstanceFactory
 from tests.soundness import unsound
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.unmeasured, pytest.mark.django_db(transaction=True)]
 
 AT_ONCE = 20
 

@@ -29,7 +29,11 @@ from tests.flows.rows import Copy, everything, held_off
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sound"),
+]
 
 SEEDS = range(40 if os.environ.get("HOPPER_STORM") else 1)
 GATHERING = (completion, instance_changes, ending, leases, dependencies)

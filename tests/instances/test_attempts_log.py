@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
     from instances.tasks.worker import Lease
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sound"),
+]
 
 FAILED = "disk full"
 

@@ -26,7 +26,11 @@ from tests.flows.rows import held_off
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sound"),
+]
 
 
 def test_a_request_with_too_many_predecessors_names_the_limit() -> None:

@@ -17,7 +17,11 @@ from instances.models import Event, HopperInstance, Task
 from instances.tasks.worker import claim_next, claim_task, complete_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sound"),
+]
 
 PATHS = {
     "created": [],

@@ -25,7 +25,7 @@ from instances.tasks.worker import claim_next, complete_task, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.protocol.random_life import STEPS, RandomLife
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.unmeasured, pytest.mark.django_db(transaction=True)]
 
 A_DAY = timedelta(days=1)
 

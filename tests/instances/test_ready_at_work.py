@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from instances.models import HopperInstance
     from instances.tasks.worker import Lease
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sound"),
+]
 
 
 @pytest.fixture

@@ -20,7 +20,11 @@ from tests.worlds import kept
 if TYPE_CHECKING:
     from instances.models import HopperInstance
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sound"),
+]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from instances.tree.numbers import unsound_places
 from instances.tree.shape import create_instance, move_instance, rebuild_tree
 from tests.factories import ALICE, InstanceFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.unmeasured, pytest.mark.django_db]
 
 
 def places() -> dict[str, tuple[int, int, int]]:

@@ -36,7 +36,7 @@ PLACE = "upgraded"
 Known = dict[str, Any]
 OnCommit = Callable[..., AbstractContextManager[Any]]
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.unmeasured, pytest.mark.django_db]
 
 
 def _load(known: Known) -> None:

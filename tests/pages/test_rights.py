@@ -15,6 +15,8 @@ from instances.tasks.worker import claim_next, complete_task, fail_task
 from tests.factories import ALICE, TaskFactory
 from tests.pages.conftest import Person
 
+pytestmark = pytest.mark.unmeasured
+
 Tree = dict[str, HopperInstance]
 ROLES = ("viewer", "worker", "operator", "admin")
 

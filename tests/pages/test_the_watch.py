@@ -31,6 +31,8 @@ from instances.waiting import waiting_on
 from instances.webhooks.subscriptions import add_webhook
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
+pytestmark = pytest.mark.unmeasured
+
 Tree = dict[str, HopperInstance]
 PLACES = ("top", "web", "web-run", "ops", "ops-run")
 

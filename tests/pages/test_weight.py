@@ -16,6 +16,8 @@ from instances.tasks.worker import claim_next
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.pages.conftest import SCRIPT, Person
 
+pytestmark = pytest.mark.unmeasured
+
 Tree = dict[str, HopperInstance]
 ROOM = Path(__file__).resolve().parents[2] / "delegation" / "pages"
 SCRIPTS = sorted((ROOM / "static").rglob("*.js"))

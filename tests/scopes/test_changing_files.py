@@ -19,7 +19,7 @@ from scopes.settings import config_digest
 from tests.factories import InstanceFactory, TaskFactory
 from tests.soundness import unsound
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.unmeasured, pytest.mark.django_db(transaction=True)]
 
 RULES = 'rules: [{{id: r, type: tag, destination: "project:{}", required_tags: [page]}}]\n'
 BEHAVIORS = "PROJECT: {{routing: {{orchestration_threshold: {}}}}}\n"

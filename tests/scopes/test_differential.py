@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from scopes.decisions import SendTo
 from tests.scopes.facts import decide, instance, outcome, task
 from tests.scopes.winners import winner_of
+
+pytestmark = pytest.mark.unmeasured
 
 WORDS = ("python", "docker", "login", "web")
 some = st.lists(st.sampled_from(WORDS), max_size=3, unique=True).map(tuple)

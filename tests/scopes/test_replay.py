@@ -25,7 +25,7 @@ from tests.scopes.winners import winner_of
 from tests.soundness import unsound
 
 __all__ = ["folder"]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.unmeasured, pytest.mark.django_db(transaction=True)]
 
 RULES = """\
 rules:
