@@ -25,6 +25,7 @@ from hopper.config.files import CONFIGURATION
 from hopper.database import is_outage
 from hopper.database.engine import BackupError
 from hopper.errors import HopperError
+from hopper.masks import masked
 from hopper.upgrades import OlderServer
 
 PROGRESS_SECONDS = 5
@@ -135,7 +136,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (BrokenConfig, OlderServer, BackupError, HopperError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(masked(str(error))) from error
     except ProgrammingError as error:
         raise CommandError(
             f"Hopper has no tables in this database: {str(error).splitlines()[0]}. "

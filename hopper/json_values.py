@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from hopper.masks import masked
+
 MAX_DEPTH = 100
 """The most levels of nesting in a body. The limits of the databases are higher."""
 
@@ -123,6 +125,6 @@ def text_problem(text: str) -> tuple[str, str] | None:
 
 
 def shown(text: str) -> str:
-    """Return a name from a request, made safe for an answer."""
-    safe = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    """Return a name from a request, made safe for an answer: short, and without secrets."""
+    safe = masked(text).replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     return safe if len(safe) <= 80 else safe[:80] + "…"

@@ -16,6 +16,7 @@ from hopper import __version__
 from hopper.cli.render.screen import Screen
 from hopper.cli.transport import Client, CliError, UsageError, at
 from hopper.json_values import read_json
+from hopper.masks import masked
 
 if TYPE_CHECKING:
     from hopper.task_fields import TaskField
@@ -92,7 +93,7 @@ class HopperParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, masked(f"{self.prog}: {message}\n"))
 
 
 def add_global_options(parser: argparse.ArgumentParser) -> None:

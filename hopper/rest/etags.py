@@ -21,6 +21,7 @@ from rest_framework.request import Request
 
 from hopper.conditions import on_condition
 from hopper.errors import FieldError, Invalid, VersionChanged
+from hopper.masks import masked
 
 IF_MATCH = "If-Match"
 IF_NONE_MATCH = "If-None-Match"
@@ -78,7 +79,7 @@ class Version:
 
 def _shown(value: Any) -> str:
     """Return a value as JSON, a long one cut, so that a refusal stays small."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = masked(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 

@@ -16,6 +16,7 @@ from django.utils.encoding import escape_uri_path
 from hopper import tracing
 from hopper.errors import FieldError
 from hopper.json_values import shown
+from hopper.masks import masked
 from hopper.rest.input import MAY_BE_LONG, TOO_LONG, too_long
 from hopper.rest.limits import may_sign_in, rest_of_minute
 from hopper.rest.problem import respond
@@ -34,7 +35,8 @@ class RequestMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
-        request_id = given if _ACCEPTED.fullmatch(given) else secrets.token_hex(8)
+        taken = _ACCEPTED.fullmatch(given) and masked(given) == given
+        request_id = given if taken else secrets.token_hex(8)
         request.path_info = one_form(request.path_info)
         refused = (
             _too_long(request)

@@ -26,6 +26,7 @@ from hopper.counts import counted
 from hopper.database import is_outage, outage_words
 from hopper.errors import FieldError, HopperError
 from hopper.json_values import shown
+from hopper.masks import masked
 from hopper.rest.input import TooLarge, summary
 from hopper.upgrades import OlderServer
 
@@ -52,10 +53,12 @@ def problem(
     """Return the members of one problem; `extra` are its extension members.
 
     The first 20 errors are named; `more_errors` counts the others. So the answer stays small.
+    A secret that stands at the wrong place of a request is not repeated.
     """
+    detail = masked(detail)
     found = list(errors)
     listed = [
-        {"field": error.field, "code": error.code, "detail": error.detail}
+        {"field": masked(error.field), "code": error.code, "detail": masked(error.detail)}
         for error in found[:MAX_ERRORS]
     ]
     left_out = len(found) - len(listed)

@@ -56,6 +56,7 @@ class HopperViewSet(GenericViewSet[Any]):
         if self.version and request.method in SAFE_METHODS:
             require_tags(request)
         require_known(request.query_params, self.known_parameters(), self.repeatable_parameters())
+        # Many clients send `{}` where they mean no body. It asks for nothing: nothing is dropped.
         if request.method == "DELETE" and request.data != {}:
             raise Invalid.field("body", "a DELETE takes no body: give the options in the query")
         if request.method not in SAFE_METHODS:

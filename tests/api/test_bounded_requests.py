@@ -81,6 +81,12 @@ def test_a_delete_with_a_body_is_refused_and_nothing_ends(ada: Caller) -> None:
     assert ada.call("DELETE", f"/instances/{web.pk}").status_code == 204
 
 
+def test_a_delete_with_an_empty_object_is_taken_for_one_without_a_body(ada: Caller) -> None:
+    web = InstanceFactory(name="web", scope="PROJECT")
+    assert ada.call("DELETE", f"/instances/{web.pk}", {}).status_code == 204
+    assert HopperInstance.objects.get(pk=web.pk).status == "terminated"
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

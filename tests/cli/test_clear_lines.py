@@ -134,6 +134,29 @@ def test_a_mistyped_command_is_guessed(
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        [TOKEN],
+        ["task", TOKEN],
+        ["task", "list", f"--{TOKEN}"],
+        ["task", "get", "task-1", LEASE],
+        ["task", "list", "--status", TOKEN],
+        ["task", "add", "x", "--complexity", LEASE],
+        ["setup", TOKEN],
+    ],
+)
+def test_a_word_at_a_wrong_place_is_not_repeated_if_it_is_a_secret(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    told = capsys.readouterr().err
+    assert "***" in told
+    assert TOKEN not in told
+    assert LEASE not in told
+
+
+@pytest.mark.parametrize(
     "words", [["task", "get", "\udcff"], ["task", "list", "--project", "\udcff"]]
 )
 def test_a_word_that_is_not_utf_8_is_one_clear_line(

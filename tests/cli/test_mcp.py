@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -190,6 +190,8 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw+/="
         ("add_task", {"title": "x", "instance_id": TOKEN}),
         ("add_task", {"title": "x", TOKEN: LEASE}),
         ("add_task", {"title": "x", "complexity": SECRET}),
+        (TOKEN, {}),
+        (f"get_{LEASE}", {}),
     ],
 )
 def test_no_secret_stands_in_an_error_or_a_log(
@@ -214,3 +216,33 @@ def test_no_secret_stands_in_an_error_or_a_log(
     shown = TextFormatter("%(message)s")
     told = "\n".join([*found, *map(shown.format, caplog.records), *capfd.readouterr()])
     assert [secret for secret in (TOKEN, LEASE, SECRET) if secret in told] == []
+
+
+def test_an_unknown_name_is_refused_without_a_secret_in_it(talk: Callable[[Story], None]) -> None:
+    async def refused(call: Awaitable[Any]) -> str:
+        with pytest.raises(MCPError) as refusal:
+            await call
+        return str(refusal.value.error)
+
+    async def story(client: Client, ask: Ask) -> None:
+        words = [
+            await refused(call)
+            for secret in (TOKEN, LEASE)
+            for call in (
+                client.get_prompt(secret),
+                client.get_prompt("decompose", {secret: secret}),
+                client.read_resource(secret),
+                client.read_resource(f"hopper://{secret}"),
+                client.read_resource(f"hopper://tasks/{secret}"),
+                client.read_resource(f"hopper://instances/{secret}/queue"),
+            )
+        ]
+        assert [line for line in words if TOKEN in line or LEASE in line] == []
+        unknown, lacking, _, address, task, queue, *_ = words
+        assert "Unknown prompt: ***" in unknown
+        assert "task_id" in lacking
+        assert "Unknown resource: hopper://***" in address
+        assert "There is no task ***." in task
+        assert "There is no instance ***." in queue
+
+    talk(story)

@@ -43,6 +43,15 @@ def test_a_line_that_is_no_message_is_answered_and_the_next_one_too(shell: Shell
     assert [answer["id"] for answer in answers if "result" in answer] == [1, 2]
 
 
+def test_a_refusal_of_a_message_repeats_no_secret(shell: Shell) -> None:
+    secret = "hop_0123456789abcdef"
+    twice = f'{{"{secret}": 1, "{secret}": 2}}'.encode()
+    prompt = _request(3, "prompts/get", name=secret)
+    told = json.dumps(_piped([GREETING, twice, _request(2, f"tools/{secret}"), prompt], shell))
+    assert told.count("***") == 3
+    assert secret not in told
+
+
 def test_every_piped_request_is_answered_although_stdin_has_ended(shell: Shell) -> None:
     pings = [_request(number, "ping") for number in range(2, 100)]
     answers = _piped([GREETING, *pings, _call(100, "add_task", title="Last")], shell)

@@ -15,7 +15,6 @@ from mcp_types import CallToolResult, TextContent
 
 from hopper.cli.mcp.parameters import Json
 from hopper.cli.transport import CliError, Refused
-from hopper.masks import masked
 
 _BRIEF = ("id", "title", "status", "priority", "instance_id", "project", "tags", "waiting_on")
 _LONG_TEXT = 500
@@ -157,7 +156,7 @@ def refused(error: CliError) -> CallToolResult:
 
 def failed(lines: Iterable[str]) -> CallToolResult:
     """Return an error that the agent reads."""
-    return _result(masked("\n".join(lines)), is_error=True)
+    return _result("\n".join(lines), is_error=True)
 
 
 def _result(text: str, content: Json | None = None, *, is_error: bool = False) -> CallToolResult:

@@ -182,8 +182,9 @@ class Reading:
         return self._client.pages(at("lessons"), params, limit=limit)
 
     def queue(self, instance_id: InstanceId) -> list[Json]:
-        """Return the open tasks that an instance holds, in brief."""
-        return self._tasks(100, instance_id=instance_id, open=True)
+        """Return the open tasks that an instance holds, in brief. Raises Refused."""
+        path = at("instances", instance_id, "tasks")
+        return [in_brief(row) for row in self._client.pages(path, {"open": True}, limit=100)]
 
     def _tasks(self, limit: int, **params: Any) -> list[Json]:
         return [in_brief(row) for row in self._client.pages(at("tasks"), params, limit=limit)]

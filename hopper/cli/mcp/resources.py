@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeVar
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from hopper.cli.mcp.answers import without_empty
 from hopper.cli.mcp.reading import Reading
 from hopper.cli.mcp.working import Working
+from hopper.cli.transport import CliError, Refused
 
+_Found = TypeVar("_Found")
 JSON = "application/json"
 
 
@@ -20,27 +26,27 @@ def add_resources(server: MCPServer[Any], reading: Reading, working: Working) ->
     @server.resource("hopper://prime", mime_type="text/markdown")
     def prime() -> str:
         """The tasks that you hold, their progress, and your next step."""
-        return working.brief()
+        return _found(working.brief)
 
     @server.resource("hopper://tree", mime_type=JSON)
     def tree() -> str:
         """The instances (queues) with their open tasks."""
-        return _as_text(reading.show_tree())
+        return _as_text(reading.show_tree)
 
     @server.resource("hopper://attention", mime_type=JSON)
     def attention() -> str:
         """The tasks that wait for a person, each with its next step."""
-        return _as_text(reading.attention())
+        return _as_text(reading.attention)
 
     @server.resource("hopper://instances/{instance_id}/queue", mime_type=JSON)
     def queue(instance_id: str) -> str:
         """The open tasks that an instance holds, in brief."""
-        return _as_text(reading.queue(instance_id))
+        return _as_text(partial(reading.queue, instance_id))
 
     @server.resource("hopper://tasks/{task_id}", mime_type=JSON)
     def task(task_id: str) -> str:
         """A task whole."""
-        return _as_text(reading.get_task(task_id))
+        return _as_text(partial(reading.get_task, task_id))
 
 
 def add_prompts(server: MCPServer[Any]) -> None:
@@ -79,5 +85,15 @@ def add_prompts(server: MCPServer[Any]) -> None:
         )
 
 
-def _as_text(data: Any) -> str:
-    return json.dumps(without_empty(data), ensure_ascii=False)
+def _as_text(read: Callable[[], Any]) -> str:
+    return json.dumps(without_empty(_found(read)), ensure_ascii=False)
+
+
+def _found(read: Callable[[], _Found]) -> _Found:
+    """Return what a resource shows. Raises ResourceError, in the words of the refusal."""
+    try:
+        return read()
+    except CliError as error:
+        missing = isinstance(error, Refused) and error.status == HTTPStatus.NOT_FOUND
+        kind = ResourceNotFoundError if missing else ResourceError
+        raise kind("\n".join(error.lines())) from error

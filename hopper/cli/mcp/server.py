@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import secrets
 import signal
@@ -21,12 +22,14 @@ from hopper.cli.leases import SESSION_VARIABLES
 from hopper.cli.mcp.messages import speak
 from hopper.cli.mcp.planning import Planning
 from hopper.cli.mcp.reading import Reading
+from hopper.cli.mcp.refusals import without_secrets
 from hopper.cli.mcp.resources import add_prompts, add_resources
 from hopper.cli.mcp.session import SessionLeases
 from hopper.cli.mcp.tool import HopperTool, Run, Way
 from hopper.cli.mcp.working import Working
 from hopper.cli.transport import Client
 from hopper.cli.waiting import LONGEST_WAIT
+from hopper.logs import TextFormatter
 
 INSTRUCTIONS = """Hopper is a tree of queues (instances) that hold tasks; a delegation hands a \
 task from one instance to the next. Call `resume_work` first. To work: `claim_task` at \
@@ -139,6 +142,7 @@ def build_server(
         version=__version__,
         log_level="WARNING",
         tools=made,
+        middleware=[without_secrets],
     )
     add_resources(server, reading, working)
     add_prompts(server)
@@ -147,6 +151,10 @@ def build_server(
 
 def serve(client: Client, worker: str | None = None, *, text_only: bool = False) -> None:
     """Speak MCP on stdin and stdout until stdin ends; then give the session's leases back."""
+    # The SDK would log tracebacks in frames, which cut a secret in two.
+    handler = logging.StreamHandler()
+    handler.setFormatter(TextFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     session = SessionLeases(client, worker or session_worker())
     session.start()
 
