@@ -24,17 +24,28 @@ def dump(path: Path) -> None:
 
 
 def load(path: Path) -> None:
-    """Replace the tables by those of a dump, in one transaction. Raises BackupError."""
+    """Replace the tables by those of a dump, in one transaction. Raises BackupError.
+
+    PostgreSQL drops no table to which a key points that the dump does not name.
+    """
     try:
         listed = _run(_RESTORE, "--list", str(path))
     except BackupError as error:
         raise BackupError(f"{path} is no backup of PostgreSQL: {error}") from error
     if " django_migrations " not in listed:
         raise BackupError(f"{path} is a dump of another application: it has no table of Hopper.")
-    _run(
-        *(_RESTORE, "--clean", "--if-exists", "--single-transaction", "--exit-on-error"),
-        *("--no-owner", "--no-privileges", _target(), str(path)),
-    )
+    try:
+        _run(
+            *(_RESTORE, "--clean", "--if-exists", "--single-transaction", "--exit-on-error"),
+            *("--no-owner", "--no-privileges", _target(), str(path)),
+        )
+    except BackupError as error:
+        # Such as a foreign key of an older release, which the dump does not name.
+        raise BackupError(
+            f"{error}\nNothing was changed. Make an empty database (`createdb NAME`), restore into "
+            f"it (`hopper restore --database postgres://USER@HOST/NAME {path}`), then let "
+            "HOPPER_DATABASE_URL name it."
+        ) from error
 
 
 def _require_new_enough(program: str) -> None:

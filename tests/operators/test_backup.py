@@ -210,3 +210,18 @@ def test_the_password_is_no_argument(
     words = (tmp_path / "said").read_text()
     assert words.endswith(f" password {connection.settings_dict['PASSWORD']}\n")
     assert "password=" not in words
+
+
+@on_postgresql
+def test_a_key_that_the_backup_does_not_name_leaves_all_as_it_was_and_the_refusal_says_a_way(
+    backup: Path, lost: list[Any]
+) -> None:
+    with connection.cursor() as cursor:
+        kind = Task._meta.pk.db_type(connection)
+        cursor.execute(f"CREATE TABLE other (task {kind} REFERENCES {Task._meta.db_table})")
+        try:
+            words = refused("hopper_restore", backup, "--replace")
+            assert Task.objects.filter(title="overwritten").count() == 3
+        finally:
+            cursor.execute("DROP TABLE other")
+    assert f"hopper restore --database postgres://USER@HOST/NAME {backup}" in words
