@@ -39,6 +39,7 @@ from instances.tasks.changes import change_task, lock_task, present_task
 from instances.tasks.creating import NewTask
 from instances.tasks.decomposing import Decomposed, create_children, wait_for_others
 from instances.tasks.leases import keep_artifact, put_back, refuse_open_children, require_lease
+from instances.tasks.next_step import next_step
 from instances.tasks.questions import NewQuestion, open_question, require_answer
 from instances.tasks.same_report import require_same
 from instances.tree.locks import lock_edges, lock_trees, share_lines
@@ -373,7 +374,7 @@ def _require_escalatable(task: Task) -> None:
             f"{task.pk} is {'decomposed' if open_parent else task.status or 'unassigned'}"
             f" and cannot be escalated{': retry it first' if task.is_terminal else ''}.",
             state=task.status,
-            allowed=[],
+            allowed=next_step(task).allowed if task.is_terminal else [],
         )
     if task.offered_to_id is not None:
         raise AlreadyDelegated(

@@ -44,10 +44,11 @@ def update_task(task_id: str, *, changes: Mapping[str, Any], actor: Actor) -> Ta
             lock_edges()
         task = lock_task(task_id)
         if task.is_terminal:
+            step = next_step(task)
             raise Conflict(
-                f"{task_id} is {task.status} and cannot be edited: {next_step(task)}.",
+                f"{task_id} is {task.status} and cannot be edited: {step.words}.",
                 state=task.status,
-                allowed=[],
+                allowed=step.allowed,
             )
         now = database.now()
         changed = _edit(task, changes)

@@ -346,10 +346,9 @@ def _stored_end(task: Task, token: str | None) -> tuple[str, Any] | None:
 
 
 def _not_started(task: Task) -> InvalidTransition:
+    step = next_step(task)
     return InvalidTransition(
-        f"{task.pk} is {task.status}: {next_step(task)}.",
-        state=task.status,
-        allowed=list(STARTED),
+        f"{task.pk} is {task.status}: {step.words}.", state=task.status, allowed=step.allowed
     )
 
 
@@ -382,7 +381,7 @@ def _require_claimable(task: Task, holder_id: str, now: datetime) -> None:
             f"{task.pk} cannot be claimed now: it is {task.status}{doing}"
             f"{', offered to ' + task.offered_to_id if task.offered_to_id else ''}"
             f"{', waiting for its dependencies' if not task.ready else ''}"
-            f"{': ' + next_step(task) if task.is_terminal else ''}.",
+            f"{': ' + next_step(task).words if task.is_terminal else ''}.",
             code="not_claimable",
             state=task.status,
             allowed=[T.PENDING.value],

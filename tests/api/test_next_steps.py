@@ -19,6 +19,7 @@ from tests.factories import ALICE, TaskFactory
 if TYPE_CHECKING:
     from tests.api.conftest import Caller
 
+STATUSES = tuple(TASK.transitions)
 Tree = dict[str, HopperInstance]
 
 
@@ -90,12 +91,20 @@ def test_the_advice_of_a_refusal_can_be_followed(
             answer = ada.call(method, f"/tasks/{pk}{path}", body)
             if answer.status_code != 409:
                 continue
-            for call, body in _advised(answer.json()["detail"], pk):
+            refusal = answer.json()
+            for call, body in _advised(refusal["detail"], pk):
                 followed = ada.call("POST", call, body)
                 assert followed.status_code == 200, followed.content
+                assert followed.json()["status"] in refusal.get("allowed", STATUSES)
 
 
-@pytest.mark.parametrize("verb", ["complete", "fail", "release", "start", "edit", "ask", "claim"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *("complete", "fail", "release", "start", "edit", "ask", "claim"),
+        *("route", "delegate", "escalate", "decompose"),
+    ],
+)
 @pytest.mark.parametrize("state", ["done", "failed", "cancelled"])
 def test_after_an_end_a_retry_is_the_first_step(
     ada: Caller, tree: Tree, state: str, verb: str
@@ -107,6 +116,7 @@ def test_after_an_end_a_retry_is_the_first_step(
     detail = answer.json()["detail"]
     if answer.json()["code"] != "already_ended":
         assert "retry it first" in detail
+        assert answer.json().get("allowed", ["pending"]) == ["pending"]
 
 
 def _advised(detail: str, pk: str) -> list[tuple[str, dict[str, Any]]]:
