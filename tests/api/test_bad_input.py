@@ -208,6 +208,13 @@ def test_a_path_that_is_not_utf8_is_refused(ada: Caller, address: str) -> None:
     assert assert_problem(ada.get(address), 400)["code"] == "not_utf8"
 
 
+def test_an_address_whose_text_looks_encoded_is_read(ada: Caller) -> None:
+    for address in (f"{API}/tasks/%25FF", "/%25FF"):
+        # gunicorn gives the address as it was sent.
+        assert_problem(ada.get(address, RAW_URI=address), 404)
+    assert_problem(ada.get("/%FF", RAW_URI="/%FF?a=b"), 400)
+
+
 @pytest.mark.parametrize("address", ["/find?q=%ff", "/admin/login/?next=%ff", "/healthz?a=%ff"])
 def test_a_query_of_a_page_that_is_not_utf8_is_refused(client: Client, address: str) -> None:
     assert_problem(client.get(address), 400)
