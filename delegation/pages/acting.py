@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.contrib import messages
@@ -10,6 +10,7 @@ from django.http import HttpResponse, HttpResponseNotAllowed, QueryDict
 from django.shortcuts import redirect
 
 from delegation.pages.calls import Refused
+from delegation.pages.editing import OVERTAKEN, SHOWN, edited, present, shown, unless_overtaken
 from delegation.pages.verbs import FIXED, INSTANCE_VERBS, TASK_VERBS, Verb
 from delegation.pages.visit import FRAGMENT, Visit, page
 from hopper.errors import HopperError, NotFound
@@ -44,16 +45,38 @@ def act(visit: Visit, pk: str, verb: str, kind: str) -> HttpResponse:
 def _carry_out(visit: Visit, kind: str, thing: Any, verb: Verb) -> HttpResponse:
     sent = visit.request.POST.copy()
     sent.update(_fixed(verb, visit, thing))
+    before = shown(verb, thing, sent)
+    names = edited(verb, before, sent) if verb.whole else None
     try:
-        answer = verb.call(thing.pk, sent).of(visit)
+        with unless_overtaken(verb, thing.pk, before, names or ()):
+            answer = verb.call(thing.pk, sent, only=names).of(visit)
     except Refused as refusal:
-        return _form(visit, kind, thing, verb, sent, refusal)
+        return _form_again(visit, kind, thing, verb, sent, names or (), refusal)
     if FRAGMENT in visit.request.headers:
         return HttpResponse(status=204)
     messages.success(visit.request, verb.said)
     if verb.name == "add":
         return redirect("pages:task", answer["id"])
     return redirect(f"pages:{kind.removesuffix('s')}", thing.pk)
+
+
+def _form_again(
+    visit: Visit,
+    kind: str,
+    thing: Any,
+    verb: Verb,
+    sent: QueryDict,
+    names: Collection[str],
+    refusal: Refused,
+) -> HttpResponse:
+    """Return a refused form; an edit keeps what the person edited and shows the rest as it is."""
+    for name in shown(verb, thing, sent):
+        if name not in names:
+            sent.pop(name, None)
+        if name not in names or refusal.code == OVERTAKEN:
+            sent.pop(SHOWN + name, None)
+    thing.refresh_from_db()
+    return _form(visit, kind, thing, verb, sent, refusal)
 
 
 def _form(
@@ -71,7 +94,8 @@ def _form(
             preview = _shown_preview(verb.call(thing.pk, sent, preview=True).of(visit))
         except Refused as known:
             refusal = known
-    values = {**_present(verb, thing), **sent.dict(), **_fixed(verb, visit, thing)}
+    values = {**_first_values(verb, thing), **sent.dict(), **_fixed(verb, visit, thing)}
+    before = shown(verb, thing, sent)
     options = _options(visit, thing, verb)
     return visit.show(
         "pages/act.html",
@@ -79,7 +103,7 @@ def _form(
         verb=verb,
         kind=kind,
         thing=thing,
-        boxes=[(box, values.get(box.name, "")) for box in verb.boxes],
+        boxes=[(box, values.get(box.name, ""), before.get(box.name)) for box in verb.boxes],
         options=options,
         unfit=_unfit(visit, verb, values, options),
         preview=preview,
@@ -98,17 +122,11 @@ def _fixed(verb: Verb, visit: Visit, thing: Any) -> dict[str, str]:
     return fixed
 
 
-def _present(verb: Verb, thing: Any) -> dict[str, str]:
-    """Return the present values of the fields that an edit shows."""
-    if verb.name != "edit":
-        return {"priority": "medium"} if verb.name == "add" else {}
-    values = {box.name: getattr(thing, box.name) for box in verb.boxes}
-    for box in verb.boxes:
-        if box.kind == "words":
-            values[box.name] = ", ".join(values[box.name])
-        elif box.kind == "time":
-            values[box.name] = f"{values[box.name]:%Y-%m-%dT%H:%M}" if values[box.name] else ""
-    return values
+def _first_values(verb: Verb, thing: Any) -> dict[str, str]:
+    """Return the values with which the form begins."""
+    if verb.whole:
+        return present(verb, thing)
+    return {"priority": "medium"} if verb.name == "add" else {}
 
 
 def _shown_preview(answer: dict[str, Any]) -> dict[str, Any]:

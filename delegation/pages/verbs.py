@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -58,9 +59,17 @@ class Verb:
     whole: bool = False
     said: str = ""
 
-    def call(self, pk: str, sent: QueryDict, *, preview: bool = False) -> Call:
-        """Return the call for the values that the form sent."""
-        values = {box.name: box.read(sent) for box in self.boxes}
+    def call(
+        self,
+        pk: str,
+        sent: QueryDict,
+        *,
+        preview: bool = False,
+        only: Collection[str] | None = None,
+    ) -> Call:
+        """Return the call for the values that the form sent; `only` for these boxes."""
+        boxes = [box for box in self.boxes if only is None or box.name in only]
+        values = {box.name: box.read(sent) for box in boxes}
         if not self.whole:
             values = {name: value for name, value in values.items() if value not in (None, "", [])}
         named = {name: quote(str(value), safe="") for name, value in values.items()}

@@ -58,6 +58,7 @@ SINGLE_IMPORTER = {
     "delegation.audit.tasks": INVARIANTS,
     "delegation.audit.words": INVARIANTS,
     "delegation.pages.attention": DOOR,
+    "delegation.pages.editing": "what a person edited, apart from the forms of all verbs",
     "delegation.pages.instance": DOOR,
     "delegation.pages.lists": DOOR,
     "delegation.pages.metrics": DOOR,

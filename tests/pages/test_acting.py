@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from instances.lifecycle.actions import pause_instance
 from instances.models import HopperInstance, Task
+from instances.tasks.editing import update_task
 from instances.tasks.questions import NewQuestion, ask
 from instances.tasks.worker import claim_next, fail_task
 from tests.factories import ALICE, InstanceFactory, TaskFactory
@@ -132,6 +134,46 @@ def test_an_edit_shows_and_keeps_what_it_does_not_change(ada: Person, tree: Tree
     ada.press(f"/tasks/{task.pk}/edit", **boxes, project="")
     task.refresh_from_db()
     assert (task.title, task.tags, task.priority) == ("New", ["a", "b"], "low")
+
+
+FIRST = {"title": "Old", "description": "Why", "priority": "medium", "tags": "a", "project": ""}
+
+
+def _edit(ada: Person, task: Task, status: int = 302, **boxes: str) -> str:
+    """Send the form of an edit that showed FIRST, with some boxes edited; return the answer."""
+    carried = {f"shown-{name}": value for name, value in FIRST.items()}
+    answer = ada.press(f"/tasks/{task.pk}/edit", status, **FIRST | boxes, **carried)
+    task.refresh_from_db()
+    return str(answer.content.decode())
+
+
+def test_an_edit_writes_what_the_person_edited_and_nothing_else(ada: Person, tree: Tree) -> None:
+    words = {"title": "Old", "tags": ["a"], "description": "Why"}
+    task = TaskFactory(instance=tree["web"], **words)
+    page = ada.see(f"/tasks/{task.pk}/edit")
+    assert 'name="shown-description" value="Why"' in page
+    due = datetime(2030, 1, 1, 8, 0, 30, tzinfo=UTC)
+    others = {"description": "Because", "tags": ["b, c"], "priority": "urgent", "due_at": due}
+    update_task(task.pk, changes=others, actor=ALICE)
+    _edit(ada, task, title="New")
+    assert task.title == "New"
+    assert {name: getattr(task, name) for name in others} == others
+
+
+def test_an_edit_of_a_value_that_was_changed_meanwhile_shows_both_and_saves_nothing(
+    ada: Person, tree: Tree
+) -> None:
+    task = TaskFactory(instance=tree["web"], title="Old", tags=["a"], description="Why")
+    update_task(task.pk, changes={"title": "Theirs", "description": "Because"}, actor=ALICE)
+    page = _edit(ada, task, 409, title="Mine")
+    assert task.title == "Theirs"
+    assert "Title is “Theirs” now; this form showed “Old”." in page
+    for sent in ('name="title" value="Mine"', 'name="shown-title" value="Theirs"'):
+        assert sent in page
+    assert ">\nBecause</textarea>" in page
+    ada.press(f"/tasks/{task.pk}/edit", title="Mine", **{"shown-title": "Theirs"})
+    task.refresh_from_db()
+    assert (task.title, task.description) == ("Mine", "Because")
 
 
 def test_a_task_is_delegated_to_a_visible_instance(ada: Person, tree: Tree) -> None:
