@@ -49,7 +49,7 @@ class DelegationAdmin(LongListAdmin):
     list_filter = ("status", "delegation_type")
     search_fields = ("=id", "=task__id", "=source_instance__id", "=target_instance__id")
     search_help_text = "The whole id of a delegation, a task or an instance."
-    ordering = ("-delegated_at", "-id")
+    ordering = ("-id",)
     list_per_page = 50
     actions = (
         action("accept", "Accept", lambda pk, actor: Delegator(actor).accept_delegation(pk)),

@@ -19,13 +19,15 @@ FEW = 1000
 class Plans:
     """The plans of the statements so far.
 
-    `whole` holds (table, statement), `sorts` (rows that are sorted, statement), `indexes` names.
+    `whole` holds (table, statement), `sorts` (rows that are sorted, statement), `indexes` names,
+    and `through` (index, statement) where the statement may read the index from end to end.
     """
 
     def __init__(self) -> None:
         self.whole: list[tuple[str, str]] = []
         self.sorts: list[tuple[int, str]] = []
         self.indexes: set[str] = set()
+        self.through: list[tuple[str, str]] = []
         self.statements: list[str] = []
 
     def __call__(
@@ -46,6 +48,8 @@ class Plans:
             self.sorts.append((node["Plans"][0]["Plan Rows"], sql))
         if "Index Name" in node:
             self.indexes.add(node["Index Name"])
+            if "Index Cond" not in node:
+                self.through.append((node["Index Name"], sql))
         for child in node.get("Plans", ()):
             self._walk(child, sql)
 

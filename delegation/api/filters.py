@@ -12,7 +12,7 @@ from instances.models import HopperInstance
 
 def _near(instance_id: str) -> Q:
     """Return the condition of delegations from or to an instance or an instance below it."""
-    below = HopperInstance.objects.under(instance_id).values("pk")
+    below = HopperInstance.objects.under(instance_id).ids()
     return Q(source_instance__in=below) | Q(target_instance__in=below)
 
 

@@ -25,15 +25,17 @@ MOST_TYPED = 200
 @page
 def mine(visit: Visit) -> HttpResponse:
     """Show the tasks that the person works on, owns or asked for."""
-    name, tasks = visit.actor.name, visible_tasks(visit.actor)
+    name, tasks = visit.actor.name, visible_tasks(visit.actor, listed=True)
     own = Q(owner=name) | Q(created_by_id=visit.actor.id)
     working = tasks.filter(worker=name, status__in=STARTED)
     owned = tasks.filter(own).open()
     return visit.show(
         "pages/mine.html",
-        working=_listed(working),
-        owned=_listed(owned.exclude(pk__in=working.values("pk"))),
-        ended=_listed(tasks.filter(Q(worker=name) | Q(owner=name), status__in=TERMINAL)),
+        working=_listed(working.order_by("-updated_at", "-pk")),
+        owned=_listed(owned.exclude(pk__in=working.values("pk")).order_by("-updated_at", "-pk")),
+        ended=_listed(
+            tasks.filter(Q(worker=name) | Q(owner=name), status__in=TERMINAL).order_by("-pk")
+        ),
     )
 
 
@@ -48,19 +50,19 @@ def find(visit: Visit) -> HttpResponse:
     instances = visible_instances(visit.actor).filter(
         Q(pk__icontains=text) | Q(name_key__contains=key_of(text)) | Q(description__icontains=text)
     )
-    tasks = visible_tasks(visit.actor).filter(
+    tasks = visible_tasks(visit.actor, listed=True).filter(
         Q(pk=text) | Q(title__icontains=text) | Q(project_key=key_of(text)) | Q(external_id=text)
     )
     return visit.show(
         "pages/find.html",
         text=text,
         instances=instances.order_by("name", "pk")[:MOST],
-        tasks=_listed(tasks),
+        tasks=_listed(tasks.order_by("-pk")),
     )
 
 
 def _listed(tasks: TaskQuerySet) -> list[tuple[Any, Any]]:
-    """Return the newest tasks, each with its reason."""
-    rows = list(tasks.order_by("-updated_at", "-pk")[:MOST])
+    """Return the first tasks, each with its reason."""
+    rows = list(tasks[:MOST])
     reasons = waiting_on(rows)
     return [(row, reasons.get(row.pk)) for row in rows]

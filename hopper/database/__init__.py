@@ -23,6 +23,9 @@ AFTER_COMMIT = 100
 AFTER_COMMIT_SECONDS = 5
 """The longest time after a commit in which calls still follow; the sweep does the rest."""
 
+MOST_COUNTED = 10_000
+"""The most rows that a list counts one by one where the database can estimate their number."""
+
 Row = TypeVar("Row", bound=models.Model)
 _ENGINES: dict[str, Engine] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}
 
@@ -65,9 +68,17 @@ def read_with_now(statement: str, params: Any = ()) -> tuple[list[tuple[Any, ...
         return engine().read_with_now(cursor, statement, params)
 
 
-def estimated_number(rows: models.QuerySet[Any]) -> int | None:
-    """Return about how many rows there are without reading them; None on an engine that counts."""
-    return engine().estimated_number(rows)
+def number_of(rows: models.QuerySet[Any], *, exact_to: int = MOST_COUNTED) -> tuple[int, bool]:
+    """Return how many rows there are, and whether the number is an estimate.
+
+    A number up to `exact_to` is exact. So is a greater one where the database cannot estimate.
+    """
+    rows = rows.order_by()
+    number = rows[: exact_to + 1].count()
+    if number <= exact_to:
+        return number, False
+    about = engine().estimated_number(rows)
+    return (rows.count(), False) if about is None else (max(about, number), True)
 
 
 def lock_names(*names: str, shared: bool = False) -> None:

@@ -14,15 +14,13 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
-from hopper.database import estimated_number
+from hopper.database import MOST_COUNTED, number_of
 from hopper.errors import Invalid
 from hopper.rest.input import MAX_PARAMETER, integer
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 MAX_KEY = 2**63 - 1
-MOST_COUNTED = 10_000
-"""The most rows that a page counts one by one where the database can estimate their number."""
 
 
 class Page(LimitOffsetPagination):
@@ -104,16 +102,10 @@ class CursorPage(Page):
 
     def _count(self, queryset: QuerySet[Any]) -> None:
         """Set the number of rows. The last page of a list tells it; no statement is needed."""
-        seen = self.offset + len(self.page)
-        if not self.more and (self.page or not self.offset):
-            self.count = seen
-            return
-        rows = queryset.order_by()
-        self.count = rows[: MOST_COUNTED + 1].count()
-        if self.count > MOST_COUNTED:
-            about = estimated_number(rows)
-            self.estimated = about is not None
-            self.count = rows.count() if about is None else max(about, self.count, seen)
+        if self.more or (self.offset and not self.page):
+            self.count, self.estimated = number_of(queryset)
+        else:
+            self.count = self.offset + len(self.page)
 
     def get_paginated_response(self, data: Any) -> Response:
         """Return the page; `count_estimated` is there only where the number is an estimate."""

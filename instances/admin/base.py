@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
@@ -21,14 +22,16 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from hopper.actors import EVERYWHERE, Actor
+from hopper.database import number_of
 from hopper.errors import HopperError
 from hopper.rest.auth import account_id
 from hopper.words import key_of
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
+    _Paginator = Paginator[Any]
 else:
-    _ModelAdmin = admin.ModelAdmin
+    _ModelAdmin, _Paginator = admin.ModelAdmin, Paginator
 
 NOTHING = "-"
 SECRETS = frozenset({"digest", "lease_digest", "password", "token_key", "url"})
@@ -240,9 +243,19 @@ class ReadOnlyAdmin(GuardedAdmin):
         return obj is None and super().has_change_permission(request)
 
 
+class LongPaginator(_Paginator):
+    """The pages of many records, whose number may be an estimate."""
+
+    @cached_property
+    def count(self) -> int:
+        """Return the number of records."""
+        return number_of(cast("QuerySet[Any]", self.object_list))[0]
+
+
 class LongListAdmin(ReadOnlyAdmin):
     """Read-only records of which there are many."""
 
+    paginator = LongPaginator
     sortable_by = ()
     list_per_page = 100
     show_full_result_count = False

@@ -22,6 +22,7 @@ from hopper.task_fields import BY_NAME, EDIT, set_at
 from instances.admin.base import (
     NOTHING,
     Act,
+    LongPaginator,
     Table,
     action,
     actor_of,
@@ -144,6 +145,7 @@ class TaskAdmin(ServedAdmin):
     ordering = ("-id",)
     sortable_by = ()
     list_per_page = 50
+    paginator = LongPaginator
     show_full_result_count = False
     actions: Sequence[Act] = (
         action("cancel", "Cancel ...", cancel_task, title="Cancel these tasks", form=CancelForm),

@@ -218,8 +218,9 @@ class InstanceViewSet(Answering):
         """List the tasks that an instance holds."""
         require_seen_instance(self.actor, pk)
         rows = visible_tasks(self.actor)
-        below = flag(request.query_params, "subtree")
-        return self.paged(rows.in_subtree(pk) if below else rows.filter(instance=pk), shown_tasks)
+        if flag(request.query_params, "subtree"):
+            return self.paged(rows.in_subtree(pk, listed=True), shown_tasks)
+        return self.paged(rows.filter(instance=pk), shown_tasks)
 
     @extend_schema(responses=EventSerializer(many=True))
     @action(

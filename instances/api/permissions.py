@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models.lookups import Exact
 from rest_framework.request import Request
 
 from hopper.actors import EVERYWHERE, ROLES, Actor
@@ -94,25 +95,28 @@ def known_places(actor: Actor) -> frozenset[str] | None:
     return frozenset(above).union(visible_instances(actor).values_list("pk", flat=True))
 
 
-def visible_tasks(actor: Actor) -> TaskQuerySet:
-    """Return the tasks that the caller may see.
+def visible_tasks(actor: Actor, *, listed: bool = False) -> TaskQuerySet:
+    """Return the tasks that the caller may see; `listed` where no condition names their ids.
 
     A task is visible by its holder, its origin, its intended instance, or to its creator."""
     if EVERYWHERE in actor.grants:
         return Task.objects.all()
-    offered = Q(offered_to__in=visible_instances(actor).values("pk"))
-    return Task.objects.filter(_seen_by(actor) | offered)
+    places = visible_instances(actor).ids(named=listed)
+    return Task.objects.filter(_seen_by(actor, places) | Q(offered_to__in=places))
 
 
 def visible_archived(actor: Actor) -> QuerySet[ArchivedTask]:
     """Return the tasks of the archive that the caller might see before."""
     archived = ArchivedTask.objects.all()
-    return archived if EVERYWHERE in actor.grants else archived.filter(_seen_by(actor))
+    return (
+        archived
+        if EVERYWHERE in actor.grants
+        else archived.filter(_seen_by(actor, visible_instances(actor).ids(named=False)))
+    )
 
 
-def _seen_by(actor: Actor) -> Q:
+def _seen_by(actor: Actor, places: Any) -> Q:
     """Return the condition of a task that the caller sees by its holder, origin or creator."""
-    places = visible_instances(actor).values("pk")
     return Q(instance__in=places) | Q(origin__in=places) | _unassigned_of(actor)
 
 
@@ -152,12 +156,15 @@ def lessons_of_project(actor: Actor, lessons: LessonQuerySet, project: str) -> L
     return lessons.filter(instance__in=below.values("pk"))
 
 
-def visible_events(actor: Actor) -> EventQuerySet:
+def visible_events(actor: Actor, *, listed: bool = False) -> EventQuerySet:
     """Return the events in the feeds of visible instances and of tasks that the caller created."""
     if EVERYWHERE in actor.grants:
         return Event.objects.all()
-    mine = Q(instance__isnull=True, task__created_by_id=actor.id)
-    return Event.objects.filter(Q(instance__in=visible_instances(actor).values("pk")) | mine)
+    # Of the few events without an instance alone, each by its task: EXISTS would read all tasks.
+    creator = Task.objects.filter(pk=OuterRef("task_id")).values("created_by_id")
+    mine = Q(instance__isnull=True) & Q(Exact(Subquery(creator), actor.id))
+    places = visible_instances(actor).ids(named=listed)
+    return Event.objects.filter(Q(instance__in=places) | mine)
 
 
 def known_events(actor: Actor, task: Task) -> EventQuerySet:

@@ -24,6 +24,10 @@ else:
     from mptt.querysets import TreeQuerySet as _TreeQuerySet
 
 
+MOST_NAMED = 500
+"""The most instances that a condition names one by one."""
+
+
 class InstanceQuerySet(_TreeQuerySet):
     """Chainable reads of instances."""
 
@@ -59,6 +63,16 @@ class InstanceQuerySet(_TreeQuerySet):
         for instance_id in instance_ids:
             found = found | self.under(instance_id)
         return found
+
+    def ids(self, *, named: bool = True) -> Any:
+        """Return the ids for a condition on rows of these instances.
+
+        Few ids are read here and named by value: indexes then lead to the rows, however many others
+        there are. Many ids, and ids that are not to be `named`, are a subquery.
+        """
+        ids = self.values_list("pk", flat=True)
+        few = list(ids.order_by()[: MOST_NAMED + 1]) if named else []
+        return few if named and len(few) <= MOST_NAMED else ids
 
 
 if TYPE_CHECKING:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from hopper.database import number_of
 from hopper.rest import pagination
 from hopper.rest.pagination import CursorPage
 from instances.models import Task
@@ -117,7 +119,7 @@ def test_a_cursor_of_another_order_is_refused(ada: Caller, tree: Tree) -> None:
 def test_a_long_list_says_about_how_many_rows_it_has(
     ada: Caller, tree: Tree, monkeypatch: pytest.MonkeyPatch, most: int, limit: int, counts: int
 ) -> None:
-    monkeypatch.setattr(pagination, "MOST_COUNTED", most)
+    monkeypatch.setattr(pagination, "number_of", partial(number_of, exact_to=most))
     for _ in range(9):
         TaskFactory(instance=tree["web-run"])
     with CaptureQueriesContext(connection) as caught:

@@ -17,7 +17,6 @@ from hopper.actors import SYSTEM
 from hopper.database import (
     alone,
     engine,
-    estimated_number,
     is_outage,
     limit_waiting,
     lock_names,
@@ -26,6 +25,7 @@ from hopper.database import (
     lock_shared,
     lock_within,
     now,
+    number_of,
     outage_words,
     present,
     read_with_now,
@@ -112,7 +112,10 @@ def test_many_rows_are_estimated_or_left_to_be_counted(wanted: dict[str, int]) -
     # The planner is right about a table whose rows it has just counted.
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {CheckRecord._meta.db_table}")
-    assert estimated_number(CheckRecord.objects.filter(**wanted)) in (None, 20)
+    assert engine().estimated_number(CheckRecord.objects.filter(**wanted)) in (None, 20)
+    for exact_to in (20, 30):
+        assert number_of(CheckRecord.objects.filter(**wanted), exact_to=exact_to) == (20, False)
+    assert number_of(CheckRecord.objects.filter(**wanted), exact_to=9)[0] == 20
 
 
 @pytest.mark.parametrize("words", [["a", "b"], ["'", "%", "ä"], []], ids=["words", "signs", "none"])

@@ -17,6 +17,7 @@ from delegation.sweep import sweep
 from hopper import database
 from instances.models import SweepRecord
 from instances.tasks.worker import claim_next, complete_task
+from instances.tokens import create_token
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 from tests.plans import Plans, copies, plans
 
@@ -137,6 +138,23 @@ def test_a_list_reads_no_big_table_whole(run: str, path: str) -> None:
     assert answer.status_code == 200, answer.content
     assert rows_of(recorded) == []
     assert [sql for rows, sql in recorded.sorts if rows > PAGE] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/tasks", "/tasks?status=done", "/tasks?under=plans-small", "/events", "/delegations"],
+)
+def test_a_caller_of_few_rows_is_led_to_them(run: str, path: str) -> None:
+    place = InstanceFactory(scope="PROJECT", name="plans-small")
+    _, secret = create_token("few", role="viewer", instance_id=place.pk)
+    client = Client(HTTP_AUTHORIZATION=f"Bearer {secret}", HTTP_HOST="localhost")
+    with plans() as recorded:
+        answer = client.get(f"/api/v1{path}")
+    assert answer.status_code == 200, answer.content
+    assert recorded.reading_whole(*BIG) == []
+    orders = {"instances_task_pkey", "event_position", "delegation_taskdelegation_pkey"}
+    read = [sql for index, sql in recorded.through if index in orders]
+    assert [sql for sql in read if sql.startswith("SELECT")] == []
 
 
 def test_a_sweep_reads_no_big_table_whole(run: str) -> None:
