@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-from tests.bench import archiving, beside, claims, placing, trees, webhooks
+from tests.bench import archiving, beside, claims, pages, placing, trees, webhooks
 from tests.bench.figures import FIGURES, SIZE, cursor, say
 
 PARTS = {
@@ -32,6 +32,8 @@ PARTS = {
         placing.placing,
         placing.chain,
         beside.beside_previews,
+        pages.pages,
+        pages.pages_of_one_age,
     )
 }
 

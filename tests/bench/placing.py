@@ -109,7 +109,7 @@ def chain() -> None:
             HOPPER_SECRET_KEY=settings.SECRET_KEY,
         )
         try:
-            ask = _asking(server.port, server.token)
+            ask = asking(server.port, server.token)
             held: list[Any] = []
             modes: dict[str, Callable[[], int]] = {
                 "chain": lambda: _whole_chain(ask, top.pk, run.pk),
@@ -142,7 +142,7 @@ def _chain_tree(name: str) -> tuple[HopperInstance, HopperInstance, HopperInstan
     return top, project, run
 
 
-def _asking(port: int, token: str) -> Any:
+def asking(port: int, token: str) -> Any:
     """Return a function that sends requests over one connection and returns their JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
