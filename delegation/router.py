@@ -14,8 +14,9 @@ from hopper.config.registry import effective_settings
 from hopper.errors import Conflict
 from instances.allowances import ROUTING, Standing
 from instances.choices import InstanceStatus
-from instances.models import HopperInstance, Task, lineages
+from instances.models import HopperInstance, Task
 from instances.tasks.changes import present_task
+from instances.tree.reads import effective_statuses
 from instances.tree.surroundings import Surroundings
 from scopes.deciding import answer, decide, get_behavior_for_instance, path_of
 from scopes.decisions import Decision, Refuse, SendTo, Situation, Stay, TaskFacts, described
@@ -78,14 +79,14 @@ class InstanceRouter:
         return (standing or target.standing()).may("offer")
 
     def get_available_instances(self, scope: str) -> list[HopperInstance]:
-        """Return the instances of a scope that are effectively running, oldest first (R4)."""
-        rows = list(
-            HopperInstance.objects.filter(scope=scope).running().order_by("created_at", "pk")
-        )
-        lines = lineages(row.pk for row in rows)
-        return [
-            row for row in rows if Standing.along(lines[row.pk]).effective == InstanceStatus.RUNNING
-        ]
+        """Return the instances of a scope that are effectively running, oldest first (R4).
+
+        For programs that look for targets by themselves. Placing does not call this: it reads the
+        children of one holder.
+        """
+        running = HopperInstance.objects.filter(scope=scope).running().order_by("created_at", "pk")
+        effective = effective_statuses(one.pk for one in running)
+        return [one for one in running if effective[one.pk] == InstanceStatus.RUNNING]
 
 
 def preview_route(task_id: str) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from hopper.errors import HopperError
 from instances.choices import WaitingCode
 from instances.dashboard import dashboard
 from instances.models import HopperInstance, Task
-from instances.waiting import waiting_condition, waiting_on
+from instances.waiting import Places, waiting_condition, waiting_on
 from tests.protocol.aims import AIMS
 from tests.protocol.moves import MOVES, Wait
 from tests.protocol.random_life import MOST_OPEN, STEPS, RandomLife
@@ -138,8 +138,9 @@ def require_agreement(reasons: dict[str, dict[str, Any]], codes: Iterable[str]) 
     """Fail unless the dashboard counts what the tasks say, and lists by these codes hold them."""
     assert set(reasons) == set(Task.objects.open().values_list("pk", flat=True))
     assert dashboard()["waiting"] == Counter(reason["code"] for reason in reasons.values())
+    places = Places.all()
     for code in codes:
-        listed = Task.objects.filter(waiting_condition(code)).values_list("pk", flat=True)
+        listed = Task.objects.filter(waiting_condition(code, places)).values_list("pk", flat=True)
         said = {pk for pk, reason in reasons.items() if reason["code"] == code}
         assert (code, set(listed)) == (code, said)
 
