@@ -38,6 +38,7 @@ def _post(caller: Caller, path: str, body: bytes) -> Any:
     return caller.generic("POST", f"{API}{path}", body, content_type="application/json")
 
 
+@pytest.mark.unmeasured  # Other tests refuse and read bodies; these are large.
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_body_takes_memory_in_proportion_and_gets_a_small_answer(ada: Caller, name: str) -> None:
     body = HOSTILE[name]

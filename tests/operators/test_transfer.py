@@ -244,6 +244,7 @@ def test_an_existing_row_with_other_values_is_a_conflict() -> None:
     assert words == f"line 2: title: is there, but {task.pk} exists and has here"
 
 
+@pytest.mark.unmeasured  # Thousands of lines go the way that one line goes in other tests.
 def test_the_memory_does_not_grow_with_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
