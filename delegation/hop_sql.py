@@ -29,6 +29,7 @@ from instances.allowances import ROUTING
 from instances.choices import InstanceStatus as I, TaskStatus as T
 from instances.models import Event, HopperInstance, Task, halted
 from instances.tasks.wakeups import WAKEUPS
+from instances.tree import open_counts
 from instances.tree.surroundings import Surroundings
 from scopes.behaviors.base import ScopeBehavior
 from scopes.deciding import answer, get_behavior_for_scope
@@ -149,8 +150,10 @@ _CHANGED = f"""place.parent_id IS DISTINCT FROM decision.instance_id
     OR place.updated_at > %(read_at)s
     OR place.config IS DISTINCT FROM %(config)s
     OR {halted("place.id")}"""
-_FULL = f"""EXISTS (SELECT FROM {_TASK}
-    WHERE instance_id = place.id AND status = '{T.PENDING.value}' OFFSET %(room)s - 1)"""
+# The count of open tasks saves the walk along a queue that has room.
+_FULL = f"""(SELECT sum(tasks) FROM {open_counts.TABLE} WHERE instance_id = place.id) >= %(room)s
+    AND EXISTS (SELECT FROM {_TASK}
+        WHERE instance_id = place.id AND status = '{T.PENDING.value}' OFFSET %(room)s - 1)"""
 _BEGAN = f"""EXISTS (SELECT FROM {_INSTANCE} top JOIN {_INSTANCE} below
         ON below.tree_id = top.tree_id AND below.lft > top.lft AND below.rght < top.rght
     WHERE top.id = decision.instance_id AND below.status = '{I.RUNNING.value}'

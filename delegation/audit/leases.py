@@ -15,6 +15,7 @@ from instances.choices import STARTED, TERMINAL, AttemptOutcome
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task
 from instances.queue_settings import queue_settings
 from instances.settings import QUEUE
+from instances.tree import open_counts
 
 _READ_BEFORE = timedelta(minutes=1)
 """The longest time between the reading of a limit and the grant of a lease."""
@@ -117,7 +118,7 @@ def attempts(asked: Extent) -> Breaches:
 
 
 def counters(asked: Extent) -> Breaches:
-    """I17: the counter of live leases equals the count."""
+    """I17: the counters of live leases and of open tasks equal the counts."""
     counted = (
         Task.objects.leased()
         .filter(instance=OuterRef("pk"))
@@ -131,6 +132,8 @@ def counters(asked: Extent) -> Breaches:
     yield from said(rows, "pk", "counts {running} live leases, but has {n}")
     missing = asked.instances(HopperInstance.objects.filter(load__isnull=True))
     yield from said(missing, "pk", "has no counter")
+    for pk, kept, found in open_counts.wrong_counts(*asked.sql("id", "instance_id")):
+        yield pk, f"counts {kept} open tasks, but holds {found}"
 
 
 QUESTIONS = (

@@ -8,12 +8,13 @@ from django.db import transaction
 
 from hopper.database import lock_row
 from instances.models import HopperInstance, InstanceLoad, Task
+from instances.tree import open_counts
 from instances.tree.numbers import unsound_places
 from instances.tree.shape import rebuild_tree
 
 
 def repair() -> Iterator[str]:
-    """Rebuild the tree numbers and recount the live leases where they are wrong (I16, I17).
+    """Rebuild the tree numbers, recount live leases and open tasks where wrong (I16, I17).
 
     Yields a line for each repair. Changes derived values only.
     """
@@ -28,6 +29,8 @@ def repair() -> Iterator[str]:
         change = recount_load(pk)
         if change is not None:
             yield change
+    for pk, kept, found in open_counts.recount():
+        yield f"set the counter of {pk} from {kept} to {found} open tasks"
 
 
 def recount_load(instance_id: str) -> str | None:

@@ -18,16 +18,18 @@ from hopper import database
 from hopper.config.files import CONFIGURATION, Snapshot
 from hopper.config.registry import effective_settings, setting_keys
 from hopper.database.functions import Function
-from instances.choices import UNFINISHED, TaskStatus
+from instances.choices import STARTED, TaskStatus
 from instances.models import HopperInstance, InstanceLoad, Task
+from instances.tree import open_counts
 from instances.tree.reads import stated_capabilities
 
 _INSTANCE = HopperInstance._meta.db_table
-_OPEN = ", ".join(f"'{status}'" for status in UNFINISHED)
+_NOT_WAITING = ", ".join(f"'{status}'" for status in (*STARTED, TaskStatus.BLOCKED))
 _BOTTOMLESS = 50  # A longer line is a circle. Only a damaged tree has one.
 
 # The instances that hold open tasks below are rows too: their counts are added up once, not for
-# each child. A row that only counts has no height.
+# each child. A row that only counts has no height. The tasks that wait are the open ones without
+# the few that do not.
 _SURROUNDINGS = f"""
     WITH RECURSIVE line (id, parent_id, height) AS (
         SELECT id, parent_id, 0 FROM {_INSTANCE} WHERE id = %(id)s
@@ -40,19 +42,22 @@ _SURROUNDINGS = f"""
         SELECT id, height FROM line
         UNION ALL SELECT id, -1 FROM {_INSTANCE} WHERE parent_id = %(parent)s
     ),
-    held (id, waiting, unfinished) AS (
-        SELECT below.id, count(*) FILTER (WHERE task.status = '{TaskStatus.PENDING}'), count(*)
+    held (id, unfinished) AS (
+        SELECT below.id, sum(tasks)
         FROM {_INSTANCE} top
             JOIN {_INSTANCE} below
                 ON below.tree_id = top.tree_id AND below.lft BETWEEN top.lft AND top.rght
-            JOIN {Task._meta.db_table} task
-                ON task.instance_id = below.id AND task.status IN ({_OPEN})
+            JOIN {open_counts.TABLE} counted ON counted.instance_id = below.id
         WHERE top.id = %(id)s
         GROUP BY below.id
+        HAVING sum(tasks) > 0
     )
     SELECT here.id, name, name_key, scope, status, CAST(config AS text), created_by_id, lft, rght,
         height,
-        COALESCE(waiting, 0), COALESCE(unfinished, 0), running, created_at, started_at,
+        CASE WHEN height <= 0 AND unfinished > 0 THEN unfinished - (
+            SELECT count(*) FROM {Task._meta.db_table} task
+            WHERE task.instance_id = here.id AND task.status IN ({_NOT_WAITING})) ELSE 0 END,
+        COALESCE(unfinished, 0), running, created_at, started_at,
         CASE WHEN height <= 0 THEN ({{moment}}) END
     FROM {_INSTANCE} here
         LEFT JOIN near ON near.id = here.id

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from instances.models import HopperInstance, Task
 from instances.tasks.worker import claim_next, complete_task
+from instances.tree import open_counts
 from tests.factories import ALICE, InstanceFactory, TaskFactory
 
 CAPABLE = {"capabilities": ["web"]}
@@ -75,6 +76,7 @@ def restore(rows: Rows) -> None:
             if lines:
                 marks = ", ".join(["%s"] * len(lines[0]))
                 cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", lines)
+        open_counts.recount()
 
 
 def _read(cursor: Any, table: str) -> list[tuple[Any, ...]]:

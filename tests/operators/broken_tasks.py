@@ -15,6 +15,7 @@ from instances.lifecycle.actions import pause_instance
 from instances.models import Attempt, Event, HopperInstance, InstanceLoad, Task, TaskDependency
 from instances.tasks.status_by_hand import set_status
 from instances.tasks.worker import claim_next, fail_task
+from instances.tree import open_counts
 from scopes.models import RoutingDecision
 from tests.factories import ALICE, TaskFactory
 from tests.operators.breakage import World, breaks
@@ -48,6 +49,8 @@ def without_foreign_keys(statement: str, *parameters: object) -> None:
         cursor.execute(off)
         cursor.execute(statement, parameters)
         cursor.execute(on)
+    # The triggers that count were off too.
+    open_counts.recount()
 
 
 def family(world: World, *, finish: int = 2, **options: object) -> tuple[Task, list[Task]]:
@@ -283,6 +286,12 @@ def miscount(world: World) -> None:
 @breaks("I17")
 def lose_a_counter(world: World) -> None:
     InstanceLoad.objects.filter(pk=world.other.pk).delete()
+
+
+@breaks("I17")
+def lose_the_counts_of_open_tasks(_world: World) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {open_counts.TABLE}")
 
 
 @breaks("I18")

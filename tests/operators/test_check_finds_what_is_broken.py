@@ -158,6 +158,13 @@ def test_fix_counts_live_leases_again(world: breakage.World) -> None:
     assert "fixed: made the counter of other: 0 live leases" in out
 
 
+def test_fix_counts_open_tasks_again(world: breakage.World) -> None:
+    broken_tasks.lose_the_counts_of_open_tasks(world)
+    code, out = check("--fix")
+    assert code == 0
+    assert "fixed: set the counter of run from 0 to 2 open tasks" in out
+
+
 def test_fix_leaves_alone_what_is_not_derived(world: breakage.World) -> None:
     broken_trees.disorder_the_path(world)
     code, out = check("--fix")
