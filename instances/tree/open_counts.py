@@ -19,15 +19,6 @@ from instances.models import HopperInstance, Task
 
 TABLE = "instances_open_count"
 
-
-class Wrong(NamedTuple):
-    """An instance whose kept count is not the number of its open tasks."""
-
-    instance_id: str
-    kept: int
-    counted: int
-
-
 _INSTANCE, _TASK = HopperInstance._meta.db_table, Task._meta.db_table
 _WORDS = ", ".join(f"'{status}'" for status in UNFINISHED)
 _IS_OPEN = f"status IN ({_WORDS})"
@@ -38,6 +29,14 @@ _WRONG = f"""SELECT id, kept, counted FROM (
         FROM {_INSTANCE} here WHERE {{condition}}
     ) found
     WHERE kept <> counted ORDER BY id"""
+
+
+class Wrong(NamedTuple):
+    """An instance whose kept count is not the number of its open tasks."""
+
+    instance_id: str
+    kept: int
+    counted: int
 
 
 def wrong_counts(condition: str = "1 = 1", params: Sequence[Any] = ()) -> list[Wrong]:
