@@ -30,7 +30,7 @@ _POSTGRESQL = (
         tasks integer NOT NULL
     ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01)""",
     "CREATE INDEX open_count_instance ON instances_open_count (instance_id)",
-    """CREATE FUNCTION hopper_count_open(place text, change bigint) RETURNS void
+    """CREATE OR REPLACE FUNCTION hopper_count_open(place text, change bigint) RETURNS void
         LANGUAGE plpgsql AS $$ BEGIN
             UPDATE instances_open_count SET tasks = tasks + change WHERE id = (
                 SELECT id FROM instances_open_count WHERE instance_id = place
@@ -39,19 +39,19 @@ _POSTGRESQL = (
                 INSERT INTO instances_open_count (instance_id, tasks) VALUES (place, change);
             END IF;
         END $$""",
-    f"""CREATE FUNCTION hopper_tasks_came_or_went() RETURNS trigger
+    f"""CREATE OR REPLACE FUNCTION hopper_tasks_came_or_went() RETURNS trigger
         LANGUAGE plpgsql AS $$ BEGIN
             PERFORM hopper_count_open(instance_id, count(*) * TG_ARGV[0]::integer)
                 FROM changed WHERE {_counted()} GROUP BY instance_id;
             RETURN NULL;
         END $$""",
-    f"""CREATE FUNCTION hopper_task_moved() RETURNS trigger
+    f"""CREATE OR REPLACE FUNCTION hopper_task_moved() RETURNS trigger
         LANGUAGE plpgsql AS $$ BEGIN
             IF {_counted("OLD.")} THEN PERFORM hopper_count_open(OLD.instance_id, -1); END IF;
             IF {_counted("NEW.")} THEN PERFORM hopper_count_open(NEW.instance_id, 1); END IF;
             RETURN NULL;
         END $$""",
-    """CREATE FUNCTION hopper_tasks_emptied() RETURNS trigger
+    """CREATE OR REPLACE FUNCTION hopper_tasks_emptied() RETURNS trigger
         LANGUAGE plpgsql AS $$ BEGIN
             DELETE FROM instances_open_count;
             RETURN NULL;
@@ -96,7 +96,11 @@ _SQLITE = (
 
 
 def count(apps, schema_editor):
-    """Make the table and the triggers, and count."""
+    """Make the table and the triggers, and count.
+
+    A restored backup of an older release leaves the table and the functions of before.
+    """
+    schema_editor.execute("DROP TABLE IF EXISTS instances_open_count", None)
     for statement in _POSTGRESQL if connection.vendor == "postgresql" else _SQLITE:
         schema_editor.execute(statement, None)
 
