@@ -19,6 +19,7 @@ MAX_ELEMENTS = 200_000
 
 MAX_INTEGER = 2**63 - 1
 
+_INTEGERS = f"integers go from {-MAX_INTEGER} to {MAX_INTEGER}"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Possessive quantifiers: a long text takes no memory for backtracking.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
@@ -44,6 +45,12 @@ def read_json(raw: bytes) -> Any:
         raise ValueError("it is not UTF-8") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        if text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte order mark: leave it out") from None
+        if "set_int_max_str_digits" in str(error):  # the words of Python for its own limit
+            raise ValueError(f"{_INTEGERS}, and one has thousands of digits") from None
+        raise
 
 
 def _no_constant(word: str) -> None:
@@ -111,7 +118,7 @@ def _problem_of(value: Any, level: int, depth: int) -> tuple[str, str] | None:
     if isinstance(value, float) and not math.isfinite(value):
         return "number_out_of_range", "the number is too large"
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        return "number_out_of_range", f"integers go from {-MAX_INTEGER} to {MAX_INTEGER}"
+        return "number_out_of_range", _INTEGERS
     return None
 
 

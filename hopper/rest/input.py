@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.http import QueryDict
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.parsers import JSONParser
 
 from hopper.errors import FieldError, Invalid
@@ -41,6 +41,7 @@ class StrictJSONParser(JSONParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return the decoded body. Raises 413, 400 for malformed JSON, Invalid naming the place."""
+        _require_plain(parser_context)
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
         raw = stream.read(limit + 1) if limit else stream.read()
         if limit and len(raw) > limit:
@@ -54,6 +55,15 @@ class StrictJSONParser(JSONParser):
             raise ParseError(f"The body is not JSON: {error}.") from None
         _require_storable(data)
         return data
+
+
+def _require_plain(context: Mapping[str, Any] | None) -> None:
+    """Raise UnsupportedMediaType (415) for a compressed body."""
+    request = (context or {}).get("request")
+    coding = request.headers.get("Content-Encoding", "identity") if request else "identity"
+    if coding.strip().lower() not in ("", "identity"):
+        words = f"Content-Encoding: {shown(coding)} is not taken; send the body as plain JSON."
+        raise UnsupportedMediaType(coding, words)
 
 
 def _drain(stream: IO[Any], limit: int) -> None:

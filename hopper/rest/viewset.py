@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -18,11 +19,14 @@ from hopper.config.files import CONFIGURATION
 from hopper.errors import Invalid, NotAllowed, NotFound
 from hopper.json_values import text_problem
 from hopper.rest.auth import Lease
-from hopper.rest.etags import IF_MATCH, Version, is_known, require_tags
+from hopper.rest.etags import IF_MATCH, IF_NONE_MATCH, Version, is_known, require_tags
 from hopper.rest.filters import WordsParameter
 from hopper.rest.idempotency import HEADER, carry_out_once, unless_deadlocked
 from hopper.rest.input import StrictJSONParser, require_known
 from hopper.rest.problem import Negotiation
+
+BODILESS = frozenset({"GET", "HEAD", "DELETE"})
+_EMPTY = re.compile(rb"\s*(\{\s*\})?\s*")
 
 
 class HopperViewSet(GenericViewSet[Any]):
@@ -53,12 +57,14 @@ class HopperViewSet(GenericViewSet[Any]):
         for value in kwargs.values():
             if text_problem(str(value)):
                 raise NotFound
+        if request.method not in SAFE_METHODS and IF_NONE_MATCH in request.headers:
+            raise Invalid.field(IF_NONE_MATCH, "only a GET takes it; a change takes If-Match")
         if self.version and request.method in SAFE_METHODS:
             require_tags(request)
         require_known(request.query_params, self.known_parameters(), self.repeatable_parameters())
-        # Many clients send `{}` where they mean no body. It asks for nothing: nothing is dropped.
-        if request.method == "DELETE" and request.data != {}:
-            raise Invalid.field("body", "a DELETE takes no body: give the options in the query")
+        if request.method in BODILESS and _says_something(request):
+            words = f"a {request.method} takes no body: give the options in the query"
+            raise Invalid.field("body", words)
         if request.method not in SAFE_METHODS:
             # Otherwise a task could be committed, then not placed, and its creation answered as
             # failed.
@@ -122,3 +128,10 @@ class HopperViewSet(GenericViewSet[Any]):
             filterset = getattr(self, "filterset_class", None)
             known |= set(filterset.base_filters) if filterset else set()
         return known
+
+
+def _says_something(request: Request) -> bool:
+    """Return whether a request has a body other than `{}`, which many clients send for none."""
+    if request.META.get("CONTENT_LENGTH") in (None, "", "0"):
+        return False
+    return not _EMPTY.fullmatch(request._request.body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 import tracemalloc
 from typing import Any
@@ -86,6 +87,47 @@ def test_a_delete_with_an_empty_object_is_taken_for_one_without_a_body(ada: Call
     web = InstanceFactory(name="web", scope="PROJECT")
     assert ada.call("DELETE", f"/instances/{web.pk}", {}).status_code == 204
     assert HopperInstance.objects.get(pk=web.pk).status == "terminated"
+
+
+def test_a_get_with_a_body_is_refused_and_an_empty_object_is_no_body(ada: Caller) -> None:
+    for body, status in ((b'{"status": "done"}', 400), (b"[]", 400), (b"{ }", 200), (b"", 200)):
+        for path in ("/tasks", "/instances", "/me"):
+            kind = "text/plain" if path == "/me" else "application/json"
+            answer = ada.generic("GET", f"{API}{path}", body, kind)
+            assert answer.status_code == status, answer.content
+    assert "a GET takes no body" in answer_of(ada, "GET", "/tasks", b'{"status": "done"}')
+
+
+def answer_of(ada: Caller, method: str, path: str, body: bytes, **headers: str) -> str:
+    """Return the detail of a refusal."""
+    answer = ada.generic(method, f"{API}{path}", body, "application/json", headers=headers)
+    assert answer.status_code >= 400, answer.content
+    return str(answer.json()["detail"])
+
+
+def test_a_compressed_body_is_refused_in_words(ada: Caller) -> None:
+    body = gzip.compress(b'{"title": "x"}')
+    answer = ada.generic(
+        "POST", f"{API}/tasks", body, "application/json", headers={"Content-Encoding": "gzip"}
+    )
+    assert answer.status_code == 415
+    assert "Content-Encoding: gzip is not taken" in answer.json()["detail"]
+    made = ada.generic(
+        "POST", f"{API}/tasks", b'{"title": "x"}', "application/json",
+        headers={"Content-Encoding": "identity"},
+    )  # fmt: skip
+    assert made.status_code == 201
+
+
+def test_a_body_that_no_parser_reads_is_refused_in_plain_words(ada: Caller) -> None:
+    mark = answer_of(ada, "POST", "/tasks", b'\xef\xbb\xbf{"title": "x"}')
+    assert "begins with a byte order mark: leave it out" in mark
+    digits = answer_of(ada, "POST", "/tasks", b'{"complexity": %s}' % (b"9" * 5000))
+    assert "integers go from" in digits
+    assert "set_int_max_str_digits" not in digits
+    none = answer_of(ada, "POST", "/tasks", b'{"title": "x"}', **{"If-None-Match": "*"})
+    assert none == "If-None-Match: only a GET takes it; a change takes If-Match"
+    assert not Task.objects.exists()
 
 
 @pytest.mark.parametrize(
