@@ -48,6 +48,7 @@ def _store_functions(**_: object) -> None:
     from instances.tasks.claim_sql import claiming
     from instances.tasks.complete_sql import completing
     from instances.tasks.create_sql import creating
+    from instances.tasks.next_sql import completing_and_claiming
     from scopes.models import RoutingDecision
 
     named = (HopperInstance, Task, TaskDelegation, RoutingDecision)
@@ -55,7 +56,7 @@ def _store_functions(**_: object) -> None:
     if not tables.issubset(connection.introspection.table_names()):
         return
     begin = (creating(), surveying(), hopping(), resting())
-    functions.store(*begin, claiming(), completing(), _closing())
+    functions.store(*begin, claiming(), completing(), completing_and_claiming(), _closing())
 
 
 def _sweep(*, limit: int) -> object:

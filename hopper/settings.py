@@ -40,6 +40,8 @@ else:
     # A pooler in transaction mode gives each statement another connection.
     _database["DISABLE_SERVER_SIDE_CURSORS"] = True
     _options.setdefault("application_name", "hopper")
+    # A message that commits early has several statements (ADR 0018).
+    _options["server_side_binding"] = False
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -47,6 +47,11 @@ class Function:
         return f"hopper_{self.title}_{sha256(text.encode()).hexdigest()[:8]}"
 
     @property
+    def called(self) -> str:
+        """The call of the function, for a statement with its arguments as parameters."""
+        return f"{self.name}({', '.join(f'%({name})s' for name in self.arguments)})"
+
+    @property
     def definition(self) -> str:
         """The statement that creates the function."""
         named = {name: f"p_{name}" for name in self.arguments}
@@ -77,8 +82,7 @@ class Function:
 
     def call(self, *wanted: str, **values: Any) -> list[tuple[Any, ...]]:
         """Call the function; return these columns of its rows."""
-        marks = ", ".join(f"%({name})s" for name in self.arguments)
-        statement = f"SELECT {', '.join(wanted)} FROM {self.name}({marks})"  # noqa: S608
+        statement = f"SELECT {', '.join(wanted)} FROM {self.called}"  # noqa: S608
         with connection.cursor() as cursor:
             if self.holds_counter:
                 return engine().commit_early(cursor, statement, values)

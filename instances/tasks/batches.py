@@ -18,7 +18,13 @@ from instances.models import Task
 from instances.tasks.changes import gathered, lock_counters, lock_tasks
 from instances.tasks.complete_sql import Done, complete_plain
 from instances.tasks.leases import keep_artifact
-from instances.tasks.worker import Claim, claim_next, complete_locked
+from instances.tasks.worker import (
+    Claim,
+    Lease,
+    claim_next,
+    complete_and_claim_at_once,
+    complete_locked,
+)
 from instances.tree.locks import share_lines
 
 
@@ -108,13 +114,33 @@ def complete_and_claim(
 
     The reports count even where nothing can be claimed: the claim then gives the reason.
     """
-    judged = _judged(reports, refused or {}, actor, instance_id)
+    leases: list[Lease] = []
+    if refused or (at_once := _at_once(reports, instance_id, wish, actor)) is None:
+        judged = _judged(reports, refused or {}, actor, instance_id)
+    else:
+        judged, leases = at_once
+    if leases:
+        return _complete(reports, judged, (), actor), Claim(leases)
     if len(judged) == len(reports):
         # Two transactions: the counter of a busy instance is not locked in between.
         return _complete(reports, judged, (), actor), _claim(instance_id, wish, actor)
     with transaction.atomic():
         verdicts = _complete(reports, judged, [instance_id], actor)
         return verdicts, _claim(instance_id, wish, actor)
+
+
+def _at_once(
+    reports: Sequence[Done], instance_id: str, wish: Mapping[str, Any], actor: Actor
+) -> tuple[dict[int, Verdict], list[Lease]] | None:
+    """Return the verdicts by index on the tasks that end, and the leases if all of them do."""
+    if len({one.task_id for one in reports}) < len(reports):
+        return None
+    answer = complete_and_claim_at_once(reports, instance_id, **wish, actor=actor)
+    if answer is None:
+        return None
+    ended, leases = answer
+    done = [index for index, one in enumerate(reports) if one.task_id in ended]
+    return {index: Verdict(reports[index].task_id, T.DONE) for index in done}, leases
 
 
 def _claim(instance_id: str, wish: Mapping[str, Any], actor: Actor) -> Claim:

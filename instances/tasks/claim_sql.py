@@ -158,13 +158,22 @@ def grant_at_once(wish: Wish, queue: Queue) -> list[Grant]:
     function = claiming()
     if wish.tags or not function.is_kept():
         return []
-    params = _values(wish, queue.settings.max_concurrent_tasks) | {
+    rows = function.rows(Task, "task", "carried", **wanted(wish, queue))
+    return granted([(task, carried) for task, (carried,) in rows])
+
+
+def wanted(wish: Wish, queue: Queue) -> dict[str, Any]:
+    """Return the values for the function."""
+    return _values(wish, queue.settings.max_concurrent_tasks) | {
         "scope": queue.scope,
         "config": json.dumps(queue.config),
         "able": wish.capabilities,
     }
-    granted = function.rows(Task, "task", "carried", **params)
-    return _in_order([Grant(task, _checkpoint(carried)) for task, (carried,) in granted])
+
+
+def granted(leased: Iterable[tuple[Task, str | None]]) -> list[Grant]:
+    """Return what the function leased, each task with its checkpoint, in queue order."""
+    return _in_order([Grant(task, _checkpoint(carried)) for task, carried in leased])
 
 
 @cache
@@ -282,8 +291,7 @@ def _in_one_statement(picking: str, params: dict[str, Any]) -> list[Grant]:
     found = f"SELECT {columns(Task)}, carried FROM marked JOIN tried ON task_id = id"
     with connection.cursor() as cursor:
         rows = engine().commit_early(cursor, f"{_writing(picking)} {found}", params)
-        granted = read(Task, rows)
-    return [Grant(task, _checkpoint(carried)) for task, (carried,) in granted]
+    return [Grant(task, _checkpoint(carried)) for task, (carried,) in read(Task, rows)]
 
 
 def _writing(picking: str) -> str:

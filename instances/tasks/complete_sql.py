@@ -81,11 +81,11 @@ class Done:
 def complete_at_once(report: Done, actor: Actor) -> Task | None:
     """Finish a plain task and return it; None, with nothing changed, for any other report."""
     function = completing()
-    values = _values([report], actor) if function.is_kept() else None
+    values = told([report], actor) if function.is_kept() else None
     if values is None:
         return None
     for task, (settles,) in function.rows(Task, "task", "settles", **values):
-        _follow([(task.pk, task.instance_id, task.traceparent, settles)])
+        follow([(task.pk, task.instance_id, task.traceparent, settles)])
         return task
     return None
 
@@ -97,7 +97,7 @@ def complete_plain(reports: Sequence[Done], actor: Actor, *, at: str | None = No
     a counter. `at` names the only instance whose counter may change (R6).
     """
     function = completing()
-    values = _values(reports, actor, at) if function.is_kept() else None
+    values = told(reports, actor, at) if function.is_kept() else None
     if values is None:
         return set()
     words = [f"task ->> '{name}'" for name in ("id", "instance_id", "traceparent")]
@@ -107,30 +107,30 @@ def complete_plain(reports: Sequence[Done], actor: Actor, *, at: str | None = No
         if releases:
             # Where not all are plain, the plain ones are locked no longer (R6).
             transaction.set_rollback(not ended)
-    _follow(ended)
+    follow(ended)
     return {task_id for task_id, *_ in ended}
 
 
-def _values(reports: Sequence[Done], actor: Actor, at: str | None = None) -> dict[str, Any] | None:
+def told(reports: Sequence[Done], actor: Actor, at: str | None = None) -> dict[str, Any] | None:
     """Return the values for the function, None without a report for it."""
-    told = [
+    served = [
         (one.task_id, number, _STORED(one.result, connection))
         for one in reports
         if not has_condition(Task, one.task_id) and (number := one.attempt) is not None
     ]
     whole = connection.in_atomic_block
-    if not told or (whole and len(told) < len(reports)):
+    if not served or (whole and len(served) < len(reports)):
         return None
-    tasks, numbers, results = map(list, zip(*told, strict=True))
+    tasks, numbers, results = map(list, zip(*served, strict=True))
     values = {"tasks": tasks, "attempts": numbers, "results": results, "whole": whole}
     return values | {"at": at, "actor": actor.name, "actor_id": actor.id}
 
 
-def _follow(ended: Sequence[tuple[Any, ...]]) -> None:
+def follow(ended: Sequence[tuple[Any, ...]]) -> None:
     """Do after the commit what follows the ends."""
     for task_id, instance_id, traceparent, _ in ended:
-        told = {"task_id": task_id, "instance_id": instance_id}
-        with tracing.span("done task", traceparent, **told):
+        attributes = {"task_id": task_id, "instance_id": instance_id}
+        with tracing.span("done task", traceparent, **attributes):
             pass
     holders = {str(instance_id): settles for _, instance_id, _, settles in ended}
     for instance_id in sorted(pk for pk, settles in holders.items() if settles):

@@ -45,6 +45,7 @@ from instances.tasks.leases import (
     require_lease,
     rescue_leases,
 )
+from instances.tasks.next_sql import complete_and_grant
 from instances.tasks.next_step import next_step
 from instances.tasks.same_report import require_same
 from instances.tree.status import no_instance
@@ -103,8 +104,7 @@ def claim_next(
     to `tries` times with pauses. Raises Conflict if the instance does not execute or may not start
     work now, Gone if it is terminated.
     """
-    able = None if capabilities is None else keys_of(capabilities)
-    wish = Wish(instance_id, worker, actor, limit, 0, able, keys_of(tags or ()))
+    wish = _wish(instance_id, worker, limit, capabilities, tags, actor)
     queue = _queues.get(instance_id)
     if queue is not None:
         rescue_leases(instance_id)
@@ -119,6 +119,33 @@ def claim_next(
     if not claim.leases and rescue_leases(instance_id, in_need=True):
         claim = _claim(wish, settings, tries)
     return claim
+
+
+def complete_and_claim_at_once(
+    reports: Sequence[Done],
+    instance_id: str,
+    *,
+    worker: str,
+    limit: int = 1,
+    capabilities: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
+    lease_seconds: int | None = None,
+    actor: Actor,
+) -> tuple[set[str], list[Lease]] | None:
+    """Finish the plain ones of different tasks; if all are plain, claim as `claim_next` does.
+
+    Returns the ids of the finished tasks, and the leases. Returns None, with nothing changed, for
+    all that one call cannot do.
+    """
+    queue = _queues.get(instance_id)
+    if queue is None:
+        return None
+    wish = _wish(instance_id, worker, limit, capabilities, tags, actor)
+    settings = queue.settings
+    wish = replace(wish, lease_seconds=lease_seconds or settings.lease_seconds)
+    answer = complete_and_grant(reports, wish, queue)
+    rescue_leases(instance_id)
+    return answer and (answer[0], [_lease(one, settings) for one in answer[1]])
 
 
 def claim_task(
@@ -350,6 +377,18 @@ def _not_started(task: Task) -> InvalidTransition:
     return InvalidTransition(
         f"{task.pk} is {task.status}: {step.words}.", state=task.status, allowed=step.allowed
     )
+
+
+def _wish(
+    instance_id: str,
+    worker: str,
+    limit: int,
+    capabilities: Sequence[str] | None,
+    tags: Sequence[str] | None,
+    actor: Actor,
+) -> Wish:
+    able = None if capabilities is None else keys_of(capabilities)
+    return Wish(instance_id, worker, actor, limit, 0, able, keys_of(tags or ()))
 
 
 def _require_claiming(instance_id: str) -> QueueSettings:

@@ -129,6 +129,7 @@ def test_a_claim_with_reports_does_not_pause(monkeypatch: pytest.MonkeyPatch) ->
     run = _run()
     reports = _claimed(run, 1)
     TaskFactory(instance=run)
+    monkeypatch.setattr(worker, "complete_and_grant", lambda *_: None)
     monkeypatch.setattr(worker, "grant_at_once", lambda *_: [])
     monkeypatch.setattr(worker, "grant", lambda *_: [])
     monkeypatch.setattr(worker, "why_nothing", lambda *_: None)
