@@ -431,10 +431,10 @@ def _claim(wish: Wish, settings: QueueSettings, tries: int) -> Claim:
     """Grant leases while there is room. Tries again if other claims were faster."""
     most = settings.max_concurrent_tasks
     for left in reversed(range(tries)):
-        if not left:
-            # Other claims may take some of many free slots. One slot is either free or taken.
-            wish = replace(wish, limit=1)
         granted = grant(wish, most)
+        if not granted and not left and wish.limit > 1:
+            # Other claims may take some of many free slots. One slot is either free or taken.
+            granted = grant(replace(wish, limit=1), most)
         if granted:
             return Claim([_lease(one, settings) for one in granted])
         # The instance may have been stopped since.
