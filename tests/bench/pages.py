@@ -55,8 +55,10 @@ def pages_of_one_age() -> None:
 def _pages(*, alike: bool) -> None:
     from django.conf import settings
 
+    from instances.tokens import create_token
     from tests.serving.conftest import start
 
+    _, token = create_token(f"pages-{alike}", role="admin")
     with cursor() as run:
         run.execute("TRUNCATE instances_task, instances_attempt, instances_event CASCADE")
     _fill(0, FEW, alike=alike)
@@ -68,10 +70,10 @@ def _pages(*, alike: bool) -> None:
             HOPPER_SECRET_KEY=settings.SECRET_KEY,
         )
         try:
-            few = _times(asking(server.port, server.token))
+            few = _times(asking(server.port, token))
             _fill(FEW, SIZE.old, alike=alike)
             # The server has closed a connection that was idle for so long.
-            many = _times(asking(server.port, server.token))
+            many = _times(asking(server.port, token))
         finally:
             server.stop()
     kind = "one age" if alike else "24 queues"
