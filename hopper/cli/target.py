@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from hopper.cli.transport import PREFIX, CliError, Transport
 
@@ -76,6 +77,17 @@ def from_file(path: str) -> dict[str, str]:
 def database_url(text: str) -> str:
     """Return the URL of a database. A path becomes the URL of an SQLite file."""
     return text if "://" in text else f"sqlite:///{Path(text).expanduser().resolve()}"
+
+
+def require_file(url: str) -> None:
+    """Raise CliError if the URL names a file of SQLite that is not there."""
+    scheme, _, path = url.partition(":///")
+    file = Path(unquote(path.partition("?")[0]))
+    if scheme == "sqlite" and not file.exists():
+        raise CliError(
+            f"There is no database at {file}.",
+            hint=f"Make it first: `hopper migrate --database {file}`.",
+        )
 
 
 def database() -> str:

@@ -201,3 +201,21 @@ def test_a_time_without_an_offset_is_local_and_the_command_says_so(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize("command", ["check", "backup out", "export out", "archive", "sweep"])
+@pytest.mark.parametrize("place", ["typo.db", "no folder/typo.db", "sqlite:///{}/typo%20.db"])
+def test_a_command_on_a_database_that_is_not_there_makes_none(
+    command: str,
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOPPER_DATABASE_URL", "")
+    assert main(["--local", *command.split(), "--database", place.format(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert "There is no database at" in told
+    assert "hopper migrate --database" in told
+    assert not list(tmp_path.iterdir())

@@ -28,6 +28,10 @@ ARGUMENTS = {
 """The arguments that the management commands themselves parse, for the help."""
 
 
+READS_WHAT_IS_THERE = {"archive", "backup", "check", "export", "replay", "sweep"}
+"""The commands that have nothing to do in a database that they would first have to make."""
+
+
 def database_command(parser: HopperParser, name: str) -> None:
     """Make a parser pass its arguments to the management command `hopper_<name>`."""
     database = option("--database", metavar="URL", help="else HOPPER_DATABASE_URL or the store")
@@ -49,6 +53,8 @@ def call(args: Namespace, client: Client) -> None:
     rest = [*args.rest, *(["--json"] if args.json else [])]
     if getattr(args, "database", None):
         os.environ["HOPPER_DATABASE_URL"] = target.database_url(args.database)
+    if name in READS_WHAT_IS_THERE:
+        target.require_file(os.environ.get("HOPPER_DATABASE_URL", ""))
     # Late, because it loads Django.
     from hopper.cli import local
 
