@@ -84,11 +84,11 @@ def shown_one(delegation_id: str, actor: Actor) -> Any:
     return shown([TaskDelegation.objects.get(pk=delegation_id)], actor)[0]
 
 
-def visible_delegations(actor: Actor, *, listed: bool = False) -> QuerySet[TaskDelegation]:
+def visible_delegations(actor: Actor, *, named: bool = False) -> QuerySet[TaskDelegation]:
     """Return the delegations from or to an instance that the caller may see."""
     if EVERYWHERE in actor.grants:
         return TaskDelegation.objects.all()
-    places = visible_instances(actor).ids(named=listed)
+    places = visible_instances(actor).ids(named=named)
     return TaskDelegation.objects.filter(
         Q(source_instance__in=places) | Q(target_instance__in=places)
     )
@@ -104,7 +104,7 @@ class DelegationViewSet(Answering):
 
     def list(self, request: Request) -> Response:
         """List the delegations that the caller may see, the newest first."""
-        rows = visible_delegations(self.actor, listed=True).order_by("-pk")
+        rows = visible_delegations(self.actor, named=True).order_by("-pk")
         return self.paged(rows, lambda page: shown(page, self.actor))
 
     def retrieve(self, request: Request, pk: str) -> Response:

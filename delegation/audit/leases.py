@@ -118,7 +118,7 @@ def attempts(asked: Extent) -> Breaches:
 
 
 def counters(asked: Extent) -> Breaches:
-    """I17: the counters of live leases and of open tasks equal the counts."""
+    """I17: the stored numbers of live leases and of open tasks equal the counts."""
     counted = (
         Task.objects.leased()
         .filter(instance=OuterRef("pk"))

@@ -30,7 +30,7 @@ def repair() -> Iterator[str]:
         if change is not None:
             yield change
     for pk, kept, found in open_counts.recount():
-        yield f"set the counter of {pk} from {kept} to {found} open tasks"
+        yield f"set the open count of {pk} from {kept} to {found} tasks"
 
 
 def recount_load(instance_id: str) -> str | None:

@@ -1,7 +1,7 @@
 """The form of an edit: only boxes that the person edited are written, and no stale value wins.
 
-The form carries the values that it showed. Another value meanwhile, of a box that the person
-edited, is told, and nothing is written.
+The form carries the values that it showed. If the value of an edited box changed meanwhile, the
+page shows both values and nothing is written.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _require_shown(verb: Verb, pk: str, before: Mapping[str, str], names: Collec
         if box.name in names and _typed(box, now[box.name]) != _typed(box, before[box.name])
     ]
     if changed:
-        words = f"{' '.join(changed)} Nothing is saved. Save again to write your own."
+        words = f"{' '.join(changed)} Nothing is saved. Save again to write your value."
         raise Conflict(words, code=OVERTAKEN)
 
 

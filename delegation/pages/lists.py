@@ -25,7 +25,7 @@ MOST_TYPED = 200
 @page
 def mine(visit: Visit) -> HttpResponse:
     """Show the tasks that the person works on, owns or asked for."""
-    name, tasks = visit.actor.name, visible_tasks(visit.actor, listed=True)
+    name, tasks = visit.actor.name, visible_tasks(visit.actor, named=True)
     own = Q(owner=name) | Q(created_by_id=visit.actor.id)
     working = tasks.filter(worker=name, status__in=STARTED)
     owned = tasks.filter(own).open()
@@ -50,7 +50,7 @@ def find(visit: Visit) -> HttpResponse:
     instances = visible_instances(visit.actor).filter(
         Q(pk__icontains=text) | Q(name_key__contains=key_of(text)) | Q(description__icontains=text)
     )
-    tasks = visible_tasks(visit.actor, listed=True).filter(
+    tasks = visible_tasks(visit.actor, named=True).filter(
         Q(pk=text) | Q(title__icontains=text) | Q(project_key=key_of(text)) | Q(external_id=text)
     )
     return visit.show(

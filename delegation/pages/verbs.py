@@ -67,7 +67,7 @@ class Verb:
         preview: bool = False,
         only: Collection[str] | None = None,
     ) -> Call:
-        """Return the call for the values that the form sent; `only` for these boxes."""
+        """Return the call for the values that the form sent. `only` limits it to these boxes."""
         boxes = [box for box in self.boxes if only is None or box.name in only]
         values = {box.name: box.read(sent) for box in boxes}
         if not self.whole:

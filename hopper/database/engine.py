@@ -68,7 +68,7 @@ class Engine(ABC):
 
     @abstractmethod
     def estimated_number(self, rows: QuerySet[Any]) -> int | None:
-        """Return about how many rows there are without reading them; None where it cannot tell."""
+        """Return about how many rows there are, without reading them; None without an estimate."""
 
     @abstractmethod
     def moment(self, value: Any) -> datetime | None:
@@ -122,7 +122,7 @@ class Engine(ABC):
     def commit_early(
         self, cursor: CursorWrapper, statement: str, params: Any
     ) -> list[tuple[Any, ...]]:
-        """Execute a statement that writes, commit it, and return its rows once they are kept.
+        """Execute and commit a statement that writes; return its rows once the disk has the commit.
 
         The locks of the statement are free before the wait for the disk (ADR 0018). Inside a
         transaction the statement is executed as any other.

@@ -30,7 +30,7 @@ class Function:
     """A PL/pgSQL function. `arguments` maps names to types; the body names them `%(name)s`.
 
     A function with another text has another name. So two releases beside each other each call
-    their own. `holds_counter`: it locks a row that many calls need, so it commits early.
+    their own. `holds_counter`: the function locks a counter, so its call commits early.
     """
 
     title: str

@@ -40,7 +40,7 @@ def load(path: Path) -> None:
             *("--no-owner", "--no-privileges", _target(), str(path)),
         )
     except BackupError as error:
-        # Such as a foreign key of an older release, which the dump does not name.
+        # PostgreSQL drops no table to which a foreign key of another release points.
         raise BackupError(
             f"{error}\nNothing was changed. Make an empty database (`createdb NAME`), restore into "
             f"it (`hopper restore --database postgres://USER@HOST/NAME {path}`), then let "

@@ -116,7 +116,7 @@ class SQLite(Engine):
     def commit_early(
         self, cursor: CursorWrapper, statement: str, params: Any
     ) -> list[tuple[Any, ...]]:
-        """Commit as always: the one writer waits for nobody's counter."""
+        """Commit as always: there is one writer, so no other claim waits."""
         cursor.execute(statement, params)
         found: list[tuple[Any, ...]] = cursor.fetchall()
         return found

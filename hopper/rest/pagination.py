@@ -101,7 +101,7 @@ class CursorPage(Page):
         return self.page
 
     def _count(self, queryset: QuerySet[Any]) -> None:
-        """Set the number of rows. The last page of a list tells it; no statement is needed."""
+        """Set the number of rows. The last page gives it without a statement."""
         if self.more or (self.offset and not self.page):
             self.count, self.estimated = number_of(queryset)
         else:

@@ -123,4 +123,4 @@ class EventViewSet(Answering):
 
     def list(self, request: Request) -> Response:
         """List all events that the caller may see, in order; poll with `after`."""
-        return self.paged_events(visible_events(self.actor, listed=True))
+        return self.paged_events(visible_events(self.actor, named=True))

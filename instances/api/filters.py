@@ -126,7 +126,7 @@ class TaskFilter(filters.FilterSet):
     priority = filters.MultipleChoiceFilter(choices=TaskPriority.choices, distinct=False)
     project = filters.CharFilter(method=matching(lambda word: Q(project_key=key_of(word))))
     instance_id = filters.CharFilter()
-    under = filters.CharFilter(method=keeping(partial(TaskQuerySet.in_subtree, listed=True)))
+    under = filters.CharFilter(method=keeping(partial(TaskQuerySet.in_subtree, named=True)))
     tags = WordsParameter(method=matching(lambda words: Q(tag_keys__has_any_word=keys_of(words))))
     all_tags = WordsParameter(
         method=matching(lambda words: Q(tag_keys__has_all_words=keys_of(words)))

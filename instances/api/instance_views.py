@@ -219,7 +219,7 @@ class InstanceViewSet(Answering):
         require_seen_instance(self.actor, pk)
         rows = visible_tasks(self.actor)
         if flag(request.query_params, "subtree"):
-            return self.paged(rows.in_subtree(pk, listed=True), shown_tasks)
+            return self.paged(rows.in_subtree(pk, named=True), shown_tasks)
         return self.paged(rows.filter(instance=pk), shown_tasks)
 
     @extend_schema(responses=EventSerializer(many=True))

@@ -95,13 +95,15 @@ def known_places(actor: Actor) -> frozenset[str] | None:
     return frozenset(above).union(visible_instances(actor).values_list("pk", flat=True))
 
 
-def visible_tasks(actor: Actor, *, listed: bool = False) -> TaskQuerySet:
-    """Return the tasks that the caller may see; `listed` where no condition names their ids.
+def visible_tasks(actor: Actor, *, named: bool = False) -> TaskQuerySet:
+    """Return the tasks that the caller may see.
 
-    A task is visible by its holder, its origin, its intended instance, or to its creator."""
+    A task is visible by its holder, its origin, its intended instance, or to its creator. `named`
+    suits a list: few visible instances are then named by value. Else they are a subquery.
+    """
     if EVERYWHERE in actor.grants:
         return Task.objects.all()
-    places = visible_instances(actor).ids(named=listed)
+    places = visible_instances(actor).ids(named=named)
     return Task.objects.filter(_seen_by(actor, places) | Q(offered_to__in=places))
 
 
@@ -156,14 +158,17 @@ def lessons_of_project(actor: Actor, lessons: LessonQuerySet, project: str) -> L
     return lessons.filter(instance__in=below.values("pk"))
 
 
-def visible_events(actor: Actor, *, listed: bool = False) -> EventQuerySet:
-    """Return the events in the feeds of visible instances and of tasks that the caller created."""
+def visible_events(actor: Actor, *, named: bool = False) -> EventQuerySet:
+    """Return the events in the feeds of visible instances and of tasks that the caller created.
+
+    `named` as for `visible_tasks`.
+    """
     if EVERYWHERE in actor.grants:
         return Event.objects.all()
-    # Of the few events without an instance alone, each by its task: EXISTS would read all tasks.
+    # Only the few events without an instance look at their task. EXISTS would read all tasks.
     creator = Task.objects.filter(pk=OuterRef("task_id")).values("created_by_id")
     mine = Q(instance__isnull=True) & Q(Exact(Subquery(creator), actor.id))
-    places = visible_instances(actor).ids(named=listed)
+    places = visible_instances(actor).ids(named=named)
     return Event.objects.filter(Q(instance__in=places) | mine)
 
 

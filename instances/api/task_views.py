@@ -85,13 +85,13 @@ class TaskViewSet(Answering):
 
     def list(self, request: Request) -> Response:
         """List the tasks that the caller may see."""
-        return self.paged(visible_tasks(self.actor, listed=True), shown_tasks)
+        return self.paged(visible_tasks(self.actor, named=True), shown_tasks)
 
     @extend_schema(responses=shapes.TaskSerializer(many=True))
     @action(detail=False, filterset_class=TaskSearchFilter)
     def search(self, request: Request) -> Response:
         """List the tasks whose text holds `q`."""
-        return self.paged(visible_tasks(self.actor, listed=True), shown_tasks)
+        return self.paged(visible_tasks(self.actor, named=True), shown_tasks)
 
     @extend_schema(
         request=shapes.NewTaskBody,

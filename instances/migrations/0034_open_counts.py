@@ -98,7 +98,7 @@ _SQLITE = (
 def count(apps, schema_editor):
     """Make the table and the triggers, and count.
 
-    A restored backup of an older release leaves the table and the functions of before.
+    A restore of an older backup leaves this table and these functions: they are made anew.
     """
     schema_editor.execute("DROP TABLE IF EXISTS instances_open_count", None)
     for statement in _POSTGRESQL if connection.vendor == "postgresql" else _SQLITE:

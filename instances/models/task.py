@@ -110,9 +110,9 @@ class TaskQuerySet(models.QuerySet["Task"]):
         )
         return self.in_queue().filter(*come)
 
-    def in_subtree(self, instance_id: str, *, listed: bool = False) -> TaskQuerySet:
-        """Tasks held by the instance or by an instance below; `listed` for a page of them."""
-        return self.filter(instance__in=HopperInstance.objects.under(instance_id).ids(named=listed))
+    def in_subtree(self, instance_id: str, *, named: bool = False) -> TaskQuerySet:
+        """Tasks held by the instance or by an instance below; `named` as for `ids`."""
+        return self.filter(instance__in=HopperInstance.objects.under(instance_id).ids(named=named))
 
 
 def condition_sql(tasks: TaskQuerySet) -> str:

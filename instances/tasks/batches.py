@@ -122,7 +122,7 @@ def complete_and_claim(
     if leases:
         return _complete(reports, judged, (), actor), Claim(leases)
     if len(judged) == len(reports):
-        # Two transactions: the counter of a busy instance is not locked in between.
+        # The ends are committed, so the claim needs none of their locks.
         return _complete(reports, judged, (), actor), _claim(instance_id, wish, actor)
     with transaction.atomic():
         verdicts = _complete(reports, judged, [instance_id], actor)

@@ -158,11 +158,11 @@ def grant_at_once(wish: Wish, queue: Queue) -> list[Grant]:
     function = claiming()
     if wish.tags or not function.is_kept():
         return []
-    rows = function.rows(Task, "task", "carried", **wanted(wish, queue))
-    return granted([(task, carried) for task, (carried,) in rows])
+    rows = function.rows(Task, "task", "carried", **claim_values(wish, queue))
+    return grants_in_order([(task, carried) for task, (carried,) in rows])
 
 
-def wanted(wish: Wish, queue: Queue) -> dict[str, Any]:
+def claim_values(wish: Wish, queue: Queue) -> dict[str, Any]:
     """Return the values for the function."""
     return _values(wish, queue.settings.max_concurrent_tasks) | {
         "scope": queue.scope,
@@ -171,7 +171,7 @@ def wanted(wish: Wish, queue: Queue) -> dict[str, Any]:
     }
 
 
-def granted(leased: Iterable[tuple[Task, str | None]]) -> list[Grant]:
+def grants_in_order(leased: Iterable[tuple[Task, str | None]]) -> list[Grant]:
     """Return what the function leased, each task with its checkpoint, in queue order."""
     return _in_order([Grant(task, _checkpoint(carried)) for task, carried in leased])
 

@@ -81,11 +81,11 @@ class Done:
 def complete_at_once(report: Done, actor: Actor) -> Task | None:
     """Finish a plain task and return it; None, with nothing changed, for any other report."""
     function = completing()
-    values = told([report], actor) if function.is_kept() else None
+    values = completion_values([report], actor) if function.is_kept() else None
     if values is None:
         return None
     for task, (settles,) in function.rows(Task, "task", "settles", **values):
-        follow([(task.pk, task.instance_id, task.traceparent, settles)])
+        after_completion([(task.pk, task.instance_id, task.traceparent, settles)])
         return task
     return None
 
@@ -97,7 +97,7 @@ def complete_plain(reports: Sequence[Done], actor: Actor, *, at: str | None = No
     a counter. `at` names the only instance whose counter may change (R6).
     """
     function = completing()
-    values = told(reports, actor, at) if function.is_kept() else None
+    values = completion_values(reports, actor, at) if function.is_kept() else None
     if values is None:
         return set()
     words = [f"task ->> '{name}'" for name in ("id", "instance_id", "traceparent")]
@@ -107,11 +107,13 @@ def complete_plain(reports: Sequence[Done], actor: Actor, *, at: str | None = No
         if releases:
             # Where not all are plain, the plain ones are locked no longer (R6).
             transaction.set_rollback(not ended)
-    follow(ended)
+    after_completion(ended)
     return {task_id for task_id, *_ in ended}
 
 
-def told(reports: Sequence[Done], actor: Actor, at: str | None = None) -> dict[str, Any] | None:
+def completion_values(
+    reports: Sequence[Done], actor: Actor, at: str | None = None
+) -> dict[str, Any] | None:
     """Return the values for the function, None without a report for it."""
     served = [
         (one.task_id, number, _STORED(one.result, connection))
@@ -126,7 +128,7 @@ def told(reports: Sequence[Done], actor: Actor, at: str | None = None) -> dict[s
     return values | {"at": at, "actor": actor.name, "actor_id": actor.id}
 
 
-def follow(ended: Sequence[tuple[Any, ...]]) -> None:
+def after_completion(ended: Sequence[tuple[Any, ...]]) -> None:
     """Do after the commit what follows the ends."""
     for task_id, instance_id, traceparent, _ in ended:
         attributes = {"task_id": task_id, "instance_id": instance_id}

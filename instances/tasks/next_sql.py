@@ -14,30 +14,32 @@ from django.db import connection
 
 from hopper.database.functions import Function
 from instances.models import Task
-from instances.tasks.claim_sql import Grant, Queue, Wish, claiming, granted, wanted
-from instances.tasks.complete_sql import Done, completing, follow, told
+from instances.tasks.claim_sql import Grant, Queue, Wish, claim_values, claiming, grants_in_order
+from instances.tasks.complete_sql import Done, after_completion, completing, completion_values
 
 
 def complete_and_grant(
     reports: Sequence[Done], wish: Wish, queue: Queue
 ) -> tuple[set[str], list[Grant]] | None:
-    """Finish the plain ones of different tasks; if all are plain, lease the next ones.
+    """Finish the plain tasks of the reports; if all are plain, lease the next tasks.
 
-    Returns the ids of the finished tasks, and the leases. Returns None, with nothing changed, where
-    no function is kept, inside a transaction, and for a report or a worker that the functions do
-    not serve.
+    Each report is of another task. Returns the ids of the finished tasks, and the leases. Returns
+    None, with nothing changed, inside a transaction, for a claim by tags, for a conditional report,
+    for a report without the token of a first epoch, and where the database has no function.
     """
     if wish.tags or connection.in_atomic_block or not completing_and_claiming().is_kept():
         return None
-    report = told(reports, wish.actor, wish.instance_id)
+    report = completion_values(reports, wish.actor, wish.instance_id)
     if report is None or len(report["tasks"]) < len(reports):
         return None
-    values = report | wanted(wish, queue)
+    values = report | claim_values(wish, queue)
     rows = completing_and_claiming().rows(Task, "task", "settles", "carried", "ended", **values)
     done = [(task, settles) for task, (settles, _, ended) in rows if ended]
-    follow([(task.pk, task.instance_id, task.traceparent, settles) for task, settles in done])
+    after_completion(
+        [(task.pk, task.instance_id, task.traceparent, settles) for task, settles in done]
+    )
     leased = [(task, carried) for task, (_, carried, ended) in rows if not ended]
-    return {task.pk for task, _ in done}, granted(leased)
+    return {task.pk for task, _ in done}, grants_in_order(leased)
 
 
 @cache

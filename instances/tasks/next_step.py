@@ -27,7 +27,7 @@ def next_step(task: Task) -> NextStep:
         words = f"answer {question.pk} first" if question else "set its status to pending first"
         return NextStep(words, [T.PENDING])
     if task.decomposed:
-        return NextStep("its children end first", [])
+        return NextStep("end its children first", [])
     if task.instance_id is None:
         return NextStep("set its status to in_progress first", [T.IN_PROGRESS])
     return NextStep("claim it first (or set its status by hand)", list(STARTED))

@@ -132,10 +132,10 @@ def complete_and_claim_at_once(
     lease_seconds: int | None = None,
     actor: Actor,
 ) -> tuple[set[str], list[Lease]] | None:
-    """Finish the plain ones of different tasks; if all are plain, claim as `claim_next` does.
+    """Finish the plain tasks of the reports; if all are plain, claim as `claim_next` does.
 
-    Returns the ids of the finished tasks, and the leases. Returns None, with nothing changed, for
-    all that one call cannot do.
+    Each report is of another task. Returns the ids of the finished tasks, and the leases. Returns
+    None, with nothing changed, where the general code has to do it.
     """
     queue = _queues.get(instance_id)
     if queue is None:

@@ -28,8 +28,8 @@ _NOT_WAITING = ", ".join(f"'{status}'" for status in (*STARTED, TaskStatus.BLOCK
 _BOTTOMLESS = 50  # A longer line is a circle. Only a damaged tree has one.
 
 # The instances that hold open tasks below are rows too: their counts are added up once, not for
-# each child. A row that only counts has no height. The tasks that wait are the open ones without
-# the few that do not.
+# each child. A row that only counts has no height. The waiting tasks are the
+# open ones minus the started and blocked ones, which are few.
 _SURROUNDINGS = f"""
     WITH RECURSIVE line (id, parent_id, height) AS (
         SELECT id, parent_id, 0 FROM {_INSTANCE} WHERE id = %(id)s

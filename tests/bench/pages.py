@@ -72,7 +72,7 @@ def _pages(*, alike: bool) -> None:
         try:
             few = _times(asking(server.port, token))
             _fill(FEW, SIZE.old, alike=alike)
-            # The server has closed a connection that was idle for so long.
+            # A new connection: the server closed the idle one.
             many = _times(asking(server.port, token))
         finally:
             server.stop()

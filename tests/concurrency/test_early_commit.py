@@ -25,9 +25,9 @@ def _execute(statement: str) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall()) if cursor.description else []
 
 
-def _until(true: Callable[[], bool]) -> None:
+def _until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -56,8 +56,8 @@ class Durable(threading.Thread):
 
 
 @pytest.fixture
-def confirm() -> Iterator[Callable[[], None]]:
-    """Let durable commits wait for a standby that never comes; return the call that ends this."""
+def end_of_the_wait() -> Iterator[Callable[[], None]]:
+    """Let durable commits wait for a standby that never comes; the call ends this."""
     if _execute("SHOW fsync") == [("on",)]:
         pytest.skip("changes the server: needs the throw-away one")
     confirmed = threading.Event()
@@ -103,7 +103,7 @@ def _completes(run: str, task: str) -> Callable[[], object]:
 
 @pytest.mark.parametrize("verb", [_claims, _claims_by_tags, _claims_that_task, _completes])
 def test_others_go_on_while_the_answer_waits_for_the_disk(
-    confirm: Callable[[], None], verb: Callable[[str, str], Callable[[], object]]
+    end_of_the_wait: Callable[[], None], verb: Callable[[str, str], Callable[[], object]]
 ) -> None:
     run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
     claim_next(run.pk, worker="first", actor=ALICE)  # This process knows the queue from now on.
@@ -116,6 +116,6 @@ def test_others_go_on_while_the_answer_waits_for_the_disk(
     _execute("SET lock_timeout = '1s'")
     assert InstanceLoad.objects.filter(pk=run.pk).update(stops=0) == 1
     assert not one.ended
-    confirm()
+    end_of_the_wait()
     one.join(PATIENCE)
     assert one.ended

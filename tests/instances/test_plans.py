@@ -144,7 +144,7 @@ def test_a_list_reads_no_big_table_whole(run: str, path: str) -> None:
     "path",
     ["/tasks", "/tasks?status=done", "/tasks?under=plans-small", "/events", "/delegations"],
 )
-def test_a_caller_of_few_rows_is_led_to_them(run: str, path: str) -> None:
+def test_a_caller_that_sees_few_rows_reads_them_by_an_index(run: str, path: str) -> None:
     place = InstanceFactory(scope="PROJECT", name="plans-small")
     _, secret = create_token("few", role="viewer", instance_id=place.pk)
     client = Client(HTTP_AUTHORIZATION=f"Bearer {secret}", HTTP_HOST="localhost")

@@ -213,7 +213,7 @@ def test_the_password_is_no_argument(
 
 
 @on_postgresql
-def test_a_key_that_the_backup_does_not_name_leaves_all_as_it_was_and_the_refusal_says_a_way(
+def test_a_foreign_key_outside_the_backup_refuses_the_restore_and_changes_nothing(
     backup: Path, lost: list[Any]
 ) -> None:
     with connection.cursor() as cursor:

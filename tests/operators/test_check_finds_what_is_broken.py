@@ -162,7 +162,7 @@ def test_fix_counts_open_tasks_again(world: breakage.World) -> None:
     broken_tasks.lose_the_counts_of_open_tasks(world)
     code, out = check("--fix")
     assert code == 0
-    assert "fixed: set the counter of run from 0 to 2 open tasks" in out
+    assert "fixed: set the open count of run from 0 to 2 tasks" in out
 
 
 def test_fix_leaves_alone_what_is_not_derived(world: breakage.World) -> None:

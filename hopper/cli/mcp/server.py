@@ -151,7 +151,7 @@ def build_server(
 
 def serve(client: Client, worker: str | None = None, *, text_only: bool = False) -> None:
     """Speak MCP on stdin and stdout until stdin ends; then give the session's leases back."""
-    # The SDK would log tracebacks in frames, which cut a secret in two.
+    # The SDK wraps the lines of tracebacks: a secret cut in two would not be masked.
     handler = logging.StreamHandler()
     handler.setFormatter(TextFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
