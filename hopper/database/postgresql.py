@@ -8,7 +8,7 @@ import json
 import select
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,13 @@ _SETTINGS = {
 }
 
 _EARLY = "BEGIN; SET LOCAL synchronous_commit = off"
-_FLUSH = "SELECT pg_logical_emit_message(true, 'hopper', '')"
-"""Its commit waits for the disk and the synchronous standby. Earlier commits stand before it in the
-log."""
+_WROTE = "pg_current_xact_id_if_assigned() IS NOT NULL"
+_KEPT = f"""SELECT set_config('hopper.wrote', ({_WROTE})::text, false);
+    COMMIT;
+    SELECT pg_logical_emit_message(true, 'hopper', '')
+        WHERE current_setting('hopper.wrote')::boolean"""
+"""Commits, then writes an entry of the log if there was a change. The commit of the entry waits for
+the disk and the synchronous standby. Earlier commits stand before it in the log."""
 
 _BUSY = {
     # A changed row goes to the page of the old one while there is room.
@@ -227,12 +231,12 @@ class PostgreSQL(Engine):
         """
         early = not connection.in_atomic_block
         try:
-            cursor.execute(
-                f"{_EARLY}; {statement}; COMMIT; {_FLUSH}" if early else statement, params
-            )
-        except Error:
-            if early and not connection.connection.closed:
-                connection.connection.rollback()
+            cursor.execute(f"{_EARLY}; {statement}; {_KEPT}" if early else statement, params)
+        except BaseException:
+            # Django does not know of the open transaction, and a signal may come in it.
+            if early:
+                with suppress(Error), connection.wrap_database_errors:
+                    connection.connection.rollback()
             raise
         while cursor.description is None:
             cursor.nextset()

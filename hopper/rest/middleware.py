@@ -96,8 +96,9 @@ def _not_utf8(request: HttpRequest) -> HttpResponse | None:
     scope = getattr(request, "scope", None)
     # Under WSGI Django puts %XX in the place of each byte that is not UTF-8. gunicorn also gives
     # the address as it was sent, in which `%25FF` is the text %FF.
-    sent = request.META.get("RAW_URI", request.path_info).partition("?")[0]
-    if not _is_utf8(unquote_to_bytes((scope or {}).get("raw_path") or sent)):
+    sent = request.META.get("RAW_URI", "").encode("latin-1", "replace").partition(b"?")[0]
+    path = (scope or {}).get("raw_path") or sent or request.path_info
+    if not _is_utf8(unquote_to_bytes(path)):
         return respond(400, "not_utf8", "The path is not UTF-8: encode it as UTF-8, then by %XX.")
     query = request.META.get("QUERY_STRING", "").encode("latin-1" if scope is None else "utf-8")
     for part in query.split(b"&"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
@@ -246,10 +246,22 @@ class ReadOnlyAdmin(GuardedAdmin):
 class LongPaginator(_Paginator):
     """The pages of many records, whose number may be an estimate."""
 
+    estimated = False
+
     @cached_property
     def count(self) -> int:
         """Return the number of records."""
-        return number_of(cast("QuerySet[Any]", self.object_list))[0]
+        number, self.estimated = number_of(cast("QuerySet[Any]", self.object_list))
+        return number
+
+    def page(self, number: int | str) -> Page[Any]:
+        """Return a page. At the end of an estimate, look whether more records follow."""
+        first, after = (int(number) - 1) * self.per_page, int(number) * self.per_page
+        if after >= self.count and self.estimated:
+            there = self.object_list[first : after + 1]
+            self.count = max(self.count, first + len(there))
+            self.__dict__.pop("num_pages", None)
+        return super().page(number)
 
 
 class LongListAdmin(ReadOnlyAdmin):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from django.urls import reverse
 
+from instances.admin import base
+from instances.admin.base import LongPaginator
 from instances.models import Task
 from instances.tasks.ending import cancel_task
 from tests.admin.conftest import said
@@ -46,3 +49,16 @@ def test_more_rows_than_a_form_has_fields_are_asked_about_and_done(
     assert done.startswith("Now cancelled: ")
     assert done.endswith("and 5 more.")
     assert not Task.objects.open().filter(pk__in=[task.pk for task in tasks]).exists()
+
+
+@pytest.mark.parametrize("about", [3, 7, 20])
+def test_each_row_is_on_a_page_whatever_the_estimate_of_their_number(
+    family: Family, monkeypatch: pytest.MonkeyPatch, about: int
+) -> None:
+    tasks = [TaskFactory(instance=family.run).pk for _ in range(7)]
+    monkeypatch.setattr(base, "number_of", lambda rows: (about, True))
+    pages, number, seen = LongPaginator(Task.objects.order_by("pk"), 2), 1, list[str]()
+    while number <= pages.num_pages:
+        seen += [task.pk for task in pages.page(number)]
+        number += 1
+    assert seen == sorted(tasks)

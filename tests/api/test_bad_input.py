@@ -213,6 +213,7 @@ def test_an_address_whose_text_looks_encoded_is_read(ada: Caller) -> None:
         # gunicorn gives the address as it was sent.
         assert_problem(ada.get(address, RAW_URI=address), 404)
     assert_problem(ada.get("/%FF", RAW_URI="/%FF?a=b"), 400)
+    assert_problem(ada.get("/%FF", RAW_URI="/\xff"), 400)
 
 
 @pytest.mark.parametrize("address", ["/find?q=%ff", "/admin/login/?next=%ff", "/healthz?a=%ff"])

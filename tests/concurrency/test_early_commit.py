@@ -119,3 +119,12 @@ def test_others_go_on_while_the_answer_waits_for_the_disk(
     end_of_the_wait()
     one.join(PATIENCE)
     assert one.ended
+
+
+@pytest.mark.usefixtures("end_of_the_wait")
+def test_a_claim_that_finds_no_task_waits_for_nothing() -> None:
+    run = InstanceFactory(scope="ORCHESTRATION", parent=InstanceFactory(scope="PROJECT"))
+    claim_next(run.pk, worker="first", actor=ALICE)
+    one = Durable(lambda: claim_next(run.pk, worker="w", limit=3, actor=ALICE))
+    one.join(PATIENCE)
+    assert one.ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import select
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -302,6 +303,14 @@ def test_a_statement_that_commits_early_fails_as_any_other() -> None:
         kept_early(["wrong"], ending="RETURNING no_such_column")
     assert rows("SELECT 1") == [(1,)]
     assert not CheckRecord.objects.exists()
+
+
+@pytest.mark.postgres
+def test_a_signal_during_an_early_commit_leaves_no_transaction_open() -> None:
+    threading.Timer(SHORT, signal.raise_signal, [signal.SIGINT]).start()
+    with connection.cursor() as cursor, pytest.raises(KeyboardInterrupt):
+        engine().commit_early(cursor, "SELECT pg_sleep(%s)", [LONG])
+    assert rows("SELECT 1") == [(1,)]
 
 
 def test_in_a_transaction_nothing_commits_early() -> None:
