@@ -76,8 +76,8 @@ def finish(lab: Lab, place: Place) -> None:
             assert (states[id], set(codes[id])) == ("failed", {3}), (id, lab.log())
         else:
             # A command that ended with 0 was never run again: its result was not lost.
-            facts = (states[id], codes[id].count(0), codes[id][-1])
-            assert facts == ("done", 1, 0), (id, kind, codes[id], lab.log())
+            facts = (states[id], codes[id].count(0), codes[id][-1:])
+            assert facts == ("done", 1, [0]), (id, kind, codes[id], lab.log())
 
 
 class Server:
