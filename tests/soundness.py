@@ -101,6 +101,8 @@ def _execute_prepared(cursor: CursorWrapper, kept: Kept, now: datetime) -> None:
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SET LOCAL enable_nestloop = off")
         cursor.execute("EXECUTE unsound (%s)", [now])
+        # The settings would else stay until the end of a transaction around this one.
+        transaction.set_rollback(True)
 
 
 def _statements(invariant: Invariant, now: datetime) -> list[tuple[str, tuple[Any, ...]]]:
