@@ -8,8 +8,7 @@ HIDDEN = "***"
 _SECRETS = re.compile(
     r"hop_[0-9A-Za-z]{8,}"  # a token of the REST interface
     r"|whsec_[0-9A-Za-z+/=]{8,}"  # the secret of a webhook
-    # The token of a lease. An id of that form has hyphens and no capital.
-    r"|(?<!\d)\d+\.(?=[\w-]*(?-i:[A-Z])|\w{24}(?!-))[\w-]{24}(?![\w-])"
+    r"|(?<!\d)\d+\.[\w-]{24}(?![\w-])"  # the token of a lease
     r"|(?<=bearer )\S{8,}|(?<=lease )\S{16,}|(?<=basic )\S{8,}"  # the header Authorization
     r"|(?<=slack://)\S+|(?<=discord://)\S+|(?<=ntfy://)\S+|(?<=ntfys://)\S+"  # of a notice
     r"|(?<=mailto://)\S+|(?<=mailtos://)\S+"
