@@ -40,7 +40,8 @@ def load(path: Path) -> None:
             *("--no-owner", "--no-privileges", _target(), str(path)),
         )
     except BackupError as error:
-        # PostgreSQL drops no table to which a foreign key of another release points.
+        if "depend" not in str(error):
+            raise
         raise BackupError(
             f"{error}\nNothing was changed. Make an empty database (`createdb NAME`), restore into "
             f"it (`hopper restore --database postgres://USER@HOST/NAME {path}`), then let "

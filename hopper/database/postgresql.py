@@ -48,7 +48,7 @@ _SETTINGS = {
 
 _EARLY = "BEGIN; SET LOCAL synchronous_commit = off"
 _WROTE = "pg_current_xact_id_if_assigned() IS NOT NULL"
-_KEPT = f"""SELECT set_config('hopper.wrote', ({_WROTE})::text, false);
+_COMMIT_AND_WAIT = f"""SELECT set_config('hopper.wrote', ({_WROTE})::text, false);
     COMMIT;
     SELECT pg_logical_emit_message(true, 'hopper', '')
         WHERE current_setting('hopper.wrote')::boolean"""
@@ -230,8 +230,9 @@ class PostgreSQL(Engine):
         an error.
         """
         early = not connection.in_atomic_block
+        message = f"{_EARLY}; {statement}; {_COMMIT_AND_WAIT}" if early else statement
         try:
-            cursor.execute(f"{_EARLY}; {statement}; {_KEPT}" if early else statement, params)
+            cursor.execute(message, params)
         except BaseException:
             # Django does not know of the open transaction, and a signal may come in it.
             if early:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.bench.claims import queues, template
 from tests.bench.figures import SIZE, analyse, cursor, say
-from tests.bench.placing import asking
+from tests.bench.placing import asking, serving
 from tests.plans import copies
 
 FEW, QUEUES, PENDING = 1000, 24, 20
@@ -53,29 +50,17 @@ def pages_of_one_age() -> None:
 
 
 def _pages(*, alike: bool) -> None:
-    from django.conf import settings
-
     from instances.tokens import create_token
-    from tests.serving.conftest import start
 
     _, token = create_token(f"pages-{alike}", role="admin")
     with cursor() as run:
         run.execute("TRUNCATE instances_task, instances_attempt, instances_event CASCADE")
     _fill(0, FEW, alike=alike)
-    with TemporaryDirectory() as home:
-        server = start(
-            Path(home),
-            *("--workers", "1", "--threads", "2"),
-            HOPPER_DATABASE_URL=os.environ["HOPPER_DATABASE_URL"],
-            HOPPER_SECRET_KEY=settings.SECRET_KEY,
-        )
-        try:
-            few = _times(asking(server.port, token))
-            _fill(FEW, SIZE.old, alike=alike)
-            # A new connection: the server closed the idle one.
-            many = _times(asking(server.port, token))
-        finally:
-            server.stop()
+    with serving() as server:
+        few = _times(asking(server.port, token))
+        _fill(FEW, SIZE.old, alike=alike)
+        # A new connection: the server closed the idle one.
+        many = _times(asking(server.port, token))
     kind = "one age" if alike else "24 queues"
     for path in PAGES:
         ratio = many[path] / few[path]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from instances.models import HopperInstance
+    from tests.serving.conftest import Served
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {5: 12.0, 100: 5.0}
@@ -88,10 +89,7 @@ def chain() -> None:
     The queue of the reports by ten stands in another tree: a decision counts the open tasks below
     the holder. A third figure shows the chain in that tree.
     """
-    from django.conf import settings
-
     from tests.factories import InstanceFactory
-    from tests.serving.conftest import start
 
     top, _, run = _chain_tree("plain")
     full_top, full_project, full_run = _chain_tree("full")
@@ -101,6 +99,34 @@ def chain() -> None:
     age()
     fill_by_copy([batched.pk], int(SIZE.rounds * SIZE.seconds * 2000))
     analyse(vacuum=True)
+    with serving() as server:
+        ask = asking(server.port, server.token)
+        held: list[Any] = []
+        modes: dict[str, Callable[[], int]] = {
+            "chain": lambda: _whole_chain(ask, top.pk, run.pk),
+            "full": lambda: _whole_chain(ask, full_top.pk, full_run.pk),
+            "by ten": lambda: _next_ten(ask, batched.pk, held),
+            "nothing": lambda: bool(ask("GET", "/healthz")),
+            "me": lambda: bool(ask("GET", "/api/v1/me")),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in modes}
+        for _ in range(SIZE.rounds):
+            for name, once in modes.items():
+                rates[name].append(until_done(SIZE.seconds, once) / SIZE.seconds)
+    compare("whole chain over HTTP", rates, "chain", "nothing", target=0.06)
+    compare("a task in batches of ten over HTTP", rates, "by ten", "nothing", target=0.5)
+    compare("whole chain in a tree with a long queue", rates, "full", "nothing")
+    compare("whole chain, beside /api/v1/me", rates, "chain", "me")
+    compare("a task in batches of ten, beside /api/v1/me", rates, "by ten", "me")
+
+
+@contextmanager
+def serving() -> Iterator[Served]:
+    """Run a server with one worker on the database of the bench."""
+    from django.conf import settings
+
+    from tests.serving.conftest import start
+
     with TemporaryDirectory() as home:
         server = start(
             Path(home),
@@ -109,26 +135,9 @@ def chain() -> None:
             HOPPER_SECRET_KEY=settings.SECRET_KEY,
         )
         try:
-            ask = asking(server.port, server.token)
-            held: list[Any] = []
-            modes: dict[str, Callable[[], int]] = {
-                "chain": lambda: _whole_chain(ask, top.pk, run.pk),
-                "full": lambda: _whole_chain(ask, full_top.pk, full_run.pk),
-                "by ten": lambda: _next_ten(ask, batched.pk, held),
-                "nothing": lambda: bool(ask("GET", "/healthz")),
-                "me": lambda: bool(ask("GET", "/api/v1/me")),
-            }
-            rates: dict[str, list[float]] = {name: [] for name in modes}
-            for _ in range(SIZE.rounds):
-                for name, once in modes.items():
-                    rates[name].append(until_done(SIZE.seconds, once) / SIZE.seconds)
+            yield server
         finally:
             server.stop()
-    compare("whole chain over HTTP", rates, "chain", "nothing", target=0.06)
-    compare("a task in batches of ten over HTTP", rates, "by ten", "nothing", target=0.5)
-    compare("whole chain in a tree with a long queue", rates, "full", "nothing")
-    compare("whole chain, beside /api/v1/me", rates, "chain", "me")
-    compare("a task in batches of ten, beside /api/v1/me", rates, "by ten", "me")
 
 
 def _chain_tree(name: str) -> tuple[HopperInstance, HopperInstance, HopperInstance]:
